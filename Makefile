@@ -1,0 +1,52 @@
+# Everything a fresh Debian or Ubuntu machine needs to build, test and try zkwire. `make` lists the targets.
+
+PYTHON = python3#        the interpreter of .venv, as in: make test PYTHON=python3.12
+ARGS =#                  more arguments for pytest or the benchmarks, as in: make test ARGS="-k watches -x"
+MATRIX = 3.9.4#          the versions `make zookeeper-matrix` fetches; it also knows 3.6.3 and 3.4.14
+
+BIN = .venv/bin
+# One stamp for each interpreter: another one makes the environment anew, a changed pyproject.toml only installs again.
+STAMP = .venv/made-with-$(subst /,_,$(PYTHON))
+
+.PHONY: help venv zookeeper zookeeper-matrix lint types test demo bench frames clean
+.NOTPARALLEL:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 26
+
+venv: $(STAMP) ## .venv with zkwire and what its tests need
+
+$(STAMP): pyproject.toml
+	test -e $@ || .ci/make-venv $(PYTHON) .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+zookeeper: venv ## a real ZooKeeper server: Debian's package, if there is none yet
+	.ci/install-zookeeper $(BIN)/python
+
+zookeeper-matrix: venv ## other ZooKeeper versions, into ~/.cache/zkwire (455 MB to download)
+	.ci/fetch-matrix $(BIN)/pip $(MATRIX)
+
+lint: venv ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv ## mypy, strict
+	$(BIN)/mypy
+
+test: venv zookeeper lint types ## all of the above, then every test
+	$(BIN)/python -m pytest $(ARGS)
+
+demo: venv zookeeper ## two candidates, a takeover, every frame
+	$(BIN)/python -m tests.servers run -- $(BIN)/python -m examples.takeover
+
+bench: venv zookeeper ## zkwire against its peers, in one run
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m tests.servers run --jvm=-XX:TieredStopAtLevel=4 -- $(BIN)/python -m benchmarks $(ARGS)
+
+frames: venv zookeeper ## record tests/frames again, from real servers
+	$(BIN)/python -m tests.record_frames
+
+clean: ## remove what the other targets made here
+	rm -rf .venv build dist *.egg-info .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,94 @@
+"""Processes that end when ours does, and ports that stay free while their servers are down."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO
+
+HOST = "127.0.0.1"
+POLL_INTERVAL = 0.02  # seconds
+
+# Signals that Python ignores would stay ignored in the program that replaces it, hence the two resets.
+_DIE_WITH_STARTER = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the starter has gone already")
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    output: IO[bytes] | None = None,
+    new_session: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start `command` so that the kernel kills it when this process ends, in whatever way (on Linux only).
+
+    The kernel does that when the *thread* that started it ends. A worker thread (trio's end after ten idle seconds)
+    would take the server with it, so everyone but the main thread has one long-lived thread start it.
+    A launcher asks for the signal instead of `preexec_fn`, which Python warns about in processes with threads.
+
+    Args:
+        command: the program and its arguments.
+        env: its environment; None: ours.
+        output: where stdout and stderr go, with stdin closed; None: all three are ours.
+        new_session: out of reach of a Ctrl-C at the terminal.
+    """
+    if sys.platform == "linux":
+        command = [sys.executable, "-I", "-S", "-c", _DIE_WITH_STARTER, str(os.getpid()), *command]
+
+    def start() -> subprocess.Popen[bytes]:
+        stdin = None if output is None else subprocess.DEVNULL
+        return subprocess.Popen(
+            command, env=env, stdin=stdin, stdout=output, stderr=output, start_new_session=new_session
+        )
+
+    return start() if threading.current_thread() is threading.main_thread() else _spawner.submit(start).result()
+
+
+_given_ports: set[int] = set()
+
+
+def free_port() -> int:
+    """A loopback TCP port nobody listens on, below the range the kernel takes for outgoing connections.
+
+    A port from that range may be lost while its server is down: to any client, or to one that connects to this very
+    port and, with nobody there, is connected to itself.
+    """
+    for _ in range(1000):
+        port = random.SystemRandom().randrange(12000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        if port not in _given_ports:
+            _given_ports.add(port)
+            return port
+    raise OSError("no free port between 12000 and 32000")
+
+
+def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
+    """Whether `condition` came true within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_INTERVAL)
+    return True

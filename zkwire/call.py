@@ -1,0 +1,121 @@
+"""`Call`: a request that is on its way. Awaiting it gives its result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import trio
+
+from .connection import Request
+from .errors import ZooKeeperError, from_code
+from .operations import Operation
+
+if TYPE_CHECKING:
+    from .events import Replied
+
+T = TypeVar("T")
+
+
+class Call(Request, Generic[T]):
+    """A request, from the moment it was made: its frame is in the outbox before the method that made it returns, so the
+    order of calls is the order on the wire (rule 35), also when they are awaited later or in another order:
+
+        calls = [zk.get_data(path) for path in paths]          # all on their way, in this order
+        results = [await call for call in calls]
+
+    One task awaits it. When that task is cancelled the connection is unharmed: a request that was sent may have been
+    applied all the same, and its reply is read and dropped (rule 34); one that waited for a connection is forgotten.
+    """
+
+    __slots__ = ("_expected", "_finish", "_owner", "_reply", "_submitted", "_task", "error", "given_up")
+
+    def __init__(
+        self,
+        owner: CallOwner,
+        operation: Operation,
+        record: Any,
+        finish: Callable[[Replied], T],
+        watcher: Any = None,
+        *,
+        expected: int = 0,
+    ) -> None:
+        """`finish` makes the result of a reply whose err is 0 or `expected`; other errors are raised."""
+        self.operation = operation
+        self.record = record
+        self.watcher = watcher
+        self.xid = 0
+        self.start = self.end = 0
+        #: What `await` raises instead of waiting.
+        self.error: Exception | None = None
+        #: Nobody waits any more.
+        self.given_up = False
+        self._owner = owner
+        self._finish = finish
+        self._expected = expected
+        self._reply: Replied | None = None
+        self._task: trio.lowlevel.Task | None = None
+        # A task that is cancelled already sends nothing, as with any of trio's own operations.
+        self._submitted = trio.current_effective_deadline() > -math.inf
+        if self._submitted:
+            owner.submit(self)
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        if self._reply is None and self.error is None:
+            if not self._submitted:
+                yield from trio.lowlevel.checkpoint().__await__()
+                self._submitted = True
+                self._owner.submit(self)
+            if self._task is not None:
+                raise RuntimeError(f"two tasks await one {self.operation.name}")
+            self._task = trio.lowlevel.current_task()
+            yield from trio.lowlevel.wait_task_rescheduled(self._abort).__await__()
+        else:
+            yield from trio.lowlevel.checkpoint().__await__()
+        if self.error is not None:
+            raise self.error
+        reply = self._reply
+        assert reply is not None
+        if reply.err and reply.err != self._expected:
+            raise from_code(reply.err, self._owner.client_path(self.path), self.operation.name)
+        return self._finish(reply)
+
+    def replied(self, reply: Replied) -> None:
+        """The reply has come."""
+        self._reply = reply
+        self._wake()
+
+    def failed(self, error: Exception) -> None:
+        """No reply will come."""
+        if isinstance(error, ZooKeeperError):
+            error.path = self._owner.client_path(error.path)
+        self.error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._task is not None:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task)
+
+    def _abort(self, _: Any) -> trio.lowlevel.Abort:
+        self._task = None
+        self.given_up = True
+        self._owner.give_up(self)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+class CallOwner:
+    """What a Call needs of the client that made it."""
+
+    def submit(self, call: Call[Any]) -> None:
+        """Send the call's request, or keep it for the next connection; raises what makes that impossible."""
+        raise NotImplementedError
+
+    def give_up(self, call: Call[Any]) -> None:
+        """The caller was cancelled."""
+        raise NotImplementedError
+
+    def client_path(self, path: str | None) -> str | None:
+        """A server's path, without the chroot."""
+        raise NotImplementedError

@@ -1,0 +1,588 @@
+"""The trio shell: `connect` and `Client`. It dials, moves bytes, tells the time, and wakes who waits.
+
+Four tasks per client, all in one nursery that callers never see:
+
+    _run     one session after another, one connection after another
+    _reader  bytes in; every event of the core is handled here, synchronously: no user code is ever waited for
+    _writer  sleeps until the socket was full or a caller left frames for it
+    _timer   sleeps until the session's next deadline
+
+A caller's request is encoded in the caller's own step. When nothing else is outstanding it is written at once; else the
+writer gets it within the same turn of trio's loop, together with all other requests of that turn.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import ssl
+import sys
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any
+
+import trio
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup  # which trio brings along there
+
+from . import hosts as host_list
+from .call import Call
+from .codes import AddWatchMode, KeeperState
+from .errors import LocalProtocolError, NoServerError, SessionExpiredError, ZkwireError
+from .events import NEED_DATA, Disconnected, Failed, Fired, Frame, Replied, SessionInfo, StateChanged
+from .framing import MAX_REPLY, MAX_REQUEST
+from .hosts import Host
+from .operations import AUTH, WatcherKind
+from .records import AuthPacket
+from .sasl import Mechanism
+from .session import Session
+from .transport import Dial, Transport, dialer, resolve
+from .verbs import Verbs
+from .watching import StateStream
+
+_TERMINAL = (KeeperState.EXPIRED, KeeperState.AUTH_FAILED, KeeperState.CLOSED)
+_STANDING = (KeeperState.SYNC_CONNECTED, KeeperState.CONNECTED_READ_ONLY)
+
+#: Seconds between rounds over the host list: from first to last, doubling, each drawn between half and all of it.
+BACKOFF_FIRST, BACKOFF_LAST = 0.05, 3.0
+#: Seconds between looks for a read-write server, from the first to the last, doubling.
+SEEK_FIRST, SEEK_LAST = 0.1, 60.0
+#: How long, in seconds, leaving the block waits for the reply to closeSession at most.
+CLOSE_TIMEOUT = 2.0
+
+
+def connect(
+    hosts: str,
+    session_timeout: float = 10.0,
+    *,
+    session: SessionInfo | None = None,
+    read_only: bool = False,
+    ssl_context: ssl.SSLContext | None = None,
+    auth: Iterable[tuple[str, bytes]] = (),
+    sasl: Mechanism | None = None,
+    on_frame: Callable[[Frame], object] | None = None,
+    new_session: bool = True,
+    connect_timeout: float | None = None,
+    max_frame: int = MAX_REQUEST,
+    max_reply: int = MAX_REPLY,
+    dial: Dial | None = None,
+) -> Client:
+    """A client, for `async with`: inside the block there is a session.
+
+        async with zkwire.connect("h1:2181,h2:2181,[::1]:2181/chroot") as zk:
+            data, stat = await zk.get_data("/a")
+
+    Args:
+        hosts: servers by comma, the port defaulting to 2181, and a chroot behind them; tried in random order, resolved
+            anew at every attempt.
+        session_timeout: seconds without contact after which the session may end; servers clamp it to 2 to 20 ticks.
+        session: a session to resume, of this process or another (`Client.session`).
+        read_only: whether a server in read-only mode will do, while a read-write one is looked for.
+        ssl_context: for TLS; `ssl.create_default_context()` checks the host name.
+        auth: (scheme, auth) pairs, as ("digest", b"user:password"), sent first on every connection.
+        sasl: a mechanism, as `DigestMD5("user", "password")`, run on every connection after them.
+        on_frame: called with every Frame, as it is made or read; `zkwire.print_frame` is one.
+        new_session: whether to open a new session after this one has expired. Requests never cross over.
+        connect_timeout: seconds until entering the block fails; None is the session timeout, math.inf is never.
+        max_frame: the longest request payload in bytes: the servers' jute.maxbuffer.
+        max_reply: the longest reply payload taken, in bytes.
+        dial: what opens a stream, in place of TCP.
+
+    Entering the block raises NoServerError, AuthFailedError, or SessionExpiredError (with `new_session=False`).
+    Raises here: HostsError for a bad connect string, LocalProtocolError for a bad timeout.
+    """
+    return Client(
+        hosts,
+        session_timeout,
+        session=session,
+        ssl_context=ssl_context,
+        new_session=new_session,
+        connect_timeout=connect_timeout,
+        dial=dial,
+        session_options={
+            "read_only": read_only,
+            "auth": list(auth),
+            "sasl": sasl,
+            "on_frame": on_frame,
+            "max_frame": max_frame,
+            "max_reply": max_reply,
+        },
+    )
+
+
+class Client(Verbs):
+    """A ZooKeeper client: see `connect` for how to get one, and Verbs for its operations.
+
+    Exceptions of the block leave it as they are. Leaving it closes the session, which takes 2 s at most whatever the
+    servers do; `detach` leaves the session alive instead.
+    """
+
+    def __init__(
+        self,
+        hosts: str,
+        session_timeout: float,
+        *,
+        session: SessionInfo | None,
+        ssl_context: ssl.SSLContext | None,
+        new_session: bool,
+        connect_timeout: float | None,
+        dial: Dial | None,
+        session_options: dict[str, Any],
+    ) -> None:
+        if not (isinstance(session_timeout, (int, float)) and 0 < session_timeout < 2**31 / 1000):
+            raise LocalProtocolError(f"session_timeout is seconds, above 0 and below 2147483, not {session_timeout!r}")
+        self._hosts, self._chroot = host_list.parse(hosts)
+        self._timeout = session_timeout
+        self._connect_timeout = session_timeout if connect_timeout is None else connect_timeout
+        self._new_session = new_session
+        self._dial = dial or dialer(ssl_context)
+        self._options = session_options
+        self._session = Session(session_timeout, session=session, **session_options)
+        self._random = random.Random()
+        self._transport: Transport | None = None
+        self._connection_scope: trio.CancelScope | None = None
+        self._writer_task: trio.lowlevel.Task | None = None
+        self._timer_wake = trio.Event()
+        self._changed = trio.Event()  # set, and replaced, at every change of state
+        self._states: list[StateStream] = []
+        self._failures: dict[str, str] = {}  # what each server tried did last
+        self._preferred: tuple[Host, str] | None = None  # a server that said it is read-write
+        self._reason = ""  # why the connection is given up
+        self._stood = False  # whether a session stood on it
+        self._manager: Any = None
+        self._nursery: trio.Nursery | None = None
+
+    # --- getters
+
+    @property
+    def state(self) -> KeeperState:
+        """DISCONNECTED, SYNC_CONNECTED, CONNECTED_READ_ONLY, EXPIRED, AUTH_FAILED or CLOSED."""
+        return self._session.state
+
+    @property
+    def session_id(self) -> int:
+        """The session's id, signed 64 bits; 0 before the first."""
+        return self._session.info.id
+
+    @property
+    def session(self) -> SessionInfo:
+        """What resumes the session in another client."""
+        return self._session.info
+
+    @property
+    def session_timeout(self) -> float:
+        """The negotiated timeout, in seconds."""
+        return self._session.time_out
+
+    @property
+    def last_zxid(self) -> int:
+        """The highest zxid of all replies in this session."""
+        return self._session.last_zxid
+
+    def states(self) -> StateStream:
+        """The state now, then every change, for `async for`. Ends after CLOSED or AUTH_FAILED, and after EXPIRED unless
+        a new session follows."""
+        stream = StateStream(self.state, over=self._is_over(self.state))
+        self._states.append(stream)
+        return stream
+
+    def bound(self) -> BoundClient:
+        """The same operations, bound to the session of now."""
+        return BoundClient(self)
+
+    # --- the block
+
+    async def __aenter__(self) -> Client:
+        if self._manager is not None:
+            raise RuntimeError("a client is entered once; connect() makes another")
+        self._manager = trio.open_nursery()
+        self._nursery = await self._manager.__aenter__()
+        self._nursery.start_soon(self._run)
+        self._nursery.start_soon(self._timer)
+        try:
+            with trio.move_on_after(self._connect_timeout):
+                while self.state not in _STANDING and not self._is_over(self.state):
+                    await self._changed.wait()
+            if self.state not in _STANDING:
+                raise self._no_session()
+        except BaseException as error:
+            await self._leave(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> bool:
+        return await self._leave(kind, error, where)
+
+    async def aclose(self) -> None:
+        """Close the session: its ephemerals go. Takes 2 s at most; without a connection, no time, and then the session
+        ends with its timeout."""
+        if self._is_over(self.state):
+            return
+        with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_TIMEOUT):
+            self._session.close(trio.current_time())
+            self._pump()
+            while not self._is_over(self.state):
+                await self._changed.wait()
+        if not self._is_over(self.state):
+            self._end()
+
+    def detach(self) -> None:
+        """Leave without closing the session: its ephemerals stay until its timeout, or until someone resumes it."""
+        self._end()
+
+    async def add_auth(self, scheme: str, auth: bytes) -> None:
+        """Authenticate this connection, and every later one. Digest takes any user and password: they are who you are.
+
+        Raises AuthFailedError, which ends the client, when the server does not know the scheme.
+        """
+        call: Call[None] = Call(self, AUTH, AuthPacket(0, scheme, auth), lambda reply: None)
+        await call
+
+    # --- what Call, Watch and WatchStream need
+
+    def submit(self, call: Call[Any]) -> None:
+        if self._nursery is None:
+            raise LocalProtocolError("requests are made inside `async with connect(...)`")
+        now = trio.current_time()
+        session = self._session
+        if call.operation is AUTH:
+            session.add_auth(call, now)
+        else:
+            session.request(call, now)
+        transport = self._transport
+        if transport is None:
+            self._timer_wake.set()  # a request that waits for a first session may have a deadline
+        elif session.pipelined or transport.unsent:
+            self._wake_writer()
+        else:
+            self._flush(now)
+
+    def give_up(self, call: Call[Any]) -> None:
+        self._session.cancel(call)
+
+    def disarm(self, path: str, watcher: object) -> None:
+        self._session.disarm(path, watcher, trio.current_time())
+        self._wake_writer()
+
+    def stands(self, server_path: str, mode: AddWatchMode) -> bool:
+        kind = WatcherKind.PERSISTENT if mode is AddWatchMode.PERSISTENT else WatcherKind.PERSISTENT_RECURSIVE
+        return bool(self._session.watches.watchers(kind, server_path))
+
+    # --- the life of the client
+
+    async def _leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> bool:
+        """Close, stop the tasks, and let through what the block raised, as it is."""
+        assert self._nursery is not None
+        own_scope = self._nursery.cancel_scope
+        crashed = own_scope.cancel_called  # only a task of ours that failed does that
+        if not crashed:
+            await self.aclose()
+            own_scope.cancel()
+        try:
+            if crashed:
+                return bool(await self._manager.__aexit__(kind, error, where))
+            own_scope.shield = True  # all that is left ends at once
+            await self._manager.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            # Ours is one exception, never a group: the first that is no cancellation.
+            _, rest = group.split(trio.Cancelled)
+            raise _first(rest or group) from None
+        return False
+
+    def _is_over(self, state: KeeperState) -> bool:
+        """Whether the client has had its last session."""
+        if state is KeeperState.EXPIRED:
+            return not self._new_session
+        return state in (KeeperState.AUTH_FAILED, KeeperState.CLOSED)
+
+    def _end(self) -> None:
+        """No more: the session is left as it is, and the connection dropped."""
+        self._session.detach(trio.current_time())
+        self._pump()
+
+    def _no_session(self) -> ZkwireError:
+        if self._session.error is not None:
+            return self._session.error
+        tried = "; ".join(f"{server}: {what}" for server, what in self._failures.items())
+        return NoServerError(f"no session within {self._connect_timeout:g} s ({tried or 'no server answered'})")
+
+    async def _run(self) -> None:
+        while True:
+            await self._live(self._session)
+            if self._is_over(self.state):
+                return
+            self._session = Session(self._timeout, **self._options)
+
+    async def _live(self, session: Session) -> None:
+        """Connections, one after another, until the session is over."""
+        backoff = BACKOFF_FIRST
+        while session.state not in _TERMINAL:
+            for host in self._round():
+                stood = await self._try_host(session, host)
+                if session.state in _TERMINAL:
+                    return
+                if stood:
+                    backoff = BACKOFF_FIRST
+                    break
+            with trio.move_on_after(backoff * self._random.uniform(0.5, 1)):
+                while session.state not in _TERMINAL:
+                    await self._changed.wait()
+            backoff = min(backoff * 2, BACKOFF_LAST)
+
+    def _round(self) -> list[Host]:
+        """All hosts, in random order; one known to be read-write first."""
+        round_ = self._random.sample(self._hosts, len(self._hosts))
+        if self._preferred is not None:
+            host = self._preferred[0]
+            round_.remove(host)
+            round_.insert(0, host)
+        return round_
+
+    async def _try_host(self, session: Session, host: Host) -> bool:
+        """One attempt at each address of a host; whether a session stood on one.
+
+        The attempts together take no longer than their share of the session timeout, so that every host is tried
+        within it (rule 41).
+        """
+        share = self._timeout / len(self._hosts)
+        began = trio.current_time()
+        addresses: list[str] = []
+        with trio.move_on_after(share) as scope:
+            try:
+                addresses = await resolve(host.name, host.port)
+            except OSError as error:
+                self._failures[str(host)] = f"name not resolved: {error}"
+        if scope.cancelled_caught:
+            self._failures[str(host)] = f"name not resolved within {share:.3g} s"
+        self._random.shuffle(addresses)
+        if self._preferred is not None and self._preferred[0] == host:
+            addresses.sort(key=self._preferred[1].__ne__)
+        self._preferred = None
+        for index, address in enumerate(addresses):
+            now = trio.current_time()
+            deadline = now + max((began + share - now) / (len(addresses) - index), 0)
+            if await self._try_address(session, host, address, deadline):
+                return True
+            if session.state in _TERMINAL:
+                return False
+        return False
+
+    async def _try_address(self, session: Session, host: Host, address: str, deadline: float) -> bool:
+        """One connection, from dialling to its end; whether a session stood on it."""
+        transport: Transport | None = None
+        self._reason = "no TCP connection in time"
+        with trio.move_on_at(deadline):
+            try:
+                transport = await self._dial(address, host.port, host.name)
+            except (OSError, trio.BrokenResourceError) as error:
+                self._reason = _describe(error)
+        if transport is None:
+            self._failures[str(host)] = self._reason
+            return False
+        self._stood = False
+        try:
+            if session.state not in _TERMINAL:
+                self._transport = transport
+                session.tcp_connected(trio.current_time(), deadline)
+                await self._serve(session, transport, host)
+        finally:
+            self._transport = None
+            unsent = transport.unsent
+            with trio.CancelScope(shield=True):
+                await transport.aclose()
+            session.tcp_lost(trio.current_time(), self._reason, unsent)
+            self._pump()
+        self._failures[str(host)] = self._reason
+        return self._stood
+
+    async def _serve(self, session: Session, transport: Transport, host: Host) -> None:
+        """Move bytes until the connection is lost or given up."""
+        async with trio.open_nursery() as nursery:
+            self._connection_scope = nursery.cancel_scope
+            nursery.start_soon(self._reader, session, transport)
+            nursery.start_soon(self._writer, session, transport)
+            if self._options["read_only"]:
+                nursery.start_soon(self._seek_read_write)
+            self._timer_wake.set()
+            self._flush(trio.current_time())
+        self._connection_scope = None
+
+    def _lose(self, reason: str) -> None:
+        """Give up the connection."""
+        self._reason = reason
+        if self._connection_scope is not None:
+            self._connection_scope.cancel()
+
+    # --- the tasks
+
+    async def _reader(self, session: Session, transport: Transport) -> None:
+        try:
+            while True:
+                data = await transport.receive(session.missing)
+                session.receive_data(data, trio.current_time())
+                self._pump()
+                if not data:
+                    return  # the session has seen the end, and the pump has acted on what it said
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._lose(_describe(error))
+
+    async def _writer(self, session: Session, transport: Transport) -> None:
+        try:
+            while True:
+                await transport.drain()
+                data = session.data_to_send(trio.current_time())
+                if data:
+                    transport.send_nowait(data)
+                elif not transport.unsent:
+                    self._writer_task = trio.lowlevel.current_task()
+                    await trio.lowlevel.wait_task_rescheduled(self._stop_writer)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._lose(_describe(error))
+
+    def _stop_writer(self, _: Any) -> trio.lowlevel.Abort:
+        self._writer_task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def _timer(self) -> None:
+        while True:
+            self._timer_wake = trio.Event()
+            deadline = self._session.next_deadline()
+            with trio.move_on_at(math.inf if deadline is None else deadline):
+                await self._timer_wake.wait()
+            now = trio.current_time()
+            if deadline is not None and now >= deadline:
+                self._session.handle_timeout(now)
+                self._pump()
+
+    async def _seek_read_write(self) -> None:
+        """While the server is in read-only mode, ask the others with `isro`, and go to the first that answers "rw"."""
+        pause = SEEK_FIRST
+        while True:
+            while self.state is not KeeperState.CONNECTED_READ_ONLY:
+                await self._changed.wait()
+            await trio.sleep(pause)
+            pause = min(pause * 2, SEEK_LAST)
+            for host in self._round():
+                with trio.move_on_after(self._timeout / len(self._hosts)):
+                    try:
+                        for address in await resolve(host.name, host.port):
+                            if await self._is_read_write(host, address):
+                                self._preferred = (host, address)
+                                self._lose(f"{host} is a read-write server")
+                                return
+                    except (OSError, trio.BrokenResourceError):
+                        continue
+
+    async def _is_read_write(self, host: Host, address: str) -> bool:
+        transport = await self._dial(address, host.port, host.name)
+        try:
+            transport.send_nowait(b"isro")
+            await transport.drain()
+            return await transport.receive(0) == b"rw"
+        finally:
+            with trio.CancelScope(shield=True):
+                await transport.aclose()
+
+    # --- from the core to those who wait
+
+    def _pump(self) -> None:
+        """Take every event that the session has, then write what it has to say. Never waits."""
+        session = self._session
+        now = trio.current_time()
+        while (event := session.next_event(now)) is not NEED_DATA:
+            if type(event) is Replied:
+                call = event.request
+                call.replied(event)
+                if call.given_up and call.watcher is not None:
+                    session.disarm(call.path, call.watcher, now)
+            else:
+                self._take(event)
+        self._flush(now)
+
+    def _take(self, event: Any) -> None:
+        match event:
+            case Failed(request=call, error=error):
+                call.failed(error)
+            case Fired(watchers=watchers, event=watched):
+                for watcher in watchers:
+                    watcher.deliver(watched)
+            case Disconnected(reason=reason):
+                self._lose(reason)
+            case StateChanged(state=state):
+                self._stood = self._stood or state in _STANDING
+                over = self._is_over(state)
+                for stream in self._states:
+                    stream.deliver(state, last=over)
+                changed, self._changed = self._changed, trio.Event()
+                changed.set()
+                self._timer_wake.set()
+
+    def _flush(self, now: float) -> None:
+        """Write at once what the session has to say; the writer has the rest."""
+        transport = self._transport
+        if transport is None:
+            return
+        if not transport.unsent:
+            data = self._session.data_to_send(now)
+            if data:
+                transport.send_nowait(data)
+        if transport.unsent:
+            self._wake_writer()
+
+    def _wake_writer(self) -> None:
+        if self._writer_task is not None:
+            task, self._writer_task = self._writer_task, None
+            trio.lowlevel.reschedule(task)
+
+
+class BoundClient(Verbs):
+    """The operations of a client, bound to the session it has now: once that is over they raise SessionExpiredError,
+    also when the client has a new one. What a recipe needs, whose znodes belong to one session."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._chroot = client._chroot
+        self._bound_to = client._session
+
+    @property
+    def session(self) -> SessionInfo:
+        """The session that this is bound to."""
+        return self._bound_to.info
+
+    @property
+    def expired(self) -> bool:
+        """Whether that session is over for this client."""
+        return self._client._session is not self._bound_to or self._bound_to.state in _TERMINAL
+
+    def submit(self, call: Call[Any]) -> None:
+        if self._client._session is not self._bound_to:
+            raise SessionExpiredError(self.client_path(call.path), call.operation.name)
+        self._client.submit(call)
+
+    def give_up(self, call: Call[Any]) -> None:
+        self._bound_to.cancel(call)
+
+    def disarm(self, path: str, watcher: object) -> None:
+        if not self.expired:
+            self._client.disarm(path, watcher)
+
+    def stands(self, server_path: str, mode: AddWatchMode) -> bool:
+        return not self.expired and self._client.stands(server_path, mode)
+
+
+def _describe(error: BaseException) -> str:
+    """What broke, in a line: trio hides the operating system's word for it in the cause."""
+    known = error if isinstance(error, OSError) else error.__cause__ or error
+    return f"{type(known).__name__}: {known}" if str(known) else type(known).__name__
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first exception of a group of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

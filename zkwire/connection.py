@@ -1,0 +1,432 @@
+"""One TCP stream, from ConnectRequest to its end: bytes in, events out, and the other way round. No I/O, no clock.
+
+The caller moves bytes and tells the time:
+
+    connection = Connection(connect_request, now=now, deadline=now + 3.0)
+    send(connection.data_to_send(now))
+    connection.receive_data(received, now)               # b"" is EOF
+    while (event := connection.next_event(now)) is not NEED_DATA: ...
+    connection.handle_timeout(now)                        # at connection.next_deadline()
+
+Every reply but three kinds belongs to the oldest request without one: first in, first out, with the xid compared.
+Notifications (-1), ping replies (-2) and auth replies (-4) are told by their xid, since they keep no such order.
+
+A request's frame is made when it is given to `send`, so call order is wire order; the caller writes whole what
+`data_to_send` hands out, or gives back what it could not write when it declares the stream lost.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Literal
+
+from .codes import MAX_XID, EventType, KeeperState, OpCode, Xid
+from .errors import LocalProtocolError, RemoteProtocolError
+from .events import (
+    NEED_DATA,
+    AuthReplied,
+    Connected,
+    Direction,
+    Frame,
+    NeedData,
+    Notified,
+    Ponged,
+    Replied,
+    SessionRefused,
+    WatchedEvent,
+)
+from .framing import MAX_REPLY, MAX_REQUEST, FrameBuffer, FrameError, frame
+from .jute import JuteError, decode_at, encode
+from .operations import AUTH, PING, Operation, fault
+from .records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
+
+#: length, xid, type: what stands in front of a request's body.
+_REQUEST_PREFIX = struct.Struct(">iii")
+#: xid, zxid, err: ReplyHeader, read in place.
+_REPLY_HEADER = struct.Struct(">iqi")
+#: The shortest ConnectResponse: without readOnly.
+_CONNECT_RESPONSE_SIZE = 36
+
+
+class ConnectionState(Enum):
+    """Where a stream is in its life. The last two are terminal."""
+
+    HANDSHAKING = "handshaking"  # ConnectRequest sent, ConnectResponse awaited
+    ESTABLISHED = "established"
+    CLOSING = "closing"  # closeSession is the last frame sent; replies still come
+    CLOSED = "closed"
+    FAILED = "failed"  # the server broke the protocol; never used again
+
+
+#: The whole life of a connection: state, what happened, state after. What is not here is not possible.
+TRANSITIONS: dict[tuple[ConnectionState, str], ConnectionState] = {
+    (ConnectionState.HANDSHAKING, "ConnectResponse"): ConnectionState.ESTABLISHED,
+    (ConnectionState.HANDSHAKING, "SessionRefused"): ConnectionState.CLOSED,
+    (ConnectionState.HANDSHAKING, "lost"): ConnectionState.CLOSED,
+    (ConnectionState.HANDSHAKING, "RemoteProtocolError"): ConnectionState.FAILED,
+    (ConnectionState.ESTABLISHED, "closeSession"): ConnectionState.CLOSING,
+    (ConnectionState.ESTABLISHED, "lost"): ConnectionState.CLOSED,
+    (ConnectionState.ESTABLISHED, "RemoteProtocolError"): ConnectionState.FAILED,
+    (ConnectionState.CLOSING, "lost"): ConnectionState.CLOSED,
+    (ConnectionState.CLOSING, "RemoteProtocolError"): ConnectionState.FAILED,
+}
+
+
+class XidCounter:
+    """Request numbers: 1 to 2**31-1, then 1 again (rule 19). A session keeps one over all its connections, so that a
+    number names one request in the client's trace and in the server's."""
+
+    def __init__(self, start: int = 1) -> None:
+        self._next = start
+
+    def take(self) -> int:
+        xid = self._next
+        self._next = xid + 1 if xid < MAX_XID else 1
+        return xid
+
+
+class Request:
+    """One request of a caller, from `send` until its reply or its failure.
+
+    `watcher` is given to the watch that the reply arms.
+    """
+
+    __slots__ = ("end", "operation", "record", "start", "watcher", "xid")
+
+    def __init__(self, operation: Operation, record: Any = None, watcher: Any = None) -> None:
+        self.operation = operation
+        self.record = record
+        self.watcher = watcher
+        self.xid = 0
+        # Where the frame lies among all bytes of its connection.
+        self.start = 0
+        self.end = 0
+
+    def __repr__(self) -> str:
+        return f"<{self.operation.name} xid={self.xid} {self.record!r:.80}>"
+
+    @property
+    def path(self) -> str | None:
+        """The request's path as the server knows it, where it has one."""
+        return getattr(self.record, "path", None)
+
+
+class Connection:
+    """The protocol on one TCP stream.
+
+    Args:
+        connect_request: the first frame; it is in the outbox at once.
+        now: clock time in seconds; any clock that does not jump, the same for all calls.
+        deadline: clock time by which the ConnectResponse must have come.
+        xids: where request numbers come from.
+        max_frame: the longest request payload, in bytes; the server closes the connection on a longer one.
+        max_reply: the longest reply payload taken, in bytes.
+        on_frame: called with every Frame in the step that makes or reads it.
+
+    Inputs: `receive_data`, `handle_timeout`, `lost`. Commands: `send`, `send_auth`, `close`.
+    Outputs: `next_event`, `data_to_send`, `next_deadline`. Getters: `state`, `time_out`, `last_frame`, `missing`.
+    """
+
+    def __init__(
+        self,
+        connect_request: ConnectRequest,
+        *,
+        now: float,
+        deadline: float,
+        xids: XidCounter | None = None,
+        max_frame: int = MAX_REQUEST,
+        max_reply: int = MAX_REPLY,
+        on_frame: Callable[[Frame], object] | None = None,
+    ) -> None:
+        self.state = ConnectionState.HANDSHAKING
+        #: The negotiated session timeout, in seconds; None until the ConnectResponse.
+        self.time_out: float | None = None
+        #: When the last valid frame came; None before the first. Local expiry counts from here (rule 40).
+        self.last_frame: float | None = None
+        self._xids = xids or XidCounter()
+        self._max_frame = max_frame
+        self._on_frame = on_frame
+        self._deadline = deadline
+        self._inbox = FrameBuffer(max_reply)
+        self._eof = False
+        self._outbox: list[bytes] = []
+        self._queued_bytes = 0  # of all frames so far
+        self._handed_out = 0  # of them, by data_to_send
+        self._pending: deque[Request] = deque()  # sent or in the outbox, reply outstanding
+        self._auths: deque[Request] = deque()
+        self._last_sent = now
+        self._last_received = now
+        self._emit(encode(connect_request), (ConnectRequest,), None, now)
+
+    # --- inputs
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take bytes that came from the server; b"" says that no more will come."""
+        if data:
+            self._last_received = now
+            self._inbox.append(data)
+        else:
+            self._eof = True
+
+    def handle_timeout(self, now: float) -> str | None:
+        """Do what is due: send a ping, or say why the stream must be given up (None: it need not)."""
+        if self.state is ConnectionState.HANDSHAKING:
+            return "no ConnectResponse in time" if now >= self._deadline else None
+        if self.time_out is None or self.state not in (ConnectionState.ESTABLISHED, ConnectionState.CLOSING):
+            return None
+        if now >= self._last_received + self.time_out * 2 / 3:
+            return f"no byte from the server for {now - self._last_received:.3g} s, 2/3 of the session timeout"
+        if now >= self._last_sent + self.time_out / 3 and self.state is ConnectionState.ESTABLISHED:
+            self._emit_request(Xid.PING, PING, None, now)
+        return None
+
+    def lost(self, unsent: int = 0) -> tuple[list[tuple[Request, Literal["in full", "partly"]]], list[Request]]:
+        """The stream is gone. `unsent` counts the bytes handed out last that the caller could not write.
+
+        Returns the requests that (1) the server may have got, in full or partly, and (2) never left, both in order.
+        """
+        if self.state not in (ConnectionState.CLOSED, ConnectionState.FAILED):
+            self._apply("lost")
+        written = self._handed_out - unsent
+        doubtful: list[tuple[Request, Literal["in full", "partly"]]] = []
+        unwritten: list[Request] = []
+        for request in self._pending:
+            if request.start >= written:
+                unwritten.append(request)
+            else:
+                doubtful.append((request, "in full" if request.end <= written else "partly"))
+        self._pending.clear()
+        self._auths.clear()
+        return doubtful, unwritten
+
+    # --- commands
+
+    def send(self, request: Request, now: float) -> None:
+        """Number the request and put its frame into the outbox.
+
+        Raises:
+            LocalProtocolError: the request must not or cannot be sent; says why. Nothing has changed then.
+        """
+        if self.state is not ConnectionState.ESTABLISHED:
+            raise LocalProtocolError(f"{request.operation.name} on a connection that is {self.state.value}")
+        self._emit_request(request, request.operation, request.record, now)
+        self._pending.append(request)
+
+    def send_auth(self, request: Request, now: float) -> None:
+        """The same for an auth packet (operation AUTH), whose reply is told by its xid."""
+        self._emit_request(Xid.AUTH, AUTH, request.record, now)
+        self._auths.append(request)
+
+    def close(self, request: Request, now: float) -> None:
+        """Send closeSession; nothing may be sent after it, replies still come."""
+        self.send(request, now)
+        self._apply("closeSession")
+
+    # --- outputs
+
+    def data_to_send(self, now: float) -> bytes:
+        """All bytes in the outbox, which is empty then. b"" when there are none."""
+        outbox = self._outbox
+        if not outbox:
+            return b""
+        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        outbox.clear()
+        self._handed_out += len(data)
+        self._last_sent = now
+        return data
+
+    def next_event(
+        self, now: float
+    ) -> Connected | SessionRefused | Replied | Notified | AuthReplied | Ponged | NeedData | None:
+        """The next event of the bytes received; NEED_DATA when more must come first, None at the end of the stream.
+
+        Raises:
+            RemoteProtocolError: the server broke the protocol. The connection is FAILED then.
+        """
+        try:
+            found = self._inbox.next_frame()
+            if found is None:
+                if not self._eof:
+                    return NEED_DATA
+                if self.state in (ConnectionState.CLOSED, ConnectionState.FAILED):
+                    return None
+                self._apply("lost")
+                return None
+            buffer, start, end = found
+            if self.state is ConnectionState.HANDSHAKING:
+                return self._read_handshake(buffer, start, end, now)
+            return self._read_reply(buffer, start, end, now)
+        except FrameError as error:
+            self._apply("RemoteProtocolError")
+            raise RemoteProtocolError(str(error)) from None
+        except JuteError as error:
+            self._trace(Direction.RECEIVED, buffer[start:end], (), None, now)
+            self._apply("RemoteProtocolError")
+            raise RemoteProtocolError(str(error)) from None
+        except RemoteProtocolError:
+            self._trace(Direction.RECEIVED, buffer[start:end], (), None, now)
+            self._apply("RemoteProtocolError")
+            raise
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timeout` must be called next; None when there is nothing to wait for.
+
+        The end of the handshake's time; then the earlier of the next ping (1/3 of the session timeout after the last
+        write, rule 36) and giving the server up (2/3 after the last byte from it, rule 37).
+        Source: ClientCnxn.SendThread.run.
+        """
+        if self.state is ConnectionState.HANDSHAKING:
+            return self._deadline
+        if self.time_out is None:
+            return None
+        silence = self._last_received + self.time_out * 2 / 3
+        if self.state is ConnectionState.ESTABLISHED:
+            return min(silence, self._last_sent + self.time_out / 3)
+        return silence if self.state is ConnectionState.CLOSING else None
+
+    @property
+    def missing(self) -> int:
+        """Bytes that the frame being received still lacks, as far as is known."""
+        return self._inbox.missing
+
+    @property
+    def outstanding(self) -> int:
+        """How many requests wait for a reply."""
+        return len(self._pending)
+
+    # --- frames out
+
+    def _emit_request(self, numbered: Request | Xid, operation: Operation, record: Any, now: float) -> None:
+        """The only maker of request frames: length, RequestHeader, body."""
+        body = body_of(operation, record, self._max_frame)
+        length = 8 + len(body)
+        if isinstance(numbered, Request):
+            xid = numbered.xid = self._xids.take()
+            numbered.start = self._queued_bytes
+            numbered.end = self._queued_bytes + 4 + length
+        else:
+            xid = numbered
+        data = _REQUEST_PREFIX.pack(length, xid, operation.opcode) + body
+        self._queued_bytes += len(data)
+        self._outbox.append(data)
+        if self._on_frame is not None:
+            types = (RequestHeader,) if operation.request is None else (RequestHeader, operation.request)
+            self._trace(Direction.SENT, data[4:], types, operation.opcode, now)
+
+    def _emit(self, payload: bytes, types: tuple[Any, ...], opcode: OpCode | None, now: float) -> None:
+        data = frame(payload)
+        self._queued_bytes += len(data)
+        self._outbox.append(data)
+        self._trace(Direction.SENT, payload, types, opcode, now)
+
+    # --- frames in
+
+    def _read_handshake(self, buffer: bytes, start: int, end: int, now: float) -> Connected | SessionRefused:
+        if end - start < _CONNECT_RESPONSE_SIZE:
+            # A read-only server without local sessions answers with a bare ReplyHeader (protocol.md 2.6).
+            code = _REPLY_HEADER.unpack_from(buffer, start)[2] if end - start >= 16 else None
+            raise RemoteProtocolError(
+                f"expected a ConnectResponse of at least 36 bytes, got {end - start} bytes"
+                + (f" with error code {code}" if code else "")
+            )
+        response, _ = decode_at(ConnectResponse, buffer, start, end)
+        self._trace(Direction.RECEIVED, buffer[start:end], (ConnectResponse,), None, now)
+        self.last_frame = now
+        if response.time_out <= 0:
+            self._apply("SessionRefused")
+            return SessionRefused()
+        self.time_out = response.time_out / 1000
+        self._apply("ConnectResponse")
+        return Connected(response)
+
+    def _read_reply(self, buffer: bytes, start: int, end: int, now: float) -> Replied | Notified | AuthReplied | Ponged:
+        body = start + 16
+        if body > end:
+            raise RemoteProtocolError(f"expected a ReplyHeader of 16 bytes, got a frame of {end - start}")
+        xid, zxid, err = _REPLY_HEADER.unpack_from(buffer, start)
+        if xid > 0:
+            pending = self._pending
+            if not pending or pending[0].xid != xid:
+                expected = f"xid {pending[0].xid} ({pending[0].operation.name})" if pending else "no reply"
+                raise RemoteProtocolError(f"expected {expected}, got a reply with xid {xid}")
+            request = pending[0]
+            response_type = request.operation.response
+            response = None
+            if err == 0 and response_type is not None:
+                response, _ = decode_at(response_type, buffer, body, end)
+            pending.popleft()
+            self.last_frame = now
+            if self._on_frame is not None:
+                types = (ReplyHeader,) if response is None else (ReplyHeader, response_type)
+                self._trace(Direction.RECEIVED, buffer[start:end], types, request.operation.opcode, now)
+            return Replied(request, zxid, err, response)
+        return self._read_reserved(xid, zxid, err, buffer, start, end, now)
+
+    def _read_reserved(
+        self, xid: int, zxid: int, err: int, buffer: bytes, start: int, end: int, now: float
+    ) -> Notified | AuthReplied | Ponged:
+        """A frame that is told by its xid."""
+        result: Notified | AuthReplied | Ponged
+        types: tuple[Any, ...] = (ReplyHeader,)
+        opcode: OpCode | None = None
+        if xid == Xid.NOTIFICATION:
+            event, _ = decode_at(WatcherEvent, buffer, start + 16, end)
+            if event.path is None:
+                raise RemoteProtocolError("WatcherEvent.path at offset 24: expected a path, got null")
+            result = Notified(_watched(event, zxid))
+            types = (ReplyHeader, WatcherEvent)
+        elif xid == Xid.PING:
+            result, opcode = Ponged(zxid), OpCode.PING
+            if err:
+                result = AuthReplied(None, err)  # -124: this server wants an authentication before anything else
+        elif xid == Xid.AUTH and self._auths:
+            result, opcode = AuthReplied(self._auths.popleft(), err), OpCode.AUTH
+        else:
+            raise RemoteProtocolError(f"got a reply with xid {xid}, which belongs to no request")
+        self.last_frame = now
+        self._trace(Direction.RECEIVED, buffer[start:end], types, opcode, now)
+        return result
+
+    def _trace(
+        self, direction: Direction, payload: bytes, types: tuple[Any, ...], opcode: OpCode | None, now: float
+    ) -> None:
+        if self._on_frame is not None:
+            self._on_frame(Frame(direction, payload, types, opcode, now))
+
+    def _apply(self, happened: str) -> None:
+        """The only place where the state changes."""
+        self.state = TRANSITIONS[self.state, happened]
+
+
+def body_of(operation: Operation, record: Any, max_frame: int) -> bytes:
+    """The bytes of a request behind its header.
+
+    Raises:
+        LocalProtocolError: the request must not be sent, has a field of the wrong type, or is too long; says which.
+    """
+    reason = fault(operation, record)
+    if reason is not None:
+        raise LocalProtocolError(reason)
+    try:
+        body = b"" if record is None else encode(record)
+    except JuteError as error:
+        raise LocalProtocolError(str(error)) from None
+    if 8 + len(body) > max_frame:
+        raise LocalProtocolError(
+            f"{operation.name} takes {8 + len(body)} bytes, a request {max_frame} at most (the server's jute.maxbuffer)"
+        )
+    return body
+
+
+def _watched(event: WatcherEvent, zxid: int) -> WatchedEvent:
+    """The numbers by name, where they have one: servers to come may send others."""
+    kind: EventType | int = EventType(event.type) if event.type in _EVENT_TYPES else event.type
+    state: KeeperState | int = KeeperState(event.state) if event.state in _KEEPER_STATES else event.state
+    return WatchedEvent(kind, state, event.path or "", zxid)
+
+
+_EVENT_TYPES = frozenset(EventType)
+_KEEPER_STATES = frozenset(KeeperState)

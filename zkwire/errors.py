@@ -1,0 +1,286 @@
+"""What can go wrong, by whose doing.
+
+ZkwireError
+  ProtocolError           a rule of the protocol was broken
+    LocalProtocolError      by us or our caller; nothing was sent
+    RemoteProtocolError     by the server; the connection is replaced
+  ClosedError             the client was closed
+  NoServerError           no server gave a session in time
+  ZooKeeperError          a code of KeeperException: one class per code, below
+    ConnectionLossError     says whether the request may have been applied
+    SessionExpiredError, AuthFailedError, NoNodeError, NodeExistsError, BadVersionError, ...
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from .codes import ErrorCode
+
+
+class ZkwireError(Exception):
+    """Base of all errors of zkwire."""
+
+
+class ProtocolError(ZkwireError):
+    """The protocol does not allow this. Raised only as one of its two subclasses."""
+
+
+class LocalProtocolError(ProtocolError):
+    """The caller asked for what cannot or must not be sent. Not a byte was."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The server sent what the protocol does not allow. The message has field path and offset, or expected and seen."""
+
+
+class ClosedError(ZkwireError):
+    """The client was closed before the request was answered, or before it was made."""
+
+
+class NoServerError(ZkwireError):
+    """No server gave a session within `connect_timeout`. The message has each server tried and what it did."""
+
+
+class ZooKeeperError(ZkwireError):
+    """An error code of the server, or one of the codes that its clients use for themselves.
+
+    Attributes:
+        code: the number, as on the wire; an `ErrorCode` where it is a known one.
+        path: the path of the request, as the caller gave it, where it had one.
+        operation: the request's name in ZooKeeper ("getData"), where there was one.
+        index, results: of a failed multi: which operation failed, and what became of each.
+    """
+
+    CODE: ClassVar[ErrorCode | None] = None
+    index: int | None = None
+    results: list[ZooKeeperError | None] | None = None
+
+    def __init__(self, path: str | None = None, operation: str | None = None, code: int | None = None) -> None:
+        self.path = path
+        self.operation = operation
+        self.code: int = self.CODE if code is None and self.CODE is not None else code or 0
+        super().__init__(path, operation, self.code)
+
+    def __str__(self) -> str:
+        name = self.code.name if isinstance(self.code, ErrorCode) else "unknown error code"
+        target = " ".join(part for part in (self.operation, self.path) if part)
+        return f"{name} ({self.code:d})" + (f": {target}" if target else "")
+
+
+class SystemErrorError(ZooKeeperError):
+    CODE = ErrorCode.SYSTEM_ERROR
+
+
+class RuntimeInconsistencyError(ZooKeeperError):
+    """An operation of a multi that was not tried, since one before it failed."""
+
+    CODE = ErrorCode.RUNTIME_INCONSISTENCY
+
+
+class DataInconsistencyError(ZooKeeperError):
+    CODE = ErrorCode.DATA_INCONSISTENCY
+
+
+class ConnectionLossError(ZooKeeperError):
+    """The connection was lost before the reply came.
+
+    Attributes:
+        written: how much of the request went to the server: "in full", "partly", or "not sent".
+        maybe_applied: whether the server can have executed it. Only a request written in full can have been.
+        cause: what ended the connection.
+    """
+
+    CODE = ErrorCode.CONNECTION_LOSS
+
+    def __init__(
+        self,
+        path: str | None = None,
+        operation: str | None = None,
+        written: Literal["in full", "partly", "not sent"] = "in full",
+        cause: str = "",
+    ) -> None:
+        super().__init__(path, operation)
+        self.written = written
+        self.cause = cause
+
+    @property
+    def maybe_applied(self) -> bool:
+        return self.written == "in full"
+
+    def __str__(self) -> str:
+        outcome = "maybe applied" if self.maybe_applied else f"not applied, {self.written}".replace(", not sent", "")
+        sent = "not sent" if self.written == "not sent" else f"written {self.written}, {outcome}"
+        return f"{super().__str__()} ({sent}{'; ' + self.cause if self.cause else ''})"
+
+
+class MarshallingError(ZooKeeperError):
+    """The server could not parse the request's body, or an enumeration in it."""
+
+    CODE = ErrorCode.MARSHALLING_ERROR
+
+
+class UnimplementedError(ZooKeeperError):
+    """The server does not know the operation (and closes the connection), or has it switched off (and does not)."""
+
+    CODE = ErrorCode.UNIMPLEMENTED
+
+
+class OperationTimeoutError(ZooKeeperError):
+    CODE = ErrorCode.OPERATION_TIMEOUT
+
+
+class BadArgumentsError(ZooKeeperError):
+    """An illegal path, mode or time to live: found here before anything was sent (then `reason` says what is wrong with
+    it), or by the server."""
+
+    CODE = ErrorCode.BAD_ARGUMENTS
+
+    def __init__(self, path: str | None = None, operation: str | None = None, reason: str = "") -> None:
+        super().__init__(path, operation)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}: {self.reason}" if self.reason else super().__str__()
+
+
+class InvalidStateError(ZooKeeperError):
+    CODE = ErrorCode.INVALID_STATE
+
+
+class UnknownSessionError(ZooKeeperError):
+    CODE = ErrorCode.UNKNOWN_SESSION
+
+
+class NewConfigNoQuorumError(ZooKeeperError):
+    """reconfig: no quorum of the new configuration is connected."""
+
+    CODE = ErrorCode.NEW_CONFIG_NO_QUORUM
+
+
+class ReconfigInProgressError(ZooKeeperError):
+    CODE = ErrorCode.RECONFIG_IN_PROGRESS
+
+
+class SSLConnectionError(ZooKeeperError):
+    CODE = ErrorCode.SSL_CONNECTION_ERROR
+
+
+class APIError(ZooKeeperError):
+    CODE = ErrorCode.API_ERROR
+
+
+class NoNodeError(ZooKeeperError):
+    """The znode does not exist; for create, its parent."""
+
+    CODE = ErrorCode.NO_NODE
+
+
+class NoAuthError(ZooKeeperError):
+    """No identity of this connection has the permission."""
+
+    CODE = ErrorCode.NO_AUTH
+
+
+class BadVersionError(ZooKeeperError):
+    CODE = ErrorCode.BAD_VERSION
+
+
+class NoChildrenForEphemeralsError(ZooKeeperError):
+    CODE = ErrorCode.NO_CHILDREN_FOR_EPHEMERALS
+
+
+class NodeExistsError(ZooKeeperError):
+    CODE = ErrorCode.NODE_EXISTS
+
+
+class NotEmptyError(ZooKeeperError):
+    CODE = ErrorCode.NOT_EMPTY
+
+
+class SessionExpiredError(ZooKeeperError):
+    """The session the request belonged to is over, and its ephemerals are gone or about to go."""
+
+    CODE = ErrorCode.SESSION_EXPIRED
+
+
+class InvalidCallbackError(ZooKeeperError):
+    CODE = ErrorCode.INVALID_CALLBACK
+
+
+class InvalidACLError(ZooKeeperError):
+    CODE = ErrorCode.INVALID_ACL
+
+
+class AuthFailedError(ZooKeeperError):
+    """The server refused an auth packet or the SASL exchange; `reason` says which. Terminal for the client."""
+
+    CODE = ErrorCode.AUTH_FAILED
+
+    def __init__(self, path: str | None = None, operation: str | None = None, reason: str = "") -> None:
+        super().__init__(path, operation)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}: {self.reason}" if self.reason else super().__str__()
+
+
+class ClosingError(ZooKeeperError):
+    CODE = ErrorCode.CLOSING
+
+
+class NothingError(ZooKeeperError):
+    CODE = ErrorCode.NOTHING
+
+
+class SessionMovedError(ZooKeeperError):
+    CODE = ErrorCode.SESSION_MOVED
+
+
+class NotReadOnlyError(ZooKeeperError):
+    """A write, sync or multi on a server in read-only mode."""
+
+    CODE = ErrorCode.NOT_READ_ONLY
+
+
+class EphemeralOnLocalSessionError(ZooKeeperError):
+    CODE = ErrorCode.EPHEMERAL_ON_LOCAL_SESSION
+
+
+class NoWatcherError(ZooKeeperError):
+    CODE = ErrorCode.NO_WATCHER
+
+
+class RequestTimeoutError(ZooKeeperError):
+    CODE = ErrorCode.REQUEST_TIMEOUT
+
+
+class ReconfigDisabledError(ZooKeeperError):
+    CODE = ErrorCode.RECONFIG_DISABLED
+
+
+class SessionClosedRequireSaslAuthError(ZooKeeperError):
+    """The server demands an authentication scheme that this connection did not use first."""
+
+    CODE = ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH
+
+
+class QuotaExceededError(ZooKeeperError):
+    CODE = ErrorCode.QUOTA_EXCEEDED
+
+
+class ThrottledOpError(ZooKeeperError):
+    """The server shed load: the operation was not executed, and may be tried again."""
+
+    CODE = ErrorCode.THROTTLED_OP
+
+
+BY_CODE: dict[int, type[ZooKeeperError]] = {
+    cls.CODE: cls for cls in ZooKeeperError.__subclasses__() if cls.CODE is not None
+}
+
+
+def from_code(code: int, path: str | None = None, operation: str | None = None) -> ZooKeeperError:
+    """The exception for a code; one this client does not know is a plain ZooKeeperError that carries the number."""
+    cls = BY_CODE.get(code)
+    return ZooKeeperError(path, operation, code) if cls is None else cls(path, operation)

@@ -1,0 +1,80 @@
+"""Frames: a 4-byte big-endian length, then that many bytes."""
+
+from __future__ import annotations
+
+import struct
+
+_LENGTH = struct.Struct(">i")
+
+#: jute.maxbuffer's default. A server closes the connection when a request is longer; 0xfffff itself still passes.
+MAX_REQUEST = 0xFFFFF
+
+#: The longest reply we take. Servers set no limit for what they send: a znode filled to MAX_REQUEST answers getData
+#: with more than that, and getChildren may be any size. Bytes are only stored as they arrive, never allocated ahead.
+MAX_REPLY = 64 * 2**20
+
+
+class FrameError(ValueError):
+    """A length that no frame may have."""
+
+
+def frame(payload: bytes) -> bytes:
+    """The payload with its length in front."""
+    return _LENGTH.pack(len(payload)) + payload
+
+
+class FrameBuffer:
+    """Bytes in, in any pieces; frames out.
+
+    A frame is given as `(buffer, start, end)`, its payload being `buffer[start:end]`: whole frames are read where they
+    arrived, and only what is left over at the end of a piece is copied.
+    """
+
+    def __init__(self, limit: int = MAX_REPLY) -> None:
+        self._limit = limit
+        self._buffer = b""
+        self._offset = 0
+        self._partial = bytearray()  # the beginning of a frame whose end has not arrived
+        self._needed = 0  # how many bytes of it are worth looking at again
+
+    def append(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        if self._partial:
+            self._partial += data
+            if len(self._partial) >= self._needed:
+                self._buffer, self._offset = bytes(self._partial), 0
+                self._partial.clear()
+        elif self._offset == len(self._buffer):
+            self._buffer, self._offset = data, 0
+        else:
+            self._buffer, self._offset = self._buffer[self._offset :] + data, 0
+
+    def next_frame(self) -> tuple[bytes, int, int] | None:
+        """The next whole frame, or None when it has not all arrived.
+
+        Raises:
+            FrameError: its length is negative or above the limit. Nothing is allocated for it.
+        """
+        buffer, offset = self._buffer, self._offset
+        available = len(buffer) - offset
+        if available >= 4:
+            (length,) = _LENGTH.unpack_from(buffer, offset)
+            if not 0 <= length <= self._limit:
+                raise FrameError(f"frame length {length}, expected 0 to {self._limit}")
+            start = offset + 4
+            end = start + length
+            if end <= len(buffer):
+                self._offset = end
+                return buffer, start, end
+            self._needed = 4 + length
+        else:
+            self._needed = 4
+        if available:
+            self._partial += buffer[offset:] if offset else buffer
+        self._buffer, self._offset = b"", 0
+        return None
+
+    @property
+    def missing(self) -> int:
+        """How many bytes the frame that has begun still lacks, as far as is known: a hint for the next read."""
+        return max(self._needed - len(self._partial), 0) if self._partial else 0

@@ -1,0 +1,187 @@
+"""Jute's types: the names a record is declared with, and what each is on the wire.
+
+All integers are big-endian two's complement; there is no padding and there are no tags. The three types with a length
+(ustring, buffer, vector) have a null form, length -1, which is not the same value as the empty one: None here.
+"""
+
+from __future__ import annotations
+
+import codecs
+import struct
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+if TYPE_CHECKING:
+    from .record import Record
+
+T = TypeVar("T")
+
+
+class JuteType:
+    """One wire type. `str()` of it is its name in the `.jute` grammar."""
+
+    #: The fewest bytes a value takes; bounds a vector's count before anything is allocated.
+    min_size: int
+
+    def fault(self, value: object, path: str) -> tuple[str, str] | None:
+        """(path of the offending field, what was expected and seen), or None when `value` can be encoded."""
+        raise AssertionError("abstract")
+
+    def _mismatch(self, value: object, path: str, expected: str) -> tuple[str, str]:
+        return path, f"{self} takes {expected}, not {type(value).__name__} {value!r:.60}"
+
+
+class FixedType(JuteType):
+    """A number or boolean: always the same count of bytes.
+
+    `code` is its letter in the struct module. A boolean is one byte, written as 0 or 1; any non-zero byte reads as
+    True, as in Java's DataInput.readBoolean.
+    """
+
+    def __init__(self, name: str, code: str, *, optional: bool = False) -> None:
+        self.name = name
+        self.code = code
+        self.size = struct.calcsize(">" + code)
+        #: True for a last field that old peers leave out (readOnly of the connect records); None when left out.
+        self.optional = optional
+        self.min_size = 0 if optional else self.size
+
+    def __str__(self) -> str:
+        return self.name
+
+    def fault(self, value: object, path: str) -> tuple[str, str] | None:
+        if value is None and self.optional:
+            return None
+        if self.code == "?":
+            return None if isinstance(value, bool) else self._mismatch(value, path, "True or False")
+        try:
+            struct.pack(">" + self.code, value)
+        except struct.error as error:
+            return self._mismatch(value, path, f"a value of {self.size} bytes ({error})")
+        return None
+
+
+class UStringType(JuteType):
+    """int32 count of bytes, then UTF-8 (see `CESU8`)."""
+
+    min_size = 4
+
+    def __str__(self) -> str:
+        return "ustring"
+
+    def fault(self, value: object, path: str) -> tuple[str, str] | None:
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            return self._mismatch(value, path, "str or None")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            return path, f"ustring takes text that UTF-8 can carry ({error})"
+        return None
+
+
+class BufferType(JuteType):
+    """int32 count of bytes, then the bytes."""
+
+    min_size = 4
+
+    def __str__(self) -> str:
+        return "buffer"
+
+    def fault(self, value: object, path: str) -> tuple[str, str] | None:
+        if value is None or isinstance(value, (bytes, bytearray)):
+            return None
+        return self._mismatch(value, path, "bytes or None")
+
+
+class VectorType(JuteType):
+    """int32 count of elements, then the elements back to back."""
+
+    min_size = 4
+
+    def __init__(self, element: JuteType) -> None:
+        self.element = element
+
+    def __str__(self) -> str:
+        return f"vector<{self.element}>"
+
+    def fault(self, value: object, path: str) -> tuple[str, str] | None:
+        if value is None:
+            return None
+        if not isinstance(value, (tuple, list)):
+            return self._mismatch(value, path, "a tuple, a list or None")
+        faults = (self.element.fault(item, f"{path}[{index}]") for index, item in enumerate(value))
+        return next((fault for fault in faults if fault), None)
+
+
+class NestedType(JuteType):
+    """Another record: its fields, inlined. There is no null form."""
+
+    def __init__(self, record: type[Record]) -> None:
+        self.record = record
+        self.min_size = sum(field.type.min_size for field in record.FIELDS)
+
+    def __str__(self) -> str:
+        return self.record.__name__
+
+    def fault(self, value: object, path: str) -> tuple[str, str] | None:
+        if type(value) is not self.record:
+            return self._mismatch(value, path, f"a {self}")
+        faults = (field.type.fault(item, f"{path}.{field.name}") for field, item in zip(self.record.FIELDS, value))
+        return next((fault for fault in faults if fault), None)
+
+
+class VectorOf:
+    """Marks `Vector[...]`, whose element type is only known once it is subscribed."""
+
+
+Byte = Annotated[int, FixedType("byte", "b")]
+Boolean = Annotated[bool, FixedType("boolean", "?")]
+Int = Annotated[int, FixedType("int", "i")]
+Long = Annotated[int, FixedType("long", "q")]
+Float = Annotated[float, FixedType("float", "f")]
+Double = Annotated[float, FixedType("double", "d")]
+TrailingBoolean = Annotated[bool | None, FixedType("boolean", "?", optional=True)]
+UString = Annotated[str | None, UStringType()]
+Buffer = Annotated[bytes | None, BufferType()]
+Vector = Annotated[tuple[T, ...] | None, VectorOf()]
+
+
+#: Error handler name for `bytes.decode`: strict UTF-8, but a surrogate pair in two 3-byte halves is one character.
+#: Java's BinaryOutputArchive writes characters outside the BMP that way (protocol.md 1.3; seen in tests/frames).
+CESU8 = "zkwire-cesu8"
+
+
+def _join_surrogate_pair(error: UnicodeError) -> tuple[str, int]:
+    """Codec error handler: the six bytes of a surrogate pair become the character they mean."""
+    if isinstance(error, UnicodeDecodeError):
+        pair = error.object[error.start : error.start + 6]
+        try:
+            character = pair.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise error from None
+        if len(pair) == 6 and len(character) == 1:
+            return character, error.start + 6
+    raise error
+
+
+codecs.register_error(CESU8, _join_surrogate_pair)
+
+
+def type_of(annotation: Any) -> JuteType:
+    """The wire type of a resolved annotation: one of the names above, or a Record class.
+
+    Raises:
+        TypeError: the annotation is no Jute type; it names what was seen.
+    """
+    marks = getattr(annotation, "__metadata__", ())
+    for mark in marks:
+        if isinstance(mark, JuteType):
+            return mark
+        if isinstance(mark, VectorOf):
+            optional_tuple = annotation.__origin__
+            sequence = optional_tuple.__args__[0]
+            return VectorType(type_of(sequence.__args__[0]))
+    if isinstance(annotation, type) and hasattr(annotation, "FIELDS"):
+        return NestedType(annotation)
+    raise TypeError(f"expected a Jute type or a Record class, got {annotation!r}")

@@ -1,0 +1,182 @@
+"""The bodies of multi and multiRead: sequences of records, each behind a MultiHeader, closed by a terminator.
+
+    request:  (MultiHeader(opcode, done=False, err=-1), the operation's request)*  MultiHeader(-1, done=True, err=-1)
+    reply:    (MultiHeader(type,   done=False, err),    the result of that type)*  MultiHeader(-1, done=True, err=-1)
+
+A result is read by its own type, never by what was asked: servers before 3.7.2, 3.8.2 and 3.9.0 answer create2 with
+type 1 (rule 70), and a failed operation has type -1 and an ErrorResponse.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from .codes import OpCode
+from .jute import JuteError, Record, decode_at, encode
+from .records import (
+    CheckVersionRequest,
+    Create2Response,
+    CreateRequest,
+    CreateResponse,
+    CreateTTLRequest,
+    DeleteRequest,
+    ErrorResponse,
+    GetChildrenRequest,
+    GetChildrenResponse,
+    GetDataRequest,
+    GetDataResponse,
+    MultiHeader,
+    SetDataRequest,
+    SetDataResponse,
+)
+
+if TYPE_CHECKING:
+    from .jute.wire import Span
+
+#: What multi carries, by opcode.
+WRITES: dict[int, type[Record]] = {
+    OpCode.CREATE: CreateRequest,
+    OpCode.CREATE2: CreateRequest,
+    OpCode.CREATE_CONTAINER: CreateRequest,
+    OpCode.CREATE_TTL: CreateTTLRequest,
+    OpCode.DELETE: DeleteRequest,
+    OpCode.SET_DATA: SetDataRequest,
+    OpCode.CHECK: CheckVersionRequest,
+}
+
+#: What multiRead carries, by opcode. Their watch flags are read and ignored by the server.
+READS: dict[int, type[Record]] = {
+    OpCode.GET_DATA: GetDataRequest,
+    OpCode.GET_CHILDREN: GetChildrenRequest,
+}
+
+#: Results by the type in their header; None for those without a body.
+RESULTS: dict[int, type[Record] | None] = {
+    OpCode.CREATE: CreateResponse,
+    OpCode.CREATE2: Create2Response,
+    OpCode.DELETE: None,
+    OpCode.SET_DATA: SetDataResponse,
+    OpCode.CHECK: None,
+    OpCode.GET_DATA: GetDataResponse,
+    OpCode.GET_CHILDREN: GetChildrenResponse,
+    OpCode.ERROR: ErrorResponse,
+}
+
+TERMINATOR = MultiHeader(-1, True, -1)
+
+
+class MultiItem(NamedTuple):
+    """One operation, or one result."""
+
+    header: MultiHeader
+    body: Record | None
+
+
+class MultiSequence(tuple[Any, ...]):
+    """Items in order. Encodes and decodes like a Record (`zkwire.jute.Encodable`)."""
+
+    BODIES: ClassVar[dict[int, type[Record] | None]]
+    __slots__ = ()
+
+    def __new__(cls, items: tuple[MultiItem, ...] = ()) -> MultiSequence:
+        return super().__new__(cls, items)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and tuple.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self))
+
+    def _encode(self) -> bytes:
+        parts = []
+        for header, body in self:
+            parts.append(encode(header))
+            if body is not None:
+                parts.append(encode(body))
+        return b"".join([*parts, encode(TERMINATOR)])
+
+    def _fault(self) -> tuple[str, str] | None:
+        return None  # what could be wrong is wrong in an item, and its own encode() has said so
+
+    @classmethod
+    def _decode(cls, buffer: bytes, offset: int, end: int) -> tuple[Any, int]:
+        start = offset
+        items: list[MultiItem] = []
+        while True:
+            place = f"{cls.__name__}[{len(items)}]"
+            try:
+                header, after = decode_at(MultiHeader, buffer, offset, end)
+                if header.done:
+                    return cls(tuple(items)), after
+                if header.type not in cls.BODIES:
+                    raise JuteError("MultiHeader.type", f"expected one of {sorted(cls.BODIES)}, got {header.type}", 0)
+                body_type, body = cls.BODIES[header.type], None
+                offset = after
+                if body_type is not None:
+                    body, after = decode_at(body_type, buffer, offset, end)
+            except JuteError as error:
+                within = offset - start + (error.offset or 0)
+                raise JuteError(f"{place}.{error.path}", error.reason, within) from None
+            items.append(MultiItem(header, body))
+            offset = after
+
+    @classmethod
+    def _explain(cls, data: bytes) -> None:
+        raise AssertionError(f"{cls.__name__} explains its faults as it decodes")
+
+    @classmethod
+    def spans(cls, data: bytes) -> tuple[list[Span], int]:
+        """As `zkwire.jute.wire.spans`: every field of every item, and of the terminator."""
+        from .jute import wire
+
+        found: list[Span] = []
+        offset, place = 0, 0
+
+        def take(record_type: type[Record]) -> None:
+            nonlocal offset
+            fields, size = wire.spans(record_type, data[offset:])
+            for span in fields:
+                path = f"{cls.__name__}[{place}].{span.path}"
+                found.append(span._replace(path=path, start=span.start + offset, end=span.end + offset))
+            offset += size
+
+        for header, _ in cls._decode(data, 0, len(data))[0]:
+            take(MultiHeader)
+            body_type = cls.BODIES[header.type]
+            if body_type is not None:
+                take(body_type)
+            place += 1
+        take(MultiHeader)
+        return found, offset
+
+
+class MultiRequest(MultiSequence):
+    """Body of multi: creates, deletes, setDatas and checks, applied all or none."""
+
+    BODIES: ClassVar[dict[int, type[Record] | None]] = dict(WRITES)
+    __slots__ = ()
+
+
+class MultiReadRequest(MultiSequence):
+    """Body of multiRead: getDatas and getChildren, each on its own."""
+
+    BODIES: ClassVar[dict[int, type[Record] | None]] = dict(READS)
+    __slots__ = ()
+
+
+class MultiResponse(MultiSequence):
+    """Body of either reply."""
+
+    BODIES: ClassVar[dict[int, type[Record] | None]] = RESULTS
+    __slots__ = ()
+
+
+def item(opcode: OpCode, request: Record) -> MultiItem:
+    """One operation of a multi or multiRead."""
+    return MultiItem(MultiHeader(opcode, False, -1), request)

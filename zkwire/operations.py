@@ -1,0 +1,174 @@
+"""The operations table: what each opcode sends and gets, which watch it arms, since when, and where it may stand."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from .codes import MAX_TTL_MS, CreateMode, OpCode
+from .jute import Decodable, Encodable
+from .multi import MultiReadRequest, MultiRequest, MultiResponse
+from .records import (
+    AddWatchRequest,
+    AuthPacket,
+    CheckVersionRequest,
+    CheckWatchesRequest,
+    Create2Response,
+    CreateRequest,
+    CreateResponse,
+    CreateTTLRequest,
+    DeleteRequest,
+    ErrorResponse,
+    ExistsRequest,
+    ExistsResponse,
+    GetACLRequest,
+    GetACLResponse,
+    GetAllChildrenNumberRequest,
+    GetAllChildrenNumberResponse,
+    GetChildren2Request,
+    GetChildren2Response,
+    GetChildrenRequest,
+    GetChildrenResponse,
+    GetDataRequest,
+    GetDataResponse,
+    GetEphemeralsRequest,
+    GetEphemeralsResponse,
+    GetSASLRequest,
+    ReconfigRequest,
+    RemoveWatchesRequest,
+    SetACLRequest,
+    SetACLResponse,
+    SetDataRequest,
+    SetDataResponse,
+    SetSASLResponse,
+    SetWatches,
+    SetWatches2,
+    SyncRequest,
+    SyncResponse,
+    WhoAmIResponse,
+)
+
+
+class WatcherKind(Enum):
+    """What a client waits for. The server knows the first two as one (both are in its data table)."""
+
+    DATA = "data"
+    EXIST = "exist"  # on a znode that did not exist when the watch was set
+    CHILD = "child"
+    PERSISTENT = "persistent"
+    PERSISTENT_RECURSIVE = "persistent recursive"
+
+
+class Operation(NamedTuple):
+    """One row. `request` or `response` None: a header and nothing behind it.
+
+    `arms` is the watch that a request with a watcher sets when the reply's err is 0, `arms_on_no_node` when it is
+    NoNode (exists only; rule 48). addWatch arms by its mode.
+    """
+
+    opcode: OpCode
+    name: str
+    request: type[Encodable] | None
+    response: type[Decodable] | None
+    since: str = ""
+    arms: WatcherKind | None = None
+    arms_on_no_node: WatcherKind | None = None
+    in_multi: bool = False
+    in_multi_read: bool = False
+
+
+_DATA, _EXIST, _CHILD = WatcherKind.DATA, WatcherKind.EXIST, WatcherKind.CHILD
+
+CREATE = Operation(OpCode.CREATE, "create", CreateRequest, CreateResponse, in_multi=True)
+DELETE = Operation(OpCode.DELETE, "delete", DeleteRequest, None, in_multi=True)
+EXISTS = Operation(OpCode.EXISTS, "exists", ExistsRequest, ExistsResponse, "", _DATA, _EXIST)
+GET_DATA = Operation(OpCode.GET_DATA, "getData", GetDataRequest, GetDataResponse, "", _DATA, in_multi_read=True)
+SET_DATA = Operation(OpCode.SET_DATA, "setData", SetDataRequest, SetDataResponse, in_multi=True)
+GET_ACL = Operation(OpCode.GET_ACL, "getACL", GetACLRequest, GetACLResponse)
+SET_ACL = Operation(OpCode.SET_ACL, "setACL", SetACLRequest, SetACLResponse)
+GET_CHILDREN = Operation(
+    OpCode.GET_CHILDREN, "getChildren", GetChildrenRequest, GetChildrenResponse, "", _CHILD, in_multi_read=True
+)
+SYNC = Operation(OpCode.SYNC, "sync", SyncRequest, SyncResponse)
+PING = Operation(OpCode.PING, "ping", None, None)
+GET_CHILDREN2 = Operation(
+    OpCode.GET_CHILDREN2, "getChildren2", GetChildren2Request, GetChildren2Response, "3.3.0", _CHILD
+)
+CHECK = Operation(OpCode.CHECK, "check", CheckVersionRequest, None, "3.4.0", in_multi=True)
+MULTI = Operation(OpCode.MULTI, "multi", MultiRequest, MultiResponse, "3.4.0")
+CREATE2 = Operation(OpCode.CREATE2, "create2", CreateRequest, Create2Response, "3.5.0", in_multi=True)
+RECONFIG = Operation(OpCode.RECONFIG, "reconfig", ReconfigRequest, GetDataResponse, "3.5.0")
+CHECK_WATCHES = Operation(OpCode.CHECK_WATCHES, "checkWatches", CheckWatchesRequest, None, "3.5.0")
+REMOVE_WATCHES = Operation(OpCode.REMOVE_WATCHES, "removeWatches", RemoveWatchesRequest, None, "3.5.0")
+CREATE_CONTAINER = Operation(
+    OpCode.CREATE_CONTAINER, "createContainer", CreateRequest, Create2Response, "3.5.1", in_multi=True
+)
+CREATE_TTL = Operation(OpCode.CREATE_TTL, "createTTL", CreateTTLRequest, Create2Response, "3.5.3", in_multi=True)
+MULTI_READ = Operation(OpCode.MULTI_READ, "multiRead", MultiReadRequest, MultiResponse, "3.6.0")
+AUTH = Operation(OpCode.AUTH, "auth", AuthPacket, None)
+SET_WATCHES = Operation(OpCode.SET_WATCHES, "setWatches", SetWatches, None)
+SASL = Operation(OpCode.SASL, "sasl", GetSASLRequest, SetSASLResponse, "3.4.0")
+GET_EPHEMERALS = Operation(OpCode.GET_EPHEMERALS, "getEphemerals", GetEphemeralsRequest, GetEphemeralsResponse, "3.6.0")
+GET_ALL_CHILDREN_NUMBER = Operation(
+    OpCode.GET_ALL_CHILDREN_NUMBER,
+    "getAllChildrenNumber",
+    GetAllChildrenNumberRequest,
+    GetAllChildrenNumberResponse,
+    "3.6.0",
+)
+SET_WATCHES2 = Operation(OpCode.SET_WATCHES2, "setWatches2", SetWatches2, None, "3.6.0")
+ADD_WATCH = Operation(OpCode.ADD_WATCH, "addWatch", AddWatchRequest, ErrorResponse, "3.6.0")
+WHO_AM_I = Operation(OpCode.WHO_AM_I, "whoAmI", None, WhoAmIResponse, "3.7.0")
+CLOSE_SESSION = Operation(OpCode.CLOSE_SESSION, "closeSession", None, None)
+
+#: Every operation a client may send, by opcode.
+BY_OPCODE: dict[int, Operation] = {row.opcode: row for row in list(globals().values()) if isinstance(row, Operation)}
+
+#: The same by ZooKeeper's name: "getData".
+BY_NAME: dict[str, Operation] = {row.name: row for row in BY_OPCODE.values()}
+
+
+def create_operation(mode: CreateMode, *, with_stat: bool) -> Operation:
+    """The operation that creates a znode of this mode. Only containers and TTL znodes have opcodes of their own; the
+    server does odd things with a mode under another's opcode (protocol.md 3.4)."""
+    if mode is CreateMode.CONTAINER:
+        return CREATE_CONTAINER
+    if mode.has_ttl:
+        return CREATE_TTL
+    return CREATE2 if with_stat else CREATE
+
+
+def fault(operation: Operation, request: Encodable | None) -> str | None:
+    """Why this request must not be sent; None when it may be."""
+    if operation.opcode is OpCode.CHECK:
+        return "check stands only inside multi: alone, 3.8.0 never answers it and later servers close the connection"
+    return _fault(operation, request)
+
+
+def _fault(operation: Operation, request: Encodable | None) -> str | None:
+    if type(request) is not (operation.request or type(None)):
+        wanted = "no record" if operation.request is None else operation.request.__name__
+        return f"{operation.name} takes {wanted}, not {type(request).__name__}"
+    if isinstance(request, (CreateRequest, CreateTTLRequest)):
+        return _create_fault(operation, request)
+    if isinstance(request, (MultiRequest, MultiReadRequest)):
+        for index, (header, body) in enumerate(request):
+            if header.type not in request.BODIES:
+                return f"{operation.name}[{index}]: opcode {header.type} is not allowed in {operation.name}"
+            if reason := _fault(BY_OPCODE[header.type], body):
+                return f"{operation.name}[{index}]: {reason}"
+    return None
+
+
+def _create_fault(operation: Operation, request: CreateRequest | CreateTTLRequest) -> str | None:
+    if not isinstance(request.flags, int) or request.flags not in set(CreateMode):
+        return f"{operation.name}: flags {request.flags!r} are no CreateMode (0 to 6)"
+    mode = CreateMode(request.flags)
+    if operation.opcode is not create_operation(mode, with_stat=operation.opcode is OpCode.CREATE2).opcode:
+        return f"{operation.name} does not take {mode.name}"
+    if isinstance(request, CreateTTLRequest) and not (isinstance(request.ttl, int) and 1 <= request.ttl <= MAX_TTL_MS):
+        # Not a courtesy: a TTL of -1 under other flags stops a server for good (protocol.md, surprise 10).
+        return f"{operation.name}: ttl is 1 to {MAX_TTL_MS} ms, not {request.ttl!r}"
+    if not request.acl:
+        return f"{operation.name}: the ACL is empty"
+    return None

@@ -1,0 +1,93 @@
+"""SASL DIGEST-MD5 as ZooKeeper speaks it (RFC 2831, qop=auth, md5-sess): challenge in, response out.
+
+The digest-uri is the constant `zookeeper/zk-sasl-md5`, whatever the host's name.
+Any object with the same two methods can stand in for it, a GSSAPI library's for example.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from typing import Protocol
+
+_DIGEST_URI = "zookeeper/zk-sasl-md5"
+
+
+class SaslError(Exception):
+    """The server's challenge is not what the mechanism expects; `str()` says what was seen."""
+
+
+class Mechanism(Protocol):
+    """What `connect(sasl=...)` takes."""
+
+    def start(self) -> bytes:
+        """A new exchange begins, on a new connection: the first token, b"" where the server speaks first.
+
+        Never None: a null token makes the server close the connection.
+        """
+
+    def step(self, challenge: bytes) -> bytes | None:
+        """The answer to the server's token; None when the exchange is over and the server has proved itself.
+
+        Raises:
+            SaslError: the token is not acceptable.
+        """
+
+
+class DigestMD5:
+    """The mechanism, for one user.
+
+    Args:
+        username, password: as in the server's JAAS section `Server`: user_<name>="<password>".
+        cnonce: the client's nonce, for tests; a random one for each exchange when None.
+    """
+
+    def __init__(self, username: str, password: str, *, cnonce: str | None = None) -> None:
+        self._username = username
+        self._password = password
+        self._fixed_cnonce = cnonce
+        self._expected: str | None = None
+
+    def start(self) -> bytes:
+        self._expected = None
+        return b""
+
+    def step(self, challenge: bytes) -> bytes | None:
+        fields = _parse(challenge)
+        if self._expected is not None:
+            if not hmac.compare_digest(fields.get("rspauth", ""), self._expected):
+                raise SaslError(f"expected the server's rspauth, got {challenge!r:.80}")
+            return None
+        if "nonce" not in fields:
+            raise SaslError(f"expected a DIGEST-MD5 challenge with a nonce, got {challenge!r:.80}")
+        realm, nonce = fields.get("realm", ""), fields["nonce"]
+        cnonce = self._fixed_cnonce or secrets.token_urlsafe(24)
+        secret = hashlib.md5(f"{self._username}:{realm}:{self._password}".encode()).digest()
+        session = hashlib.md5(secret + f":{nonce}:{cnonce}".encode()).hexdigest()
+
+        def response(method: str) -> str:
+            uri = hashlib.md5(f"{method}:{_DIGEST_URI}".encode()).hexdigest()
+            return hashlib.md5(f"{session}:{nonce}:00000001:{cnonce}:auth:{uri}".encode()).hexdigest()
+
+        self._expected = response("")
+        return (
+            f'charset=utf-8,username="{_quoted(self._username)}",realm="{_quoted(realm)}",nonce="{_quoted(nonce)}",'
+            f'nc=00000001,cnonce="{cnonce}",digest-uri="{_DIGEST_URI}",maxbuf=65536,'
+            f"response={response('AUTHENTICATE')},qop=auth"
+        ).encode()
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _parse(challenge: bytes) -> dict[str, str]:
+    """`name=value` and `name="value"`, by commas."""
+    try:
+        text = challenge.decode()
+    except UnicodeDecodeError:
+        raise SaslError(f"expected text, got {challenge!r:.80}") from None
+    found = re.findall(r'\s*([\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^,"]*))\s*(?:,|\Z)', text)
+    return {name: re.sub(r"\\(.)", r"\1", quoted) or plain for name, quoted, plain in found}

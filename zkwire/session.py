@@ -1,0 +1,572 @@
+"""One ZooKeeper session, over all the TCP connections it lives on. No I/O, no clock, no randomness.
+
+The caller dials, moves bytes and tells the time:
+
+    session = Session(10.0)
+    session.tcp_connected(now, deadline)                   # a stream stands; the ConnectRequest is in the outbox
+    send(session.data_to_send(now))
+    session.receive_data(received, now)                    # b"" is EOF
+    while (event := session.next_event(now)) is not NEED_DATA: ...
+    session.handle_timeout(now)                            # at session.next_deadline()
+    session.tcp_lost(now, "why", unsent)                   # and dial again while session.state is no terminal one
+
+On each new connection go, in this order: ConnectRequest; its answer awaited; all auths, then SASL; their answers
+awaited; setWatches; what callers asked for meanwhile (rules 11, 12, 13).
+
+A Session is one session only. When it has expired it is done, and so is every request it held: a new session is a new
+Session, and nothing crosses over.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .codes import AddWatchMode, ErrorCode, EventType, KeeperState, OpCode
+from .connection import Connection, ConnectionState, Request, XidCounter, body_of
+from .errors import (
+    AuthFailedError,
+    ClosedError,
+    ConnectionLossError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    SessionExpiredError,
+    ZkwireError,
+)
+from .events import (
+    NEED_DATA,
+    AuthReplied,
+    Connected,
+    Disconnected,
+    Failed,
+    Fired,
+    Frame,
+    NeedData,
+    Notified,
+    Ponged,
+    Replied,
+    SessionInfo,
+    SessionRefused,
+    StateChanged,
+    WatchedEvent,
+)
+from .framing import MAX_REPLY, MAX_REQUEST
+from .operations import (
+    ADD_WATCH,
+    AUTH,
+    CLOSE_SESSION,
+    REMOVE_WATCHES,
+    SASL,
+    SET_WATCHES,
+    SET_WATCHES2,
+    WatcherKind,
+)
+from .records import AuthPacket, ConnectRequest, ConnectResponse, GetSASLRequest, SetWatches, SetWatches2
+from .sasl import Mechanism, SaslError
+from .watches import Watches
+
+_DISCONNECTED, _CONNECTED = KeeperState.DISCONNECTED, KeeperState.SYNC_CONNECTED
+_READ_ONLY, _EXPIRED = KeeperState.CONNECTED_READ_ONLY, KeeperState.EXPIRED
+_AUTH_FAILED, _CLOSED = KeeperState.AUTH_FAILED, KeeperState.CLOSED
+
+#: The whole life of a session: which state may follow which. The last three are terminal.
+TRANSITIONS: dict[KeeperState, frozenset[KeeperState]] = {
+    _DISCONNECTED: frozenset({_CONNECTED, _READ_ONLY, _EXPIRED, _AUTH_FAILED, _CLOSED}),
+    _CONNECTED: frozenset({_DISCONNECTED, _AUTH_FAILED, _CLOSED}),
+    _READ_ONLY: frozenset({_DISCONNECTED, _AUTH_FAILED, _CLOSED}),
+    _EXPIRED: frozenset(),
+    _AUTH_FAILED: frozenset(),
+    _CLOSED: frozenset(),
+}
+
+_NEW_PASSWORD = bytes(16)
+_ADD_WATCH_KINDS = {
+    AddWatchMode.PERSISTENT: WatcherKind.PERSISTENT,
+    AddWatchMode.PERSISTENT_RECURSIVE: WatcherKind.PERSISTENT_RECURSIVE,
+}
+
+
+class _OwnRequest(Request):
+    """A request of the session's own making: its reply is no caller's."""
+
+    __slots__ = ()
+
+
+SessionEvent = StateChanged | Replied | Failed | Fired | Disconnected | Ponged
+
+
+class Session:
+    """The protocol of one session.
+
+    Args:
+        session_timeout: what to ask for, in seconds; asked for anew on every connection (rule 7).
+        session: the session to resume; None for a new one.
+        read_only: whether a server in read-only mode will do.
+        auth: (scheme, auth) pairs, sent first on every connection in this order (rule 16).
+        sasl: the SASL mechanism to run after them.
+        max_frame, max_reply, on_frame: as for Connection.
+
+    Inputs: `tcp_connected`, `receive_data`, `tcp_lost`, `handle_timeout`.
+    Commands: `request`, `cancel`, `add_auth`, `disarm`, `close`, `detach`.
+    Outputs: `next_event`, `data_to_send`, `next_deadline`.
+    Getters: `state`, `info`, `time_out`, `last_zxid`, `error`, `watches`, `missing`, `pipelined`.
+    """
+
+    def __init__(
+        self,
+        session_timeout: float,
+        *,
+        session: SessionInfo | None = None,
+        read_only: bool = False,
+        auth: Iterable[tuple[str, bytes]] = (),
+        sasl: Mechanism | None = None,
+        max_frame: int = MAX_REQUEST,
+        max_reply: int = MAX_REPLY,
+        on_frame: Callable[[Frame], object] | None = None,
+    ) -> None:
+        self.state = _DISCONNECTED
+        #: Id and password, once the server gave them; id 0 before.
+        self.info = session or SessionInfo(0, _NEW_PASSWORD)
+        #: The negotiated timeout in seconds; what was asked for, until then.
+        self.time_out = session_timeout
+        #: The highest zxid of any reply (rules 26, 27): what the next server must have seen too.
+        self.last_zxid = 0
+        self.watches = Watches()
+        self._asked_time_out = session_timeout
+        self._read_only_ok = read_only
+        self._seen_read_write = session is not None  # else the id is a read-only server's throw-away one (rule 17)
+        self._auths: list[Request] = [_OwnRequest(AUTH, AuthPacket(0, scheme, token)) for scheme, token in auth]
+        self._sasl = sasl
+        self._limits: dict[str, Any] = {"max_frame": max_frame, "max_reply": max_reply, "on_frame": on_frame}
+        self._xids = XidCounter()
+        self._connection: Connection | None = None
+        self._doomed = False  # the connection is to be closed by our caller, who then calls tcp_lost
+        self._read_only = False  # what the server connected to is
+        self._requested_id = 0  # of the ConnectRequest on its way
+        self._queue: deque[Request] = deque()  # waiting for a connection, in call order
+        self._events: deque[SessionEvent] = deque()
+        self._auths_left = 0
+        self._last_frame: float | None = None
+        self._unserved_since: float | None = None  # since when requests wait though no server ever answered
+        #: Why no more requests are taken; None while they are.
+        self.error: ZkwireError | None = None
+        self._removes_watches = True
+
+    # --- inputs
+
+    def tcp_connected(self, now: float, deadline: float) -> None:
+        """A TCP (or TLS) stream to a server stands. Its answer must come before `deadline`."""
+        assert self._connection is None, "tcp_lost comes between two connections"
+        resumes = self._seen_read_write
+        self._requested_id = self.info.id if resumes else 0
+        request = ConnectRequest(
+            0,
+            self.last_zxid,
+            round(self._asked_time_out * 1000),
+            self._requested_id,
+            self.info.password if resumes else _NEW_PASSWORD,
+            self._read_only_ok,
+        )
+        self._connection = Connection(request, now=now, deadline=deadline, xids=self._xids, **self._limits)
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take bytes from the server; b"" says that no more will come."""
+        if self._connection is not None:
+            self._connection.receive_data(data, now)
+
+    def tcp_lost(self, now: float, reason: str, unsent: int = 0) -> None:
+        """The stream is gone, or was closed after a Disconnected. `unsent` counts the bytes handed out last that never
+        left.
+
+        What the server may have got fails, in order; what never left waits for the next connection.
+        """
+        connection = self._connection
+        if connection is None:
+            return
+        self._connection, self._doomed = None, False
+        doubtful, unwritten = connection.lost(unsent)
+        self.watches.connection_lost()
+        for request, written in doubtful:
+            self._fail(request, ConnectionLossError(request.path, request.operation.name, written, reason))
+        kept = [request for request in unwritten if type(request) is not _OwnRequest]
+        self._queue.extendleft(reversed(kept))
+        if self.error is not None and self.state not in (_EXPIRED, _AUTH_FAILED, _CLOSED):
+            self._end(_CLOSED, self.error, now)  # closing, and the answer will not come
+        elif self.state in (_CONNECTED, _READ_ONLY):
+            self._become(_DISCONNECTED, reason)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due at `next_deadline`: a ping, giving up the stream, giving up the session."""
+        expiry = self._expiry()
+        if expiry is not None and now >= expiry:
+            self._end(
+                _EXPIRED,
+                SessionExpiredError(),
+                now,
+                f"no valid frame for {now - (self._last_frame or now):.3g} s, 4/3 of the session timeout",
+            )
+            return
+        if self._unserved_since is not None and now >= self._unserved_since + self._asked_time_out * 4 / 3:
+            self._unserved_since = None
+            for request in self._take_queue():
+                self._fail(request, ConnectionLossError(request.path, request.operation.name, "not sent", "no server"))
+        if self._connection is not None and not self._doomed:
+            reason = self._connection.handle_timeout(now)
+            if reason is not None:
+                self._drop(reason)
+
+    # --- commands
+
+    def request(self, request: Request, now: float) -> None:
+        """Send a request, or keep it for the next connection.
+
+        Raises:
+            LocalProtocolError: it must not or cannot be sent; says why.
+            SessionExpiredError, AuthFailedError, ClosedError: the session is over.
+        """
+        if self.error is not None:
+            raise _again(self.error, request)
+        if (self.state is _CONNECTED or self.state is _READ_ONLY) and not self._doomed:
+            self._send(request, now)
+            return
+        body_of(request.operation, request.record, self._limits["max_frame"])  # to raise now what it would raise later
+        self._queue.append(request)
+        if self._last_frame is None and self._unserved_since is None:
+            self._unserved_since = now
+
+    def cancel(self, request: Request) -> None:
+        """The caller gave up. A request still waiting for a connection is forgotten; of one sent, the reply is awaited
+        all the same (rule 34)."""
+        if self._queue and request in self._queue:
+            self._queue.remove(request)
+
+    def add_auth(self, request: Request, now: float) -> None:
+        """Send an auth packet now, and again on every connection to come. It is not lost with a connection.
+
+        Raises:
+            as `request`.
+        """
+        if self.error is not None:
+            raise _again(self.error, request)
+        self._auths.append(request)
+        if self._connection is not None and self._connection.state is ConnectionState.ESTABLISHED:
+            self._auths_left += 1
+            self._connection.send_auth(request, now)
+
+    def disarm(self, path: str, watcher: Any, now: float) -> None:
+        """A watcher's interest in the path ends; the server is told when it was the last (rule 67)."""
+        if self.watches.disarm(path, watcher):
+            self._remove_watches(path, now)
+
+    def close(self, now: float) -> None:
+        """Send closeSession and take no more requests. The state is CLOSED when its reply has come; at once when there
+        is no connection."""
+        if self.error is not None:
+            return
+        self.error = ClosedError("the client is closed")
+        for request in self._take_queue():
+            self._fail(request, ClosedError(f"closed before {request.operation.name} was sent"))
+        connection = self._connection
+        if connection is not None and self.state in (_CONNECTED, _READ_ONLY):
+            connection.close(_OwnRequest(CLOSE_SESSION), now)
+        else:
+            self._end(_CLOSED, self.error, now)
+
+    def detach(self, now: float) -> None:
+        """End here, and leave the session to live on the server until its timeout or until someone resumes it."""
+        self._end(_CLOSED, ClosedError("the client is closed"), now)
+
+    # --- outputs
+
+    def data_to_send(self, now: float) -> bytes:
+        """The bytes to write now; b"" when there are none."""
+        return b"" if self._connection is None or self._doomed else self._connection.data_to_send(now)
+
+    def next_event(self, now: float) -> SessionEvent | NeedData:
+        """The next event, in the order in which the server meant them; NEED_DATA when there is none yet."""
+        while not self._events:
+            connection = self._connection
+            if connection is None or self._doomed:
+                return NEED_DATA
+            try:
+                event = connection.next_event(now)
+            except RemoteProtocolError as error:
+                self._drop(f"RemoteProtocolError: {error}")
+                continue
+            if type(event) is Replied:
+                self._last_frame = now
+                if self._take_reply(event, now):
+                    return event
+            elif event is NEED_DATA:
+                return NEED_DATA
+            elif event is None:
+                self._drop("the server closed the connection")
+            else:
+                self._last_frame = now
+                self._take_other(event, now)
+        return self._events.popleft()
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timeout` must be called next; None when nothing is to be waited for."""
+        deadlines = [
+            None if self._connection is None or self._doomed else self._connection.next_deadline(),
+            self._expiry(),
+            None if self._unserved_since is None else self._unserved_since + self._asked_time_out * 4 / 3,
+        ]
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    @property
+    def missing(self) -> int:
+        """Bytes that the frame being received still lacks, as far as is known."""
+        return 0 if self._connection is None else self._connection.missing
+
+    @property
+    def pipelined(self) -> bool:
+        """Whether the request sent last has others before it that wait for their replies."""
+        return self._connection is not None and self._connection.outstanding > 1
+
+    # --- the life of the session
+
+    def _expiry(self) -> float | None:
+        """When the session is over without the server's word for it: 4/3 of the timeout after the last valid frame.
+
+        A server cannot have heard of us for so long; one that accepts TCP and never answers does not postpone it
+        (rule 40). While a connection stands, its own silence limit of 2/3 comes first.
+        """
+        if self.info.id == 0 or not self._seen_read_write or self._last_frame is None:
+            return None
+        if self.state is not _DISCONNECTED:
+            return None
+        return self._last_frame + self.time_out * 4 / 3
+
+    def _take_connected(self, response: ConnectResponse, now: float) -> None:
+        """The server's yes: whose session is it?"""
+        if self._requested_id != 0 and response.session_id != self._requested_id:
+            self._end(
+                _EXPIRED,
+                SessionExpiredError(),
+                now,
+                f"asked to resume 0x{self._requested_id & _U64:x}, got 0x{response.session_id & _U64:x}",
+            )
+            return
+        self.info = SessionInfo(response.session_id, response.passwd or b"")
+        self.time_out = response.time_out / 1000
+        self._unserved_since = None
+        self._read_only = bool(response.read_only)
+        self._seen_read_write = self._seen_read_write or not self._read_only
+        assert self._connection is not None
+        self._auths_left = len(self._auths)
+        for request in self._auths:
+            self._connection.send_auth(request, now)
+        if not self._auths:
+            self._start_sasl(now)
+
+    def _take_auth(self, event: AuthReplied, now: float) -> None:
+        if event.err:
+            reason = f"the server answered {ErrorCode(event.err).name if event.err in _CODES else event.err}"
+            if event.request is not None:
+                reason += f" to auth scheme {event.request.record.scheme!r}"
+            self._end(_AUTH_FAILED, AuthFailedError(reason=reason), now)
+            return
+        if type(event.request) is not _OwnRequest:
+            # Answered once; on later connections it is sent as the session's own.
+            place = self._auths.index(event.request)
+            self._auths[place] = _OwnRequest(AUTH, event.request.record)
+            self._events.append(Replied(event.request, 0, 0, None))
+        self._auths_left -= 1
+        if self._auths_left == 0 and self.state is _DISCONNECTED:
+            self._start_sasl(now)
+
+    def _start_sasl(self, now: float) -> None:
+        if self._sasl is None:
+            self._prime(now)
+            return
+        assert self._connection is not None
+        self._connection.send(_OwnRequest(SASL, GetSASLRequest(self._sasl.start())), now)
+
+    def _take_sasl(self, event: Replied, now: float) -> None:
+        assert self._sasl is not None
+        assert self._connection is not None
+        try:
+            if event.err:
+                raise SaslError(f"the server answered {event.err}")
+            if event.response.token is None:
+                raise SaslError("the server has no SASL configured: it answered with a null token")
+            answer = self._sasl.step(event.response.token)
+        except SaslError as error:
+            self._end(_AUTH_FAILED, AuthFailedError(reason=f"SASL: {error}"), now)
+            return
+        if answer is None:
+            self._prime(now)
+        else:
+            self._connection.send(_OwnRequest(SASL, GetSASLRequest(answer)), now)
+
+    def _prime(self, now: float) -> None:
+        """Everything that must come first has: watches, then the queue."""
+        assert self._connection is not None
+        for record in self.watches.set_watches(self.last_zxid):
+            self._send_set_watches(record, now)
+        self._become(_READ_ONLY if self._read_only else _CONNECTED, "")
+        for request in self._take_queue():
+            try:
+                self._send(request, now)
+            except LocalProtocolError as error:
+                self._events.append(Failed(request, error))
+
+    def _drop(self, reason: str) -> None:
+        """Give up the connection. Our caller knows how much of what it was handed never left, and says in tcp_lost."""
+        self._doomed = True
+        self._events.append(Disconnected(reason))
+
+    def _end(self, state: KeeperState, error: ZkwireError, now: float, reason: str = "") -> None:
+        """The session is over: every request fails, every watch is told, and nothing is taken any more."""
+        if self.state in (_EXPIRED, _AUTH_FAILED, _CLOSED):
+            return
+        self.error = error
+        connection, self._connection, self._doomed = self._connection, None, False
+        doubtful, unwritten = ([], []) if connection is None else connection.lost()
+        for request in [request for request, _ in doubtful] + unwritten + self._take_queue():
+            self._fail(request, _again(error, request))
+        if state is _AUTH_FAILED:
+            for request in self._auths:
+                self._fail(request, _again(error, request))
+        watchers = self.watches.all_watchers()
+        self.watches.clear()
+        self._become(state, reason or str(error))
+        if watchers:
+            self._events.append(Fired(watchers, WatchedEvent(EventType.NONE, state, "")))
+        if connection is not None:
+            self._events.append(Disconnected(reason or str(error)))
+
+    def _become(self, state: KeeperState, reason: str) -> None:
+        """The only place where the state changes."""
+        if state not in TRANSITIONS[self.state]:
+            raise AssertionError(f"no way from {self.state.name} to {state.name}")
+        self.state = state
+        self._events.append(StateChanged(state, reason))
+
+    # --- requests and replies
+
+    def _send(self, request: Request, now: float) -> None:
+        assert self._connection is not None
+        watcher = request.watcher
+        if watcher is None:
+            self._connection.send(request, now)
+            return
+        # Whether a one-shot watch needs its flag is known only now, in wire order.
+        path, kind = request.record.path, request.operation.arms
+        if kind is not None:
+            request.record = request.record.replace(watch=not self.watches.rides(kind, path))
+        self._connection.send(request, now)
+        self.watches.expect(path, None if kind is not None else _ADD_WATCH_KINDS[request.record.mode])
+
+    def _take_reply(self, event: Replied, now: float) -> bool:
+        """What the session itself learns from a reply; whether it is the caller's too."""
+        request = event.request
+        if event.zxid > self.last_zxid:
+            self.last_zxid = event.zxid
+        if request.watcher is not None:
+            self._arm(event, now)
+        if event.err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
+            self._end(_AUTH_FAILED, AuthFailedError(reason="the server requires an authentication first"), now)
+        elif type(request) is _OwnRequest:
+            self._take_own(event, now)
+            return False
+        return True
+
+    def _arm(self, event: Replied, now: float) -> None:
+        """Arms the watch in the step that pops the reply: the next frame may already be its event."""
+        request, err = event.request, event.err
+        path, operation = request.record.path, request.operation
+        self.watches.settle(path)
+        if operation is ADD_WATCH:
+            kind = _ADD_WATCH_KINDS[request.record.mode]
+            if err:
+                self.watches.refuse(kind, path)
+                return
+            self.watches.arm(kind, path, request.watcher)
+            if self.watches.child_watch_hidden_by(request.record.mode, path):
+                self._send_set_watches(SetWatches(self.last_zxid, (), (), (path,)), now)
+            return
+        armed = operation.arms if err == 0 else operation.arms_on_no_node if err == ErrorCode.NO_NODE else None
+        if armed is not None:
+            self.watches.arm(armed, path, request.watcher)
+        self._remove_watches(path, now)
+
+    def _take_own(self, event: Replied, now: float) -> None:
+        """A reply to a request of the session's own making."""
+        request = event.request
+        opcode = request.operation.opcode
+        if opcode is OpCode.SASL:
+            self._take_sasl(event, now)
+        elif opcode is OpCode.CLOSE_SESSION:
+            self._end(_CLOSED, self.error or ClosedError("the client is closed"), now)
+        elif opcode is OpCode.REMOVE_WATCHES:
+            if event.err == ErrorCode.UNIMPLEMENTED:
+                self._removes_watches = False  # a server before 3.5.0, which closes the connection for it
+        elif event.err:
+            self._drop(f"{request.operation.name} failed with {event.err}: the watches do not stand")
+        elif opcode is OpCode.SET_WATCHES2:
+            self._resync(request.record)
+
+    def _resync(self, record: SetWatches2) -> None:
+        """Persistent watches stand again, but the server keeps no events for them (rule 64)."""
+        for kind, paths in (
+            (WatcherKind.PERSISTENT, record.persistent_watches),
+            (WatcherKind.PERSISTENT_RECURSIVE, record.persistent_recursive_watches),
+        ):
+            watchers = [watcher for path in paths or () for watcher in self.watches.watchers(kind, path or "")]
+            if watchers:
+                event = WatchedEvent(EventType.RESYNC, self.state, "")
+                self._events.append(Fired(watchers, event))
+
+    def _take_other(self, event: Any, now: float) -> None:
+        match event:
+            case Notified(event=watched):
+                watchers = self.watches.fire(watched)
+                if watchers:
+                    self._events.append(Fired(watchers, watched))
+                self._remove_watches(watched.path, now)
+            case Ponged():
+                self._events.append(event)
+            case Connected(response=response):
+                self._take_connected(response, now)
+            case SessionRefused():
+                self._end(_EXPIRED, SessionExpiredError(), now, "the server does not know the session (any more)")
+            case AuthReplied():
+                self._take_auth(event, now)
+
+    def _send_set_watches(self, record: SetWatches | SetWatches2, now: float) -> None:
+        assert self._connection is not None
+        operation = SET_WATCHES if isinstance(record, SetWatches) else SET_WATCHES2
+        self._connection.send(_OwnRequest(operation, record), now)
+
+    def _remove_watches(self, path: str, now: float) -> None:
+        if self.state not in (_CONNECTED, _READ_ONLY) or self.error is not None or not self._removes_watches:
+            return
+        assert self._connection is not None
+        for record in self.watches.removals(path):
+            self._connection.send(_OwnRequest(REMOVE_WATCHES, record), now)
+
+    def _fail(self, request: Request, error: ZkwireError) -> None:
+        if type(request) is not _OwnRequest:
+            self._events.append(Failed(request, error))
+
+    def _take_queue(self) -> list[Request]:
+        requests = list(self._queue)
+        self._queue.clear()
+        return requests
+
+
+_U64 = 0xFFFFFFFFFFFFFFFF
+_CODES = frozenset(ErrorCode)
+
+
+def _again(error: ZkwireError, request: Request) -> ZkwireError:
+    """The session's end, as the error of one request."""
+    if isinstance(error, SessionExpiredError):
+        return SessionExpiredError(request.path, request.operation.name)
+    if isinstance(error, AuthFailedError):
+        return AuthFailedError(request.path, request.operation.name, error.reason)
+    return ClosedError(f"{error} ({request.operation.name})")

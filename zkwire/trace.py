@@ -1,0 +1,141 @@
+"""A frame as text: every byte with its offset, its field and its value.
+
+    > getData xid=1 path=/app                                               21 bytes
+    0000  00 00 00 11                                      length = 17
+    0004  00 00 00 01                                      RequestHeader.xid = 1
+    0008  00 00 00 04                                      RequestHeader.type = 4 (getData)
+    000c  00 00 00 04 2f 61 70 70                          GetDataRequest.path = '/app'
+    0014  00                                               GetDataRequest.watch = False
+
+The core never calls this: it calls `on_frame`, and `print_frame` is one thing to plug in there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from .codes import CreateMode, ErrorCode, EventType, KeeperState, Xid
+from .events import Direction, Frame
+from .framing import frame as framed
+from .jute import JuteError
+from .jute.wire import Span, spans
+from .multi import MultiSequence
+from .operations import BY_OPCODE
+
+_BYTES_PER_ROW = 16
+
+#: Fields whose bytes are shown as dots: whoever reads a dump could become their owner.
+SECRETS = frozenset({"AuthPacket.auth", "ConnectRequest.passwd", "ConnectResponse.passwd"})
+
+#: Fields whose numbers have names.
+_NAMES: dict[str, Any] = {
+    "type": BY_OPCODE,
+    "err": ErrorCode,
+    "xid": Xid,
+    "flags": CreateMode,
+}
+
+
+def frame_spans(frame: Frame) -> list[Span]:
+    """Every field of the frame's payload, in order. They tile it: bytes behind the last record are a span of their own,
+    named "(trailing)", and bytes that are not the record they should be are one named "(undecoded)"."""
+    found: list[Span] = []
+    offset = 0
+    for record_type in frame.types:
+        data = frame.payload[offset:]
+        try:
+            fields, size = (
+                record_type.spans(data) if issubclass(record_type, MultiSequence) else spans(record_type, data)
+            )
+        except JuteError as error:
+            found.append(Span("(undecoded)", str(error), offset, len(frame.payload), data))
+            return found
+        found += [span._replace(start=span.start + offset, end=span.end + offset) for span in fields]
+        offset += size
+    if offset < len(frame.payload):
+        found.append(Span("(trailing)", "bytes", offset, len(frame.payload), frame.payload[offset:]))
+    return found
+
+
+def title(frame: Frame) -> str:
+    """One line of what the frame is: `> getData xid=1 path=/app`."""
+    found = {span.path.rpartition(".")[2]: span.value for span in frame_spans(frame)}
+    names = [record_type.__name__ for record_type in frame.types]
+    words = [frame.direction.value]
+    if names[:1] == ["ConnectRequest"] or names[:1] == ["ConnectResponse"]:
+        words.append(names[0])
+        words.append(f"session=0x{found.get('session_id', 0) & 0xFFFFFFFFFFFFFFFF:x}")
+        words.append(f"time_out={found.get('time_out')} ms")
+    elif "WatcherEvent" in names:
+        words += ["event", _name(EventType, found["type"]), str(found["path"])]
+    elif frame.opcode is not None:
+        name = BY_OPCODE[frame.opcode].name if frame.opcode in BY_OPCODE else f"opcode {frame.opcode:d}"
+        words += [name, f"xid={found.get('xid')}"]
+        if found.get("path") and frame.direction is Direction.SENT:
+            words.append(f"path={found['path']}")
+        if "err" in found and names[:1] == ["ReplyHeader"] and "MultiResponse" not in names:
+            words.append(_name(ErrorCode, found["err"]))
+        if "zxid" in found:
+            words.append(f"zxid=0x{found['zxid'] & 0xFFFFFFFFFFFFFFFF:x}")
+    else:
+        words.append("frame")
+    return " ".join(words)
+
+
+def format_frame(frame: Frame, *, show_secrets: bool = False) -> str:
+    """The annotated dump, several lines, without a newline at its end."""
+    data = framed(frame.payload)
+    heading = title(frame)
+    size = f"{len(data)} bytes"
+    rows = [f"{heading}  {size:>{max(78 - len(heading), 0)}}"]
+    rows += _rows(data, 0, 4, f"length = {len(frame.payload)}", secret=False)
+    for span in frame_spans(frame):
+        secret = not show_secrets and span.path in SECRETS
+        label = f"{span.path} = {_value(span, secret)}"
+        rows += _rows(data, span.start + 4, span.end + 4, label, secret=secret)
+    return "\n".join(rows)
+
+
+def print_frame(frame: Frame, file: TextIO | None = None) -> None:
+    """For `connect(..., on_frame=print_frame)`: the annotated dump to stderr, and an empty line."""
+    print(format_frame(frame), end="\n\n", file=file or sys.stderr)
+
+
+def _rows(data: bytes, start: int, end: int, label: str, *, secret: bool) -> Iterator[str]:
+    for place in range(start, max(end, start + 1), _BYTES_PER_ROW):
+        piece = data[place : min(place + _BYTES_PER_ROW, end)]
+        hexed = " ".join("··" for _ in piece) if secret and place + 4 > start + 4 - 1 else piece.hex(" ")
+        yield f"{place:04x}  {hexed:<{_BYTES_PER_ROW * 3}} {label if place == start else ''}".rstrip()
+
+
+def _value(span: Span, secret: bool) -> str:
+    if secret:
+        return f"<{len(span.value or b'')} bytes>"
+    field = span.path.rpartition(".")[2]
+    if span.type.startswith("vector"):
+        return "null" if span.value < 0 else f"{span.value} elements"
+    if span.value is None:
+        return "null"
+    if span.path.startswith("WatcherEvent."):
+        if field == "type":
+            return f"{span.value} ({_name(EventType, span.value)})"
+        if field == "state":
+            return f"{span.value} ({_name(KeeperState, span.value)})"
+    if field in ("session_id", "zxid", "czxid", "mzxid", "pzxid", "ephemeral_owner", "last_zxid_seen"):
+        return f"0x{span.value & 0xFFFFFFFFFFFFFFFF:x}"
+    if field == "type" and ("RequestHeader" in span.path or "MultiHeader" in span.path) and span.value in BY_OPCODE:
+        return f"{span.value} ({BY_OPCODE[span.value].name})"
+    if field == "err":
+        return f"{span.value} ({_name(ErrorCode, span.value)})"
+    if field == "xid" and span.value in set(Xid):
+        return f"{span.value} ({Xid(span.value).name})"
+    if field == "flags" and span.value in set(CreateMode):
+        return f"{span.value} ({CreateMode(span.value).name})"
+    return f"{span.value!r:.200}"
+
+
+def _name(codes: Any, value: int) -> str:
+    """The number's name, or the number."""
+    return str(codes(value).name) if value in set(codes) else str(value)
