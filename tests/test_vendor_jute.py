@@ -12,7 +12,7 @@ import pytest
 
 from tests.class_file import ClassFile, ClassFileError, jars_on, jute_type, read_records
 from tests.jute_grammar import JuteSyntaxError, Map, Primitive, Reference, Vector, layouts, parse
-from tests.servers import Distribution, NoZooKeeper, find_distributions
+from tests.servers import Distribution
 from zkwire import records
 from zkwire.jute import Record
 
@@ -89,23 +89,6 @@ def test_record_has_the_fields_of_the_jute_file(name: str) -> None:
 
 
 # ---- with the classes of real servers ----
-
-
-def found_distributions() -> list[Distribution | NoZooKeeper]:
-    try:
-        return [*find_distributions()]
-    except NoZooKeeper as missing:
-        return [missing]
-
-
-@pytest.fixture(scope="module", params=found_distributions(), ids=lambda found: getattr(found, "version", "none"))
-def distribution(request: pytest.FixtureRequest) -> Distribution:
-    found: Distribution | NoZooKeeper = request.param
-    if isinstance(found, Distribution):
-        return found
-    if os.environ.get("ZKWIRE_TEST_HOSTS"):
-        pytest.skip("the servers of ZKWIRE_TEST_HOSTS are elsewhere: no jars here to read their classes from")
-    raise found
 
 
 @pytest.fixture(scope="module")

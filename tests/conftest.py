@@ -1,0 +1,75 @@
+"""Fixtures: real servers, one standalone and one ensemble per ZooKeeper version found on this machine.
+
+Tests of ring 3 take `zookeeper` (shared: use your own paths) or `ensemble` (whole again at every test's start), and run
+once per version. What needs a server of its own starts one from `distribution`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import Distribution, Ensemble, NoZooKeeper, Server, find_distributions
+
+
+class External:
+    """Servers that somebody else runs: $ZKWIRE_TEST_HOSTS."""
+
+    def __init__(self, hosts: str) -> None:
+        self.address = hosts
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "rule(number, ...): the client rules (docs: client-rules, 1 to 82) that it shows"
+    )
+
+
+def _distributions() -> list[Distribution | NoZooKeeper]:
+    """At collection nothing may fail; a test that needs a server then does, with the reason."""
+    try:
+        return [*find_distributions()]
+    except NoZooKeeper as missing:
+        return [missing]
+
+
+@pytest.fixture(scope="session", params=_distributions(), ids=lambda found: getattr(found, "version", "none"))
+def distribution(request: pytest.FixtureRequest) -> Distribution:
+    """Each ZooKeeper version on this machine in turn."""
+    found: Distribution | NoZooKeeper = request.param
+    if isinstance(found, NoZooKeeper):
+        raise found
+    return found
+
+
+@pytest.fixture(scope="session")
+def zookeeper(distribution: Distribution) -> Iterator[Server | External]:
+    """A standalone server for all tests. `.address` is its connect string."""
+    if hosts := os.environ.get("ZKWIRE_TEST_HOSTS"):
+        yield External(hosts)
+        return
+    with Server(distribution) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_ensemble(distribution: Distribution) -> Iterator[Ensemble]:
+    with Ensemble(distribution) as servers:
+        yield servers
+
+
+@pytest.fixture
+def ensemble(shared_ensemble: Ensemble) -> Ensemble:
+    """Three servers, all of them serving now."""
+    for server in shared_ensemble.servers:
+        server.resume()
+    shared_ensemble.start()
+    return shared_ensemble
+
+
+@pytest.fixture
+def root(request: pytest.FixtureRequest) -> str:
+    """A path of the test's own: nobody else uses it, and nothing is there."""
+    return f"/{request.node.name[:40].replace('[', '-').replace(']', '')}-{os.urandom(4).hex()}"
