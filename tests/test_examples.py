@@ -1,0 +1,48 @@
+"""The examples, run as their reader would run them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+from tests.conftest import External
+from tests.servers import Server
+
+
+def run_example(name: str, hosts: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "ZKWIRE_HOSTS": hosts}
+    command = [sys.executable, "-m", f"examples.{name}"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+
+
+def test_takeover_shows_the_frames_and_ends_by_itself(zookeeper: Server | External) -> None:
+    shown = run_example("takeover", zookeeper.address)
+    assert shown.returncode == 0, shown.stderr
+    steps = re.findall(r"^. \| \*\*\* (.+)$", shown.stdout, re.MULTILINE)
+    assert [re.sub(r"/\S+", "PATH", step) for step in steps] == [
+        "A leads",
+        "B stands by",
+        "B was told: NODE_DELETED PATH",
+        "B leads",
+        "B has closed its session",
+    ]
+    for frame in (
+        "A | > ConnectRequest",
+        "A | < ConnectResponse",
+        "A | > create xid=1",
+        "B | < create xid=1 NODE_EXISTS",
+        "B | > exists xid=2",
+        "B | < event NODE_DELETED",
+        "B | > closeSession",
+    ):
+        assert frame in shown.stdout
+    assert "ExistsRequest.watch = True" in shown.stdout
+
+
+def test_takeover_without_a_server_says_so_and_fails() -> None:
+    shown = run_example("takeover", "127.0.0.1:1")
+    assert shown.returncode == 1
+    assert "are there servers at 127.0.0.1:1?" in shown.stderr
+    assert "Traceback" not in shown.stderr
