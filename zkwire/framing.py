@@ -67,10 +67,11 @@ class FrameBuffer:
                 self._offset = end
                 return buffer, start, end
             self._needed = 4 + length
-        else:
+        elif available:
             self._needed = 4
-        if available:
-            self._partial += buffer[offset:] if offset else buffer
+        else:
+            return None  # what is needed stays as it is: a frame may have begun in pieces before
+        self._partial += buffer[offset:] if offset else buffer
         self._buffer, self._offset = b"", 0
         return None
 

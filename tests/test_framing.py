@@ -1,0 +1,180 @@
+"""FrameBuffer: bytes in any pieces become the same frames, for work that grows with the bytes and no faster."""
+
+from __future__ import annotations
+
+import struct
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zkwire.framing import MAX_REPLY, MAX_REQUEST, FrameBuffer, FrameError, frame
+
+# Frames of 0, 1, 3 and 300 bytes: a length prefix with zero, one and two bytes that are not 0.
+PAYLOADS = [b"", b"a", b"bcd", bytes(range(256)) + b"x" * 44]
+STREAM = b"".join(frame(payload) for payload in PAYLOADS)
+
+
+def drain(frames: FrameBuffer) -> list[bytes]:
+    """The payloads of all whole frames."""
+    found = []
+    while (place := frames.next_frame()) is not None:
+        buffer, start, end = place
+        found.append(buffer[start:end])
+    return found
+
+
+def read(pieces: list[bytes]) -> list[bytes]:
+    frames = FrameBuffer()
+    return [payload for piece in pieces for payload in (frames.append(piece), drain(frames))[1]]
+
+
+def in_pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def test_frame_puts_the_big_endian_length_in_front() -> None:
+    assert frame(b"\x01\x02\x03") == bytes.fromhex("00 00 00 03  01 02 03")
+
+
+def test_frame_buffer_has_no_frame_before_any_byte() -> None:
+    frames = FrameBuffer()
+    assert frames.next_frame() is None
+    assert frames.missing == 0
+
+
+def test_frame_buffer_gives_several_frames_of_one_piece_in_order() -> None:
+    assert read([STREAM]) == PAYLOADS
+
+
+@pytest.mark.rule(1)
+@pytest.mark.parametrize("cut", range(len(STREAM) + 1))
+def test_frame_buffer_gives_the_same_frames_split_at_every_byte(cut: int) -> None:
+    assert read([STREAM[:cut], STREAM[cut:]]) == PAYLOADS
+
+
+@pytest.mark.rule(1)
+def test_frame_buffer_gives_the_same_frames_byte_by_byte() -> None:
+    assert read(in_pieces(STREAM, 1)) == PAYLOADS
+
+
+@pytest.mark.rule(1)
+@settings(deadline=None)
+@given(
+    st.lists(st.binary(max_size=40), max_size=8),
+    st.lists(st.integers(0, 400), max_size=12),
+)
+def test_frame_buffer_gives_the_same_frames_in_any_pieces(payloads: list[bytes], cuts: list[int]) -> None:
+    stream = b"".join(frame(payload) for payload in payloads)
+    places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    assert read([stream[start:end] for start, end in zip(places, places[1:])]) == payloads
+
+
+def test_frame_buffer_keeps_frames_when_more_is_appended_before_they_are_taken() -> None:
+    frames = FrameBuffer()
+    for piece in in_pieces(STREAM, 7):
+        frames.append(piece)
+    assert drain(frames) == PAYLOADS
+
+
+def test_frame_buffer_appends_behind_a_frame_taken_only_partly() -> None:
+    frames = FrameBuffer()
+    frames.append(STREAM[:-1])
+    buffer, start, end = frames.next_frame() or (b"", -1, -1)
+    assert buffer[start:end] == PAYLOADS[0]
+    frames.append(STREAM[-1:])
+    assert drain(frames) == PAYLOADS[1:]
+
+
+def test_frame_buffer_reads_a_whole_frame_where_it_arrived() -> None:
+    frames = FrameBuffer()
+    frames.append(STREAM)
+    place = frames.next_frame()
+    assert place is not None
+    assert place[0] is STREAM
+
+
+def test_frame_buffer_copies_each_byte_a_bounded_number_of_times_over_many_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """8 MB in 1 KB pieces: assembled at every piece that would be 32 GB."""
+    copied = 0
+
+    def counting_bytes(data: bytes | bytearray) -> bytes:
+        nonlocal copied
+        copied += len(data)
+        return bytes(data)
+
+    monkeypatch.setattr("zkwire.framing.bytes", counting_bytes, raising=False)
+    payload = bytes(8 * 2**20)
+    assert read(in_pieces(frame(payload), 1024)) == [payload]
+    assert len(payload) <= copied <= 2 * len(payload)
+
+
+def test_frame_buffer_misses_the_rest_of_a_frame_whose_length_it_knows() -> None:
+    frames = FrameBuffer()
+    data = frame(bytes(100_000))
+    pieces = in_pieces(data, 1000)
+    left = len(data)
+    for piece in pieces[:-1]:
+        frames.append(piece)
+        left -= len(piece)
+        assert drain(frames) == []
+        assert frames.missing == left
+    frames.append(pieces[-1])
+    assert len(drain(frames)) == 1
+
+
+def test_frame_buffer_misses_the_rest_of_the_length_before_it_knows_it() -> None:
+    frames = FrameBuffer()
+    frames.append(b"\x00\x00\x00")
+    assert drain(frames) == []
+    assert frames.missing == 1
+
+
+@pytest.mark.rule(2)
+@pytest.mark.parametrize("length", [-1, -(2**31), MAX_REPLY + 1, 2**31 - 1])
+def test_frame_buffer_refuses_a_length_without_allocating_for_it(length: int) -> None:
+    frames = FrameBuffer()
+    frames.append(struct.pack(">i", length) + b"beginning")
+    tracemalloc.start()
+    try:
+        with pytest.raises(FrameError, match=f"frame length {length}, expected 0 to {MAX_REPLY}"):
+            frames.next_frame()
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.rule(2)
+def test_frame_buffer_allocates_nothing_for_a_long_frame_that_has_only_begun() -> None:
+    frames = FrameBuffer()
+    tracemalloc.start()
+    try:
+        frames.append(struct.pack(">i", MAX_REPLY) + b"beginning")
+        assert frames.next_frame() is None
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.rule(2)
+def test_frame_buffer_takes_a_frame_of_exactly_the_limit_and_none_longer() -> None:
+    frames = FrameBuffer(limit=3)
+    frames.append(frame(b"abc") + frame(b"abcd"))
+    assert frames.next_frame() is not None
+    with pytest.raises(FrameError, match="frame length 4, expected 0 to 3"):
+        frames.next_frame()
+
+
+def test_frame_buffer_refuses_a_bad_length_again_at_every_look() -> None:
+    frames = FrameBuffer()
+    frames.append(b"\xff\xff\xff\xff")
+    for _ in range(2):
+        with pytest.raises(FrameError):
+            frames.next_frame()
+
+
+def test_the_request_limit_is_the_server_default_of_jute_maxbuffer() -> None:
+    assert MAX_REQUEST == 1_048_575
