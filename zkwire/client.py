@@ -223,7 +223,7 @@ class Client(Verbs):
             return
         with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_TIMEOUT):
             self._session.close(trio.current_time())
-            self._pump()
+            self._pump(trio.current_time())
             while not self._is_over(self.state):
                 await self._changed.wait()
         if not self._is_over(self.state):
@@ -255,10 +255,12 @@ class Client(Verbs):
         transport = self._transport
         if transport is None:
             self._timer_wake.set()  # a request that waits for a first session may have a deadline
-        elif session.pipelined or transport.unsent:
+        elif transport.unsent or session.outstanding > 1:
             self._wake_writer()
         else:
-            self._flush(now)
+            transport.send_nowait(session.data_to_send(now))
+            if transport.unsent:
+                self._wake_writer()
 
     def give_up(self, call: Call[Any]) -> None:
         self._session.cancel(call)
@@ -303,7 +305,7 @@ class Client(Verbs):
     def _end(self) -> None:
         """No more: the session is left as it is, and the connection dropped."""
         self._session.detach(trio.current_time())
-        self._pump()
+        self._pump(trio.current_time())
 
     def _no_session(self) -> ZkwireError:
         if self._session.error is not None:
@@ -396,7 +398,7 @@ class Client(Verbs):
             with trio.CancelScope(shield=True):
                 await transport.aclose()
             session.tcp_lost(trio.current_time(), self._reason, unsent)
-            self._pump()
+            self._pump(trio.current_time())
         self._failures[str(host)] = self._reason
         return self._stood
 
@@ -424,8 +426,9 @@ class Client(Verbs):
         try:
             while True:
                 data = await transport.receive(session.missing)
-                session.receive_data(data, trio.current_time())
-                self._pump()
+                now = trio.current_time()
+                session.receive_data(data, now)
+                self._pump(now)
                 if not data:
                     return  # the session has seen the end, and the pump has acted on what it said
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -457,7 +460,7 @@ class Client(Verbs):
             now = trio.current_time()
             if deadline is not None and now >= deadline:
                 self._session.handle_timeout(now)
-                self._pump()
+                self._pump(now)
 
     async def _seek_read_write(self) -> None:
         """While the server is in read-only mode, ask the others with `isro`, and go to the first that answers "rw"."""
@@ -490,10 +493,9 @@ class Client(Verbs):
 
     # --- from the core to those who wait
 
-    def _pump(self) -> None:
+    def _pump(self, now: float) -> None:
         """Take every event that the session has, then write what it has to say. Never waits."""
         session = self._session
-        now = trio.current_time()
         while (event := session.next_event(now)) is not NEED_DATA:
             if type(event) is Replied:
                 call = event.request

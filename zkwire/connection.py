@@ -155,7 +155,8 @@ class Connection:
         self._outbox: list[bytes] = []
         self._queued_bytes = 0  # of all frames so far
         self._handed_out = 0  # of them, by data_to_send
-        self._pending: deque[Request] = deque()  # sent or in the outbox, reply outstanding
+        #: Requests sent or in the outbox whose reply is outstanding, oldest first.
+        self.pending: deque[Request] = deque()
         self._auths: deque[Request] = deque()
         self._last_sent = now
         self._last_received = now
@@ -193,12 +194,12 @@ class Connection:
         written = self._handed_out - unsent
         doubtful: list[tuple[Request, Literal["in full", "partly"]]] = []
         unwritten: list[Request] = []
-        for request in self._pending:
+        for request in self.pending:
             if request.start >= written:
                 unwritten.append(request)
             else:
                 doubtful.append((request, "in full" if request.end <= written else "partly"))
-        self._pending.clear()
+        self.pending.clear()
         self._auths.clear()
         return doubtful, unwritten
 
@@ -213,7 +214,7 @@ class Connection:
         if self.state is not ConnectionState.ESTABLISHED:
             raise LocalProtocolError(f"{request.operation.name} on a connection that is {self.state.value}")
         self._emit_request(request, request.operation, request.record, now)
-        self._pending.append(request)
+        self.pending.append(request)
 
     def send_auth(self, request: Request, now: float) -> None:
         """The same for an auth packet (operation AUTH), whose reply is told by its xid."""
@@ -246,17 +247,18 @@ class Connection:
         Raises:
             RemoteProtocolError: the server broke the protocol. The connection is FAILED then.
         """
+        state = self.state
+        if state is ConnectionState.CLOSED or state is ConnectionState.FAILED:
+            return None
         try:
             found = self._inbox.next_frame()
             if found is None:
                 if not self._eof:
                     return NEED_DATA
-                if self.state in (ConnectionState.CLOSED, ConnectionState.FAILED):
-                    return None
                 self._apply("lost")
                 return None
             buffer, start, end = found
-            if self.state is ConnectionState.HANDSHAKING:
+            if state is ConnectionState.HANDSHAKING:
                 return self._read_handshake(buffer, start, end, now)
             return self._read_reply(buffer, start, end, now)
         except FrameError as error:
@@ -291,11 +293,6 @@ class Connection:
     def missing(self) -> int:
         """Bytes that the frame being received still lacks, as far as is known."""
         return self._inbox.missing
-
-    @property
-    def outstanding(self) -> int:
-        """How many requests wait for a reply."""
-        return len(self._pending)
 
     # --- frames out
 
@@ -348,7 +345,7 @@ class Connection:
             raise RemoteProtocolError(f"expected a ReplyHeader of 16 bytes, got a frame of {end - start}")
         xid, zxid, err = _REPLY_HEADER.unpack_from(buffer, start)
         if xid > 0:
-            pending = self._pending
+            pending = self.pending
             if not pending or pending[0].xid != xid:
                 expected = f"xid {pending[0].xid} ({pending[0].operation.name})" if pending else "no reply"
                 raise RemoteProtocolError(f"expected {expected}, got a reply with xid {xid}")

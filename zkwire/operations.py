@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .codes import MAX_TTL_MS, CreateMode, OpCode
 from .jute import Decodable, Encodable
@@ -140,7 +141,7 @@ def create_operation(mode: CreateMode, *, with_stat: bool) -> Operation:
 
 def fault(operation: Operation, request: Encodable | None) -> str | None:
     """Why this request must not be sent; None when it may be."""
-    if operation.opcode is OpCode.CHECK:
+    if operation is CHECK:
         return "check stands only inside multi: alone, 3.8.0 never answers it and later servers close the connection"
     return _fault(operation, request)
 
@@ -149,14 +150,16 @@ def _fault(operation: Operation, request: Encodable | None) -> str | None:
     if type(request) is not (operation.request or type(None)):
         wanted = "no record" if operation.request is None else operation.request.__name__
         return f"{operation.name} takes {wanted}, not {type(request).__name__}"
-    if isinstance(request, (CreateRequest, CreateTTLRequest)):
-        return _create_fault(operation, request)
-    if isinstance(request, (MultiRequest, MultiReadRequest)):
-        for index, (header, body) in enumerate(request):
-            if header.type not in request.BODIES:
-                return f"{operation.name}[{index}]: opcode {header.type} is not allowed in {operation.name}"
-            if reason := _fault(BY_OPCODE[header.type], body):
-                return f"{operation.name}[{index}]: {reason}"
+    look_into = _CONTENT_FAULTS.get(type(request))
+    return None if look_into is None else look_into(operation, request)
+
+
+def _multi_fault(operation: Operation, request: MultiRequest | MultiReadRequest) -> str | None:
+    for index, (header, body) in enumerate(request):
+        if header.type not in request.BODIES:
+            return f"{operation.name}[{index}]: opcode {header.type} is not allowed in {operation.name}"
+        if reason := _fault(BY_OPCODE[header.type], body):
+            return f"{operation.name}[{index}]: {reason}"
     return None
 
 
@@ -172,3 +175,12 @@ def _create_fault(operation: Operation, request: CreateRequest | CreateTTLReques
     if not request.acl:
         return f"{operation.name}: the ACL is empty"
     return None
+
+
+#: Requests whose contents can be wrong in ways that their types do not show.
+_CONTENT_FAULTS: dict[type[Any], Callable[[Operation, Any], str | None]] = {
+    CreateRequest: _create_fault,
+    CreateTTLRequest: _create_fault,
+    MultiRequest: _multi_fault,
+    MultiReadRequest: _multi_fault,
+}

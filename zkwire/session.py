@@ -110,7 +110,7 @@ class Session:
     Inputs: `tcp_connected`, `receive_data`, `tcp_lost`, `handle_timeout`.
     Commands: `request`, `cancel`, `add_auth`, `disarm`, `close`, `detach`.
     Outputs: `next_event`, `data_to_send`, `next_deadline`.
-    Getters: `state`, `info`, `time_out`, `last_zxid`, `error`, `watches`, `missing`, `pipelined`.
+    Getters: `state`, `info`, `time_out`, `last_zxid`, `error`, `watches`, `missing`, `outstanding`.
     """
 
     def __init__(
@@ -322,9 +322,9 @@ class Session:
         return 0 if self._connection is None else self._connection.missing
 
     @property
-    def pipelined(self) -> bool:
-        """Whether the request sent last has others before it that wait for their replies."""
-        return self._connection is not None and self._connection.outstanding > 1
+    def outstanding(self) -> int:
+        """How many requests wait for a reply on this connection."""
+        return 0 if self._connection is None else len(self._connection.pending)
 
     # --- the life of the session
 
@@ -468,7 +468,7 @@ class Session:
             self.last_zxid = event.zxid
         if request.watcher is not None:
             self._arm(event, now)
-        if event.err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
+        if event.err and event.err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
             self._end(_AUTH_FAILED, AuthFailedError(reason="the server requires an authentication first"), now)
         elif type(request) is _OwnRequest:
             self._take_own(event, now)

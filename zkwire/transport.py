@@ -56,16 +56,19 @@ class SocketTransport:
     def send_nowait(self, data: bytes) -> None:
         if self.unsent:
             self._backlog = memoryview(bytes(self._backlog) + data)
-        else:
-            self._backlog = self._write(memoryview(data))
-        self.unsent = len(self._backlog)
+            self.unsent = len(self._backlog)
+            return
+        sent = self._write(data)
+        if sent != len(data):
+            self._backlog = memoryview(data)[sent:]
+            self.unsent = len(self._backlog)
 
     async def drain(self) -> None:
         while self.unsent:
             if self._error is not None:
                 raise self._error
             await trio.lowlevel.wait_writable(self._socket)
-            self._backlog = self._write(self._backlog)
+            self._backlog = self._backlog[self._write(self._backlog) :]
             self.unsent = len(self._backlog)
 
     async def receive(self, hint: int) -> bytes:
@@ -82,15 +85,15 @@ class SocketTransport:
         trio.lowlevel.notify_closing(self._socket)
         self._socket.close()
 
-    def _write(self, data: memoryview) -> memoryview:
-        """What is left of the data. An error waits for `drain`: no caller of the client is the one to hear of it."""
+    def _write(self, data: bytes | memoryview) -> int:
+        """How many bytes the socket took. An error waits for `drain`: no caller of the client is to hear of it."""
         try:
-            return data[self._socket.send(data) :]
+            return self._socket.send(data)
         except (BlockingIOError, InterruptedError):
-            return data
+            return 0
         except OSError as error:
             self._error = error
-            return data
+            return 0
 
 
 class StreamTransport:
