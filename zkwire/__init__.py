@@ -12,6 +12,7 @@
     connection    one TCP stream: handshake, requests and replies, pings
     watches       which watches stand, and how they come back
     trace         a frame as annotated text
+    conversation  one connection as an onlooker sees it
     sasl          DIGEST-MD5
     session       one session, over all its connections
     ------------- no I/O, no clock, no trio above this line; below it is the trio shell
