@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import tracemalloc
 
@@ -68,7 +69,7 @@ def test_frame_buffer_gives_the_same_frames_byte_by_byte() -> None:
 def test_frame_buffer_gives_the_same_frames_in_any_pieces(payloads: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(frame(payload) for payload in payloads)
     places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    assert read([stream[start:end] for start, end in zip(places, places[1:])]) == payloads
+    assert read([stream[start:end] for start, end in itertools.pairwise(places)]) == payloads
 
 
 def test_frame_buffer_keeps_frames_when_more_is_appended_before_they_are_taken() -> None:
@@ -124,6 +125,17 @@ def test_frame_buffer_misses_the_rest_of_a_frame_whose_length_it_knows() -> None
         assert frames.missing == left
     frames.append(pieces[-1])
     assert len(drain(frames)) == 1
+
+
+def test_frame_buffer_lets_go_of_a_piece_when_all_its_frames_are_taken() -> None:
+    frames = FrameBuffer()
+    tracemalloc.start()
+    try:
+        frames.append(frame(bytes(1_000_000)))
+        assert len(drain(frames)) == 1
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_frame_buffer_misses_the_rest_of_the_length_before_it_knows_it() -> None:

@@ -69,9 +69,8 @@ class FrameBuffer:
             self._needed = 4 + length
         elif available:
             self._needed = 4
-        else:
-            return None  # what is needed stays as it is: a frame may have begun in pieces before
-        self._partial += buffer[offset:] if offset else buffer
+        if available:  # else what is needed stays as it is: a frame may have begun in earlier pieces
+            self._partial += buffer[offset:] if offset else buffer
         self._buffer, self._offset = b"", 0
         return None
 
