@@ -23,7 +23,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Literal
 
-from .codes import MAX_XID, EventType, KeeperState, OpCode, Xid
+from .codes import MAX_XID, ErrorCode, EventType, KeeperState, OpCode, Xid
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import (
     NEED_DATA,
@@ -182,6 +182,7 @@ class Connection:
             return f"no byte from the server for {now - self._last_received:.3g} s, 2/3 of the session timeout"
         if now >= self._last_sent + self.time_out / 3 and self.state is ConnectionState.ESTABLISHED:
             self._emit_request(Xid.PING, PING, None, now)
+            self._last_sent = now  # a ping that the caller cannot write yet is not followed by another
         return None
 
     def lost(self, unsent: int = 0) -> tuple[list[tuple[Request, Literal["in full", "partly"]]], list[Request]]:
@@ -218,6 +219,8 @@ class Connection:
 
     def send_auth(self, request: Request, now: float) -> None:
         """The same for an auth packet (operation AUTH), whose reply is told by its xid."""
+        if self.state is not ConnectionState.ESTABLISHED:
+            raise LocalProtocolError(f"auth on a connection that is {self.state.value}")
         self._emit_request(Xid.AUTH, AUTH, request.record, now)
         self._auths.append(request)
 
@@ -264,14 +267,12 @@ class Connection:
         except FrameError as error:
             self._apply("RemoteProtocolError")
             raise RemoteProtocolError(str(error)) from None
-        except JuteError as error:
-            self._trace(Direction.RECEIVED, buffer[start:end], (), None, now)
+        except (JuteError, RemoteProtocolError) as error:
+            # Whatever is wrong behind it, a reply shows its header; in the handshake, only when it is nothing else.
+            has_header = end - start == 16 or (end - start > 16 and state is not ConnectionState.HANDSHAKING)
+            self._trace(Direction.RECEIVED, buffer[start:end], (ReplyHeader,) if has_header else (), None, now)
             self._apply("RemoteProtocolError")
             raise RemoteProtocolError(str(error)) from None
-        except RemoteProtocolError:
-            self._trace(Direction.RECEIVED, buffer[start:end], (), None, now)
-            self._apply("RemoteProtocolError")
-            raise
 
     def next_deadline(self) -> float | None:
         """When `handle_timeout` must be called next; None when there is nothing to wait for.
@@ -377,8 +378,11 @@ class Connection:
             types = (ReplyHeader, WatcherEvent)
         elif xid == Xid.PING:
             result, opcode = Ponged(zxid), OpCode.PING
-            if err:
-                result = AuthReplied(None, err)  # -124: this server wants an authentication before anything else
+            if err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
+                result = AuthReplied(None, err)  # this server wants an authentication before anything else
+            elif err:
+                # SessionExpired, as a rule. What becomes of the session is for the next ConnectResponse to say.
+                raise RemoteProtocolError(f"expected the reply to a ping, got it with error code {err}")
         elif xid == Xid.AUTH and self._auths:
             result, opcode = AuthReplied(self._auths.popleft(), err), OpCode.AUTH
         else:
