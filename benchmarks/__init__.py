@@ -1,0 +1,1 @@
+"""zkwire beside its peers: `python -m benchmarks`. See benchmarks/README.md."""

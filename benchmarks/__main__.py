@@ -1,0 +1,198 @@
+"""zkwire, its peers and a bare socket on the same server, in turns, as one table.
+
+ZKWIRE_HOSTS=127.0.0.1:2181 python -m benchmarks [--quick] [--only SCENARIO]... [--rounds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+import trio
+
+from benchmarks import footprint, targets
+from benchmarks.meter import Measurement
+from benchmarks.peers import PEERS, load
+from benchmarks.peers.bare_socket import Connection, fire_watches, set_data
+from benchmarks.peers.compiled import CompiledPeer
+from benchmarks.prepare import znodes
+from benchmarks.scenarios import BATCH, SCENARIOS, SMALL, SMALL_DATA, Scenario
+from benchmarks.targets import Target
+
+#: Rows that are in some scenarios only.
+_ROWS_OF = {
+    "zkwire in order": ("get_data-500", "set_data-500"),
+    "zkwire on_frame": ("tracing",),
+}
+_OTHERS = ("decode", "footprint")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="few operations: to see that it works")
+    parser.add_argument("--only", action="append", choices=[*SCENARIOS, *_OTHERS], metavar="SCENARIO",
+                        help=f"repeatable: {', '.join([*SCENARIOS, *_OTHERS])}")  # fmt: skip
+    parser.add_argument("--rounds", type=int, help="how many times each client's turn comes (3; with --quick, 1)")
+    options = parser.parse_args(arguments)
+    hosts = os.environ.get("ZKWIRE_HOSTS")
+    if not hosts:
+        parser.error("ZKWIRE_HOSTS names no server; `make bench` starts one")
+    chosen = options.only or [*SCENARIOS, *_OTHERS]
+    trio.run(_run, hosts, chosen, options.quick, options.rounds or (1 if options.quick else 3))
+    return 0
+
+
+async def _run(hosts: str, chosen: Sequence[str], quick: bool, rounds: int) -> None:
+    peers = _installed()
+    met: list[Target] = []
+    results: dict[str, dict[str, Measurement]] = {}
+    async with znodes(hosts):
+        # From here on it is one process at a time, and nothing else runs in this one.
+        for name in chosen:
+            if name not in SCENARIOS:
+                continue
+            scenario = SCENARIOS[name]
+            results[name] = measure(
+                hosts, scenario, _rows(scenario, peers), scenario.quick if quick else scenario.repetitions, rounds
+            )
+            print(f"\n{name}: {scenario.title}\n\n{table(results[name])}", flush=True)
+        met += targets.of_scenarios(results)
+        if "footprint" in chosen:
+            imports, sessions = _footprint(peers, quick)
+            met += targets.of_footprint(imports, sessions)
+    if "decode" in chosen:
+        microseconds = json.loads(_python("benchmarks.decode", "1000" if quick else "10000"))
+        print("\ndecode: a GetDataResponse of 100 bytes\n")
+        print(_grid([["", "us"], *([name, f"{figure:.2f}"] for name, figure in microseconds.items())]))
+        met += targets.of_decode(microseconds)
+    if met:
+        print("\ntargets\n\n" + "\n".join(map(str, met)))
+
+
+def measure(
+    hosts: str, scenario: Scenario, rows: Iterable[str], repetitions: int, rounds: int
+) -> dict[str, Measurement]:
+    """Each client's turn comes once a round; the median of its rounds, figure by figure."""
+    found: dict[str, list[Measurement]] = {name: [] for name in rows}
+    for _ in range(rounds):
+        for name, measurements in found.items():
+            measurements.append(_measure_once(hosts, name, scenario, repetitions))
+    return {
+        name: Measurement(*(statistics.median(figures) for figures in zip(*measurements)))
+        for name, measurements in found.items()
+    }
+
+
+def table(results: Mapping[str, Measurement]) -> str:
+    """One row per client."""
+    heading = ["", "CPU us/op", "op/s", "median us", "p99 us", "CPU/kazoo", "CPU/bare", "median/bare"]
+    kazoo, bare = results.get("kazoo"), results.get("bare socket")
+    rows = [
+        [
+            name,
+            f"{row.cpu:,.1f}",
+            f"{row.rate:,.0f}",
+            f"{row.median:,.0f}",
+            f"{row.p99:,.0f}",
+            f"{row.cpu / kazoo.cpu:.2f}" if kazoo else "",
+            f"{row.cpu / bare.cpu:.2f}" if bare else "",
+            f"{row.median / bare.median:.2f}" if bare else "",
+        ]
+        for name, row in results.items()
+    ]
+    return _grid([heading, *rows])
+
+
+def _installed() -> list[str]:
+    """The rows whose packages are here. Says which are not, and why. Compiles what must be."""
+    found = []
+    for name in PEERS:
+        try:
+            peer = load(name)
+            if issubclass(peer, CompiledPeer):
+                peer.build()
+            found.append(name)
+        except ImportError as error:
+            print(f"without {name}: {error}")
+    return found
+
+
+def _rows(scenario: Scenario, peers: Iterable[str]) -> list[str]:
+    if scenario.name == "tracing":
+        return ["zkwire", "zkwire on_frame"]
+    return [name for name in peers if scenario.name in _ROWS_OF.get(name, SCENARIOS)]
+
+
+def _measure_once(hosts: str, name: str, scenario: Scenario, repetitions: int) -> Measurement:
+    command = [sys.executable, "-m", "benchmarks.peer", name, scenario.name, str(repetitions)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = ""
+        for line in process.stdout:
+            if line == "armed\n":
+                time.sleep(0.01)  # until the client is waiting
+                _send(hosts, fire_watches(), 1)
+    if process.returncode:
+        raise SystemExit(f"{name} failed in {scenario.name}")
+    if scenario.name == "set_data-1MB":
+        # A server holds its last 500 transactions in memory. 500 of these would fill its heap; now they are small.
+        _send(hosts, set_data(SMALL, SMALL_DATA) * BATCH, BATCH)
+    return Measurement(**json.loads(line))
+
+
+def _send(hosts: str, frames: bytes, replies: int) -> None:
+    connection = Connection(hosts)
+    connection.exchange(frames, replies)
+    connection.close()
+
+
+def _footprint(peers: Sequence[str], quick: bool) -> tuple[dict[str, footprint.Imported], dict[str, footprint.Idle]]:
+    imports = {}
+    for name in footprint.IMPORTS:
+        if name in peers or name not in PEERS:
+            imports[name] = footprint.imported(name, 2 if quick else 7)
+    heading = ["", "import ms", "resident MB", "which loads"]
+    rows = [
+        [name, f"{found.milliseconds:.1f}", f"{found.megabytes:.1f}", ", ".join(found.loaded)]
+        for name, found in imports.items()
+    ]
+    print(f"\nfootprint: import in a fresh process\n\n{_grid([heading, *rows])}")
+    names = [name for name in peers if name not in _ROWS_OF and name != "bare socket"]
+    sessions = footprint.idle(names, 1.5 if quick else 6.0, 3)
+    heading = ["", "resident MB", "threads", "wake-ups"]
+    rows = [
+        [name, f"{found.megabytes:.1f}", f"{found.threads}", f"{found.wakeups:.1f}"] for name, found in sessions.items()
+    ]
+    print(f"\nfootprint: an idle session; wake-ups per third of its timeout\n\n{_grid([heading, *rows])}", flush=True)
+    return imports, sessions
+
+
+def _python(module: str, *arguments: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> str:
+    """Columns that stand under each other, the first to the left; Markdown too."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = [
+        "| "
+        + " | ".join(
+            cell.rjust(width) if index else cell.ljust(width) for index, (cell, width) in enumerate(zip(row, widths))
+        )
+        + " |"
+        for row in rows
+    ]
+    rule = "|" + "|".join("-" * (width + 1) + (":" if index else "-") for index, width in enumerate(widths)) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""What a client costs before it does anything: import, memory, threads, wake-ups. Each in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+#: Row of the table: what it imports.
+IMPORTS = {
+    "nothing": "pass",
+    "zkwire's core": "import zkwire.session",
+    "zkwire": "import zkwire; zkwire.connect",
+    "kazoo": "import kazoo.client",
+    "aiozk": "import aiozk",
+}
+
+# perf_counter around the import, and what Linux says of the process behind it.
+_IMPORTER = """
+import time
+before = time.perf_counter()
+{statement}
+seconds = time.perf_counter() - before
+import json, sys
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+loaded = [name for name in ("trio", "ssl", "construct") if name in sys.modules]
+print(json.dumps([seconds * 1e3, int(status["VmRSS"].split()[0]) / 1024, loaded]))
+"""
+
+
+class Imported(NamedTuple):
+    milliseconds: float  # the fastest
+    megabytes: float  # resident
+    loaded: list[str]  # which of trio, ssl and construct came along
+
+
+class Idle(NamedTuple):
+    """One idle session. Wake-ups are voluntary context switches of all threads, per third of the session timeout: the
+    interval at which a client pings."""
+
+    megabytes: float
+    threads: int
+    wakeups: float
+
+
+def imported(name: str, times: int) -> Imported:
+    """Import in a fresh process, several times. Raises ImportError."""
+    found = []
+    for _ in range(times):
+        process = subprocess.run(
+            [sys.executable, "-c", _IMPORTER.format(statement=IMPORTS[name])], capture_output=True, text=True
+        )
+        if process.returncode:
+            raise ImportError(process.stderr.strip().splitlines()[-1])
+        found.append(Imported(*json.loads(process.stdout)))
+    return min(found)
+
+
+def idle(names: Sequence[str], session_timeout: float, intervals: int) -> dict[str, Idle]:
+    """One idle session of each client, all at the same time: none disturbs another by doing nothing.
+
+    Raises:
+        ChildProcessError: one of them did not get a session.
+    """
+    interval = session_timeout / 3
+    command = [sys.executable, "-m", "benchmarks.peer"]
+    processes = {
+        name: subprocess.Popen([*command, name, "idle", str(session_timeout)], stdout=subprocess.PIPE, text=True)
+        for name in names
+    }
+    try:
+        for name, process in processes.items():
+            assert process.stdout is not None
+            if process.stdout.readline() != "idle\n":
+                raise ChildProcessError(f"{name} has no session")
+        time.sleep(interval)  # what connecting left to do is done by then
+        before = {name: _switches(process.pid) for name, process in processes.items()}
+        began = time.monotonic()
+        time.sleep(interval * intervals)
+        passed = (time.monotonic() - began) / interval
+        return {
+            name: Idle(
+                int(_status(Path(f"/proc/{process.pid}"), "VmRSS")) / 1024,
+                int(_status(Path(f"/proc/{process.pid}"), "Threads")),
+                (_switches(process.pid) - before[name]) / passed,
+            )
+            for name, process in processes.items()
+        }
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.communicate()
+
+
+def _switches(pid: int) -> int:
+    return sum(int(_status(task, "voluntary_ctxt_switches")) for task in Path(f"/proc/{pid}/task").iterdir())
+
+
+def _status(process: Path, field: str) -> str:
+    lines = (process / "status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(field + ":"))
