@@ -150,6 +150,8 @@ class Client(Verbs):
         self._preferred: tuple[Host, str] | None = None  # a server that said it is read-write
         self._reason = ""  # why the connection is given up
         self._stood = False  # whether a session stood on it
+        self._leaving = False  # no new session any more
+        self._work_scope = trio.CancelScope(shield=True)
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
 
@@ -198,8 +200,7 @@ class Client(Verbs):
             raise RuntimeError("a client is entered once; connect() makes another")
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
-        self._nursery.start_soon(self._run)
-        self._nursery.start_soon(self._timer)
+        self._nursery.start_soon(self._work)
         try:
             with trio.move_on_after(self._connect_timeout):
                 while self.state not in _STANDING and not self._is_over(self.state):
@@ -219,6 +220,7 @@ class Client(Verbs):
     async def aclose(self) -> None:
         """Close the session: its ephemerals go. Takes 2 s at most; without a connection, no time, and then the session
         ends with its timeout."""
+        self._leaving = True
         if self._is_over(self.state):
             return
         with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_TIMEOUT):
@@ -231,6 +233,7 @@ class Client(Verbs):
 
     def detach(self) -> None:
         """Leave without closing the session: its ephemerals stay until its timeout, or until someone resumes it."""
+        self._leaving = True
         self._end()
 
     async def add_auth(self, scheme: str, auth: bytes) -> None:
@@ -284,7 +287,7 @@ class Client(Verbs):
         crashed = own_scope.cancel_called  # only a task of ours that failed does that
         if not crashed:
             await self.aclose()
-            own_scope.cancel()
+            self._work_scope.cancel()
         try:
             if crashed:
                 return bool(await self._manager.__aexit__(kind, error, where))
@@ -299,7 +302,7 @@ class Client(Verbs):
     def _is_over(self, state: KeeperState) -> bool:
         """Whether the client has had its last session."""
         if state is KeeperState.EXPIRED:
-            return not self._new_session
+            return self._leaving or not self._new_session
         return state in (KeeperState.AUTH_FAILED, KeeperState.CLOSED)
 
     def _end(self) -> None:
@@ -312,6 +315,14 @@ class Client(Verbs):
             return self._session.error
         tried = "; ".join(f"{server}: {what}" for server, what in self._failures.items())
         return NoServerError(f"no session within {self._connect_timeout:g} s ({tried or 'no server answered'})")
+
+    async def _work(self) -> None:
+        """Our tasks. A cancellation of the block is not for them: the session is still to be closed then."""
+        with self._work_scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._timer)
+                await self._run()
+                nursery.cancel_scope.cancel()
 
     async def _run(self) -> None:
         while True:
@@ -377,7 +388,7 @@ class Client(Verbs):
     async def _try_address(self, session: Session, host: Host, address: str, deadline: float) -> bool:
         """One connection, from dialling to its end; whether a session stood on it."""
         transport: Transport | None = None
-        self._reason = "no TCP connection in time"
+        self._reason = self._failures[str(host)] = "no TCP connection in time"
         with trio.move_on_at(deadline):
             try:
                 transport = await self._dial(address, host.port, host.name)
@@ -390,6 +401,7 @@ class Client(Verbs):
         try:
             if session.state not in _TERMINAL:
                 self._transport = transport
+                self._failures[str(host)] = "no ConnectResponse in time"
                 session.tcp_connected(trio.current_time(), deadline)
                 await self._serve(session, transport, host)
         finally:

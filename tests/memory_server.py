@@ -1,0 +1,197 @@
+"""A scripted server at the other end of memory streams: ring 2, the trio shell under a virtual clock.
+
+    servers = MemoryServers()
+    async with zkwire.connect("10.0.0.1:2181", dial=servers.dial) as zk: ...
+
+Every dialled connection is a `Conversation` whose server side a test plays: by default `serve`, which shakes hands and
+answers everything with success; or any coroutine function that a test puts in its place.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+import trio.testing
+
+from zkwire.codes import OpCode, Xid
+from zkwire.framing import FrameBuffer, frame
+from zkwire.jute import Record, decode, encode
+from zkwire.operations import BY_OPCODE
+from zkwire.records import (
+    ConnectRequest,
+    ConnectResponse,
+    CreateRequest,
+    CreateResponse,
+    ErrorResponse,
+    ExistsResponse,
+    GetChildrenResponse,
+    GetDataResponse,
+    ReplyHeader,
+    RequestHeader,
+    SetDataResponse,
+    Stat,
+    WatcherEvent,
+)
+from zkwire.transport import StreamTransport, Transport
+
+STAT = Stat(1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1)
+
+
+class Got:
+    """One request, as the server read it."""
+
+    def __init__(self, payload: bytes) -> None:
+        self.header = decode(RequestHeader, payload[:8])
+        self.opcode = OpCode(self.header.type)
+        request_type = BY_OPCODE[self.opcode].request
+        self.body: Any = None if request_type is None else decode(request_type, payload[8:])  # type: ignore[type-var]
+
+    @property
+    def xid(self) -> int:
+        xid: int = self.header.xid
+        return xid
+
+
+class Conversation:
+    """The server's side of one connection."""
+
+    def __init__(self, servers: MemoryServers, stream: trio.StapledStream[Any, Any], host: str) -> None:
+        self.servers = servers
+        self.stream = stream
+        self.host = host
+        self.connect_request: ConnectRequest | None = None
+        self._inbox = FrameBuffer()
+
+    async def read_frame(self) -> bytes | None:
+        """The next payload; None at the end."""
+        while (found := self._inbox.next_frame()) is None:
+            data = await self.stream.receive_some()
+            if not data:
+                return None
+            self._inbox.append(bytes(data))
+        buffer, start, end = found
+        return buffer[start:end]
+
+    async def send(self, payload: bytes) -> None:
+        await self.stream.send_all(frame(payload))
+
+    async def shake_hands(self, **changes: Any) -> None:
+        """Read the ConnectRequest and grant it: a new session, or the one asked for. `changes` are of the response."""
+        payload = await self.read_frame()
+        assert payload is not None
+        self.connect_request = request = decode(ConnectRequest, payload)
+        session_id = request.session_id or self.servers.new_session_id()
+        response = ConnectResponse(0, request.time_out, session_id, bytes(range(16)), request.read_only)
+        await self.send(encode(response.replace(**changes)))
+
+    async def read(self) -> Got | None:
+        """The next request; None at the end. Noted in `servers.requests`."""
+        payload = await self.read_frame()
+        if payload is None:
+            return None
+        got = Got(payload)
+        self.servers.requests.append(got)
+        return got
+
+    async def reply(self, got: Got, record: Record | None = None, err: int = 0, zxid: int = 0) -> None:
+        xid = Xid.PING if got.opcode is OpCode.PING else got.xid
+        zxid = zxid or self.servers.next_zxid()
+        await self.send(encode(ReplyHeader(xid, zxid, err)) + (b"" if record is None else encode(record)))
+
+    async def notify(self, event_type: int, path: str) -> None:
+        await self.send(struct.pack(">iqi", Xid.NOTIFICATION, -1, 0) + encode(WatcherEvent(event_type, 3, path)))
+
+    async def answer(self, got: Got) -> None:
+        """With success, and with what the request suggests."""
+        await self.reply(got, self.record_for(got))
+
+    def record_for(self, got: Got) -> Record | None:
+        match got.opcode:
+            case OpCode.CREATE:
+                assert isinstance(got.body, CreateRequest)
+                return CreateResponse(got.body.path)
+            case OpCode.GET_DATA:
+                return GetDataResponse((got.body.path or "").encode(), STAT)
+            case OpCode.SET_DATA:
+                return SetDataResponse(STAT)
+            case OpCode.EXISTS:
+                return ExistsResponse(STAT)
+            case OpCode.GET_CHILDREN:
+                return GetChildrenResponse(("a", "b"))
+            case OpCode.ADD_WATCH:
+                return ErrorResponse(0)
+        return None
+
+    async def serve(self) -> None:
+        """Shake hands, then answer every request in order until the client goes."""
+        await self.shake_hands()
+        await self.serve_on()
+
+    async def serve_on(self) -> None:
+        """Answer every request in order until the client goes."""
+        while (got := await self.read()) is not None:
+            await self.answer(got)
+            if got.opcode is OpCode.CLOSE_SESSION:
+                return
+
+
+class MemoryServers:
+    """All servers of a test: a script for each connection, in the order of `scripts`, the last for all further ones."""
+
+    def __init__(self, *scripts: Callable[[Conversation], Awaitable[None]]) -> None:
+        self.scripts = list(scripts) or [Conversation.serve]
+        self.requests: list[Got] = []
+        self.conversations: list[Conversation] = []
+        self.dialled: list[tuple[float, str]] = []  # when, and which address
+        self._sessions = 0
+        self._zxid = 0
+
+    def new_session_id(self) -> int:
+        self._sessions += 1
+        return 0x100 + self._sessions
+
+    def next_zxid(self) -> int:
+        self._zxid += 1
+        return self._zxid
+
+    async def dial(self, address: str, port: int, host_name: str) -> Transport:
+        """For `connect(dial=...)`."""
+        self.dialled.append((trio.current_time(), address))
+        ours, theirs = trio.testing.memory_stream_pair()
+        conversation = Conversation(self, theirs, address)
+        script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+        self.conversations.append(conversation)
+        trio.lowlevel.spawn_system_task(self._play, script, conversation)
+        await trio.lowlevel.checkpoint()
+        return StreamTransport(ours)
+
+    async def _play(self, script: Callable[[Conversation], Awaitable[None]], conversation: Conversation) -> None:
+        try:
+            await script(conversation)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client went first
+        finally:
+            await trio.aclose_forcefully(conversation.stream)
+
+    def opcodes(self) -> list[OpCode]:
+        """What was asked for, in order, heartbeats left out."""
+        return [got.opcode for got in self.requests if got.opcode is not OpCode.PING]
+
+
+async def silent(conversation: Conversation) -> None:
+    """A server that takes connections and never says a word."""
+    await trio.sleep_forever()
+
+
+async def refuse(conversation: Conversation) -> None:
+    """A server that closes every connection when it was asked for a session."""
+    await conversation.read_frame()
+
+
+async def unreachable(address: str, port: int, host_name: str) -> Transport:
+    """A dial that never gets through."""
+    await trio.sleep_forever()
+    raise AssertionError

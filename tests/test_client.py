@@ -1,0 +1,890 @@
+"""Ring 2: the trio shell over memory streams under a virtual clock. What waits, what ends it, and in which order."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+import zkwire
+from tests.memory_server import STAT, Conversation, Got, MemoryServers, refuse, silent, unreachable
+from zkwire import (
+    AddWatchMode,
+    AuthFailedError,
+    BadArgumentsError,
+    ClosedError,
+    ConnectionLossError,
+    CreateMode,
+    ErrorCode,
+    EventType,
+    KeeperState,
+    LocalProtocolError,
+    NoNodeError,
+    NoServerError,
+    OpCode,
+    SessionExpiredError,
+    SessionInfo,
+    WatchedEvent,
+)
+from zkwire.records import ExistsResponse, GetDataResponse
+from zkwire.transport import SocketTransport, StreamTransport, Transport
+
+HOST = "10.0.0.1:2181"
+
+
+def connect(servers: MemoryServers, hosts: str = HOST, timeout: float = 9.0, **options: Any) -> zkwire.Client:
+    return zkwire.connect(hosts, timeout, dial=servers.dial, **options)
+
+
+async def hold(conversation: Conversation) -> None:
+    """Shake hands, read requests, answer none."""
+    await conversation.shake_hands()
+    while await conversation.read() is not None:
+        pass
+
+
+async def until(zk: zkwire.Client, wanted: KeeperState) -> None:
+    """Wait for a state."""
+    async for state in zk.states():
+        if state is wanted:
+            return
+    raise AssertionError(f"never {wanted.name}")
+
+
+# --- entering and leaving
+
+
+async def test_connect_fails_without_a_server_within_the_session_timeout(autojump_clock: MockClock) -> None:
+    began = trio.current_time()
+    with pytest.raises(NoServerError, match=r"no session within 9 s \(10\.0\.0\.1:2181: no TCP connection in time\)"):
+        async with zkwire.connect(HOST, 9.0, dial=unreachable):
+            pass
+    assert trio.current_time() - began == pytest.approx(9.0)
+
+
+async def test_connect_timeout_bounds_the_wait_and_the_error_names_each_server(autojump_clock: MockClock) -> None:
+    servers = MemoryServers(refuse)
+    began = trio.current_time()
+    with pytest.raises(NoServerError) as caught:
+        async with connect(servers, "10.0.0.1,10.0.0.2:99", connect_timeout=3.0):
+            pass
+    assert trio.current_time() - began == pytest.approx(3.0)
+    assert "10.0.0.1:2181: the server closed the connection" in str(caught.value)
+    assert "10.0.0.2:99: the server closed the connection" in str(caught.value)
+
+
+async def test_connect_waits_for_ever_when_told_so(autojump_clock: MockClock) -> None:
+    servers = MemoryServers(*[refuse] * 300, Conversation.serve)
+    began = trio.current_time()
+    async with connect(servers, connect_timeout=math.inf) as zk:
+        assert zk.state is KeeperState.SYNC_CONNECTED
+    assert trio.current_time() - began > 300
+
+
+async def test_exception_of_the_body_leaves_as_itself(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    with pytest.raises(KeyError) as caught:
+        async with connect(servers):
+            raise KeyError("mine")
+    assert caught.value.args == ("mine",)
+    assert servers.opcodes() == [OpCode.CLOSE_SESSION]
+
+
+async def test_cancelled_body_still_closes_the_session(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    with trio.move_on_after(1) as scope:
+        async with connect(servers):
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert servers.opcodes() == [OpCode.CLOSE_SESSION]
+
+
+async def test_leaving_is_bounded_when_the_server_does_not_answer(autojump_clock: MockClock) -> None:
+    servers = MemoryServers(hold)
+    async with connect(servers):
+        began = trio.current_time()
+    assert trio.current_time() - began == pytest.approx(2.0)
+
+
+async def test_leaving_takes_no_time_without_a_connection(autojump_clock: MockClock) -> None:
+    async def lose(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+
+    servers = MemoryServers(lose, silent)
+    async with connect(servers) as zk:
+        await until(zk, KeeperState.DISCONNECTED)
+        began = trio.current_time()
+    assert trio.current_time() == began
+
+
+async def test_detach_leaves_without_closing_the_session(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        info = zk.session
+        zk.detach()
+        assert zk.state is KeeperState.CLOSED
+    assert servers.opcodes() == []
+    async with connect(servers, session=info) as zk:
+        assert zk.session_id == info.id
+
+
+async def test_client_is_entered_once(autojump_clock: MockClock) -> None:
+    client = connect(MemoryServers())
+    async with client:
+        pass
+    with pytest.raises(RuntimeError, match="entered once"):
+        await client.__aenter__()
+
+
+async def test_request_outside_the_block_is_refused(autojump_clock: MockClock) -> None:
+    with pytest.raises(LocalProtocolError, match="inside `async with"):
+        connect(MemoryServers()).get_data("/a")
+
+
+@pytest.mark.rule(33)
+async def test_request_after_close_is_refused(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers()) as zk:
+        await zk.aclose()
+        with pytest.raises(ClosedError):
+            zk.get_data("/a")
+        await zk.aclose()  # a second time does nothing
+
+
+async def test_failing_on_frame_ends_the_client_with_its_own_exception(autojump_clock: MockClock) -> None:
+    def on_frame(frame: zkwire.Frame) -> None:
+        if frame.opcode is OpCode.GET_DATA and frame.direction is zkwire.Direction.RECEIVED:
+            raise ZeroDivisionError("in on_frame")
+
+    with pytest.raises(ZeroDivisionError, match="in on_frame"):
+        async with connect(MemoryServers(), on_frame=on_frame) as zk:
+            await zk.get_data("/a")
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.inf, "10", 3e6])
+def test_connect_refuses_a_bad_session_timeout(timeout: Any) -> None:
+    with pytest.raises(LocalProtocolError, match="session_timeout"):
+        zkwire.connect(HOST, timeout)
+
+
+# --- order
+
+
+@pytest.mark.rule(35)
+async def test_requests_go_out_in_the_order_of_calls_whenever_they_are_awaited(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        calls = [zk.get_data(f"/{number}") for number in range(20)]
+        for call in reversed(calls):
+            await call
+        assert [got.body.path for got in servers.requests] == [f"/{number}" for number in range(20)]
+
+
+async def test_call_gives_its_result_again_when_awaited_again(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers()) as zk:
+        call = zk.get_data("/a")
+        assert await call == await call == (b"/a", STAT)
+
+
+async def test_two_tasks_cannot_await_one_call(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers(hold)) as zk, trio.open_nursery() as nursery:
+        call = zk.get_data("/a")
+
+        async def wait_for_it() -> None:
+            await call
+
+        nursery.start_soon(wait_for_it)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError, match="two tasks await one getData"):
+            await call
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.rule(50)
+async def test_event_is_handed_on_before_the_reply_behind_it(autojump_clock: MockClock) -> None:
+    async def event_then_reply(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+        armed = await conversation.read()
+        assert armed is not None
+        await conversation.answer(armed)
+        got = await conversation.read()
+        assert got is not None
+        await conversation.notify(EventType.NODE_DATA_CHANGED, "/a")
+        await conversation.answer(got)
+        await conversation.serve_on()
+
+    async with connect(MemoryServers(event_then_reply)) as zk:
+        _, _, watch = await zk.get_data_and_watch("/a")
+        assert watch.event is None
+        await zk.set_data("/a", b"")
+        assert watch.event == WatchedEvent(EventType.NODE_DATA_CHANGED, KeeperState.SYNC_CONNECTED, "/a", -1)
+
+
+# --- cancellation
+
+
+async def never_cancelled(zk: zkwire.Client) -> None:
+    """Every kind of wait that the client has, one after the other."""
+    await zk.create("/a", b"", mode=CreateMode.EPHEMERAL)
+    await zk.get_data("/a")
+    await zk.ensure_path("/a/b")
+    await zk.add_auth("digest", b"u:p")
+    _, watch = await zk.exists_and_watch("/a")
+    async with watch, zk.add_watch("/a", AddWatchMode.PERSISTENT) as events:
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(1):
+            await watch.wait()
+        with trio.move_on_after(1):
+            await events.__anext__()
+    states = zk.states()
+    assert await states.__anext__() is KeeperState.SYNC_CONNECTED
+    with trio.move_on_after(1):
+        await states.__anext__()
+
+
+class CancelAtStep(trio.abc.Instrument):
+    """Cancels a scope just before one task's n-th step."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+        self.task: trio.lowlevel.Task | None = None
+        self.scope = trio.CancelScope()
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+        if task is self.task:
+            self.left -= 1
+            if self.left == 0:
+                self.scope.cancel()
+
+
+@pytest.mark.rule(34)
+async def test_cancelling_at_any_step_leaves_the_connection_unharmed(autojump_clock: MockClock) -> None:
+    step, done = 0, False
+    while not done:
+        step += 1
+        servers = MemoryServers()
+        async with connect(servers) as zk:
+            cancel = CancelAtStep(step)
+
+            async def victim(cancel: CancelAtStep = cancel, zk: zkwire.Client = zk) -> None:
+                cancel.task = trio.lowlevel.current_task()
+                with cancel.scope:
+                    await never_cancelled(zk)
+
+            trio.lowlevel.add_instrument(cancel)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(victim)
+            trio.lowlevel.remove_instrument(cancel)
+            done = not cancel.scope.cancelled_caught
+            for number in range(3):
+                assert (await zk.get_data(f"/{step}-{number}"))[0] == f"/{step}-{number}".encode()
+        assert len(servers.conversations) == 1, "the connection was not replaced"
+    assert step > 8, "the script has more steps than that"
+
+
+async def test_cancelled_task_sends_nothing(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await zk.create("/a", b"")
+        assert scope.cancelled_caught
+        assert servers.opcodes() == []
+
+
+async def test_call_made_when_cancelled_is_sent_when_awaited_under_a_shield(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            call = zk.get_data("/a")
+            with trio.CancelScope(shield=True):
+                assert (await call)[0] == b"/a"
+        assert servers.opcodes() == [OpCode.GET_DATA]
+
+
+@pytest.mark.rule(34)
+async def test_cancelled_request_leaves_its_reply_to_nobody(autojump_clock: MockClock) -> None:
+    async def late(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+        first = await conversation.read()
+        assert first is not None
+        await trio.sleep(2)
+        await conversation.answer(first)
+        await conversation.serve_on()
+
+    async with connect(MemoryServers(late)) as zk:
+        with trio.move_on_after(1) as scope:
+            await zk.get_data("/first")
+        assert scope.cancelled_caught
+        assert (await zk.get_data("/second"))[0] == b"/second"
+
+
+async def test_request_cancelled_before_it_was_sent_is_never_sent(autojump_clock: MockClock) -> None:
+    async def lose(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+
+    servers = MemoryServers(lose, silent, Conversation.serve)
+    async with connect(servers) as zk:
+        await zk.states().__anext__()
+        await until(zk, KeeperState.DISCONNECTED)
+        with trio.move_on_after(0.5) as scope:
+            await zk.create("/never", b"")
+        assert scope.cancelled_caught
+        await zk.create("/later", b"")
+        assert [got.body.path for got in servers.requests] == ["/later"]
+
+
+async def test_watch_of_a_cancelled_request_is_removed_when_it_stands(autojump_clock: MockClock) -> None:
+    async def late(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+        first = await conversation.read()
+        assert first is not None
+        await trio.sleep(2)
+        await conversation.answer(first)
+        await conversation.serve_on()
+
+    servers = MemoryServers(late)
+    async with connect(servers) as zk:
+        with trio.move_on_after(1):
+            await zk.get_data_and_watch("/a")
+        await trio.sleep(2)
+        assert servers.opcodes() == [OpCode.GET_DATA, OpCode.REMOVE_WATCHES]
+
+
+# --- losing and finding connections
+
+
+@pytest.mark.rule(38)
+async def test_end_of_the_stream_fails_every_waiter_at_once_in_order(autojump_clock: MockClock) -> None:
+    async def read_two_and_close(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+        await conversation.read()
+        await conversation.read()
+
+    ended: list[tuple[str, str, float]] = []
+    async with connect(MemoryServers(read_two_and_close, silent)) as zk, trio.open_nursery() as nursery:
+
+        async def ask(path: str) -> None:
+            try:
+                await zk.set_data(path, b"")
+            except ConnectionLossError as error:
+                ended.append((error.path or "", error.written, trio.current_time()))
+
+        began = trio.current_time()
+        nursery.start_soon(ask, "/a")
+        nursery.start_soon(ask, "/b")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.deadline = began + 5
+    assert sorted(ended) == [("/a", "in full", began), ("/b", "in full", began)]
+
+
+@pytest.mark.rule(29, 30)
+async def test_requests_made_while_disconnected_wait_and_go_out_in_order(autojump_clock: MockClock) -> None:
+    async def lose(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+
+    servers = MemoryServers(lose, Conversation.serve)
+    async with connect(servers) as zk:
+        await until(zk, KeeperState.DISCONNECTED)
+        calls = [zk.set_data(f"/{number}", b"") for number in range(5)]
+        for call in calls:
+            await call
+        assert [got.body.path for got in servers.requests] == [f"/{number}" for number in range(5)]
+        assert servers.conversations[1].connect_request is not None
+        assert servers.conversations[1].connect_request.session_id == zk.session_id
+
+
+@pytest.mark.rule(36)
+async def test_idle_client_pings_once_per_third_of_the_timeout(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers, timeout=9.0):
+        await trio.sleep(60.5)
+        assert len(servers.requests) == 20
+        assert {got.opcode for got in servers.requests} == {OpCode.PING}
+
+
+@pytest.mark.rule(37)
+async def test_silent_server_is_left_after_two_thirds_of_the_timeout(autojump_clock: MockClock) -> None:
+    servers = MemoryServers(hold, Conversation.serve)
+    async with connect(servers, "10.0.0.1,10.0.0.2", timeout=9.0) as zk:
+        began = trio.current_time()
+        states = zk.states()
+        assert [await states.__anext__() for _ in range(3)] == [
+            KeeperState.SYNC_CONNECTED,
+            KeeperState.DISCONNECTED,
+            KeeperState.SYNC_CONNECTED,
+        ]
+        assert servers.dialled[1][0] - began == pytest.approx(6.0, abs=0.2)
+
+
+@pytest.mark.rule(40)
+async def test_session_expires_locally_while_servers_accept_and_never_answer(autojump_clock: MockClock) -> None:
+    async def once(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+
+    servers = MemoryServers(once, silent)
+    async with connect(servers, timeout=9.0, new_session=False) as zk:
+        began = trio.current_time()
+        await until(zk, KeeperState.DISCONNECTED)
+        with pytest.raises(SessionExpiredError):
+            await zk.get_data("/a")
+        assert trio.current_time() - began == pytest.approx(12.0)
+        assert zk.state is KeeperState.EXPIRED
+        assert [state async for state in zk.states()] == [KeeperState.EXPIRED]
+        with pytest.raises(SessionExpiredError):
+            zk.get_data("/a")
+
+
+@pytest.mark.rule(8, 28)
+async def test_new_session_follows_an_expired_one_and_takes_nothing_over(autojump_clock: MockClock) -> None:
+    async def lose(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+        got = await conversation.read()
+        assert got is not None
+        await conversation.reply(got, GetDataResponse(b"", STAT), zxid=77)
+
+    async def expired(conversation: Conversation) -> None:
+        await conversation.shake_hands(time_out=0, session_id=0)
+
+    servers = MemoryServers(lose, expired, Conversation.serve)
+    async with connect(servers) as zk:
+        first = zk.session_id
+        bound = zk.bound()
+        _, _, watch = await zk.get_data_and_watch("/a")
+        assert zk.last_zxid == 77
+        await until(zk, KeeperState.DISCONNECTED)
+        waiting = zk.get_data("/b")
+        with pytest.raises(SessionExpiredError):
+            await waiting
+        assert (await watch.wait()) == WatchedEvent(EventType.NONE, KeeperState.EXPIRED, "/a", -1)
+        await until(zk, KeeperState.SYNC_CONNECTED)
+        assert zk.session_id != first
+        last = servers.conversations[-1].connect_request
+        assert last is not None
+        assert (last.session_id, last.last_zxid_seen) == (0, 0)
+        assert (await zk.get_data("/c"))[0] == b"/c"
+        assert bound.expired
+        with pytest.raises(SessionExpiredError):
+            bound.get_data("/c")
+
+
+@pytest.mark.rule(41)
+async def test_each_host_is_tried_within_its_share_of_the_timeout(autojump_clock: MockClock) -> None:
+    servers = MemoryServers(silent)
+    with pytest.raises(NoServerError):
+        async with connect(servers, "10.0.0.1,10.0.0.2,10.0.0.3", timeout=9.0):
+            pass
+    first_round = servers.dialled[:3]
+    assert {address for _, address in first_round} == {"10.0.0.1", "10.0.0.2", "10.0.0.3"}
+    assert [later[0] - earlier[0] for earlier, later in pairwise(first_round)] == pytest.approx([3.0, 3.0])
+
+
+@pytest.mark.rule(42)
+async def test_pause_between_rounds_grows_to_three_seconds_and_is_jittered(autojump_clock: MockClock) -> None:
+    servers = MemoryServers(refuse)
+    with pytest.raises(NoServerError):
+        async with connect(servers, connect_timeout=600):
+            pass
+    times = [when for when, _ in servers.dialled]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert pauses[0] <= 0.05
+    assert max(pauses) <= 3.0
+    assert min(pauses[8:]) >= 1.5
+    assert len({round(pause, 3) for pause in pauses[8:]}) > len(pauses[8:]) / 2
+
+
+@pytest.mark.rule(42)
+async def test_pause_starts_over_only_when_a_session_stood(autojump_clock: MockClock) -> None:
+    async def lose_after_a_session(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+        await trio.sleep(1)
+
+    servers = MemoryServers(*[refuse] * 12, lose_after_a_session, *[refuse] * 12, Conversation.serve)
+    async with connect(servers, connect_timeout=600, timeout=600):
+        await trio.sleep(60)
+    times = [when for when, _ in servers.dialled]
+    assert times[12] - times[11] >= 1.5, "a connection alone does not start it over"
+    assert times[13] - times[12] <= 1.1, "a session does"
+
+
+async def test_hosts_are_tried_in_random_order(autojump_clock: MockClock) -> None:
+    firsts = set()
+    for _ in range(40):
+        servers = MemoryServers()
+        async with connect(servers, "10.0.0.1,10.0.0.2,10.0.0.3"):
+            firsts.add(servers.dialled[0][1])
+    assert firsts == {"10.0.0.1", "10.0.0.2", "10.0.0.3"}
+
+
+async def test_resumed_session_refused_is_an_error_when_no_new_one_is_wanted(autojump_clock: MockClock) -> None:
+    async def expired(conversation: Conversation) -> None:
+        await conversation.shake_hands(time_out=0, session_id=0)
+
+    with pytest.raises(SessionExpiredError):
+        async with connect(MemoryServers(expired), session=SessionInfo(5, bytes(16)), new_session=False):
+            pass
+
+
+async def test_auth_refused_ends_the_client(autojump_clock: MockClock) -> None:
+    async def refuse_auth(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+        got = await conversation.read()
+        assert got is not None
+        await conversation.reply(got, err=ErrorCode.AUTH_FAILED)
+
+    with pytest.raises(AuthFailedError, match="'nonsense'"):
+        async with connect(MemoryServers(refuse_auth), auth=[("nonsense", b"x")]):
+            pass
+
+
+@pytest.mark.rule(16)
+async def test_auth_added_while_connected_is_sent_again_first_on_the_next_connection(autojump_clock: MockClock) -> None:
+    async def lose(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+        for _ in range(2):
+            got = await conversation.read()
+            assert got is not None
+            await conversation.answer(got)
+
+    servers = MemoryServers(lose, Conversation.serve)
+    async with connect(servers, auth=[("digest", b"a:b")]) as zk:
+        await zk.add_auth("digest", b"c:d")
+        await until(zk, KeeperState.DISCONNECTED)
+        await zk.get_data("/a")
+        assert [(got.opcode, getattr(got.body, "auth", None)) for got in servers.requests] == [
+            (OpCode.AUTH, b"a:b"),
+            (OpCode.AUTH, b"c:d"),
+            (OpCode.AUTH, b"a:b"),
+            (OpCode.AUTH, b"c:d"),
+            (OpCode.GET_DATA, None),
+        ]
+
+
+# --- read-only mode
+
+
+async def test_read_only_client_moves_to_a_read_write_server_when_one_answers(autojump_clock: MockClock) -> None:
+    async def read_only(conversation: Conversation) -> None:
+        await conversation.shake_hands(read_only=True)
+        await conversation.serve_on()
+
+    async def says_ro(conversation: Conversation) -> None:
+        assert await conversation.stream.receive_some(4) == b"isro"
+        await conversation.stream.send_all(b"ro")
+
+    async def says_rw(conversation: Conversation) -> None:
+        assert await conversation.stream.receive_some(4) == b"isro"
+        await conversation.stream.send_all(b"rw")
+
+    async def read_write(conversation: Conversation) -> None:
+        await conversation.shake_hands(read_only=False)
+        await conversation.serve_on()
+
+    async def hangs_up(conversation: Conversation) -> None:
+        pass
+
+    servers = MemoryServers(read_only, says_ro, hangs_up, says_rw, read_write)
+    async with connect(servers, read_only=True) as zk:
+        assert zk.state is KeeperState.CONNECTED_READ_ONLY
+        states = zk.states()
+        assert [await states.__anext__() for _ in range(3)] == [
+            KeeperState.CONNECTED_READ_ONLY,
+            KeeperState.DISCONNECTED,
+            KeeperState.SYNC_CONNECTED,
+        ]
+        request = servers.conversations[-1].connect_request
+        assert request is not None
+        assert request.session_id == 0, "a read-only server's session is not resumed (rule 17)"
+
+
+# --- watches
+
+
+async def test_disarmed_watch_ends_its_wait_and_tells_the_server(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        _, watch = await zk.exists_and_watch("/a")
+        async with watch, trio.open_nursery() as nursery:
+            seen: list[WatchedEvent] = []
+
+            async def wait() -> None:
+                seen.append(await watch.wait())
+
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            watch.disarm()
+        assert [event.type for event in seen] == [EventType.DATA_WATCH_REMOVED]
+        await zk.get_data("/b")
+        assert servers.opcodes() == [OpCode.EXISTS, OpCode.REMOVE_WATCHES, OpCode.GET_DATA]
+
+
+async def test_watch_stream_yields_events_a_resync_after_a_reconnect_and_the_end(autojump_clock: MockClock) -> None:
+    async def two_events(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+        got = await conversation.read()
+        assert got is not None
+        await conversation.answer(got)
+        await conversation.notify(EventType.NODE_CREATED, "/a/b")
+        await conversation.notify(EventType.NODE_CHILDREN_CHANGED, "/a")
+
+    servers = MemoryServers(two_events, Conversation.serve)
+    async with connect(servers) as zk:
+        async with zk.add_watch("/a", AddWatchMode.PERSISTENT_RECURSIVE) as events:
+            assert events.path == "/a"
+            first, second = await events.__anext__(), await events.__anext__()
+            assert (first.type, first.path) == (EventType.NODE_CREATED, "/a/b")
+            assert (second.type, second.path) == (EventType.RESYNC, "/a")
+            zk.detach()
+            assert [event.state async for event in events] == [KeeperState.CLOSED]
+        assert servers.opcodes() == [OpCode.ADD_WATCH, OpCode.SET_WATCHES2]
+
+
+async def test_watch_stream_ends_when_closed_and_removes_the_watch(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        async with zk.add_watch("/a", AddWatchMode.PERSISTENT) as events:
+            await events.aclose()
+            assert [event async for event in events] == []
+        await zk.get_data("/a")
+        assert servers.opcodes() == [OpCode.ADD_WATCH, OpCode.REMOVE_WATCHES, OpCode.GET_DATA]
+
+
+async def test_watch_stream_far_behind_is_given_one_resync(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zkwire.watching.MAX_BUFFERED_EVENTS", 3)
+
+    async def five_events(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+        got = await conversation.read()
+        assert got is not None
+        await conversation.answer(got)
+        for number in range(5):
+            await conversation.notify(EventType.NODE_CREATED, f"/{number}")
+        await conversation.serve_on()
+
+    async with (
+        connect(MemoryServers(five_events)) as zk,
+        zk.add_watch("/", AddWatchMode.PERSISTENT_RECURSIVE) as events,
+    ):
+        await zk.get_data("/x")
+        assert [(await events.__anext__()).type for _ in range(2)] == [EventType.RESYNC, EventType.NODE_CREATED]
+
+
+async def test_add_watch_takes_an_add_watch_mode_only(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers()) as zk:
+        with pytest.raises(LocalProtocolError, match="AddWatchMode"):
+            zk.add_watch("/a", 0)  # type: ignore[arg-type]
+
+
+# --- chroot
+
+
+@pytest.mark.rule(59)
+async def test_chroot_goes_on_every_path_and_comes_off_every_answer(autojump_clock: MockClock) -> None:
+    async def fire(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+        for _ in range(3):
+            got = await conversation.read()
+            assert got is not None
+            if got.opcode is OpCode.EXISTS:
+                await conversation.reply(got, err=ErrorCode.NO_NODE)
+            else:
+                await conversation.answer(got)
+        await conversation.notify(EventType.NODE_CREATED, "/app")
+        got = await conversation.read()
+        assert got is not None
+        await conversation.reply(got, err=ErrorCode.NO_NODE)
+        await conversation.serve_on()
+
+    servers = MemoryServers(fire)
+    async with connect(servers, HOST + "/app") as zk:
+        assert await zk.create("/a", b"") == "/a"
+        stat, watch = await zk.exists_and_watch("/")
+        assert stat is None
+        assert watch.path == "/"
+        await zk.get_data("/b")
+        assert (await watch.wait()).path == "/"
+        with pytest.raises(NoNodeError) as caught:
+            await zk.delete("/c")
+        assert caught.value.path == "/c"
+        await zk.get_config()
+        assert [getattr(got.body, "path", None) for got in servers.requests] == [
+            "/app/a",
+            "/app",
+            "/app/b",
+            "/app/c",
+            "/zookeeper/config",
+        ]
+
+
+async def test_bad_path_is_refused_as_the_caller_wrote_it(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers, HOST + "/app") as zk:
+        with pytest.raises(BadArgumentsError, match="'a' does not start with '/'"):
+            zk.get_data("a")
+        assert servers.requests == []
+
+
+# --- transports
+
+
+async def test_socket_transport_keeps_what_the_socket_does_not_take_and_counts_it(autojump_clock: MockClock) -> None:
+    near, far = socket.socketpair()
+    with far:
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        transport = SocketTransport(near)
+        data = bytes(range(256)) * 4096
+        transport.send_nowait(data)
+        assert 0 < transport.unsent < len(data)
+        transport.send_nowait(b"tail")
+        far.setblocking(False)
+        received = bytearray()
+
+        async def read_all() -> None:
+            while len(received) < len(data) + 4:
+                await trio.lowlevel.wait_readable(far)
+                received.extend(far.recv(65536))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_all)
+            nursery.start_soon(transport.drain)
+        assert bytes(received) == data + b"tail"
+        assert transport.unsent == 0
+        await transport.aclose()
+
+
+async def test_socket_transport_reports_a_broken_socket_to_the_one_who_drains(autojump_clock: MockClock) -> None:
+    near, far = socket.socketpair()
+    transport = SocketTransport(near)
+    far.close()
+    transport.send_nowait(b"x")
+    assert transport.unsent == 1
+    with pytest.raises(OSError, match="pipe"):
+        await transport.drain()
+    await transport.aclose()
+
+
+async def test_large_request_is_written_in_pieces_while_smaller_ones_wait_behind_it(autojump_clock: MockClock) -> None:
+    near, far = socket.socketpair()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+    async def dial(address: str, port: int, host_name: str) -> Transport:
+        return SocketTransport(near)
+
+    servers = MemoryServers()
+    conversation = Conversation(servers, trio.SocketStream(trio.socket.from_stdlib_socket(far)), "")  # type: ignore[arg-type]
+    async with conversation.stream, trio.open_nursery() as nursery:
+        nursery.start_soon(conversation.serve)
+        async with zkwire.connect(HOST, 9.0, dial=dial) as zk:
+            calls = [
+                zk.set_data("/big", bytes(900_000)),
+                zk.set_data("/small", b""),
+                zk.set_data("/big", bytes(500_000)),
+            ]
+            for call in calls:
+                await call
+        nursery.cancel_scope.cancel()
+    assert [len(got.body.data) for got in servers.requests[:3]] == [900_000, 0, 500_000]
+
+
+async def test_frames_not_written_are_given_back_when_the_connection_is_lost(autojump_clock: MockClock) -> None:
+    """The first server takes the beginning of a large request and nothing more: what is behind it was never sent."""
+    near, far = socket.socketpair()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    second = MemoryServers()
+    dials = 0
+
+    async def dial(address: str, port: int, host_name: str) -> Transport:
+        nonlocal dials
+        dials += 1
+        return SocketTransport(near) if dials == 1 else await second.dial(address, port, host_name)
+
+    first = Conversation(second, trio.SocketStream(trio.socket.from_stdlib_socket(far)), "")  # type: ignore[arg-type]
+
+    async def shake_hands_and_stall() -> None:
+        await first.shake_hands()
+        await trio.sleep(1)
+        far.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shake_hands_and_stall)
+        async with zkwire.connect(HOST, 9.0, dial=dial) as zk:
+            large, small = zk.set_data("/large", bytes(900_000)), zk.set_data("/small", b"")
+            with pytest.raises(ConnectionLossError) as caught:
+                await large
+            assert caught.value.written == "partly"
+            assert not caught.value.maybe_applied
+            await small
+    assert [got.body.path for got in second.requests if got.opcode is OpCode.SET_DATA] == ["/small"]
+
+
+async def test_stream_transport_counts_what_it_was_not_yet_asked_to_drain(autojump_clock: MockClock) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    transport = StreamTransport(ours)
+    transport.send_nowait(b"abc")
+    assert transport.unsent == 3
+    await transport.drain()
+    assert transport.unsent == 0
+    assert await theirs.receive_some() == b"abc"
+    await transport.aclose()
+
+
+Script = Callable[[Conversation], Awaitable[None]]
+
+
+def answering(*records: Any) -> Script:
+    """A server that answers the first requests with these records (an int: with this error), then like any other."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+        for record in records:
+            got: Got | None = await conversation.read()
+            assert got is not None
+            if isinstance(record, int):
+                await conversation.reply(got, err=record)
+            else:
+                await conversation.reply(got, record)
+        await conversation.serve_on()
+
+    return script
+
+
+async def test_exists_is_none_without_a_znode_and_raises_every_other_error(autojump_clock: MockClock) -> None:
+    script = answering(ErrorCode.NO_NODE, ErrorCode.NO_AUTH, ExistsResponse(STAT))
+    async with connect(MemoryServers(script)) as zk:
+        assert await zk.exists("/a") is None
+        with pytest.raises(zkwire.NoAuthError):
+            await zk.exists("/a")
+        assert await zk.exists("/a") == STAT
+
+
+@pytest.mark.rule(23)
+async def test_unknown_error_code_keeps_its_number(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers(answering(-9999))) as zk:
+        with pytest.raises(zkwire.ZooKeeperError, match=r"unknown error code \(-9999\): getData /a") as caught:
+            await zk.get_data("/a")
+        assert caught.value.code == -9999
+
+
+async def test_leaving_while_the_session_has_just_expired_opens_no_new_one(autojump_clock: MockClock) -> None:
+    async def once(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+
+    async def expired(conversation: Conversation) -> None:
+        await conversation.shake_hands(time_out=0, session_id=0)
+
+    servers = MemoryServers(once, expired, Conversation.serve)
+    async with connect(servers) as zk:
+        await until(zk, KeeperState.DISCONNECTED)
+        with pytest.raises(SessionExpiredError):
+            await zk.get_data("/a")
+        began = trio.current_time()
+    assert trio.current_time() == began
+    assert len(servers.conversations) == 2
