@@ -179,8 +179,10 @@ class Watches:
         self._standing.clear()
         self._expected.clear()
 
-    def set_watches(self, relative_zxid: int) -> list[SetWatches | SetWatches2]:
-        """What puts all watches back, in pieces of at most 128 KiB of path text; they count as standing.
+    def set_watches(
+        self, relative_zxid: int, max_length: int = SET_WATCHES_MAX_LENGTH
+    ) -> list[SetWatches | SetWatches2]:
+        """What puts all watches back, in pieces of at most `max_length` bytes of path text; they count as standing.
 
         The server answers a change since `relative_zxid` with its event at once. SetWatches2 is used only where there
         are persistent watches, since servers before 3.6.0 close the connection on it. Child watches under a recursive
@@ -188,7 +190,7 @@ class Watches:
         """
         interest = self._interest
         late = [path for path in interest[_CHILD] if path in interest[_RECURSIVE] and path not in interest[_PERSISTENT]]
-        early = [path for path in interest[_CHILD] if path not in set(late)]
+        early = [path for path in interest[_CHILD] if path not in interest[_RECURSIVE] or path in interest[_PERSISTENT]]
         for kind in WatcherKind:
             self._standing |= {(SERVER_TYPE[kind], path) for path in interest[kind]}
         pieces = _pieces(
@@ -198,13 +200,14 @@ class Watches:
                 *((2, path) for path in early),
                 *((3, path) for path in interest[_PERSISTENT]),
                 *((4, path) for path in interest[_RECURSIVE]),
-            ]
+            ],
+            max_length,
         )
-        pieces += _pieces((2, path) for path in late)
+        pieces += _pieces(((2, path) for path in late), max_length)
         return [_record(relative_zxid, piece) for piece in pieces]
 
 
-def _pieces(entries: Iterable[tuple[int, str]]) -> list[list[tuple[int, str]]]:
+def _pieces(entries: Iterable[tuple[int, str]], max_length: int) -> list[list[tuple[int, str]]]:
     """Entries (which list, path) in order, cut where their path text would exceed the limit."""
     pieces: list[list[tuple[int, str]]] = []
     room = 0
@@ -212,7 +215,7 @@ def _pieces(entries: Iterable[tuple[int, str]]) -> list[list[tuple[int, str]]]:
         size = len(entry[1].encode()) + 4
         if not pieces or size > room:
             pieces.append([])
-            room = SET_WATCHES_MAX_LENGTH
+            room = max_length
         pieces[-1].append(entry)
         room -= size
     return pieces
