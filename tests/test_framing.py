@@ -28,7 +28,11 @@ def drain(frames: FrameBuffer) -> list[bytes]:
 
 def read(pieces: list[bytes]) -> list[bytes]:
     frames = FrameBuffer()
-    return [payload for piece in pieces for payload in (frames.append(piece), drain(frames))[1]]
+    found = []
+    for piece in pieces:
+        frames.append(piece)
+        found += drain(frames)
+    return found
 
 
 def in_pieces(data: bytes, size: int) -> list[bytes]:

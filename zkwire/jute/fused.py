@@ -63,8 +63,8 @@ def bytes_of(value: Any) -> bytes:
 
 
 def items_of(value: Any) -> Any:
-    """A vector's value. A str is a sequence too, of letters, and never what was meant."""
-    if isinstance(value, (tuple, list)):
+    """A vector's value. A str is a sequence too, of letters, and a record one of fields; neither was ever meant."""
+    if type(value) in (tuple, list):
         return value
     raise TypeError(type(value).__name__)
 
@@ -217,11 +217,10 @@ class _Encoder(_Writer):
 
     def _record(self, cls: RecordMeta, variable: str) -> None:
         values = [self.fresh("v") for _ in cls.FIELDS]
-        if values:
-            # The class is compared because any tuple of the right length would unpack.
-            self.names[f"cls_{cls.__name__}"] = cls
-            self.line(f"if type({variable}) is not cls_{cls.__name__}: raise TypeError")
-            self.line(f"({''.join(value + ', ' for value in values).strip()}) = {variable}")
+        # The class is compared because any tuple of the right length would unpack.
+        self.names[f"cls_{cls.__name__}"] = cls
+        self.line(f"if type({variable}) is not cls_{cls.__name__}: raise TypeError")
+        self.line(f"({''.join(value + ', ' for value in values).strip()}) = {variable}")
         for value, field in zip(values, cls.FIELDS):
             self._value(field.type, value)
 
@@ -232,6 +231,7 @@ class _Encoder(_Writer):
             if kind.optional:
                 self._flush()
                 data = self.fresh("b")
+                self.line(f"if {value} is not None and type({value}) is not bool: raise TypeError")
                 self.line(f'{data} = b"" if {value} is None else {self.struct("pack", kind.code)}({value})')
                 self._parts.append(data)
             else:

@@ -131,7 +131,7 @@ class Decodable(Protocol):
 D = TypeVar("D", bound=Decodable)
 
 # What the fused codec lets out when bytes or values do not fit: it detects, the functions below find the field.
-_UNFIT = (fused.Unfit, fused.StructError, TypeError, AttributeError, ValueError)
+_UNFIT = (fused.Unfit, fused.StructError, TypeError, AttributeError, ValueError, OverflowError)
 
 
 def encode(record: Encodable) -> bytes:

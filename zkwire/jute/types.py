@@ -55,7 +55,7 @@ class FixedType(JuteType):
             return None if isinstance(value, bool) else self._mismatch(value, path, "True or False")
         try:
             struct.pack(">" + self.code, value)
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:  # the latter for a float
             return self._mismatch(value, path, f"a value of {self.size} bytes ({error})")
         return None
 
@@ -108,7 +108,7 @@ class VectorType(JuteType):
     def fault(self, value: object, path: str) -> tuple[str, str] | None:
         if value is None:
             return None
-        if not isinstance(value, (tuple, list)):
+        if not (type(value) is tuple or type(value) is list):  # a Record is a tuple too
             return self._mismatch(value, path, "a tuple, a list or None")
         faults = (self.element.fault(item, f"{path}[{index}]") for index, item in enumerate(value))
         return next((fault for fault in faults if fault), None)
