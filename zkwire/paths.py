@@ -16,7 +16,7 @@ _FORBIDDEN_CHARACTER = re.compile(f"[{_FORBIDDEN}]")
 def fault(path: object, *, sequential: bool = False) -> str | None:
     """Why `path` names no znode; None when it does.
 
-    A sequential create may end in a slash, since the server puts ten digits behind it.
+    A sequential create may end in a slash or a dot, since the server puts ten digits behind it before it looks.
     """
     if isinstance(path, str) and _VALID(path):
         return None
@@ -28,7 +28,7 @@ def fault(path: object, *, sequential: bool = False) -> str | None:
         return f"path {path!r} does not start with '/'"
     if found := _FORBIDDEN_CHARACTER.search(path):
         return f"path {path!r} holds U+{ord(found[0]):04X} at index {found.start()}, which no znode's name may"
-    if sequential and path.endswith("/"):
+    if sequential:
         return fault(path + "0")
     if path.endswith("/"):
         return f"path {path!r} ends with '/'"
