@@ -49,7 +49,7 @@ def _host(part: str, text: str) -> Host:
         raise HostsError(f"{part!r} in {text!r}: an IPv6 address stands in brackets")
     elif ":" in part:
         name, _, port = part.partition(":")
-    if not name:
+    if not name or any(character.isspace() or character in "[]" for character in name):
         raise HostsError(f"{part!r} in {text!r}: expected a host name or address")
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise HostsError(f"{part!r} in {text!r}: expected a port from 1 to 65535, got {port!r}")

@@ -1,0 +1,79 @@
+"""Connect strings: every server with its port, the chroot, and what is wrong where one names none."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zkwire.hosts import Host, HostsError, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts", "chroot"),
+    [
+        ("h1", [Host("h1", 2181)], ""),
+        ("h1:2182", [Host("h1", 2182)], ""),
+        ("h1:1,h2,h3:65535", [Host("h1", 1), Host("h2", 2181), Host("h3", 65535)], ""),
+        (" h1:1 , h2 ", [Host("h1", 1), Host("h2", 2181)], ""),
+        ("[::1]", [Host("::1", 2181)], ""),
+        ("[::1]:2182", [Host("::1", 2182)], ""),
+        ("[fe80::1%eth0]:2182,10.0.0.1", [Host("fe80::1%eth0", 2182), Host("10.0.0.1", 2181)], ""),
+        ("h1/", [Host("h1", 2181)], ""),
+        ("h1,h2/app", [Host("h1", 2181), Host("h2", 2181)], "/app"),
+        ("h1:2181,h2:2181,[::1]:2181/chroot/b", [Host("h1", 2181), Host("h2", 2181), Host("::1", 2181)], "/chroot/b"),
+        ("h1/a,b:c", [Host("h1", 2181)], "/a,b:c"),  # all behind the first slash is the chroot
+    ],
+)
+def test_parse_gives_hosts_and_chroot(text: str, hosts: list[Host], chroot: str) -> None:
+    assert parse(text) == (hosts, chroot)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "'' in '': expected a host name or address"),
+        ("/app", "'' in '/app': expected a host name or address"),
+        ("h1,", "'' in 'h1,': expected a host name or address"),
+        ("h1,,h2", "'' in 'h1,,h2': expected a host name or address"),
+        (":2181", "':2181' in ':2181': expected a host name or address"),
+        ("[]:2181", "'[]:2181' in '[]:2181': expected a host name or address"),
+        ("h1 h2", "'h1 h2' in 'h1 h2': expected a host name or address"),
+        ("[[::1]", "'[[::1]' in '[[::1]': expected a host name or address"),
+        ("[::1", "'[::1' in '[::1': expected [address] or [address]:port"),
+        ("[::1]2181", "'[::1]2181' in '[::1]2181': expected [address] or [address]:port"),
+        ("h1,::1:2181", "'::1:2181' in 'h1,::1:2181': an IPv6 address stands in brackets"),
+        ("::1", "'::1' in '::1': an IPv6 address stands in brackets"),
+        ("h1:", "'h1:' in 'h1:': expected a port from 1 to 65535, got ''"),
+        ("[::1]:", "'[::1]:' in '[::1]:': expected a port from 1 to 65535, got ''"),
+        ("h1:0", "'h1:0' in 'h1:0': expected a port from 1 to 65535, got '0'"),
+        ("h1:65536", "'h1:65536' in 'h1:65536': expected a port from 1 to 65535, got '65536'"),
+        ("h1:-1", "'h1:-1' in 'h1:-1': expected a port from 1 to 65535, got '-1'"),
+        ("h1:http", "'h1:http' in 'h1:http': expected a port from 1 to 65535, got 'http'"),
+        ("h1:\u0661", "'h1:\u0661' in 'h1:\u0661': expected a port from 1 to 65535, got '\u0661'"),
+        ("h1:\u00b2", "'h1:\u00b2' in 'h1:\u00b2': expected a port from 1 to 65535, got '\u00b2'"),
+        ("h1/app/", "chroot of 'h1/app/': path '/app/' ends with '/'"),
+        ("h1//", "chroot of 'h1//': path '//' ends with '/'"),
+        ("h1/a/../b", "chroot of 'h1/a/../b': path '/a/../b' has a component '..'"),
+    ],
+)
+def test_parse_names_what_is_wrong_in_a_bad_string(text: str, message: str) -> None:
+    with pytest.raises(HostsError) as caught:
+        parse(text)
+    assert str(caught.value) == message
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(st.sampled_from("ab1:,[]/ .9"), max_size=12) | st.text(max_size=12))
+def test_parse_of_any_text_gives_hosts_or_hosts_error(text: str) -> None:
+    try:
+        hosts, chroot = parse(text)
+    except HostsError:
+        return
+    assert all(host.name and 0 < host.port < 65536 for host in hosts)
+    assert parse(",".join(map(str, hosts)) + chroot) == (hosts, chroot)
+
+
+@pytest.mark.parametrize("text", ["h1:2181", "[::1]:2181"])
+def test_host_is_written_as_it_is_read(text: str) -> None:
+    assert str(parse(text)[0][0]) == text
