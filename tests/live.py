@@ -36,18 +36,24 @@ async def client(
 
 
 class Line:
-    """The way to the servers, for `connect(dial=line.dial)`. Between `cut` and `restore` nobody is reached."""
+    """The way to the servers, for `connect(dial=line.dial)`.
+
+    Between `cut` and `restore` nobody is reached; between `hold` and `release` nothing that comes is handed on.
+    """
 
     def __init__(self) -> None:
         self._dial = dialer(None)
         self._transports: list[SocketTransport] = []
         self._whole = trio.Event()
         self._whole.set()
+        self.flowing = trio.Event()
+        self.flowing.set()
 
     async def dial(self, address: str, port: int, host_name: str) -> Transport:
         await self._whole.wait()
         transport = await self._dial(address, port, host_name)
         assert isinstance(transport, SocketTransport)
+        transport = _LineTransport(transport._socket, self)
         self._transports.append(transport)
         return transport
 
@@ -60,6 +66,23 @@ class Line:
 
     def restore(self) -> None:
         self._whole.set()
+
+    def hold(self) -> None:
+        self.flowing = trio.Event()
+
+    def release(self) -> None:
+        self.flowing.set()
+
+
+class _LineTransport(SocketTransport):
+    def __init__(self, sock: socket.socket, line: Line) -> None:
+        super().__init__(sock)
+        self._line = line
+
+    async def receive(self, hint: int) -> bytes:
+        data = await super().receive(hint)
+        await self._line.flowing.wait()
+        return data
 
 
 async def reached(zk: Client, *wanted: KeeperState) -> None:
