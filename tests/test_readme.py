@@ -1,0 +1,62 @@
+"""What the README says is so: its program runs, and its table names what exists."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import External
+from tests.servers import Server
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_program_of_the_readme_prints_what_the_readme_shows(zookeeper: Server | External) -> None:
+    program = re.search(r"```python\n(.+?)```", README, re.DOTALL)
+    assert program is not None
+    code = program[1].replace("127.0.0.1:2181", zookeeper.address)
+    assert len(code.strip().splitlines()) <= 12
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert "NODE_DATA_CHANGED" in shown.stdout
+    dump = "\n".join(line[4:] for line in README.splitlines() if re.match(r"    (> |[0-9a-f]{4}  )", line))
+    assert dump in shown.stderr
+
+
+@pytest.mark.parametrize("name", re.findall(r"\]\((zkwire/[^)]+)\)", README))
+def test_file_named_in_the_readme_exists(name: str) -> None:
+    assert (ROOT / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("framing", "frame"),
+        ("connection", "Connection._emit_request"),
+        ("connection", "Connection.handle_timeout"),
+        ("session", "Session.tcp_connected"),
+        ("session", "Session._take_connected"),
+        ("session", "Session._start_sasl"),
+        ("session", "Session._prime"),
+        ("session", "Session.close"),
+        ("watches", "Watches.set_watches"),
+        ("watches", "Watches.removals"),
+    ],
+)
+def test_place_named_in_the_readme_exists(module: str, name: str) -> None:
+    target = __import__(f"zkwire.{module}", fromlist=["_"])
+    for part in name.split("."):
+        target = getattr(target, part)
+    assert name.rpartition(".")[2] in README
+
+
+def test_targets_named_in_the_readme_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`?make ([a-z-]+)", README))
+    assert named <= targets
+    assert {"test", "demo"} <= named
