@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import socket
 from collections.abc import Awaitable, Callable
@@ -888,3 +889,33 @@ async def test_leaving_while_the_session_has_just_expired_opens_no_new_one(autoj
         began = trio.current_time()
     assert trio.current_time() == began
     assert len(servers.conversations) == 2
+
+
+async def test_new_session_does_not_wait_for_the_dial_of_the_old_one(autojump_clock: MockClock) -> None:
+    async def once(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+
+    servers = MemoryServers(once, Conversation.serve)
+    dials = 0
+
+    async def dial(address: str, port: int, host_name: str) -> Transport:
+        nonlocal dials
+        dials += 1
+        return await (unreachable if dials in (2, 3) else servers.dial)(address, port, host_name)
+
+    async with zkwire.connect(HOST, 9.0, dial=dial) as zk:
+        await until(zk, KeeperState.DISCONNECTED)
+        began = trio.current_time()
+        await until(zk, KeeperState.EXPIRED)
+        await until(zk, KeeperState.SYNC_CONNECTED)
+        assert dials == 4
+        assert trio.current_time() - began == pytest.approx(12.0, abs=0.1)
+
+
+async def test_state_stream_that_nobody_holds_is_forgotten(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers()) as zk:
+        for _ in range(10):
+            async for _state in zk.states():
+                break
+        gc.collect()
+        assert len(zk._states) == 0

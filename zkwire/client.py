@@ -17,6 +17,7 @@ import math
 import random
 import ssl
 import sys
+import weakref
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
@@ -142,10 +143,12 @@ class Client(Verbs):
         self._random = random.Random()
         self._transport: Transport | None = None
         self._connection_scope: trio.CancelScope | None = None
+        self._dial_scope = trio.CancelScope()
         self._writer_task: trio.lowlevel.Task | None = None
         self._timer_wake = trio.Event()
         self._changed = trio.Event()  # set, and replaced, at every change of state
-        self._states: list[StateStream] = []
+        # Weakly: a reader that breaks out of its loop leaves its stream behind.
+        self._states: weakref.WeakSet[StateStream] = weakref.WeakSet()
         self._failures: dict[str, str] = {}  # what each server tried did last
         self._preferred: tuple[Host, str] | None = None  # a server that said it is read-write
         self._reason = ""  # why the connection is given up
@@ -186,7 +189,7 @@ class Client(Verbs):
         """The state now, then every change, for `async for`. Ends after CLOSED or AUTH_FAILED, and after EXPIRED unless
         a new session follows."""
         stream = StateStream(self.state, over=self._is_over(self.state))
-        self._states.append(stream)
+        self._states.add(stream)
         return stream
 
     def bound(self) -> BoundClient:
@@ -261,9 +264,11 @@ class Client(Verbs):
         elif transport.unsent or session.outstanding > 1:
             self._wake_writer()
         else:
-            transport.send_nowait(session.data_to_send(now))
-            if transport.unsent:
-                self._wake_writer()
+            data = session.data_to_send(now)
+            if data:
+                transport.send_nowait(data)
+                if transport.unsent:
+                    self._wake_writer()
 
     def give_up(self, call: Call[Any]) -> None:
         self._session.cancel(call)
@@ -389,7 +394,7 @@ class Client(Verbs):
         """One connection, from dialling to its end; whether a session stood on it."""
         transport: Transport | None = None
         self._reason = self._failures[str(host)] = "no TCP connection in time"
-        with trio.move_on_at(deadline):
+        with trio.move_on_at(deadline) as self._dial_scope:
             try:
                 transport = await self._dial(address, host.port, host.name)
             except (OSError, trio.BrokenResourceError) as error:
@@ -530,8 +535,10 @@ class Client(Verbs):
             case StateChanged(state=state):
                 self._stood = self._stood or state in _STANDING
                 over = self._is_over(state)
-                for stream in self._states:
+                for stream in list(self._states):
                     stream.deliver(state, last=over)
+                if state in _TERMINAL:
+                    self._dial_scope.cancel()
                 changed, self._changed = self._changed, trio.Event()
                 changed.set()
                 self._timer_wake.set()

@@ -193,7 +193,9 @@ class Verbs(CallOwner):
 
         def finish(reply: Replied) -> list[str]:
             found = _required(reply.response.ephemerals, "GetEphemeralsResponse.ephemerals")
-            inside = [path for path in found if not self._chroot or path.startswith(self._chroot + "/")]
+            own = [_required(path, "GetEphemeralsResponse.ephemerals[]") for path in found]
+            # The server compares text: with chroot /app it finds /apple too.
+            inside = [path for path in own if not self._chroot or f"{path}/".startswith(self._chroot + "/")]
             return [paths.strip(self._chroot, path) for path in inside]
 
         return Call(self, ops.GET_EPHEMERALS, record, finish)
