@@ -919,3 +919,55 @@ async def test_state_stream_that_nobody_holds_is_forgotten(autojump_clock: MockC
                 break
         gc.collect()
         assert len(zk._states) == 0
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """Answers each look-up with the next of these lists of addresses."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+        self.asked: list[Any] = []
+
+    async def getaddrinfo(
+        self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> Any:
+        self.asked.append(host.decode() if isinstance(host, bytes) else host)
+        addresses = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if not addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "unknown name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.rule(43)
+async def test_host_name_is_resolved_at_every_attempt_and_all_its_addresses_are_tried(
+    autojump_clock: MockClock,
+) -> None:
+    resolver = Resolver(["10.0.0.1", "10.0.0.2"], ["10.0.0.3"])
+    trio.socket.set_custom_hostname_resolver(resolver)
+    servers = MemoryServers(refuse, refuse, Conversation.serve)
+    async with connect(servers, "zoo.example:2181"):
+        assert sorted(address for _, address in servers.dialled[:2]) == ["10.0.0.1", "10.0.0.2"]
+        assert servers.dialled[2][1] == "10.0.0.3"
+        assert resolver.asked == ["zoo.example", "zoo.example"]
+
+
+async def test_name_that_is_not_resolved_is_named_with_the_reason(autojump_clock: MockClock) -> None:
+    trio.socket.set_custom_hostname_resolver(Resolver([]))
+    with pytest.raises(NoServerError, match=r"nowhere\.example:2181: name not resolved: .*unknown name"):
+        async with connect(MemoryServers(), "nowhere.example", connect_timeout=1):
+            pass
+
+
+async def test_resolver_that_never_answers_takes_no_more_than_its_share(autojump_clock: MockClock) -> None:
+    class Stuck(Resolver):
+        async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
+            await trio.sleep_forever()
+
+    trio.socket.set_custom_hostname_resolver(Stuck([]))
+    servers = MemoryServers()
+    began = trio.current_time()
+    async with connect(servers, "stuck.example,10.0.0.1", timeout=9.0):
+        assert trio.current_time() - began <= 4.5 + 0.01
