@@ -109,8 +109,8 @@ class ConnectionLossError(ZooKeeperError):
         return self.written == "in full"
 
     def __str__(self) -> str:
-        outcome = "maybe applied" if self.maybe_applied else f"not applied, {self.written}".replace(", not sent", "")
-        sent = "not sent" if self.written == "not sent" else f"written {self.written}, {outcome}"
+        outcomes = {"in full": "written in full, maybe applied", "partly": "written partly, not applied"}
+        sent = outcomes.get(self.written, self.written)
         return f"{super().__str__()} ({sent}{'; ' + self.cause if self.cause else ''})"
 
 
