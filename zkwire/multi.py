@@ -102,7 +102,14 @@ class MultiSequence(tuple[Any, ...]):
         return b"".join([*parts, encode(TERMINATOR)])
 
     def _fault(self) -> tuple[str, str] | None:
-        return None  # what could be wrong is wrong in an item, and its own encode() has said so
+        faults = (
+            (f"{type(self).__name__}[{place}].{path}", reason)
+            for place, records in enumerate(self)
+            for record in records
+            if record is not None
+            for path, reason in [record._fault() or ("", "")]
+        )
+        return next((fault for fault in faults if fault[1]), None)
 
     @classmethod
     def _decode(cls, buffer: bytes, offset: int, end: int) -> tuple[Any, int]:
