@@ -158,6 +158,8 @@ def _multi_fault(operation: Operation, request: MultiRequest | MultiReadRequest)
     for index, (header, body) in enumerate(request):
         if header.type not in request.BODIES:
             return f"{operation.name}[{index}]: opcode {header.type} is not allowed in {operation.name}"
+        if header.done:
+            return f"{operation.name}[{index}]: done marks the end; the server would not read on"
         if reason := _fault(BY_OPCODE[header.type], body):
             return f"{operation.name}[{index}]: {reason}"
     return None
