@@ -57,7 +57,7 @@ class DigestMD5:
     def step(self, challenge: bytes) -> bytes | None:
         fields = _parse(challenge)
         if self._expected is not None:
-            if not hmac.compare_digest(fields.get("rspauth", ""), self._expected):
+            if not hmac.compare_digest(fields.get("rspauth", "").encode(), self._expected.encode()):
                 raise SaslError(f"expected the server's rspauth, got {challenge!r:.80}")
             return None
         if "nonce" not in fields:
