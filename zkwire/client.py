@@ -151,6 +151,7 @@ class Client(Verbs):
         self._states: weakref.WeakSet[StateStream] = weakref.WeakSet()
         self._failures: dict[str, str] = {}  # what each server tried did last
         self._preferred: tuple[Host, str] | None = None  # a server that said it is read-write
+        self._left: tuple[Host, str] | None = None  # the server that the last session stood on
         self._reason = ""  # why the connection is given up
         self._stood = False  # whether a session stood on it
         self._leaving = False  # no new session any more
@@ -353,8 +354,13 @@ class Client(Verbs):
             backoff = min(backoff * 2, BACKOFF_LAST)
 
     def _round(self) -> list[Host]:
-        """All hosts, in random order; one known to be read-write first."""
+        """All hosts, in random order; one known to be read-write first, the one just lost last.
+
+        A dead host takes its whole share of the time, and the server has not heard of us for 2/3 of it by then.
+        """
         round_ = self._random.sample(self._hosts, len(self._hosts))
+        if self._left is not None:
+            round_.sort(key=self._left[0].__eq__)
         if self._preferred is not None:
             host = self._preferred[0]
             round_.remove(host)
@@ -378,6 +384,8 @@ class Client(Verbs):
         if scope.cancelled_caught:
             self._failures[str(host)] = f"name not resolved within {share:.3g} s"
         self._random.shuffle(addresses)
+        if self._left is not None and self._left[0] == host:
+            addresses.sort(key=self._left[1].__eq__)
         if self._preferred is not None and self._preferred[0] == host:
             addresses.sort(key=self._preferred[1].__ne__)
         self._preferred = None
@@ -417,6 +425,8 @@ class Client(Verbs):
             session.tcp_lost(trio.current_time(), self._reason, unsent)
             self._pump(trio.current_time())
         self._failures[str(host)] = self._reason
+        if self._stood:
+            self._left = (host, address)
         return self._stood
 
     async def _serve(self, session: Session, transport: Transport, host: Host) -> None:
