@@ -64,7 +64,7 @@ class DigestMD5:
             raise SaslError(f"expected a DIGEST-MD5 challenge with a nonce, got {challenge!r:.80}")
         realm, nonce = fields.get("realm", ""), fields["nonce"]
         cnonce = self._fixed_cnonce or secrets.token_urlsafe(24)
-        secret = hashlib.md5(f"{self._username}:{realm}:{self._password}".encode()).digest()
+        secret = hashlib.md5(b":".join(map(_to_hash, (self._username, realm, self._password)))).digest()
         session = hashlib.md5(secret + f":{nonce}:{cnonce}".encode()).hexdigest()
 
         def response(method: str) -> str:
@@ -77,6 +77,14 @@ class DigestMD5:
             f'nc=00000001,cnonce="{cnonce}",digest-uri="{_DIGEST_URI}",maxbuf=65536,'
             f"response={response('AUTHENTICATE')},qop=auth"
         ).encode()
+
+
+def _to_hash(text: str) -> bytes:
+    """ISO 8859-1 where that has all the letters, else UTF-8 (RFC 2831, 2.1.2.1, "charset")."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode()
 
 
 def _quoted(text: str) -> str:
