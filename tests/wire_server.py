@@ -136,7 +136,8 @@ class Conversation:
 
     def serve(self, *frames: bytes) -> list[Any]:
         """The events that these bytes of the server give."""
-        self.session.receive_data(b"".join(frames), self.now)
+        if frames:  # no bytes would be EOF
+            self.session.receive_data(b"".join(frames), self.now)
         return self.events()
 
     def eof(self) -> list[Any]:

@@ -61,10 +61,11 @@ from .operations import (
     SET_WATCHES,
     SET_WATCHES2,
     WatcherKind,
+    fault,
 )
 from .records import AuthPacket, ConnectRequest, ConnectResponse, GetSASLRequest, SetWatches, SetWatches2
 from .sasl import Mechanism, SaslError
-from .watches import Watches
+from .watches import SET_WATCHES_MAX_LENGTH, Watches
 
 _DISCONNECTED, _CONNECTED = KeeperState.DISCONNECTED, KeeperState.SYNC_CONNECTED
 _READ_ONLY, _EXPIRED = KeeperState.CONNECTED_READ_ONLY, KeeperState.EXPIRED
@@ -81,6 +82,9 @@ TRANSITIONS: dict[KeeperState, frozenset[KeeperState]] = {
 }
 
 _NEW_PASSWORD = bytes(16)
+#: Bytes of a SetWatches2 request beside its paths and their lengths: RequestHeader, relativeZxid, five counts.
+_SET_WATCHES_FRAME = 8 + 8 + 5 * 4
+_SET_WATCHES_LISTS = (WatcherKind.DATA, WatcherKind.EXIST, WatcherKind.CHILD)
 _ADD_WATCH_KINDS = {
     AddWatchMode.PERSISTENT: WatcherKind.PERSISTENT,
     AddWatchMode.PERSISTENT_RECURSIVE: WatcherKind.PERSISTENT_RECURSIVE,
@@ -125,6 +129,7 @@ class Session:
         max_reply: int = MAX_REPLY,
         on_frame: Callable[[Frame], object] | None = None,
     ) -> None:
+        """Raises LocalProtocolError for an auth that cannot be sent."""
         self.state = _DISCONNECTED
         #: Id and password, once the server gave them; id 0 before.
         self.info = session or SessionInfo(0, _NEW_PASSWORD)
@@ -137,6 +142,8 @@ class Session:
         self._read_only_ok = read_only
         self._seen_read_write = session is not None  # else the id is a read-only server's throw-away one (rule 17)
         self._auths: list[Request] = [_OwnRequest(AUTH, AuthPacket(0, scheme, token)) for scheme, token in auth]
+        for packet in self._auths:
+            body_of(AUTH, packet.record, max_frame)
         self._sasl = sasl
         self._limits: dict[str, Any] = {"max_frame": max_frame, "max_reply": max_reply, "on_frame": on_frame}
         self._xids = XidCounter()
@@ -146,9 +153,12 @@ class Session:
         self._requested_id = 0  # of the ConnectRequest on its way
         self._queue: deque[Request] = deque()  # waiting for a connection, in call order
         self._events: deque[SessionEvent] = deque()
+        self._given_up: set[Request] = set()  # on the connection, and not to be kept when they never left
         self._auths_left = 0
+        self._sasl_begun = self._sasl_over = False
+        self._restoring = 0  # SetWatches whose replies are outstanding, of those that a connection began with
         self._last_frame: float | None = None
-        self._unserved_since: float | None = None  # since when requests wait though no server ever answered
+        self._unserved_since: float | None = None  # since when requests wait for a first session
         #: Why no more requests are taken; None while they are.
         self.error: ZkwireError | None = None
         self._removes_watches = True
@@ -158,6 +168,7 @@ class Session:
     def tcp_connected(self, now: float, deadline: float) -> None:
         """A TCP (or TLS) stream to a server stands. Its answer must come before `deadline`."""
         assert self._connection is None, "tcp_lost comes between two connections"
+        assert self.error is None, "a session that is over needs no connection"
         resumes = self._seen_read_write
         self._requested_id = self.info.id if resumes else 0
         request = ConnectRequest(
@@ -184,13 +195,16 @@ class Session:
         connection = self._connection
         if connection is None:
             return
-        self._connection, self._doomed = None, False
+        self._connection, self._doomed, self._restoring = None, False, 0
         doubtful, unwritten = connection.lost(unsent)
         self.watches.connection_lost()
         for request, written in doubtful:
             self._fail(request, ConnectionLossError(request.path, request.operation.name, written, reason))
-        kept = [request for request in unwritten if type(request) is not _OwnRequest]
+        kept = [request for request in unwritten if not (type(request) is _OwnRequest or request in self._given_up)]
+        self._given_up.clear()
         self._queue.extendleft(reversed(kept))
+        if self._queue:
+            self._note_waiting(now)
         if self.error is not None and self.state not in (_EXPIRED, _AUTH_FAILED, _CLOSED):
             self._end(_CLOSED, self.error, now)  # closing, and the answer will not come
         elif self.state in (_CONNECTED, _READ_ONLY):
@@ -204,7 +218,7 @@ class Session:
                 _EXPIRED,
                 SessionExpiredError(),
                 now,
-                f"no valid frame for {now - (self._last_frame or now):.3g} s, 4/3 of the session timeout",
+                f"no valid frame for {now - expiry + self.time_out * 4 / 3:.3g} s, 4/3 of the session timeout",
             )
             return
         if self._unserved_since is not None and now >= self._unserved_since + self._asked_time_out * 4 / 3:
@@ -227,19 +241,22 @@ class Session:
         """
         if self.error is not None:
             raise _again(self.error, request)
+        if request.watcher is not None and (reason := _watch_fault(request, self._limits["max_frame"])):
+            raise LocalProtocolError(reason)
         if (self.state is _CONNECTED or self.state is _READ_ONLY) and not self._doomed:
             self._send(request, now)
             return
         body_of(request.operation, request.record, self._limits["max_frame"])  # to raise now what it would raise later
         self._queue.append(request)
-        if self._last_frame is None and self._unserved_since is None:
-            self._unserved_since = now
+        self._note_waiting(now)
 
     def cancel(self, request: Request) -> None:
-        """The caller gave up. A request still waiting for a connection is forgotten; of one sent, the reply is awaited
-        all the same (rule 34)."""
+        """The caller gave up. A request still waiting for a connection is forgotten, and so is one that has not left
+        when its connection is lost; of one sent, the reply is awaited all the same (rule 34)."""
         if self._queue and request in self._queue:
             self._queue.remove(request)
+        elif self._connection is not None:
+            self._given_up.add(request)
 
     def add_auth(self, request: Request, now: float) -> None:
         """Send an auth packet now, and again on every connection to come. It is not lost with a connection.
@@ -249,6 +266,7 @@ class Session:
         """
         if self.error is not None:
             raise _again(self.error, request)
+        body_of(AUTH, request.record, self._limits["max_frame"])  # what cannot be sent must not come back either
         self._auths.append(request)
         if self._connection is not None and self._connection.state is ConnectionState.ESTABLISHED:
             self._auths_left += 1
@@ -268,7 +286,7 @@ class Session:
         for request in self._take_queue():
             self._fail(request, ClosedError(f"closed before {request.operation.name} was sent"))
         connection = self._connection
-        if connection is not None and self.state in (_CONNECTED, _READ_ONLY):
+        if connection is not None and self.state in (_CONNECTED, _READ_ONLY) and not self._doomed:
             connection.close(_OwnRequest(CLOSE_SESSION), now)
         else:
             self._end(_CLOSED, self.error, now)
@@ -340,6 +358,11 @@ class Session:
             return None
         return self._last_frame + self.time_out * 4 / 3
 
+    def _note_waiting(self, now: float) -> None:
+        """A request waits. Where there is no session whose expiry would end that, the time without a server does."""
+        if self._unserved_since is None and (self._last_frame is None or not self._seen_read_write):
+            self._unserved_since = now
+
     def _take_connected(self, response: ConnectResponse, now: float) -> None:
         """The server's yes: whose session is it?"""
         if self._requested_id != 0 and response.session_id != self._requested_id:
@@ -359,8 +382,8 @@ class Session:
         self._auths_left = len(self._auths)
         for request in self._auths:
             self._connection.send_auth(request, now)
-        if not self._auths:
-            self._start_sasl(now)
+        self._sasl_begun, self._sasl_over = False, self._sasl is None
+        self._go_on(now)
 
     def _take_auth(self, event: AuthReplied, now: float) -> None:
         if event.err:
@@ -375,15 +398,20 @@ class Session:
             self._auths[place] = _OwnRequest(AUTH, event.request.record)
             self._events.append(Replied(event.request, 0, 0, None))
         self._auths_left -= 1
-        if self._auths_left == 0 and self.state is _DISCONNECTED:
-            self._start_sasl(now)
+        self._go_on(now)
 
-    def _start_sasl(self, now: float) -> None:
-        if self._sasl is None:
-            self._prime(now)
+    def _go_on(self, now: float) -> None:
+        """The next step towards CONNECTED, when nothing is awaited any more that comes before it. An auth packet may
+        have been added meanwhile."""
+        if self._auths_left or self.state is not _DISCONNECTED:
             return
-        assert self._connection is not None
-        self._connection.send(_OwnRequest(SASL, GetSASLRequest(self._sasl.start())), now)
+        if self._sasl_over:
+            self._prime(now)
+        elif not self._sasl_begun:
+            assert self._connection is not None
+            assert self._sasl is not None
+            self._sasl_begun = True
+            self._connection.send(_OwnRequest(SASL, GetSASLRequest(self._sasl.start())), now)
 
     def _take_sasl(self, event: Replied, now: float) -> None:
         assert self._sasl is not None
@@ -398,14 +426,18 @@ class Session:
             self._end(_AUTH_FAILED, AuthFailedError(reason=f"SASL: {error}"), now)
             return
         if answer is None:
-            self._prime(now)
+            self._sasl_over = True
+            self._go_on(now)
         else:
             self._connection.send(_OwnRequest(SASL, GetSASLRequest(answer)), now)
 
     def _prime(self, now: float) -> None:
         """Everything that must come first has: watches, then the queue."""
         assert self._connection is not None
-        for record in self.watches.set_watches(self.last_zxid):
+        max_length = min(SET_WATCHES_MAX_LENGTH, self._limits["max_frame"] - _SET_WATCHES_FRAME)
+        records = self.watches.set_watches(self.last_zxid, max_length)
+        self._restoring = len(records)
+        for record in records:
             self._send_set_watches(record, now)
         self._become(_READ_ONLY if self._read_only else _CONNECTED, "")
         for request in self._take_queue():
@@ -424,20 +456,21 @@ class Session:
         if self.state in (_EXPIRED, _AUTH_FAILED, _CLOSED):
             return
         self.error = error
-        connection, self._connection, self._doomed = self._connection, None, False
+        self._unserved_since = None
+        connection, self._connection = self._connection, None
         doubtful, unwritten = ([], []) if connection is None else connection.lost()
         for request in [request for request, _ in doubtful] + unwritten + self._take_queue():
             self._fail(request, _again(error, request))
-        if state is _AUTH_FAILED:
-            for request in self._auths:
-                self._fail(request, _again(error, request))
+        for request in self._auths:
+            self._fail(request, _again(error, request))
         watchers = self.watches.all_watchers()
         self.watches.clear()
         self._become(state, reason or str(error))
         if watchers:
             self._events.append(Fired(watchers, WatchedEvent(EventType.NONE, state, "")))
-        if connection is not None:
+        if connection is not None and not self._doomed:
             self._events.append(Disconnected(reason or str(error)))
+        self._doomed = False
 
     def _become(self, state: KeeperState, reason: str) -> None:
         """The only place where the state changes."""
@@ -464,16 +497,22 @@ class Session:
     def _take_reply(self, event: Replied, now: float) -> bool:
         """What the session itself learns from a reply; whether it is the caller's too."""
         request = event.request
-        if event.zxid > self.last_zxid:
+        if self._restoring:
+            # Until the last of them is answered, a loss must make us ask again for changes since the same zxid: the
+            # watches of the others have not been looked at.
+            self._restoring -= 1
+        if event.zxid > self.last_zxid and not self._restoring:
             self.last_zxid = event.zxid
+        if self._given_up:
+            self._given_up.discard(request)
         if request.watcher is not None:
             self._arm(event, now)
+        own = type(request) is _OwnRequest
         if event.err and event.err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
             self._end(_AUTH_FAILED, AuthFailedError(reason="the server requires an authentication first"), now)
-        elif type(request) is _OwnRequest:
+        elif own:
             self._take_own(event, now)
-            return False
-        return True
+        return not own
 
     def _arm(self, event: Replied, now: float) -> None:
         """Arms the watch in the step that pops the reply: the next frame may already be its event."""
@@ -492,6 +531,10 @@ class Session:
         armed = operation.arms if err == 0 else operation.arms_on_no_node if err == ErrorCode.NO_NODE else None
         if armed is not None:
             self.watches.arm(armed, path, request.watcher)
+            if not request.record.watch and not self.watches.rides(armed, path):
+                # The addWatch that it was to ride on was refused, so the server has no watch yet.
+                lists = ((path,) if kind is armed else () for kind in _SET_WATCHES_LISTS)
+                self._send_set_watches(SetWatches(self.last_zxid, *lists), now)
         self._remove_watches(path, now)
 
     def _take_own(self, event: Replied, now: float) -> None:
@@ -534,16 +577,20 @@ class Session:
                 self._take_connected(response, now)
             case SessionRefused():
                 self._end(_EXPIRED, SessionExpiredError(), now, "the server does not know the session (any more)")
-            case AuthReplied():
+            case _:  # AuthReplied
                 self._take_auth(event, now)
 
     def _send_set_watches(self, record: SetWatches | SetWatches2, now: float) -> None:
+        if self.error is not None:
+            return  # closing: closeSession was the last frame
         assert self._connection is not None
         operation = SET_WATCHES if isinstance(record, SetWatches) else SET_WATCHES2
         self._connection.send(_OwnRequest(operation, record), now)
 
     def _remove_watches(self, path: str, now: float) -> None:
-        if self.state not in (_CONNECTED, _READ_ONLY) or self.error is not None or not self._removes_watches:
+        if self.state not in (_CONNECTED, _READ_ONLY) or self._doomed or self.error is not None:
+            return
+        if not self._removes_watches:
             return
         assert self._connection is not None
         for record in self.watches.removals(path):
@@ -557,6 +604,22 @@ class Session:
         requests = list(self._queue)
         self._queue.clear()
         return requests
+
+
+def _watch_fault(request: Request, max_frame: int) -> str | None:
+    """Why a request with a watcher must not be sent."""
+    operation, record = request.operation, request.record
+    if operation.arms is None and operation is not ADD_WATCH:
+        return f"{operation.name} arms no watch"
+    if reason := fault(operation, record):
+        return reason
+    if operation is ADD_WATCH and record.mode not in tuple(AddWatchMode):
+        return f"addWatch: mode {record.mode!r} is no AddWatchMode"
+    if not isinstance(record.path, str):
+        return f"{operation.name} with a watch takes a path, not {record.path!r:.60}"
+    if len(record.path.encode(errors="replace")) + 4 > max_frame - _SET_WATCHES_FRAME:
+        return f"{operation.name}: the path is too long for a watch, which setWatches could not put back"
+    return None
 
 
 _U64 = 0xFFFFFFFFFFFFFFFF
