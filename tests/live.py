@@ -57,8 +57,12 @@ class Line:
         self._transports.append(transport)
         return transport
 
-    def cut(self) -> None:
+    def bar(self) -> None:
+        """No new connection until `restore`; those that stand go on."""
         self._whole = trio.Event()
+
+    def cut(self) -> None:
+        self.bar()
         for transport in self._transports:
             with suppress(OSError):  # some are closed already
                 transport._socket.shutdown(socket.SHUT_RDWR)

@@ -165,8 +165,10 @@ class StateStream:
 
     def deliver(self, state: KeeperState, *, last: bool) -> None:
         """Called by the client."""
+        if self._over:
+            return
         self._states.append(state)
-        self._over = self._over or last
+        self._over = last
         self._arrived.set()
 
     async def aclose(self) -> None:
