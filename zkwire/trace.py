@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from .codes import CreateMode, ErrorCode, EventType, KeeperState, Xid
+from .codes import CreateMode, ErrorCode, EventType, KeeperState, OpCode, Xid
 from .events import Direction, Frame
 from .framing import frame as framed
 from .jute import JuteError
@@ -29,9 +29,15 @@ _BYTES_PER_ROW = 16
 #: Fields whose bytes are shown as dots: whoever reads a dump could become their owner.
 SECRETS = frozenset({"AuthPacket.auth", "ConnectRequest.passwd", "ConnectResponse.passwd"})
 
-#: Fields whose numbers have names.
-_NAMES: dict[str, Any] = {
-    "type": BY_OPCODE,
+#: Fields that are shown in hexadecimal, as servers log them.
+_HEXADECIMAL = frozenset(
+    {"session_id", "zxid", "czxid", "mzxid", "pzxid", "ephemeral_owner", "last_zxid_seen", "relative_zxid"}
+)
+
+#: Fields whose numbers have names; the names of the opcodes are those of the operations.
+_CODES: dict[str, Any] = {
+    "WatcherEvent.type": EventType,
+    "WatcherEvent.state": KeeperState,
     "err": ErrorCode,
     "xid": Xid,
     "flags": CreateMode,
@@ -50,7 +56,8 @@ def frame_spans(frame: Frame) -> list[Span]:
                 record_type.spans(data) if issubclass(record_type, MultiSequence) else spans(record_type, data)
             )
         except JuteError as error:
-            found.append(Span("(undecoded)", str(error), offset, len(frame.payload), data))
+            reason = f"{error.path}: {error.reason}"
+            found.append(Span("(undecoded)", reason, offset, len(frame.payload), data))
             return found
         found += [span._replace(start=span.start + offset, end=span.end + offset) for span in fields]
         offset += size
@@ -61,27 +68,37 @@ def frame_spans(frame: Frame) -> list[Span]:
 
 def title(frame: Frame) -> str:
     """One line of what the frame is: `> getData xid=1 path=/app`."""
-    found = {span.path.rpartition(".")[2]: span.value for span in frame_spans(frame)}
+    fields = frame_spans(frame)
+    found = {span.path.rpartition(".")[2]: span.value for span in reversed(fields)}  # the first of a name counts
     names = [record_type.__name__ for record_type in frame.types]
     words = [frame.direction.value]
     if names[:1] == ["ConnectRequest"] or names[:1] == ["ConnectResponse"]:
         words.append(names[0])
         words.append(f"session=0x{found.get('session_id', 0) & 0xFFFFFFFFFFFFFFFF:x}")
         words.append(f"time_out={found.get('time_out')} ms")
-    elif "WatcherEvent" in names:
+    elif "WatcherEvent" in names and "type" in found:
         words += ["event", _name(EventType, found["type"]), str(found["path"])]
     elif frame.opcode is not None:
         name = BY_OPCODE[frame.opcode].name if frame.opcode in BY_OPCODE else f"opcode {frame.opcode:d}"
         words += [name, f"xid={found.get('xid')}"]
-        if found.get("path") and frame.direction is Direction.SENT:
+        if any(issubclass(record_type, MultiSequence) for record_type in frame.types):
+            words.append(f"items={sum(span.path.endswith('.done') and not span.value for span in fields)}")
+        elif found.get("path") and frame.direction is Direction.SENT:
             words.append(f"path={found['path']}")
-        if "err" in found and names[:1] == ["ReplyHeader"] and "MultiResponse" not in names:
-            words.append(_name(ErrorCode, found["err"]))
+        if names[:1] == ["ReplyHeader"] and "err" in found:
+            words.append(_name(ErrorCode, _failure(frame, fields) or found["err"]))
         if "zxid" in found:
             words.append(f"zxid=0x{found['zxid'] & 0xFFFFFFFFFFFFFFFF:x}")
     else:
         words.append("frame")
     return " ".join(words)
+
+
+def _failure(frame: Frame, fields: list[Span]) -> int:
+    """Why a multi failed, or 0. Its header says 0 in either case (rule 68)."""
+    if frame.opcode != OpCode.MULTI:
+        return 0
+    return next((span.value for span in fields if span.path.endswith("ErrorResponse.err") and span.value), 0)
 
 
 def format_frame(frame: Frame, *, show_secrets: bool = False) -> str:
@@ -106,7 +123,7 @@ def print_frame(frame: Frame, file: TextIO | None = None) -> None:
 def _rows(data: bytes, start: int, end: int, label: str, *, secret: bool) -> Iterator[str]:
     for place in range(start, max(end, start + 1), _BYTES_PER_ROW):
         piece = data[place : min(place + _BYTES_PER_ROW, end)]
-        hexed = " ".join("··" for _ in piece) if secret and place + 4 > start + 4 - 1 else piece.hex(" ")
+        hexed = " ".join("··" for _ in piece) if secret else piece.hex(" ")
         yield f"{place:04x}  {hexed:<{_BYTES_PER_ROW * 3}} {label if place == start else ''}".rstrip()
 
 
@@ -114,25 +131,21 @@ def _value(span: Span, secret: bool) -> str:
     if secret:
         return f"<{len(span.value or b'')} bytes>"
     field = span.path.rpartition(".")[2]
+    if span.path == "(undecoded)":
+        return span.type
     if span.type.startswith("vector"):
         return "null" if span.value < 0 else f"{span.value} elements"
     if span.value is None:
         return "null"
-    if span.path.startswith("WatcherEvent."):
-        if field == "type":
-            return f"{span.value} ({_name(EventType, span.value)})"
-        if field == "state":
-            return f"{span.value} ({_name(KeeperState, span.value)})"
-    if field in ("session_id", "zxid", "czxid", "mzxid", "pzxid", "ephemeral_owner", "last_zxid_seen"):
+    if field in _HEXADECIMAL:
         return f"0x{span.value & 0xFFFFFFFFFFFFFFFF:x}"
     if field == "type" and ("RequestHeader" in span.path or "MultiHeader" in span.path) and span.value in BY_OPCODE:
         return f"{span.value} ({BY_OPCODE[span.value].name})"
-    if field == "err":
-        return f"{span.value} ({_name(ErrorCode, span.value)})"
-    if field == "xid" and span.value in set(Xid):
-        return f"{span.value} ({Xid(span.value).name})"
-    if field == "flags" and span.value in set(CreateMode):
-        return f"{span.value} ({CreateMode(span.value).name})"
+    if field == "err" and span.value == -1 and "MultiHeader" in span.path:
+        return "-1"  # no SYSTEM_ERROR: in a request and a terminator it only fills a place
+    codes = _CODES.get(span.path) or _CODES.get(field)
+    if codes is not None and span.value in set(codes):
+        return f"{span.value} ({codes(span.value).name})"
     return f"{span.value!r:.200}"
 
 
