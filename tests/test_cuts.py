@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 import zkwire
 from tests.conftest import External
@@ -214,7 +215,7 @@ async def run_script(server: Server | External, base: str, fault: Fault | None) 
 
 
 @pytest.mark.rule(30, 31, 38)
-@pytest.mark.parametrize("place", ["before", "inside", "after"])
+@pytest.mark.parametrize("place", ["before", "inside", "before the last byte", "after"])
 @pytest.mark.parametrize("direction", list(Direction), ids=["to the server", "to the client"])
 async def test_session_goes_on_and_repeats_nothing_when_cut_at_any_frame(
     zookeeper: Server | External, root: str, direction: Direction, place: str
@@ -224,7 +225,8 @@ async def test_session_goes_on_and_repeats_nothing_when_cut_at_any_frame(
     assert count >= 13
     for index in range(count):
         match = frame_number(direction, index)
-        fault = {"before": cut(before=match), "inside": cut(inside=match, at=6), "after": cut(after=match)}[place]
+        at = {"before": 0, "inside": 6, "before the last byte": -1, "after": None}[place]
+        fault = When(match, Cut(at))
         await run_script(zookeeper, f"{root}/{index}", fault)
         assert len(fault.hits) == 1, f"frame {index} never came"
 
@@ -411,7 +413,7 @@ async def test_lost_connection_fails_what_was_written_and_keeps_what_was_not(
         async with trio.open_nursery() as nursery:
             for number in range(size):
                 nursery.start_soon(wait, number)
-            await trio.sleep(0.2)  # for the kernel to take what it will
+            await wait_all_tasks_blocked(0.05)  # the kernel has taken what it will
             await at.cut()
             await at.tap.heal()
         names = sorted(await at.other.get_children(root))
@@ -532,7 +534,7 @@ async def test_nothing_follows_the_connect_request_until_it_is_answered(
         await at.cut()
         call = at.zk.exists(root)
         await fault.wait()
-        await trio.sleep(0.2)
+        await wait_all_tasks_blocked(0.05)
         assert [each.is_handshake for each in at.of(1, SENT)] == [True]
         release.set()
         await outcome(call)
@@ -570,7 +572,7 @@ async def test_connected_is_announced_after_the_last_auth_reply(zookeeper: Serve
         await at.cut()
         await fault.wait()
         call = at.zk.exists(root)
-        await trio.sleep(0.2)
+        await wait_all_tasks_blocked(0.05)
         assert at.zk.state is DISCONNECTED
         assert at.all(request(OpCode.EXISTS)) == []
         release.set()
@@ -735,7 +737,7 @@ async def test_next_server_is_reached_within_the_timeout_and_the_session_lives(
         async with Tap(zookeeper.address) as one, Tap(zookeeper.address) as two:
             taps = [one, two]
             hosts = f"{one.address},{two.address}"
-            async with zkwire.connect(hosts, 6.0, connect_timeout=20) as zk:
+            async with zkwire.connect(hosts, 9.0, connect_timeout=20) as zk:
                 session_id = zk.session_id
                 await zk.create(root, mode=CreateMode.EPHEMERAL)
                 used = next(tap for tap in taps if tap.accepted)
@@ -801,6 +803,24 @@ async def test_session_lives_on_when_somebody_tries_it_with_a_wrong_password(
         assert [await states.__anext__() for _ in range(3)] == [CONNECTED, DISCONNECTED, CONNECTED]
         _, stat = await at.zk.get_data(root)
         assert (stat.ephemeral_owner, at.zk.session_id) == (session.id, session.id)
+
+
+@pytest.mark.rule(46)
+@pytest.mark.parametrize("how", ["partition", "cut"])
+async def test_leaving_the_block_ends_soon_when_close_session_gets_no_reply(
+    zookeeper: Server | External, how: str
+) -> None:
+    async with Tap(zookeeper.address) as tap:
+        began = trio.current_time()
+        with trio.fail_after(30):
+            async with zkwire.connect(tap.address, 20.0) as zk:
+                if how == "partition":
+                    tap.partition()
+                else:
+                    tap.fault = cut(before=request(OpCode.CLOSE_SESSION))
+                began = trio.current_time()
+        assert zk.state is KeeperState.CLOSED
+        assert trio.current_time() - began < 6, "2 s at most, and the silence limit is 13 s"
 
 
 # --- replies that are none
@@ -909,6 +929,34 @@ async def test_events_of_a_gap_come_once_and_before_the_reply_to_set_watches(
         assert sorted(at.all(request(OpCode.SET_WATCHES))[1].record.data_watches) == [f"{root}/same"]
         assert at.all(request(OpCode.SET_WATCHES))[1].record.exist_watches == (f"{root}/never",)
         assert len(at.all(notification())) == 4
+
+
+@pytest.mark.rule(22, 54, 56)
+async def test_watches_in_several_pieces_are_all_restored_when_cut_between_the_pieces(
+    zookeeper: Server | External, root: str
+) -> None:
+    paths = [f"{root}-{number:03}-{'long' * 200}" for number in range(200)]
+    first, last = paths[0], paths[-1]
+    async with behind(zookeeper) as at:
+        watches = {path: watch for path in paths for _, watch in [await at.zk.exists_and_watch(path)]}
+        fault = cut(after=reply_to(OpCode.SET_WATCHES))
+        async with at.gap():
+            at.fault = fault
+            await at.other.create(first)
+            await at.other.create(last)
+        await fault.wait()
+        await at.settle()
+        assert {path for path, watch in watches.items() if watch.event is not None} == {first, last}
+        pieces = [each for each in at.of(2, SENT) if each.opcode is OpCode.SET_WATCHES]
+        assert len(pieces) == 2
+        assert len({each.header.xid for each in pieces if each.header is not None}) == 2
+        restored = [path for each in pieces for path in each.record.exist_watches]
+        assert set(paths) - {first, last} <= set(restored) <= set(paths) - {first}
+        assert len(restored) == len(set(restored))
+        await at.zk.create(paths[100], mode=CreateMode.EPHEMERAL)
+        assert (await watches[paths[100]].wait()).type is EventType.NODE_CREATED
+        await at.other.delete(first)
+        await at.other.delete(last)
 
 
 @pytest.mark.rule(57)

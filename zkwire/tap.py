@@ -61,7 +61,7 @@ class Delay:
 
 @dataclass(frozen=True)
 class Cut:
-    """The connection is closed when `at` bytes of the frame have gone on; None: all of it.
+    """The connection is closed when `at` bytes of the frame have gone on; None: all of it, -1: all but the last.
 
     With `side`, only the TCP connection to that side is closed, and the other one stays, silent. `reset` closes with an
     RST in place of a FIN.
