@@ -19,8 +19,9 @@ from zkwire.events import NEED_DATA, AuthReplied, Connected, Direction, Notified
 from zkwire.framing import frame
 from zkwire.jute import Record, decode, decode_at, encode, wire
 from zkwire.multi import MultiSequence
-from zkwire.operations import BY_OPCODE, CHECK, Operation, fault
+from zkwire.operations import AUTH, BY_OPCODE, CHECK, EXISTS, Operation, fault
 from zkwire.records import (
+    AuthPacket,
     ConnectRequest,
     ConnectResponse,
     ErrorResponse,
@@ -492,11 +493,17 @@ class TestServers:
         for name in ("auth", "unknown-Unimplemented", "setWatches", "sasl"):
             assert {header(found).zxid for found in CONVERSATIONS[version, name] if _lacks_zxid(found)} <= {0, -1}
         session = session_at(zxid=0x100)
-        for found in NOTIFICATIONS:
-            if found.version == version:
-                session.receive_data(frame(found.payload), 0.0)
-        while session.next_event(0.0) is not NEED_DATA:
-            pass
+        session.add_auth(Request(AUTH, AuthPacket(0, "digest", b"bob:pw")), 0.0)
+        session.request(Request(EXISTS, ExistsRequest("/", False)), 0.0)
+        refusal = golden(version, "unknown-Unimplemented-02-reply").payload
+        received = [found.payload for found in NOTIFICATIONS if found.version == version]
+        received += [golden(version, "auth-04-reply").payload, (2).to_bytes(4, "big") + refusal[4:]]
+        for payload in received:
+            session.receive_data(frame(payload), 0.0)
+        replied = 0
+        while (event := session.next_event(0.0)) is not NEED_DATA:
+            replied += type(event) is Replied
+        assert replied == 2
         assert session.last_zxid == 0x100
 
     @pytest.mark.rule(26)
@@ -690,7 +697,7 @@ def session_at(zxid: int) -> Session:
     session.receive_data(CONNECT_RESPONSE, 0.0)
     while session.next_event(0.0) is not NEED_DATA:
         pass
-    session.request(Request(BY_OPCODE[OpCode.EXISTS], ExistsRequest("/", False)), 0.0)
+    session.request(Request(EXISTS, ExistsRequest("/", False)), 0.0)
     session.receive_data(frame(encode(ReplyHeader(1, zxid, ErrorCode.NO_NODE))), 0.0)
     assert type(session.next_event(0.0)) is Replied
     return session
