@@ -1336,6 +1336,19 @@ def test_a_child_watch_hidden_by_a_recursive_one_is_set_again() -> None:
     ]
 
 
+@pytest.mark.rule(27, 62)
+def test_last_zxid_is_not_moved_while_a_child_watch_is_set_again() -> None:
+    talk = connected()
+    get_children(talk, "/r", "child")
+    add_watch(talk, "/r", AddWatchMode.PERSISTENT_RECURSIVE, "stream")
+    sync(talk)
+    talk.serve(reply(1, 5, record=GetChildrenResponse(())), reply(2, 6, record=ErrorResponse(0)))
+    talk.serve(reply(3, 9, record=SyncResponse("/a")))
+    assert talk.session.last_zxid == 6, "a change under /r from 7 to 9 has given no event yet"
+    talk.serve(reply(4, 9))
+    assert talk.session.last_zxid == 9
+
+
 @pytest.mark.rule(67)
 def test_the_last_watcher_that_leaves_takes_the_servers_watch_with_it() -> None:
     talk = connected()
@@ -1464,7 +1477,7 @@ def test_close_without_a_connection_is_closed_at_once() -> None:
     ((request, error),) = failures(events)
     assert request is waiting
     assert isinstance(error, ClosedError)
-    assert "before sync was sent" in str(error)
+    assert str(error) == "the client is closed (sync)"
     assert states(events) == [CLOSED]
     assert talk.session.next_deadline() is None
 
@@ -1484,9 +1497,10 @@ def test_close_between_disconnected_and_the_loss_is_closed_at_once(doomed_by: st
     talk.sent()
     events = doom(talk, doomed_by)
     assert kinds(events) == [Disconnected]
+    behind = sync(talk)
     talk.session.close(talk.now)
     events = talk.events()
-    assert [request for request, _ in failures(events)] == [pending]
+    assert [request for request, _ in failures(events)] == [pending, behind], "in call order"
     assert states(events) == [CLOSED]
     assert Disconnected not in kinds(events), "that was said"
     assert talk.lose() == []

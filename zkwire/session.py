@@ -156,7 +156,7 @@ class Session:
         self._given_up: set[Request] = set()  # on the connection, and not to be kept when they never left
         self._auths_left = 0
         self._sasl_begun = self._sasl_over = False
-        self._restoring = 0  # SetWatches whose replies are outstanding, of those that a connection began with
+        self._restoring = 0  # SetWatches of our own on this connection whose replies are outstanding
         self._last_frame: float | None = None
         self._unserved_since: float | None = None  # since when requests wait for a first session
         #: Why no more requests are taken; None while they are.
@@ -283,8 +283,6 @@ class Session:
         if self.error is not None:
             return
         self.error = ClosedError("the client is closed")
-        for request in self._take_queue():
-            self._fail(request, ClosedError(f"closed before {request.operation.name} was sent"))
         connection = self._connection
         if connection is not None and self.state in (_CONNECTED, _READ_ONLY) and not self._doomed:
             connection.close(_OwnRequest(CLOSE_SESSION), now)
@@ -435,9 +433,7 @@ class Session:
         """Everything that must come first has: watches, then the queue."""
         assert self._connection is not None
         max_length = min(SET_WATCHES_MAX_LENGTH, self._limits["max_frame"] - _SET_WATCHES_FRAME)
-        records = self.watches.set_watches(self.last_zxid, max_length)
-        self._restoring = len(records)
-        for record in records:
+        for record in self.watches.set_watches(self.last_zxid, max_length):
             self._send_set_watches(record, now)
         self._become(_READ_ONLY if self._read_only else _CONNECTED, "")
         for request in self._take_queue():
@@ -497,17 +493,16 @@ class Session:
     def _take_reply(self, event: Replied, now: float) -> bool:
         """What the session itself learns from a reply; whether it is the caller's too."""
         request = event.request
-        if self._restoring:
-            # Until the last of them is answered, a loss must make us ask again for changes since the same zxid: the
-            # watches of the others have not been looked at.
+        own = type(request) is _OwnRequest
+        if self._restoring and own and request.operation in (SET_WATCHES, SET_WATCHES2):
             self._restoring -= 1
+        # While watches are on their way to the server, a loss must make us ask again for changes since the same zxid.
         if event.zxid > self.last_zxid and not self._restoring:
             self.last_zxid = event.zxid
         if self._given_up:
             self._given_up.discard(request)
         if request.watcher is not None:
             self._arm(event, now)
-        own = type(request) is _OwnRequest
         if event.err and event.err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
             self._end(_AUTH_FAILED, AuthFailedError(reason="the server requires an authentication first"), now)
         elif own:
@@ -585,6 +580,7 @@ class Session:
             return  # closing: closeSession was the last frame
         assert self._connection is not None
         operation = SET_WATCHES if isinstance(record, SetWatches) else SET_WATCHES2
+        self._restoring += 1
         self._connection.send(_OwnRequest(operation, record), now)
 
     def _remove_watches(self, path: str, now: float) -> None:
