@@ -9,6 +9,7 @@ are executed, so that auth replies overtake as they do on real servers.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from tests.wire_server import Sent, auth_reply, connect_response, notification, payloads, pong, read_request, reply
 from zkwire.codes import AddWatchMode, ErrorCode, EventType, OpCode, WatcherType
@@ -197,11 +198,10 @@ class ModelServer:
         mzxid, pzxid = self.znodes[path]
         return Stat(1, mzxid, 0, 0, 0, 0, 0, 0, 0, 0, pzxid)
 
-    def _read(self, xid: int, opcode: OpCode, record: object) -> None:
-        path: str = record.path  # type: ignore[attr-defined]
-        watch: bool = record.watch  # type: ignore[attr-defined]
+    def _read(self, xid: int, opcode: OpCode, record: Any) -> None:
+        path = record.path
         there = path in self.znodes
-        if watch and (there or opcode is OpCode.EXISTS):
+        if record.watch and (there or opcode is OpCode.EXISTS):
             (self.child if opcode is OpCode.GET_CHILDREN else self.data).add(path, STANDARD)
         if not there:
             self.out += reply(xid, self.zxid, ErrorCode.NO_NODE)
@@ -233,9 +233,9 @@ class ModelServer:
             found = self.data.remove(path, mode) | self.child.remove(path, mode)
         return ErrorCode.OK if found else ErrorCode.NO_WATCHER
 
-    def _set_watches(self, record: object) -> None:
+    def _set_watches(self, record: Any) -> None:
         """protocol.md 6.5."""
-        since, data, exist, child, *persistent = record  # type: ignore[misc, attr-defined, unused-ignore]
+        since, data, exist, child, *persistent = record
         for path in data:
             if path not in self.znodes:
                 self._notify(EventType.NODE_DELETED, path, -1)
