@@ -43,7 +43,15 @@ from zkwire.framing import MAX_REPLY, frame
 from zkwire.jute import decode, encode
 from zkwire.multi import MultiResponse
 from zkwire.operations import ADD_WATCH, AUTH, BY_OPCODE, EXISTS, GET_CHILDREN, GET_CHILDREN2, GET_DATA, fault
-from zkwire.records import AuthPacket, ConnectRequest, ConnectResponse, GetACLResponse, GetChildrenResponse, ReplyHeader
+from zkwire.records import (
+    AuthPacket,
+    ConnectRequest,
+    ConnectResponse,
+    GetACLResponse,
+    GetChildrenResponse,
+    ReplyHeader,
+    SetSASLResponse,
+)
 from zkwire.sasl import DigestMD5, SaslError
 from zkwire.session import Session
 from zkwire.trace import format_frame
@@ -542,6 +550,36 @@ def test_any_challenges_give_an_answer_or_a_sasl_error(
     with contextlib.suppress(SaslError):
         for challenge, change in zip(challenges, [*changes, [], [], []]):
             mechanism.step(edited(challenge, change))
+
+
+def test_a_challenge_longer_than_the_rfc_allows_is_refused_unread() -> None:
+    """Reading it would take minutes: the time grows with the square of the length."""
+    mechanism = DigestMD5("bob", "secret")
+    mechanism.start()
+    with pytest.raises(SaslError, match="less than 2048 bytes, got 1000000"):
+        mechanism.step(b"a" * 1_000_000)
+
+
+class Echo:
+    """A SASL mechanism whose answer is its server's token."""
+
+    def start(self) -> bytes:
+        return b""
+
+    def step(self, challenge: bytes) -> bytes | None:
+        return challenge
+
+
+def test_a_sasl_answer_too_long_to_send_ends_the_session_in_auth_failed() -> None:
+    session = Session(10.0, sasl=Echo(), max_frame=100)
+    session.tcp_connected(0.0, 1.0)
+    session.receive_data(CONNECT_RESPONSE, 0.0)
+    assert session.next_event(0.0) is NEED_DATA
+    session.receive_data(frame(encode(ReplyHeader(1, 0, 0)) + encode(SetSASLResponse(bytes(200)))), 0.0)
+    event = session.next_event(0.0)
+    assert isinstance(event, StateChanged)
+    assert event.state is KeeperState.AUTH_FAILED
+    assert "a request 100 at most" in event.reason
 
 
 # --- memory

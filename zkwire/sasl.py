@@ -13,6 +13,8 @@ import secrets
 from typing import Protocol
 
 _DIGEST_URI = "zookeeper/zk-sasl-md5"
+#: RFC 2831, 2.1.1. Reading a challenge takes time with the square of its length.
+_MAX_CHALLENGE = 2048
 
 
 class SaslError(Exception):
@@ -55,6 +57,8 @@ class DigestMD5:
         return b""
 
     def step(self, challenge: bytes) -> bytes | None:
+        if len(challenge) >= _MAX_CHALLENGE:
+            raise SaslError(f"expected a challenge of less than {_MAX_CHALLENGE} bytes, got {len(challenge)}")
         fields = _parse(challenge)
         if self._expected is not None:
             if not hmac.compare_digest(fields.get("rspauth", "").encode(), self._expected.encode()):

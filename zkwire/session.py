@@ -420,14 +420,14 @@ class Session:
             if event.response.token is None:
                 raise SaslError("the server has no SASL configured: it answered with a null token")
             answer = self._sasl.step(event.response.token)
-        except SaslError as error:
+            if answer is not None:
+                self._connection.send(_OwnRequest(SASL, GetSASLRequest(answer)), now)
+                return
+        except (SaslError, LocalProtocolError) as error:  # the latter: a mechanism's answer that cannot be sent
             self._end(_AUTH_FAILED, AuthFailedError(reason=f"SASL: {error}"), now)
             return
-        if answer is None:
-            self._sasl_over = True
-            self._go_on(now)
-        else:
-            self._connection.send(_OwnRequest(SASL, GetSASLRequest(answer)), now)
+        self._sasl_over = True
+        self._go_on(now)
 
     def _prime(self, now: float) -> None:
         """Everything that must come first has: watches, then the queue."""
