@@ -13,7 +13,7 @@ import trio
 import zkwire
 from tests.conftest import External
 from tests.distributions import Distribution
-from tests.live import PATIENCE, client, until_gone
+from tests.live import PATIENCE, TIMEOUT, client, until_gone
 from tests.servers import Ensemble, Server
 from zkwire import (
     ACL,
@@ -334,6 +334,36 @@ async def test_requests_are_applied_in_call_order_when_awaited_backwards(
         versions = [(await call).version for call in reversed(calls)]
         assert versions == list(range(100, 0, -1))
         assert (await zk.get_data(root))[0] == b"99"
+
+
+@pytest.mark.rule(34)
+async def test_cancelled_requests_shift_no_replies(zookeeper: Server | External, root: str) -> None:
+    async with client(zookeeper) as zk:
+        await zk.create(root)
+        for number in range(20):
+            await zk.create(f"{root}/{number}", b"%d" % number)
+        results: list[bool] = []
+
+        async def read(number: int, patience: float) -> None:
+            with trio.move_on_after(patience):
+                for _ in range(20):
+                    results.append((await zk.get_data(f"{root}/{number}"))[0] == b"%d" % number)
+
+        async with trio.open_nursery() as nursery:
+            for turn in range(200):
+                nursery.start_soon(read, turn % 20, turn / 10_000 if turn % 4 else TIMEOUT)
+        assert all(results)
+        assert len(results) >= 50 * 20
+        assert (await zk.get_data(root + "/7"))[0] == b"7"
+
+
+async def test_requests_of_many_megabytes_at_once_all_arrive(zookeeper: Server | External, root: str) -> None:
+    """Far more than the socket takes: the writer has the rest."""
+    async with client(zookeeper) as zk:
+        await zk.create(root)
+        calls = [zk.set_data(root, bytes([number]) * 300_000) for number in range(100)]
+        assert [(await call).version for call in calls] == list(range(1, 101))
+        assert (await zk.get_data(root))[0] == bytes([99]) * 300_000
 
 
 # --- paths

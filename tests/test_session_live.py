@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -334,6 +335,28 @@ async def test_client_gives_up_a_frozen_server_and_then_its_session_by_itself(se
             server.resume()
         await reached(zk, CONNECTED)
         await until_gone(zk, root)
+
+
+@pytest.mark.rule(10, 28, 40)
+async def test_client_gives_up_its_session_when_the_only_server_has_lost_its_data(
+    distribution: Distribution, root: str
+) -> None:
+    """Such a server is behind what the client has seen, and closes the connection without a word: that is no expiry."""
+    with Server(distribution) as private:
+        async with client(private, timeout=3.0, connect_timeout=PATIENCE) as zk:
+            await zk.create(root)
+            states = zk.states()
+
+            def lose_data() -> None:
+                private.kill()
+                shutil.rmtree(private.directory / "data" / "version-2")
+                private.start()
+
+            await trio.to_thread.run_sync(lose_data)
+            with trio.fail_after(PATIENCE):
+                seen = [await states.__anext__() for _ in range(4)]
+            assert seen == [CONNECTED, DISCONNECTED, KeeperState.EXPIRED, CONNECTED]
+            assert await zk.exists(root) is None
 
 
 # --- authentication
@@ -697,6 +720,16 @@ async def test_cancellation_passes_through_the_block_and_closes_the_session(
     assert zk.state is KeeperState.CLOSED
     async with client(zookeeper) as other:
         assert await other.exists(root) is None
+
+
+async def test_exception_of_on_frame_leaves_the_block_as_itself(zookeeper: Server | External) -> None:
+    def on_frame(frame: Frame) -> None:
+        if frame.opcode is OpCode.SYNC and frame.direction is Direction.RECEIVED:
+            raise OwnError
+
+    with pytest.raises(OwnError):
+        async with client(zookeeper, on_frame=on_frame) as zk:
+            await zk.sync()
 
 
 async def test_cancellation_ends_entering_a_block_that_finds_no_server() -> None:

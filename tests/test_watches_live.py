@@ -17,7 +17,9 @@ from zkwire import (
     AddWatchMode,
     Client,
     ConnectionLossError,
+    Create,
     CreateMode,
+    Delete,
     Direction,
     EventType,
     Frame,
@@ -27,6 +29,7 @@ from zkwire import (
     NoNodeError,
     NoWatcherError,
     OpCode,
+    SetData,
     Watch,
     WatchedEvent,
     WatcherType,
@@ -632,6 +635,15 @@ async def test_modes_of_different_clients_on_one_path_do_not_meet(zookeeper: Ser
         assert handed_on(tree, 2) == [(CREATED, root), (CREATED, root + "/child")]
 
 
+async def test_multi_fires_its_events_in_the_order_of_its_operations(zookeeper: Server | External, root: str) -> None:
+    async with client(zookeeper) as zk, zk.add_watch(root, RECURSIVE) as events:
+        await zk.multi([Create(root), Create(root + "/b"), SetData(root + "/b", b""), Create(root + "/a")])
+        created = [(CREATED, root), (CREATED, root + "/b")]
+        assert handed_on(events, 4) == [*created, (DATA_CHANGED, root + "/b"), (CREATED, root + "/a")]
+        await zk.multi([Delete(root + "/a"), Delete(root + "/b"), Delete(root)])
+        assert handed_on(events, 3) == [(DELETED, root + "/a"), (DELETED, root + "/b"), (DELETED, root)]
+
+
 # --- the end of interest
 
 
@@ -740,6 +752,19 @@ async def test_cancelled_read_leaves_no_watch_on_the_server(server: Server, root
             scope.cancel()
             await call
         assert scope.cancelled_caught
+        await zk.exists("/")
+        await zk.exists("/")
+        assert root not in await watched_paths(server)
+
+
+@pytest.mark.rule(67)
+async def test_cancelled_add_watch_leaves_no_watch_on_the_server(server: Server, root: str) -> None:
+    async with client(server) as zk:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(zk.add_watch(root, PERSISTENT).__aenter__)
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
         await zk.exists("/")
         await zk.exists("/")
         assert root not in await watched_paths(server)
