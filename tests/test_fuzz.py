@@ -14,6 +14,7 @@ import os
 import random
 import re
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -58,6 +59,8 @@ from zkwire.trace import format_frame
 
 SEED = int(os.environ.get("ZKWIRE_FUZZ_SEED", "1"))
 COUNT = int(os.environ.get("ZKWIRE_FUZZ_COUNT", "200000"))
+#: From how many on the loops must have met everything that they are there for.
+ENOUGH = 50_000
 
 RECEIVED = [golden for golden in load() if golden.direction is Direction.RECEIVED]
 HANDSHAKES = [golden.payload for golden in RECEIVED if golden.types[0] is ConnectResponse]
@@ -129,9 +132,19 @@ def drain(connection: Connection) -> int:
     return count
 
 
-def established(opcodes: list[int], choose: random.Random, first_xid: int = 1) -> tuple[Connection, list[Request]]:
+OnFrame = Callable[[Frame], object] | None
+
+
+def handshaking(on_frame: OnFrame = None, first_xid: int = 1) -> Connection:
+    """A connection that awaits its ConnectResponse."""
+    return Connection(CONNECT_REQUEST, now=0.0, deadline=1.0, xids=XidCounter(first_xid), on_frame=on_frame)
+
+
+def established(
+    opcodes: list[int], choose: random.Random, on_frame: OnFrame = None, first_xid: int = 1
+) -> tuple[Connection, list[Request]]:
     """A connection with these requests, and one auth packet, pending."""
-    connection = Connection(CONNECT_REQUEST, now=0.0, deadline=1.0, xids=XidCounter(first_xid))
+    connection = handshaking(on_frame, first_xid)
     connection.receive_data(CONNECT_RESPONSE, 0.0)
     assert type(connection.next_event(0.0)) is Connected
     requests = [Request(BY_OPCODE[opcode], choose.choice(SENDABLE[opcode])) for opcode in opcodes]
@@ -247,17 +260,17 @@ def test_fuzz_loop_of_connections_gives_events_or_remote_protocol_errors() -> No
         except Exception as error:
             raise AssertionError(f"seed {SEED}, iteration {iteration}, frame {mutant.hex(' ')}") from error
         failed += connection.state is ConnectionState.FAILED
-    # Neither all refused nor all taken: else the loop looks at too little.
-    assert 0.2 < failed / COUNT < 0.8
+    if COUNT >= ENOUGH:  # neither all refused nor all taken: else the loop looks at too little
+        assert 0.2 < failed / COUNT < 0.8
 
 
-def _connection_case(choose: random.Random) -> tuple[bytes, Connection, list[bytes]]:
+def _connection_case(choose: random.Random, on_frame: OnFrame = None) -> tuple[bytes, Connection, list[bytes]]:
+    """A mutated frame; a connection; and the frame among others, in pieces, that the connection is to be given."""
     if choose.random() < 0.05:
         mutant = mutate(choose.choice(HANDSHAKES), choose)
-        return mutant, Connection(CONNECT_REQUEST, now=0.0, deadline=1.0), cut(mutant, choose)
-    connection, requests = established(
-        choose.choices(OPCODES, k=choose.randint(1, 3)), choose, choose.choice((1, 2**31 - 2))
-    )
+        return mutant, handshaking(on_frame), cut(mutant, choose)
+    opcodes = choose.choices(OPCODES, k=choose.randint(1, 3))
+    connection, requests = established(opcodes, choose, on_frame, choose.choice((1, 2**31 - 2)))
     payloads = [answer(request, choose) for request in requests]
     if choose.random() < 0.2:
         payloads.insert(choose.randint(0, len(payloads)), choose.choice(NOTIFICATIONS))
@@ -273,19 +286,19 @@ def _connection_case(choose: random.Random) -> tuple[bytes, Connection, list[byt
 
 
 def test_fuzz_loop_of_traced_connections_prints_every_frame() -> None:
-    """A tenth as often, with `on_frame`: the dump must print whatever was received."""
+    """A twentieth as often, with `on_frame`: the dump must print whatever was received."""
     choose = random.Random()
-    for iteration in range(COUNT // 10):
+    for iteration in range(COUNT // 20):
         choose.seed(SEED * 2**40 + iteration)
         frames: list[Frame] = []
-        mutant, connection, pieces = _connection_case(choose)
-        connection._on_frame = frames.append
+        mutant, connection, pieces = _connection_case(choose, frames.append)
+        frames.clear()  # nothing wrong has come yet
         for piece in pieces:
             connection.receive_data(piece, 0.0)
             drain(connection)
         try:
             for received in frames:
-                format_frame(received)
+                assert format_frame(received).startswith("<")
         except Exception as error:
             raise AssertionError(f"seed {SEED}, iteration {iteration}, frame {mutant.hex(' ')}") from error
 
@@ -303,7 +316,11 @@ def test_fuzz_loop_of_sessions_gives_events_and_one_outcome_for_every_request() 
             log = "\n".join(case.log)
             raise AssertionError(f"seed {SEED}, iteration {iteration}:\n{log}") from error
         states |= case.states
-    assert states == set(KeeperState) - {KeeperState.SASL_AUTHENTICATED}
+    if COUNT >= ENOUGH:
+        assert states == set(KeeperState) - {KeeperState.SASL_AUTHENTICATED}
+
+
+TERMINAL = (KeeperState.CLOSED, KeeperState.EXPIRED, KeeperState.AUTH_FAILED)
 
 
 class SessionCase:
@@ -322,7 +339,7 @@ class SessionCase:
         self.states: set[KeeperState] = set()
         self.log: list[str] = []
         self.now = 0.0
-        self.connections = 0
+        self.stands = False  # a TCP connection does
 
     def note(self, passed: Frame) -> None:
         if passed.direction is Direction.SENT:
@@ -341,14 +358,13 @@ class SessionCase:
             self.close()
             self.drain()
             for _ in range(3):
-                if session.error is not None and session.state is not KeeperState.CLOSED:
-                    self.serve()
-                    self.drain()
-        session.tcp_lost(self.now, "the end")
+                self.serve()
+                self.drain()
+        self.tcp_lost("the end")
         self.drain()
         session.detach(self.now)
         self.drain()
-        assert session.state in (KeeperState.CLOSED, KeeperState.EXPIRED, KeeperState.AUTH_FAILED)
+        assert session.state in TERMINAL
         for request in self.taken:
             # One that was cancelled before it left is forgotten.
             allowed = (0, 1) if request in self.cancelled else (1,)
@@ -384,14 +400,13 @@ class SessionCase:
     def serve(self) -> None:
         """A server takes what was sent and answers, as a golden server would but for some frames."""
         choose, session = self.choose, self.session
-        if session.error is not None and session.state in (
-            KeeperState.CLOSED,
-            KeeperState.EXPIRED,
-            KeeperState.AUTH_FAILED,
-        ):
+        if session.state in TERMINAL:
             return
-        if session._connection is None:
+        if not self.stands:
+            if session.error is not None:
+                return  # closed while there was no connection
             self.sent.clear()
+            self.stands = True
             session.tcp_connected(self.now, self.now + 3.0)
             self.log.append("connected")
         session.data_to_send(self.now)
@@ -442,7 +457,11 @@ class SessionCase:
         if self.choose.random() < 0.3:
             self.log.append("lost")
             data = self.session.data_to_send(self.now)
-            self.session.tcp_lost(self.now, "lost", self.choose.randint(0, len(data)))
+            self.tcp_lost("lost", self.choose.randint(0, len(data)))
+
+    def tcp_lost(self, reason: str, unsent: int = 0) -> None:
+        self.stands = False
+        self.session.tcp_lost(self.now, reason, unsent)
 
     def drain(self) -> None:
         while (event := self.session.next_event(self.now)) is not NEED_DATA:
@@ -452,7 +471,7 @@ class SessionCase:
             elif isinstance(event, StateChanged):
                 self.states.add(event.state)
             elif isinstance(event, Disconnected):
-                self.session.tcp_lost(self.now, event.reason)
+                self.tcp_lost(event.reason)
             else:
                 assert isinstance(event, (Fired, Ponged)), event
 
@@ -482,7 +501,7 @@ def pieces_of(data: bytes, places: list[int]) -> list[bytes]:
 def test_any_bytes_in_a_handshake_give_events_or_a_remote_protocol_error(
     data: bytes, places: list[int], ends: bool
 ) -> None:
-    connection = Connection(CONNECT_REQUEST, now=0.0, deadline=1.0)
+    connection = handshaking()
     for piece in [*pieces_of(data, places), *([b""] if ends else [])]:
         connection.receive_data(piece, 0.0)
         drain(connection)
@@ -527,7 +546,7 @@ def test_edited_goldens_give_events_or_a_remote_protocol_error(
 def test_edited_handshakes_give_an_event_or_a_remote_protocol_error(
     payload: bytes, changes: list[tuple[int, int, bytes]], places: list[int]
 ) -> None:
-    connection = Connection(CONNECT_REQUEST, now=0.0, deadline=1.0)
+    connection = handshaking()
     for piece in pieces_of(frame(edited(payload, changes)), places):
         connection.receive_data(piece, 0.0)
         drain(connection)
