@@ -31,6 +31,8 @@ OVER = (KeeperState.EXPIRED, KeeperState.CLOSED, KeeperState.AUTH_FAILED)
 
 paths = st.sampled_from(PATHS)
 few = st.integers(0, 3)
+#: A whole burst as a rule, and often enough an end in the midst of a frame.
+sizes = st.one_of(st.just(10**6), st.integers(0, 200))
 
 
 class Watcher:
@@ -70,6 +72,9 @@ class SessionAgainstModel(RuleBasedStateMachine):
     def start(self, old: bool) -> None:
         self.server = ModelServer(old=old)
         self.old = old
+        for path in PATHS[:2]:
+            self.server.change(path)
+        self.connect()
 
     @property
     def over(self) -> bool:
@@ -142,22 +147,38 @@ class SessionAgainstModel(RuleBasedStateMachine):
         self.server.connect()
         self.dialed, self.doomed, self.backlog, self.network = True, False, b"", b""
 
+    @precondition(lambda self: not self.dialed and not self.over)
+    @rule()
+    def connect(self) -> None:
+        """The whole handshake, and what waited for it is written; the server may have read it."""
+        self.dial()
+        self.exchange()
+        self.exchange()
+
+    @precondition(lambda self: self.dialed and not self.doomed)
+    @rule()
+    def exchange(self) -> None:
+        """Client to server and back, all of it."""
+        self.write(10**6)
+        self.serve(10**6, 10**6)
+        self.deliver(10**6)
+
     @precondition(lambda self: self.dialed)
-    @rule(size=st.integers(0, 200))
+    @rule(size=sizes)
     def write(self, size: int) -> None:
         self.backlog += self.session.data_to_send(self.now)
         self.network += self.backlog[:size]
         self.backlog = self.backlog[size:]
 
     @precondition(lambda self: self.dialed)
-    @rule(size=st.integers(0, 200), count=few)
+    @rule(size=sizes, count=few)
     def serve(self, size: int, count: int) -> None:
         self.server.read(self.network[:size])
         self.network = self.network[size:]
         self.server.execute(count)
 
     @precondition(lambda self: self.dialed and not self.doomed)
-    @rule(size=st.integers(1, 300))
+    @rule(size=sizes)
     def deliver(self, size: int) -> None:
         data, self.server.out = self.server.out[:size], self.server.out[size:]
         if data:
@@ -172,7 +193,7 @@ class SessionAgainstModel(RuleBasedStateMachine):
         self.pump()
 
     @precondition(lambda self: self.dialed)
-    @rule(reaches=st.integers(0, 200), count=few)
+    @rule(reaches=sizes, count=few)
     def lose(self, reaches: int, count: int) -> None:
         """The connection is cut. What was written may reach the server all the same, and be executed."""
         self.dialed = False
@@ -181,6 +202,18 @@ class SessionAgainstModel(RuleBasedStateMachine):
         self.server.read(self.network[:reaches])
         self.server.execute(count)
         self.server.connect()
+
+    @precondition(lambda self: self.dialed and not self.over)
+    @rule(requests=st.integers(1, 4), written=st.integers(0, 150), reaches=sizes, count=few, answered=sizes)
+    def lose_while_writing(self, requests: int, written: int, reaches: int, count: int, answered: int) -> None:
+        """A burst of requests, of which the network takes some, the server executes some, and answers some."""
+        for _ in range(requests):
+            self.sync()
+        self.write(written)
+        self.serve(reaches, count)
+        if not self.doomed:
+            self.deliver(answered)
+        self.lose(reaches, count)
 
     # --- others, and time
 
@@ -196,7 +229,7 @@ class SessionAgainstModel(RuleBasedStateMachine):
     def refuse_next_add_watch(self) -> None:
         self.server.refuse_next_add_watch = True
 
-    @rule(seconds=st.sampled_from([0.1, 1.0, 4.0]))
+    @rule(seconds=st.sampled_from([0.0, 0.5, 4.0]))
     def tick(self, seconds: float) -> None:
         self.now += seconds
         self.session.handle_timeout(self.now)
@@ -295,6 +328,8 @@ class SessionAgainstModel(RuleBasedStateMachine):
             if not self.server.out:
                 break
             self.deliver(10**6)
+        else:
+            raise AssertionError("client and server talk for ever")
         assert not self.session.outstanding
         assert self.session.state is KeeperState.SYNC_CONNECTED
         assert all(call in self.ended or call in self.cancelled for call in self.calls)
