@@ -64,6 +64,7 @@ from zkwire.sasl import DigestMD5
 
 #: The longest the servers grant, in ms: a session that ends by expiry would move the zxids at a time of its own.
 TIME_OUT = 60000
+DAY = 86_400_000  # ms: no recording takes so long that the server removes a TTL znode
 OPEN = (ACL(31, Id("world", "anyone")),)
 NOBODY = (ACL(0, Id("world", "anyone")),)
 #: An ACL id outside the Basic Multilingual Plane: comes back in CESU-8 (rule 75).
@@ -333,15 +334,15 @@ def record_znodes(recording: Recording, server: Server) -> None:
             ),
             (
                 "createTTL",
-                "of a znode with a time to live of a minute",
+                "of a znode with a time to live of a day",
                 op.CREATE_TTL,
-                CreateTTLRequest("/app/ttl", b"", OPEN, ttl, 60000),
+                CreateTTLRequest("/app/ttl", b"", OPEN, ttl, DAY),
             ),
             (
                 "createTTL-NodeExists",
                 "of a znode that is there",
                 op.CREATE_TTL,
-                CreateTTLRequest("/app", b"", OPEN, ttl, 60000),
+                CreateTTLRequest("/app", b"", OPEN, ttl, DAY),
                 exists,
             ),
             ("delete", "of a znode", op.DELETE, DeleteRequest("/app/doomed", 0)),
@@ -418,6 +419,11 @@ def record_znodes(recording: Recording, server: Server) -> None:
     with recording.talk(server, "getEphemerals", "getEphemerals of this session below /app") as c:
         c.ask(op.CREATE, create("/app/mine", b"", CreateMode.EPHEMERAL))
         c.ask(op.GET_EPHEMERALS, GetEphemeralsRequest("/app"))
+    # READ is asked for since 3.8.4 and 3.9.2.
+    version = recording.distribution.version_tuple
+    asks = version >= (3, 9, 2) or (3, 8, 4) <= version < (3, 9)
+    with recording.talk(server, "exists-private", "exists of a znode that lets nobody READ") as c:
+        c.ask(op.EXISTS, ExistsRequest("/private", False), ErrorCode.NO_AUTH if asks else 0)
     for operation in (op.SYNC, op.GET_EPHEMERALS):
         # Nothing in a well-formed request of these can go wrong.
         name = f"{operation.name}-MarshallingError"
@@ -428,7 +434,7 @@ def record_znodes(recording: Recording, server: Server) -> None:
 
 def record_multi(recording: Recording, server: Server) -> None:
     """multi and multiRead."""
-    ttl = CreateTTLRequest("/multi/ttl", b"", OPEN, CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL, 60000)
+    ttl = CreateTTLRequest("/multi/ttl", b"", OPEN, CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL, DAY)
     every = MultiRequest(
         (
             item(OpCode.CREATE, create("/multi")),
@@ -561,6 +567,11 @@ def record_watches(recording: Recording, server: Server) -> None:
     with recording.talk(server, "removeWatches", "removeWatches of every type on a path") as c:
         c.ask(op.ADD_WATCH, AddWatchRequest("/app", AddWatchMode.PERSISTENT))
         c.ask(op.REMOVE_WATCHES, RemoveWatchesRequest("/app", WatcherType.ANY))
+    # The types of persistent watches are known since 3.9.0.
+    err = 0 if recording.distribution.version_tuple >= (3, 9) else ErrorCode.MARSHALLING_ERROR
+    with recording.talk(server, "removeWatches-persistent", "removeWatches of the type of persistent watches") as c:
+        c.ask(op.ADD_WATCH, AddWatchRequest("/app", AddWatchMode.PERSISTENT))
+        c.ask(op.REMOVE_WATCHES, RemoveWatchesRequest("/app", WatcherType.PERSISTENT), err)
     with recording.talk(
         server, "removeWatches-NoWatcher", "removeWatches of a child watch, where a data watch stands; then of that"
     ) as c:

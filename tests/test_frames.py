@@ -581,6 +581,10 @@ class TestServers:
         replies = [found.err for found in CONVERSATIONS[version, "removeWatches-NoWatcher"] if found.kind == "reply"]
         assert replies == [0, ErrorCode.NO_WATCHER, 0]
 
+    def test_remove_watches_of_a_persistent_type_is_a_marshalling_error_before_3_9(self, version: str) -> None:
+        err = golden(version, "removeWatches-persistent-04-reply").err
+        assert err == (0 if is_3_9(version) else ErrorCode.MARSHALLING_ERROR)
+
     @pytest.mark.rule(68)
     def test_failed_multi_has_header_error_zero_and_an_error_for_each_operation(self, version: str) -> None:
         assert golden(version, "multi-NoNode-02-reply").err == 0
