@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.wire_server import (
@@ -398,7 +398,7 @@ def test_connection_hands_on_event_types_and_states_it_does_not_know() -> None:
 
 @pytest.mark.parametrize("row", BY_OPCODE.values(), ids=lambda row: row.name)
 @given(junk=st.binary(max_size=80))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_connection_takes_any_body_for_a_reply_or_for_a_remote_protocol_error(row: Operation, junk: bytes) -> None:
     connection = established()
     request = Request(row)
@@ -417,7 +417,7 @@ def test_connection_takes_any_body_for_a_reply_or_for_a_remote_protocol_error(ro
 
 
 @given(data=st.binary(max_size=200), length=st.booleans(), in_handshake=st.booleans())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_connection_takes_any_bytes_for_events_or_for_a_remote_protocol_error(
     data: bytes, length: bool, in_handshake: bool
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.wire_server import (
@@ -741,7 +741,7 @@ def test_session_shows_every_frame_both_ways_with_its_records() -> None:
 
 @pytest.mark.parametrize("row", [row for row in BY_OPCODE.values() if row is not CHECK], ids=lambda row: row.name)
 @given(junk=st.binary(max_size=60))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_reply_body_gives_a_reply_or_costs_the_connection(row: Operation, junk: bytes) -> None:
     talk = connected()
     request = sync(talk)
@@ -768,7 +768,7 @@ def test_any_reply_body_gives_a_reply_or_costs_the_connection(row: Operation, ju
     ),
     sasl=st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_bytes_at_any_time_give_events_and_never_an_exception(junk: list[bytes], sasl: bool) -> None:
     talk = Conversation(sasl=ScriptedSasl() if sasl else None, auth=[("digest", b"a:a")])
     get_data(talk, "/a", "watcher")

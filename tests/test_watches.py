@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zkwire.codes import AddWatchMode, EventType, KeeperState, WatcherType
@@ -116,6 +116,7 @@ def test_event_with_a_path_that_is_none_fires_nothing() -> None:
     entries=st.lists(st.tuples(st.sampled_from([DATA, EXIST, CHILD]), st.sampled_from(["/", "/a", "/a/b"]))),
     events=st.lists(st.tuples(st.sampled_from(list(EventType)), st.sampled_from(["/", "/a", "/a/b"]))),
 )
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_one_shot_watchers_fire_once_at_most(
     entries: list[tuple[WatcherKind, str]], events: list[tuple[EventType, str]]
 ) -> None:
