@@ -175,6 +175,16 @@ async def test_tap_asks_about_no_frame_that_has_gone_on_in_part() -> None:
         assert await read_all(ends.server) == CONNECT[7:]
 
 
+async def test_tap_with_a_fault_asks_about_a_frame_that_comes_in_pieces() -> None:
+    async with tapped(When(request(path="/a"), DROP)) as ends:
+        await ends.handshake()
+        await ends.client.send_all(exists(1, "/a")[:9])
+        assert await is_silent(ends.server)
+        await ends.client.send_all(exists(1, "/a")[9:] + exists(2, "/b"))
+        await ends.client.send_eof()
+        assert await read_all(ends.server) == exists(2, "/b")
+
+
 @pytest.mark.parametrize("fault", [None, pass_all])
 @pytest.mark.parametrize(("word", "answer"), [("ruok", b"imok"), ("isro", b"rw"), ("envi", b"Environment:")])
 async def test_tap_relays_four_letter_words_and_their_answers(
