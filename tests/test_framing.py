@@ -7,7 +7,7 @@ import struct
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zkwire.framing import MAX_REPLY, MAX_REQUEST, FrameBuffer, FrameError, frame
@@ -65,7 +65,7 @@ def test_frame_buffer_gives_the_same_frames_byte_by_byte() -> None:
 
 
 @pytest.mark.rule(1)
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.binary(max_size=40), max_size=8),
     st.lists(st.integers(0, 400), max_size=12),

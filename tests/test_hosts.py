@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zkwire.hosts import Host, HostsError, parse
@@ -63,7 +63,7 @@ def test_parse_names_what_is_wrong_in_a_bad_string(text: str, message: str) -> N
     assert str(caught.value) == message
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
 @given(st.text(st.sampled_from("ab1:,[]/ .9"), max_size=12) | st.text(max_size=12))
 def test_parse_of_any_text_gives_hosts_or_hosts_error(text: str) -> None:
     try:

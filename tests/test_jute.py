@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import construct
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from zkwire import records
@@ -89,7 +89,7 @@ every_record_with_fields = pytest.mark.parametrize(
     "cls", [cls for cls in RECORDS if cls.FIELDS], ids=lambda cls: cls.__name__
 )
 every_record = pytest.mark.parametrize("cls", RECORDS, ids=lambda cls: cls.__name__)
-some = settings(deadline=None, max_examples=15)
+some = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=15)
 
 
 def values(kind: JuteType) -> st.SearchStrategy[Any]:

@@ -6,7 +6,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zkwire import records
@@ -142,7 +142,7 @@ def outcome(cls: Any, payload: bytes) -> tuple[Any, str, int | None]:
 
 
 @pytest.mark.parametrize("cls", [MultiRequest, MultiReadRequest, MultiResponse])
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(payload=st.binary(max_size=60))
 def test_arbitrary_bytes_are_a_sequence_or_a_jute_error_with_its_place(cls: Any, payload: bytes) -> None:
     found, path, offset = outcome(cls, payload)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zkwire import paths
@@ -97,14 +97,14 @@ def test_path_that_names_no_znode_is_refused_with_the_reason(path: object, reaso
 
 
 @pytest.mark.rule(76)
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=500)
 @given(deciding | deciding.map(lambda text: "/" + text))
 def test_path_is_refused_exactly_where_java_refuses_it(path: str) -> None:
     assert (paths.fault(path) is None) == java_allows(path)
 
 
 @pytest.mark.rule(77)
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=500)
 @given(deciding | deciding.map(lambda text: "/" + text))
 def test_sequential_path_is_refused_exactly_where_java_refuses_it(path: str) -> None:
     """Java looks at the path with a digit behind it. (It would take "" for the root's... no: "1" is relative.)"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zkwire.sasl import DigestMD5, SaslError
@@ -131,7 +131,14 @@ def test_a_challenge_that_is_none_is_refused(challenge: bytes, text: str) -> Non
         DigestMD5("bob", "secret").step(challenge)
 
 
-@settings(deadline=None)
+def test_a_challenge_of_2048_bytes_is_refused_as_rfc_2831_has_it() -> None:
+    challenge = CHALLENGE + b"," + b"x" * (2048 - len(CHALLENGE) - 1)
+    assert DigestMD5("bob", "secret").step(challenge[:-1]) is not None
+    with pytest.raises(SaslError, match="expected a challenge of less than 2048 bytes, got 2048"):
+        DigestMD5("bob", "secret").step(challenge)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.binary(max_size=40) | st.just(CHALLENGE), max_size=3))
 def test_any_challenges_are_answered_or_refused(challenges: list[bytes]) -> None:
     mechanism = DigestMD5("bob", "secret")

@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zkwire import trace
@@ -146,7 +146,7 @@ def test_spans_tile_the_payload(traced: Frame) -> None:
 BODIES = [None, *{kind: None for row in BY_OPCODE.values() for kind in (row.request, row.response) if kind}]
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(Direction),
     st.binary(max_size=80),
