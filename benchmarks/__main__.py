@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import trio
 
 from benchmarks import footprint, targets
-from benchmarks.meter import Measurement
+from benchmarks.meter import Measurement, Rounds
 from benchmarks.peers import PEERS, load
 from benchmarks.peers.bare_socket import Connection, fire_watches, set_data
 from benchmarks.peers.compiled import CompiledPeer
@@ -38,20 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="few operations: to see that it works")
     parser.add_argument("--only", action="append", choices=[*SCENARIOS, *_OTHERS], metavar="SCENARIO",
                         help=f"repeatable: {', '.join([*SCENARIOS, *_OTHERS])}")  # fmt: skip
-    parser.add_argument("--rounds", type=int, help="how many times each client's turn comes (3; with --quick, 1)")
+    parser.add_argument("--rounds", type=int, help="how many times each client's turn comes (5; with --quick, 1)")
     options = parser.parse_args(arguments)
     hosts = os.environ.get("ZKWIRE_HOSTS")
     if not hosts:
         parser.error("ZKWIRE_HOSTS names no server; `make bench` starts one")
     chosen = options.only or [*SCENARIOS, *_OTHERS]
-    trio.run(_run, hosts, chosen, options.quick, options.rounds or (1 if options.quick else 3))
+    trio.run(_run, hosts, chosen, options.quick, options.rounds or (1 if options.quick else 5))
     return 0
 
 
 async def _run(hosts: str, chosen: Sequence[str], quick: bool, rounds: int) -> None:
     peers = _installed()
     met: list[Target] = []
-    results: dict[str, dict[str, Measurement]] = {}
+    results: dict[str, dict[str, Rounds]] = {}
     async with znodes(hosts):
         # From here on it is one process at a time, and nothing else runs in this one.
         for name in chosen:
@@ -75,34 +74,29 @@ async def _run(hosts: str, chosen: Sequence[str], quick: bool, rounds: int) -> N
         print("\ntargets\n\n" + "\n".join(map(str, met)))
 
 
-def measure(
-    hosts: str, scenario: Scenario, rows: Iterable[str], repetitions: int, rounds: int
-) -> dict[str, Measurement]:
-    """Each client's turn comes once a round; the median of its rounds, figure by figure."""
+def measure(hosts: str, scenario: Scenario, rows: Iterable[str], repetitions: int, rounds: int) -> dict[str, Rounds]:
+    """Each client's turn comes once a round."""
     found: dict[str, list[Measurement]] = {name: [] for name in rows}
     for _ in range(rounds):
         for name, measurements in found.items():
             measurements.append(_measure_once(hosts, name, scenario, repetitions))
-    return {
-        name: Measurement(*(statistics.median(figures) for figures in zip(*measurements)))
-        for name, measurements in found.items()
-    }
+    return {name: Rounds(tuple(measurements)) for name, measurements in found.items()}
 
 
-def table(results: Mapping[str, Measurement]) -> str:
+def table(results: Mapping[str, Rounds]) -> str:
     """One row per client."""
     heading = ["", "CPU us/op", "op/s", "median us", "p99 us", "CPU/kazoo", "CPU/bare", "median/bare"]
     kazoo, bare = results.get("kazoo"), results.get("bare socket")
     rows = [
         [
             name,
-            f"{row.cpu:,.1f}",
-            f"{row.rate:,.0f}",
-            f"{row.median:,.0f}",
-            f"{row.p99:,.0f}",
-            f"{row.cpu / kazoo.cpu:.2f}" if kazoo else "",
-            f"{row.cpu / bare.cpu:.2f}" if bare else "",
-            f"{row.median / bare.median:.2f}" if bare else "",
+            f"{row.figure('cpu'):,.1f}",
+            f"{row.figure('rate'):,.0f}",
+            f"{row.figure('median'):,.0f}",
+            f"{row.figure('p99'):,.0f}",
+            f"{row.ratio('cpu', kazoo):.2f}" if kazoo else "",
+            f"{row.ratio('cpu', bare):.2f}" if bare else "",
+            f"{row.ratio('median', bare):.2f}" if bare else "",
         ]
         for name, row in results.items()
     ]
@@ -156,8 +150,8 @@ def _footprint(peers: Sequence[str], quick: bool) -> tuple[dict[str, footprint.I
     imports = {}
     for name in footprint.IMPORTS:
         if name in peers or name not in PEERS:
-            imports[name] = footprint.imported(name, 2 if quick else 7)
-    heading = ["", "import ms", "resident MB", "which loads"]
+            imports[name] = footprint.imported(name, 2 if quick else 10)
+    heading = ["", "import CPU ms", "resident MB", "which loads"]
     rows = [
         [name, f"{found.milliseconds:.1f}", f"{found.megabytes:.1f}", ", ".join(found.loaded)]
         for name, found in imports.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import statistics
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,6 +17,23 @@ class Measurement(NamedTuple):
     rate: float  # operations per second
     median: float  # of the repetitions' latencies
     p99: float
+
+
+class Rounds(NamedTuple):
+    """What one client measured, round by round."""
+
+    rounds: tuple[Measurement, ...]
+
+    def figure(self, name: str) -> float:
+        """The median of the rounds."""
+        return statistics.median(self._figures(name))
+
+    def ratio(self, name: str, other: Rounds) -> float:
+        """The median of the ratios within each round: what slows the machine for a while slows both."""
+        return statistics.median(ours / theirs for ours, theirs in zip(self._figures(name), other._figures(name)))
+
+    def _figures(self, name: str) -> list[float]:
+        return [getattr(measurement, name) for measurement in self.rounds]
 
 
 class Meter:

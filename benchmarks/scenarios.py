@@ -38,16 +38,16 @@ class Scenario(NamedTuple):
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        Scenario("get_data-serial", "get_data of 100 bytes, one at a time", 1500, 300),
-        Scenario("get_data-500", "get_data of 100 bytes, 500 at a time (latency: of all 500)", 16, 2, BATCH),
-        Scenario("set_data-500", "set_data of 100 bytes, 500 at a time (latency: of all 500)", 12, 2, BATCH),
+        Scenario("get_data-serial", "get_data of 100 bytes, one at a time", 2000, 300),
+        Scenario("get_data-500", "get_data of 100 bytes, 500 at a time (latency: of all 500)", 20, 2, BATCH),
+        Scenario("set_data-500", "set_data of 100 bytes, 500 at a time (latency: of all 500)", 20, 2, BATCH),
         Scenario("create", "create, ephemeral sequential, one at a time", 500, 50),
         Scenario("get_children-10000", "get_children of 10,000 names", 15, 3),
         Scenario("get_data-1MB", f"get_data of {LARGE_SIZE} bytes", 20, 3),
         Scenario("set_data-1MB", f"set_data of {LARGE_SIZE} bytes", 15, 3),
         Scenario("watches-1000", "1,000 watches fired at once (per event; latency: of all 1,000)", 4, 1, WATCHES),
         Scenario("connect", "connect and close", 30, 5),
-        Scenario("tracing", "get_data one at a time: on_frame unset, and a no-op", 1500, 300),
+        Scenario("tracing", "get_data one at a time: on_frame unset, and a no-op", 2000, 300),
     )
 }
 

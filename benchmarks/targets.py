@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from benchmarks.footprint import Idle, Imported
-from benchmarks.meter import Measurement
+from benchmarks.meter import Rounds
 
 #: [scenario][peer]
-Results = Mapping[str, Mapping[str, Measurement]]
+Results = Mapping[str, Mapping[str, Rounds]]
 
 
 class Target(NamedTuple):
@@ -44,11 +44,7 @@ _RATIOS = [
 def of_scenarios(results: Results) -> list[Target]:
     """The targets whose two figures were measured."""
     return [
-        Target(
-            f"{scenario}: {measure} of {ours} / {peer}",
-            limit,
-            getattr(rows[ours], measure) / getattr(rows[peer], measure),
-        )
+        Target(f"{scenario}: {measure} of {ours} / {peer}", limit, rows[ours].ratio(measure, rows[peer]))
         for scenario, ours, measure, peer, limit in _RATIOS
         if (rows := results.get(scenario)) and ours in rows and peer in rows
     ]
@@ -62,7 +58,7 @@ def of_decode(microseconds: Mapping[str, float]) -> list[Target]:
 def of_footprint(imports: Mapping[str, Imported], sessions: Mapping[str, Idle]) -> list[Target]:
     core, session = imports["zkwire's core"], sessions["zkwire"]
     return [
-        Target("import of the core, ms", 30, core.milliseconds),
+        Target("import of the core, ms of CPU", 30, core.milliseconds),
         Target("resident memory with the core, MB", 20, core.megabytes),
         Target("threads of an idle session, beside the main one", 0, session.threads - 1),
         Target("wake-ups of an idle session per ping interval", 2, session.wakeups),
