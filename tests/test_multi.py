@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from zkwire import records
 from zkwire.codes import OpCode
-from zkwire.jute import JuteError, Record, decode, decode_at, encode
+from zkwire.jute import JuteError, Record, decode, decode_at, encode, wire
 from zkwire.multi import (
     READS,
     RESULTS,
@@ -273,6 +273,22 @@ def test_spans_name_item_record_and_field() -> None:
         ("MultiResponse[2].MultiHeader.done", 28, True),
         ("MultiResponse[2].MultiHeader.err", 29, -1),
     ]
+
+
+def test_spans_look_at_each_byte_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A multi may have tens of thousands of operations."""
+    seen = 0
+    spans = wire.spans
+
+    def counting(record_type: Any, data: bytes) -> Any:
+        nonlocal seen
+        seen += len(data)
+        return spans(record_type, data)
+
+    monkeypatch.setattr(wire, "spans", counting)
+    payload = encode(REQUEST)
+    MultiRequest.spans(payload)
+    assert seen == len(payload)
 
 
 def test_spans_refuse_what_decode_refuses() -> None:

@@ -147,11 +147,11 @@ class MultiSequence(tuple[Any, ...]):
 
         def take(record_type: type[Record]) -> None:
             nonlocal offset
-            fields, size = wire.spans(record_type, data[offset:])
-            for span in fields:
+            end = decode_at(record_type, data, offset, len(data))[1]
+            for span in wire.spans(record_type, data[offset:end])[0]:
                 path = f"{cls.__name__}[{place}].{span.path}"
                 found.append(span._replace(path=path, start=span.start + offset, end=span.end + offset))
-            offset += size
+            offset = end
 
         for header, _ in cls._decode(data, 0, len(data))[0]:
             take(MultiHeader)

@@ -68,7 +68,10 @@ def frame_spans(frame: Frame) -> list[Span]:
 
 def title(frame: Frame) -> str:
     """One line of what the frame is: `> getData xid=1 path=/app`."""
-    fields = frame_spans(frame)
+    return _title(frame, frame_spans(frame))
+
+
+def _title(frame: Frame, fields: list[Span]) -> str:
     found = {span.path.rpartition(".")[2]: span.value for span in reversed(fields)}  # the first of a name counts
     names = [record_type.__name__ for record_type in frame.types]
     words = [frame.direction.value]
@@ -104,11 +107,12 @@ def _failure(frame: Frame, fields: list[Span]) -> int:
 def format_frame(frame: Frame, *, show_secrets: bool = False) -> str:
     """The annotated dump, several lines, without a newline at its end."""
     data = framed(frame.payload)
-    heading = title(frame)
+    fields = frame_spans(frame)
+    heading = _title(frame, fields)
     size = f"{len(data)} bytes"
     rows = [f"{heading}  {size:>{max(78 - len(heading), 0)}}"]
     rows += _rows(data, 0, 4, f"length = {len(frame.payload)}", secret=False)
-    for span in frame_spans(frame):
+    for span in fields:
         secret = not show_secrets and span.path in SECRETS
         label = f"{span.path} = {_value(span, secret)}"
         rows += _rows(data, span.start + 4, span.end + 4, label, secret=secret)
