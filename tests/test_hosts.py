@@ -48,6 +48,7 @@ def test_parse_gives_hosts_and_chroot(text: str, hosts: list[Host], chroot: str)
         ("[::1]:", "'[::1]:' in '[::1]:': expected a port from 1 to 65535, got ''"),
         ("h1:0", "'h1:0' in 'h1:0': expected a port from 1 to 65535, got '0'"),
         ("h1:65536", "'h1:65536' in 'h1:65536': expected a port from 1 to 65535, got '65536'"),
+        ("h1:002181", "'h1:002181' in 'h1:002181': expected a port from 1 to 65535, got '002181'"),
         ("h1:-1", "'h1:-1' in 'h1:-1': expected a port from 1 to 65535, got '-1'"),
         ("h1:http", "'h1:http' in 'h1:http': expected a port from 1 to 65535, got 'http'"),
         ("h1:\u0661", "'h1:\u0661' in 'h1:\u0661': expected a port from 1 to 65535, got '\u0661'"),
@@ -72,6 +73,11 @@ def test_parse_of_any_text_gives_hosts_or_hosts_error(text: str) -> None:
         return
     assert all(host.name and 0 < host.port < 65536 for host in hosts)
     assert parse(",".join(map(str, hosts)) + chroot) == (hosts, chroot)
+
+
+def test_parse_refuses_a_port_of_more_digits_than_python_would_convert() -> None:
+    with pytest.raises(HostsError, match="expected a port from 1 to 65535"):
+        parse("h1:" + "9" * 5000)
 
 
 @pytest.mark.parametrize("text", ["h1:2181", "[::1]:2181"])

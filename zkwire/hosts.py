@@ -51,6 +51,6 @@ def _host(part: str, text: str) -> Host:
         name, _, port = part.partition(":")
     if not name or any(character.isspace() or character in "[]" for character in name):
         raise HostsError(f"{part!r} in {text!r}: expected a host name or address")
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if not (len(port) <= 5 and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise HostsError(f"{part!r} in {text!r}: expected a port from 1 to 65535, got {port!r}")
     return Host(name, int(port))
