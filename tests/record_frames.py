@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -733,15 +733,14 @@ def alone(distribution: Distribution, config: Mapping[str, str]) -> Iterator[Ser
 
 
 def save(frames: Sequence[Golden]) -> int:
-    """Write the frames of one version in place of those there. How many conversations were new or differed."""
+    """Write the frames of one version in place of those there. How many frames are in conversations that changed."""
     (version,) = {golden.version for golden in frames}
-    before = conversations(golden for golden in load() if golden.version == version)
-    after = conversations(frames)
-    changed = 0
-    for key, goldens in after.items():
-        kept = before.pop(key, [])
+    before = _units(golden for golden in load() if golden.version == version)
+    written = 0
+    for unit, goldens in _units(frames).items():
+        kept = before.pop(unit, [])
         if [golden.lasting for golden in kept] != [golden.lasting for golden in goldens]:
-            changed += 1
+            written += len(goldens)
             for golden in kept:
                 golden.path.unlink()
             for golden in goldens:
@@ -749,7 +748,15 @@ def save(frames: Sequence[Golden]) -> int:
     for goldens in before.values():
         for golden in goldens:
             golden.path.unlink()
-    return changed
+    return written
+
+
+def _units(frames: Iterable[Golden]) -> dict[str, list[Golden]]:
+    """What is kept or written as one: a conversation, but all handshakes together, since one resumes another."""
+    units: dict[str, list[Golden]] = {}
+    for (_, conversation), goldens in conversations(frames).items():
+        units.setdefault("connect" if conversation.startswith("connect") else conversation, []).extend(goldens)
+    return units
 
 
 def write(golden: Golden) -> None:
@@ -769,8 +776,8 @@ def main(arguments: Sequence[str]) -> None:
             print(f"ZooKeeper {distribution.version}: lacks operations, not recorded")
             continue
         frames = Recording(distribution).run()
-        changed = save(frames)
-        print(f"ZooKeeper {distribution.version}: {len(frames)} frames, {changed} conversations new or changed")
+        written = save(frames)
+        print(f"ZooKeeper {distribution.version}: {len(frames)} frames, {written} written")
     print(f"in {FRAMES}")
 
 

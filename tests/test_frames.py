@@ -677,10 +677,10 @@ class TestServers:
         assert (reply.xid, reply.zxid, reply.err) == (Xid.AUTH, 0, ErrorCode.AUTH_FAILED)
 
     def test_failed_write_consumes_a_zxid(self, version: str) -> None:
-        failed = header(golden(version, "create-NodeExists-02-reply")).zxid
-        before = header(golden(version, "create-null-02-reply")).zxid
-        # In between: the end of one session and the beginning of the next.
-        assert failed == before + 3
+        goldens = CONVERSATIONS[version, "create-NoChildrenForEphemerals"]
+        written, failed = (header(found) for found in goldens if found.kind == "reply")
+        assert (written.err, failed.err) == (0, ErrorCode.NO_CHILDREN_FOR_EPHEMERALS)
+        assert failed.zxid == written.zxid + 1
 
 
 def events(version: str, conversation: str) -> list[tuple[int, str]]:
