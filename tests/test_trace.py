@@ -318,6 +318,7 @@ def test_format_frame_shows_a_field_without_bytes_as_a_row() -> None:
         (UNKNOWN, "< frame"),
         (sent(OpCode.PING, b"\0"), "> ping xid=None"),
         (received(None, ReplyHeader(-1, -1, 0), b"\0", types=(ReplyHeader, WatcherEvent)), "< frame"),
+        (sent(None, RequestHeader(0, 0), types=(RequestHeader, WatcherEvent)), "> frame"),
         (sent(None, b"\0", types=(ConnectRequest,)), "> ConnectRequest session=0x0 time_out=None ms"),
     ],
 )

@@ -79,7 +79,7 @@ def _title(frame: Frame, fields: list[Span]) -> str:
         words.append(names[0])
         words.append(f"session=0x{found.get('session_id', 0) & 0xFFFFFFFFFFFFFFFF:x}")
         words.append(f"time_out={found.get('time_out')} ms")
-    elif "WatcherEvent" in names and "type" in found:
+    elif "WatcherEvent" in names and "path" in found:
         words += ["event", _name(EventType, found["type"]), str(found["path"])]
     elif frame.opcode is not None:
         name = BY_OPCODE[frame.opcode].name if frame.opcode in BY_OPCODE else f"opcode {frame.opcode:d}"
