@@ -15,7 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import zkwire
 from tests.conftest import External
-from tests.servers import Server
+from tests.servers import Distribution, Server
 from zkwire import (
     AddWatchMode,
     Client,
@@ -821,6 +821,26 @@ async def test_leaving_the_block_ends_soon_when_close_session_gets_no_reply(
                 began = trio.current_time()
         assert zk.state is KeeperState.CLOSED
         assert trio.current_time() - began < 6, "2 s at most, and the silence limit is 13 s"
+
+
+@pytest.mark.rule(10, 54)
+async def test_session_ephemerals_and_watches_outlive_a_crash_of_the_server(
+    distribution: Distribution, root: str
+) -> None:
+    with Server(distribution) as server, trio.fail_after(90):
+        async with zkwire.connect(server.address, 30.0) as zk:
+            session_id = zk.session_id
+            await zk.create(root, b"one", mode=CreateMode.EPHEMERAL)
+            *_, watch = await zk.get_data_and_watch(root)
+            states = zk.states()
+            server.kill()
+            assert [await states.__anext__() for _ in range(2)] == [CONNECTED, DISCONNECTED]
+            call = zk.set_data(root, b"two", version=0)
+            await trio.to_thread.run_sync(server.start)
+            assert (await call).version == 1
+            assert watch.event is not None, "the event came before the reply"
+            data, stat = await zk.get_data(root)
+            assert (data, stat.ephemeral_owner, zk.session_id) == (b"two", session_id, session_id)
 
 
 # --- replies that are none
