@@ -83,8 +83,8 @@ class _LineTransport(SocketTransport):
         super().__init__(sock)
         self._line = line
 
-    async def receive(self, hint: int) -> bytes:
-        data = await super().receive(hint)
+    async def receive(self) -> bytes:
+        data = await super().receive()
         await self._line.flowing.wait()
         return data
 

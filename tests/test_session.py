@@ -868,7 +868,6 @@ def test_a_loss_of_no_connection_is_nothing() -> None:
     assert talk.lose() == []
     assert talk.serve(pong()) == []
     assert talk.session.data_to_send(talk.now) == b""
-    assert talk.session.missing == 0
 
 
 def test_a_second_connection_beside_the_first_is_a_fault_of_the_caller() -> None:
@@ -970,13 +969,6 @@ def test_outstanding_counts_requests_without_a_reply() -> None:
     assert talk.session.outstanding == 2
     talk.serve(reply(1, record=SyncResponse("/")))
     assert talk.session.outstanding == 1
-
-
-def test_missing_is_what_a_frame_still_lacks() -> None:
-    talk = connected()
-    data = reply(1, record=SyncResponse("/a"))
-    talk.serve(data[:6])
-    assert talk.session.missing == len(data) - 6
 
 
 # --- time
@@ -1321,6 +1313,19 @@ def test_a_rider_on_an_add_watch_that_is_refused_gets_a_watch_of_its_own(
     assert talk.sent() == [Sent(3, OpCode.SET_WATCHES, record)]
     assert talk.serve(reply(3, 7)) == []
     assert fired(talk.serve(deleted("/p"))) == [(["rider"], EventType.NODE_DELETED, "/p")]
+
+
+@pytest.mark.rule(65)
+def test_an_add_watch_refused_before_another_on_the_same_path_costs_the_connection() -> None:
+    talk = connected()
+    add_watch(talk, "/p", AddWatchMode.PERSISTENT, "first")
+    rider = get_data(talk, "/p", "rider")
+    add_watch(talk, "/p", AddWatchMode.PERSISTENT, "second")
+    talk.sent()
+    refused, given_up = talk.serve(reply(1, 6, ErrorCode.THROTTLED_OP), reply(2, 7, record=DATA_OK))
+    assert isinstance(refused, Replied)
+    assert given_up == Disconnected("addWatch failed with -127 while another one was on its way to /p")
+    assert failures(talk.lose())[0][0] is rider
 
 
 @pytest.mark.rule(62)

@@ -71,7 +71,9 @@ class Call(Request, Generic[T]):
             self._task = trio.lowlevel.current_task()
             yield from trio.lowlevel.wait_task_rescheduled(self._abort).__await__()
         else:
-            yield from trio.lowlevel.checkpoint().__await__()
+            # Ready: no turn of the loop is spent on it. None is starved by that, since only the reader's turns make
+            # calls ready.
+            yield from trio.lowlevel.checkpoint_if_cancelled().__await__()
         if self.error is not None:
             raise self.error
         reply = self._reply

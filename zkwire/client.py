@@ -452,7 +452,7 @@ class Client(Verbs):
     async def _reader(self, session: Session, transport: Transport) -> None:
         try:
             while True:
-                data = await transport.receive(session.missing)
+                data = await transport.receive()
                 now = trio.current_time()
                 session.receive_data(data, now)
                 self._pump(now)
@@ -513,7 +513,7 @@ class Client(Verbs):
         try:
             transport.send_nowait(b"isro")
             await transport.drain()
-            return await transport.receive(0) == b"rw"
+            return await transport.receive() == b"rw"
         finally:
             with trio.CancelScope(shield=True):
                 await transport.aclose()

@@ -127,7 +127,7 @@ class Connection:
         on_frame: called with every Frame in the step that makes or reads it.
 
     Inputs: `receive_data`, `handle_timeout`, `lost`. Commands: `send`, `send_auth`, `close`.
-    Outputs: `next_event`, `data_to_send`, `next_deadline`. Getters: `state`, `time_out`, `last_frame`, `missing`.
+    Outputs: `next_event`, `data_to_send`, `next_deadline`. Getters: `state`, `time_out`, `last_frame`, `pending`.
     """
 
     def __init__(
@@ -289,11 +289,6 @@ class Connection:
         if self.state is ConnectionState.ESTABLISHED:
             return min(silence, self._last_sent + self.time_out / 3)
         return silence if self.state is ConnectionState.CLOSING else None
-
-    @property
-    def missing(self) -> int:
-        """Bytes that the frame being received still lacks, as far as is known."""
-        return self._inbox.missing
 
     # --- frames out
 

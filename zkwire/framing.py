@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 _LENGTH = struct.Struct(">i")
+_LARGE_PIECE = 1024
 
 #: jute.maxbuffer's default. A server closes the connection when a request is longer; 0xfffff itself still passes.
 MAX_REQUEST = 0xFFFFF
@@ -34,20 +35,33 @@ class FrameBuffer:
         self._limit = limit
         self._buffer = b""
         self._offset = 0
-        self._partial = bytearray()  # the beginning of a frame whose end has not arrived
+        self._pieces: list[bytes | bytearray] = []  # the beginning of a frame whose end has not arrived
+        self._kept = 0  # bytes in them
         self._needed = 0  # how many bytes of it are worth looking at again
 
     def append(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
-        if self._partial:
-            self._partial += data
-            if len(self._partial) >= self._needed:
-                self._buffer, self._offset = bytes(self._partial), 0
-                self._partial.clear()
+        if self._pieces:
+            self._keep(data)
+            if self._kept >= self._needed:
+                self._buffer, self._offset = b"".join(self._pieces), 0
+                self._pieces.clear()
+                self._kept = 0
         elif self._offset == len(self._buffer):
             self._buffer, self._offset = data, 0
         else:
             self._buffer, self._offset = self._buffer[self._offset :] + data, 0
+
+    def _keep(self, data: bytes) -> None:
+        """Large pieces are kept as they are and joined once. Small ones are gathered: a frame that comes byte by byte
+        must not cost a Python object for each."""
+        self._kept += len(data)
+        if len(data) >= _LARGE_PIECE:
+            self._pieces.append(data)
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += data
+        else:
+            self._pieces.append(bytearray(data))
 
     def next_frame(self) -> tuple[bytes, int, int] | None:
         """The next whole frame, or None when it has not all arrived.
@@ -70,11 +84,6 @@ class FrameBuffer:
         elif available:
             self._needed = 4
         if available:  # else what is needed stays as it is: a frame may have begun in earlier pieces
-            self._partial += buffer[offset:] if offset else buffer
+            self._keep(buffer[offset:] if offset else buffer)
         self._buffer, self._offset = b"", 0
         return None
-
-    @property
-    def missing(self) -> int:
-        """How many bytes the frame that has begun still lacks, as far as is known: a hint for the next read."""
-        return max(self._needed - len(self._partial), 0) if self._partial else 0

@@ -114,7 +114,7 @@ class Session:
     Inputs: `tcp_connected`, `receive_data`, `tcp_lost`, `handle_timeout`.
     Commands: `request`, `cancel`, `add_auth`, `disarm`, `close`, `detach`.
     Outputs: `next_event`, `data_to_send`, `next_deadline`.
-    Getters: `state`, `info`, `time_out`, `last_zxid`, `error`, `watches`, `missing`, `outstanding`.
+    Getters: `state`, `info`, `time_out`, `last_zxid`, `error`, `watches`, `outstanding`.
     """
 
     def __init__(
@@ -297,7 +297,8 @@ class Session:
 
     def data_to_send(self, now: float) -> bytes:
         """The bytes to write now; b"" when there are none."""
-        return b"" if self._connection is None or self._doomed else self._connection.data_to_send(now)
+        connection = self._connection
+        return b"" if connection is None or self._doomed else connection.data_to_send(now)
 
     def next_event(self, now: float) -> SessionEvent | NeedData:
         """The next event, in the order in which the server meant them; NEED_DATA when there is none yet."""
@@ -333,14 +334,10 @@ class Session:
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     @property
-    def missing(self) -> int:
-        """Bytes that the frame being received still lacks, as far as is known."""
-        return 0 if self._connection is None else self._connection.missing
-
-    @property
     def outstanding(self) -> int:
         """How many requests wait for a reply on this connection."""
-        return 0 if self._connection is None else len(self._connection.pending)
+        connection = self._connection
+        return 0 if connection is None else len(connection.pending)
 
     # --- the life of the session
 
@@ -517,7 +514,8 @@ class Session:
         if operation is ADD_WATCH:
             kind = _ADD_WATCH_KINDS[request.record.mode]
             if err:
-                self.watches.refuse(kind, path)
+                if self.watches.refuse(kind, path):
+                    self._drop(f"addWatch failed with {err} while another one was on its way to {path}")
                 return
             self.watches.arm(kind, path, request.watcher)
             if self.watches.child_watch_hidden_by(request.record.mode, path):
@@ -525,8 +523,9 @@ class Session:
             return
         armed = operation.arms if err == 0 else operation.arms_on_no_node if err == ErrorCode.NO_NODE else None
         if armed is not None:
-            self.watches.arm(armed, path, request.watcher)
-            if not request.record.watch and not self.watches.rides(armed, path):
+            riding = not request.record.watch and self.watches.rides(armed, path)
+            self.watches.arm(armed, path, request.watcher, riding=riding)
+            if not request.record.watch and not riding:
                 # The addWatch that it was to ride on was refused, so the server has no watch yet.
                 lists = ((path,) if kind is armed else () for kind in _SET_WATCHES_LISTS)
                 self._send_set_watches(SetWatches(self.last_zxid, *lists), now)

@@ -14,9 +14,9 @@ from typing import Protocol
 
 import trio
 
-#: How much is read at once at least: some hundred replies.
+#: How much is read at once at first: some hundred replies.
 RECEIVE_SIZE = 64 * 1024
-#: And at most, when a large frame is on its way.
+#: And at most, while what is read fills it.
 RECEIVE_SIZE_LIMIT = 1024 * 1024
 
 
@@ -32,8 +32,8 @@ class Transport(Protocol):
     async def drain(self) -> None:
         """Write the rest. Raises OSError or trio.BrokenResourceError when the stream is broken."""
 
-    async def receive(self, hint: int) -> bytes:
-        """Some bytes, b"" at the end. `hint` is how many are known to be on their way."""
+    async def receive(self) -> bytes:
+        """Some bytes, b"" at the end."""
 
     async def aclose(self) -> None:
         """Close without a farewell."""
@@ -51,6 +51,7 @@ class SocketTransport:
         self._socket = sock
         self._backlog = memoryview(b"")
         self._error: OSError | None = None
+        self._receive_size = RECEIVE_SIZE
         self.unsent = 0
 
     def send_nowait(self, data: bytes) -> None:
@@ -71,15 +72,18 @@ class SocketTransport:
             self._backlog = self._backlog[self._write(self._backlog) :]
             self.unsent = len(self._backlog)
 
-    async def receive(self, hint: int) -> bytes:
-        size = min(max(hint, RECEIVE_SIZE), RECEIVE_SIZE_LIMIT)
+    async def receive(self) -> bytes:
         while True:
             # The wait comes first: a read tried at once would nearly always fail, and cost a system call.
             await trio.lowlevel.wait_readable(self._socket)
             try:
-                return self._socket.recv(size)
+                data = self._socket.recv(self._receive_size)
             except BlockingIOError:
                 continue
+            # What fills the buffer is part of something larger.
+            full = len(data) == self._receive_size
+            self._receive_size = min(self._receive_size * 2, RECEIVE_SIZE_LIMIT) if full else RECEIVE_SIZE
+            return data
 
     async def aclose(self) -> None:
         trio.lowlevel.notify_closing(self._socket)
@@ -113,8 +117,8 @@ class StreamTransport:
             data, self._backlog, self.unsent = self._backlog, b"", 0
             await self._stream.send_all(data)
 
-    async def receive(self, hint: int) -> bytes:
-        return bytes(await self._stream.receive_some(min(max(hint, RECEIVE_SIZE), RECEIVE_SIZE_LIMIT)))
+    async def receive(self) -> bytes:
+        return bytes(await self._stream.receive_some(RECEIVE_SIZE))
 
     async def aclose(self) -> None:
         await trio.aclose_forcefully(self._stream)

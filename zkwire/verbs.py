@@ -33,7 +33,6 @@ from .records import (
     GetChildren2Request,
     GetChildrenRequest,
     GetDataRequest,
-    GetDataResponse,
     GetEphemeralsRequest,
     Id,
     ReconfigRequest,
@@ -466,8 +465,8 @@ def _stat_or_none(reply: Replied) -> Stat | None:
 
 
 def _data_and_stat(reply: Replied) -> tuple[bytes | None, Stat]:
-    response: GetDataResponse = reply.response
-    return response.data, response.stat
+    data, stat = reply.response
+    return data, stat
 
 
 def _children_and_stat(reply: Replied) -> tuple[list[str], Stat]:

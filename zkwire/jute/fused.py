@@ -128,8 +128,16 @@ class _Decoder(_Writer):
 
     def _record(self, cls: RecordMeta) -> str:
         """Reads the fields; the expression that makes the record from them."""
-        values = [self._value(field.type) for field in cls.FIELDS]
         self.names[f"cls_{cls.__name__}"] = cls
+        kinds = [field.type for field in cls.FIELDS]
+        if len(kinds) > 1 and not self._codes and all(type(kind) is FixedType and not kind.optional for kind in kinds):
+            # All fixed, as Stat is: what unpack returns is the record's tuple already.
+            value = self.fresh("v")
+            codes = "".join(str(kind.code) for kind in kinds if isinstance(kind, FixedType))
+            self.line(f"{value} = new(cls_{cls.__name__}, {self.struct('unpack', codes)}(buffer, offset))")
+            self.line(f"offset += {struct.calcsize('>' + codes)}")
+            return value
+        values = [self._value(kind) for kind in kinds]
         return f"new(cls_{cls.__name__}, ({''.join(value + ', ' for value in values)}))"
 
     def _value(self, kind: JuteType) -> str:
@@ -272,7 +280,7 @@ class _Encoder(_Writer):
 def _element_encoder(kind: JuteType) -> Callable[[Any], bytes]:
     """The encoder of one vector element: a record's own, or that of a record with this one field."""
     if isinstance(kind, NestedType):
-        return kind.record._encode
+        return kind.record.make_codec().encode
     writer = _Encoder()
     writer._value(kind, "item")
     writer._flush()

@@ -39,15 +39,23 @@ class RecordMeta(type):
         namespace.setdefault("__slots__", ())
         cls = super().__new__(mcs, name, bases, namespace)
         hints = get_type_hints(cls, include_extras=True) if "__annotations__" in namespace else {}
-        cls.FIELDS = tuple(Field(field, type_of(hints[field])) for field in hints if field not in _NOT_FIELDS)
+        cls.FIELDS = tuple(Field(field, type_of(hints[field])) for field in hints if field != "FIELDS")
         for index, field in enumerate(cls.FIELDS):
             setattr(cls, field.name, property(operator.itemgetter(index)))
         cls.__new__ = fused.constructor(cls)  # type: ignore[method-assign]  # made, as namedtuple does
-        codec = fused.codec(cls)
-        cls._decode = codec.decode  # type: ignore[attr-defined]
-        cls._encode = codec.encode  # type: ignore[attr-defined]
-        cls.CODEC = codec.source  # type: ignore[attr-defined]
         return cls
+
+    def make_codec(cls) -> fused.Codec:
+        """Make the fused codec and put it in place. On first use, since compiling all of them takes 10 ms."""
+        codec = fused.codec(cls)
+        cls._decode = staticmethod(codec.decode)
+        cls._encode = codec.encode
+        return codec
+
+    @property
+    def CODEC(cls) -> str:
+        """The Python text of the fused codec."""
+        return fused.codec(cls).source
 
     @property
     def WIRE(cls) -> Any:
@@ -55,9 +63,6 @@ class RecordMeta(type):
         from . import wire
 
         return wire.struct_of(cls)
-
-
-_NOT_FIELDS = {"FIELDS", "CODEC"}
 
 
 class Record(tuple[Any, ...], metaclass=RecordMeta):
@@ -68,14 +73,15 @@ class Record(tuple[Any, ...], metaclass=RecordMeta):
     """
 
     FIELDS: ClassVar[tuple[Field, ...]]
-    CODEC: ClassVar[str]
 
-    if TYPE_CHECKING:
+    @classmethod
+    def _decode(cls, buffer: bytes, offset: int, end: int, /) -> tuple[Any, int]:
+        """Stands here until the class has its own, made on first use."""
+        return cls.make_codec().decode(buffer, offset, end)
 
-        @staticmethod
-        def _decode(buffer: bytes, offset: int, end: int, /) -> tuple[Any, int]: ...
-
-        def _encode(self) -> bytes: ...
+    def _encode(self) -> bytes:
+        """Stands here until the class has its own, made on first use."""
+        return type(self).make_codec().encode(self)
 
     @classmethod
     def _explain(cls, data: bytes) -> None:
@@ -121,8 +127,8 @@ class Encodable(Protocol):
 class Decodable(Protocol):
     """What `decode` takes: a Record class, or the class of such a sequence."""
 
-    @staticmethod
-    def _decode(buffer: bytes, offset: int, end: int, /) -> tuple[Any, int]: ...
+    @classmethod
+    def _decode(cls, buffer: bytes, offset: int, end: int, /) -> tuple[Any, int]: ...
 
     @classmethod
     def _explain(cls, data: bytes) -> None: ...
