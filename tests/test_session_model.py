@@ -335,6 +335,9 @@ class SessionAgainstModel(RuleBasedStateMachine):
                 return
             self.dial()
         for _ in range(100):
+            if self.doomed:  # by the session itself: an addWatch was refused with another one behind it
+                self.lose(10**6, 10**6)
+                self.dial()
             self.write(10**6)
             self.serve(10**6, 10**6)
             if not self.server.out:

@@ -25,7 +25,8 @@ def armed(*entries: tuple[WatcherKind, str, str]) -> Watches:
     for kind, path, watcher in entries:
         watches.expect(path, kind if kind in (PERSISTENT, RECURSIVE) else None)
         watches.settle(path)
-        watches.arm(kind, path, watcher)
+        riding = kind not in (PERSISTENT, RECURSIVE) and watches.rides(kind, path)
+        watches.arm(kind, path, watcher, riding=riding)
     return watches
 
 
@@ -163,8 +164,33 @@ def test_one_shots_ride_no_more_when_add_watch_was_refused() -> None:
     watches = Watches()
     watches.expect("/p", PERSISTENT)
     watches.settle("/p")
-    watches.refuse(PERSISTENT, "/p")
+    assert watches.refuse(PERSISTENT, "/p") is False
     assert not watches.rides(DATA, "/p")
+
+
+def test_a_refused_add_watch_tells_of_another_on_its_way() -> None:
+    watches = Watches()
+    for _ in range(3):
+        watches.expect("/p", PERSISTENT)
+    assert watches.refuse(PERSISTENT, "/p") is True
+    watches.arm(PERSISTENT, "/p", "x")
+    assert watches.refuse(PERSISTENT, "/p") is False
+    watches.expect("/p", PERSISTENT)
+    watches.connection_lost()
+    watches.expect("/p", PERSISTENT)
+    assert watches.refuse(PERSISTENT, "/p") is False
+
+
+def test_a_watch_asked_for_before_an_add_watch_stands_by_itself() -> None:
+    watches = Watches()
+    watches.expect("/p")
+    watches.expect("/p", PERSISTENT)
+    watches.settle("/p")
+    watches.arm(DATA, "/p", "x")
+    watches.settle("/p")
+    watches.refuse(PERSISTENT, "/p")
+    watches.disarm("/p", "x")
+    assert watches.removals("/p") == removal("/p", WatcherType.DATA)
 
 
 def test_a_refused_add_watch_takes_nothing_from_the_watch_that_stands() -> None:
@@ -313,6 +339,15 @@ def test_nothing_is_removed_of_what_a_lost_connection_held() -> None:
     watches.connection_lost()
     assert watches.disarm("/a", "x") is True
     assert watches.removals("/a") == []
+
+
+def test_nothing_waits_for_a_reply_that_a_lost_connection_owed() -> None:
+    watches = armed((DATA, "/a", "x"))
+    watches.expect("/a")
+    watches.connection_lost()
+    watches.set_watches(7)
+    watches.disarm("/a", "x")
+    assert watches.removals("/a") == removal("/a", WatcherType.DATA)
 
 
 # --- coming back

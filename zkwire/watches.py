@@ -56,6 +56,7 @@ class Watches:
         self._interest: dict[WatcherKind, dict[str, list[Any]]] = {kind: {} for kind in WatcherKind}
         self._standing: set[tuple[WatcherType, str]] = set()
         self._expected: Counter[str] = Counter()  # requests on their way that will arm a watch on the path
+        self._adding: Counter[str] = Counter()  # those of them that are addWatch
 
     # --- arming
 
@@ -70,6 +71,7 @@ class Watches:
         reads what comes behind it after it."""
         self._expected[path] += 1
         if kind is not None:
+            self._adding[path] += 1
             self._standing.add((SERVER_TYPE[kind], path))
 
     def settle(self, path: str) -> None:
@@ -78,16 +80,26 @@ class Watches:
         if self._expected[path] <= 0:
             del self._expected[path]
 
-    def arm(self, kind: WatcherKind, path: str, watcher: Any) -> None:
-        """The reply says that the watch stands."""
+    def arm(self, kind: WatcherKind, path: str, watcher: Any, *, riding: bool = False) -> None:
+        """The reply says that the watch stands; `riding`: that the server was asked for none of its own."""
         self._interest[kind].setdefault(path, []).append(watcher)
-        if not (kind in (_DATA, _EXIST, _CHILD) and self.rides(kind, path)):
+        if not riding:
             self._standing.add((SERVER_TYPE[kind], path))
+        if kind in (_PERSISTENT, _RECURSIVE):
+            self._added(path)
 
-    def refuse(self, kind: WatcherKind, path: str) -> None:
-        """The server did not take a persistent watch."""
+    def refuse(self, kind: WatcherKind, path: str) -> bool:
+        """The server did not take a persistent watch. True when another one is on its way to the path: then nobody
+        knows what the one-shots between the two have to ride on."""
+        self._added(path)
         if path not in self._interest[kind]:
             self._standing.discard((SERVER_TYPE[kind], path))
+        return path in self._adding
+
+    def _added(self, path: str) -> None:
+        self._adding[path] -= 1
+        if self._adding[path] <= 0:
+            del self._adding[path]
 
     def child_watch_hidden_by(self, mode: int, path: str) -> bool:
         """Whether an addWatch just acknowledged has put out a child watch on its path, on servers before 3.9.0: there
@@ -178,6 +190,7 @@ class Watches:
         """Nothing stands any more; interest stays."""
         self._standing.clear()
         self._expected.clear()
+        self._adding.clear()
 
     def set_watches(
         self, relative_zxid: int, max_length: int = SET_WATCHES_MAX_LENGTH
