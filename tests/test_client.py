@@ -971,3 +971,15 @@ async def test_resolver_that_never_answers_takes_no_more_than_its_share(autojump
     began = trio.current_time()
     async with connect(servers, "stuck.example,10.0.0.1", timeout=9.0):
         assert trio.current_time() - began <= 4.5 + 0.01
+
+
+@pytest.mark.rule(77)
+async def test_sequential_create_of_the_root_stays_inside_the_chroot(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers, HOST + "/app") as zk:
+        await zk.create("/", b"", mode=CreateMode.PERSISTENT_SEQUENTIAL)
+        assert servers.requests[0].body.path == "/app/"
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        await zk.create("/", b"", mode=CreateMode.EPHEMERAL_SEQUENTIAL)
+        assert servers.requests[0].body.path == "/"

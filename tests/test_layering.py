@@ -22,13 +22,13 @@ LAYERS: list[list[str]] = [
     ["operations", "events"],
     ["connection", "conversation", "watches", "trace"],
     ["sasl", "session"],
-    ["transport", "call", "watching", "verbs", "client"],
+    ["nursery", "transport", "call", "watching", "verbs", "client"],
     ["tap"],
     ["cli"],
 ]
 ORDER = [module for layer in LAYERS for module in layer]
-SHELL = ORDER[ORDER.index("transport") :]
-CORE = ORDER[: ORDER.index("transport")]
+SHELL = ORDER[ORDER.index("nursery") :]
+CORE = ORDER[: ORDER.index("nursery")]
 
 #: What no module of the core may import: input and output, clocks, chance, and other people's event loops.
 NOT_IN_CORE = {"trio", "time", "socket", "ssl", "random", "threading", "asyncio", "logging", "datetime", "select", "os"}

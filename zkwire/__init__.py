@@ -16,6 +16,7 @@
     sasl          DIGEST-MD5
     session       one session, over all its connections
     ------------- no I/O, no clock, no trio above this line; below it is the trio shell
+    nursery       tasks of ours that do not show in our callers' exceptions
     transport     TCP and TLS streams
     call          a request on its way
     watching      handles on watches
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     from .records import Id as Id
     from .records import Stat as Stat
     from .sasl import DigestMD5 as DigestMD5
+    from .sasl import Mechanism as Mechanism
+    from .sasl import SaslError as SaslError
     from .session import Session as Session
     from .trace import format_frame as format_frame
     from .trace import print_frame as print_frame
@@ -96,7 +99,7 @@ _PUBLIC = {
     "events": "Direction Frame NEED_DATA SessionInfo WatchedEvent",
     "hosts": "HostsError",
     "records": "ACL ClientInfo Id Stat",
-    "sasl": "DigestMD5",
+    "sasl": "DigestMD5 Mechanism SaslError",
     "session": "Session",
     "trace": "format_frame print_frame",
     "verbs": ("CREATOR_ALL_ACL Check Create Delete GetChildren GetData OPEN_ACL_UNSAFE READ_ACL_UNSAFE SetData"),

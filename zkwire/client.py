@@ -16,16 +16,12 @@ from __future__ import annotations
 import math
 import random
 import ssl
-import sys
 import weakref
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
 import trio
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup  # which trio brings along there
 
 from . import hosts as host_list
 from .call import Call
@@ -34,6 +30,7 @@ from .errors import LocalProtocolError, NoServerError, SessionExpiredError, Zkwi
 from .events import NEED_DATA, Disconnected, Failed, Fired, Frame, Replied, SessionInfo, StateChanged
 from .framing import MAX_REPLY, MAX_REQUEST
 from .hosts import Host
+from .nursery import HiddenNursery
 from .operations import AUTH, WatcherKind
 from .records import AuthPacket
 from .sasl import Mechanism
@@ -156,8 +153,7 @@ class Client(Verbs):
         self._stood = False  # whether a session stood on it
         self._leaving = False  # no new session any more
         self._work_scope = trio.CancelScope(shield=True)
-        self._manager: Any = None
-        self._nursery: trio.Nursery | None = None
+        self._nursery = HiddenNursery()
 
     # --- getters
 
@@ -200,11 +196,9 @@ class Client(Verbs):
     # --- the block
 
     async def __aenter__(self) -> Client:
-        if self._manager is not None:
+        if self._nursery.is_open:
             raise RuntimeError("a client is entered once; connect() makes another")
-        self._manager = trio.open_nursery()
-        self._nursery = await self._manager.__aenter__()
-        self._nursery.start_soon(self._work)
+        (await self._nursery.open()).start_soon(self._work)
         try:
             with trio.move_on_after(self._connect_timeout):
                 while self.state not in _STANDING and not self._is_over(self.state):
@@ -251,7 +245,7 @@ class Client(Verbs):
     # --- what Call, Watch and WatchStream need
 
     def submit(self, call: Call[Any]) -> None:
-        if self._nursery is None:
+        if not self._nursery.is_open:
             raise LocalProtocolError("requests are made inside `async with connect(...)`")
         now = trio.current_time()
         session = self._session
@@ -288,22 +282,12 @@ class Client(Verbs):
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> bool:
         """Close, stop the tasks, and let through what the block raised, as it is."""
-        assert self._nursery is not None
-        own_scope = self._nursery.cancel_scope
-        crashed = own_scope.cancel_called  # only a task of ours that failed does that
-        if not crashed:
+
+        async def stop() -> None:
             await self.aclose()
             self._work_scope.cancel()
-        try:
-            if crashed:
-                return bool(await self._manager.__aexit__(kind, error, where))
-            own_scope.shield = True  # all that is left ends at once
-            await self._manager.__aexit__(None, None, None)
-        except BaseExceptionGroup as group:
-            # Ours is one exception, never a group: the first that is no cancellation.
-            _, rest = group.split(trio.Cancelled)
-            raise _first(rest or group) from None
-        return False
+
+        return await self._nursery.close(kind, error, where, stop)
 
     def _is_over(self, state: KeeperState) -> bool:
         """Whether the client has had its last session."""
@@ -610,10 +594,3 @@ def _describe(error: BaseException) -> str:
     """What broke, in a line: trio hides the operating system's word for it in the cause."""
     known = error if isinstance(error, OSError) else error.__cause__ or error
     return f"{type(known).__name__}: {known}" if str(known) else type(known).__name__
-
-
-def _first(error: BaseException) -> BaseException:
-    """The first exception of a group of groups."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

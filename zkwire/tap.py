@@ -14,21 +14,17 @@ from __future__ import annotations
 import math
 import socket
 import struct
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import Any
 
 import trio
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup  # which trio brings along there
 
 from .conversation import Conversation, Passing
 from .events import Direction
 from .hosts import Host, parse
+from .nursery import HiddenNursery
 
 # --- what may happen to a frame
 
@@ -212,8 +208,8 @@ class Tap:
         self._swallows = False
         self._open = trio.Event()  # not set while partitioned
         self._open.set()
-        self._manager: Any = None
-        self._nursery: trio.Nursery | None = None
+        self._nursery = HiddenNursery()
+        self._tasks: trio.Nursery
         self._listeners: list[trio.SocketListener] = []
 
     @property
@@ -222,8 +218,7 @@ class Tap:
         return str(self._listen_on)
 
     async def __aenter__(self) -> Tap:
-        self._manager = trio.open_nursery()
-        self._nursery = await self._manager.__aenter__()
+        self._tasks = await self._nursery.open()
         try:
             await self._listen()
         except BaseException as error:
@@ -234,22 +229,11 @@ class Tap:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> bool:
-        assert self._nursery is not None
-        scope = self._nursery.cancel_scope
-        crashed = scope.cancel_called  # only a fault that raised does that
-        scope.cancel()
-        try:
-            if crashed:
-                return bool(await self._manager.__aexit__(kind, error, where))
-            scope.shield = True  # all that is left ends at once
-            await self._manager.__aexit__(None, None, None)
-        except BaseExceptionGroup as group:
-            _, rest = group.split(trio.Cancelled)
-            first: BaseException = rest or group
-            while isinstance(first, BaseExceptionGroup):
-                first = first.exceptions[0]
-            raise first from None
-        return False
+
+        async def stop() -> None:
+            self._tasks.cancel_scope.cancel()
+
+        return await self._nursery.close(kind, error, where, stop)
 
     # --- faults of the whole
 
@@ -283,11 +267,10 @@ class Tap:
     # --- beneath
 
     async def _listen(self) -> None:
-        assert self._nursery is not None
         self._listeners = await trio.open_tcp_listeners(self._listen_on.port, host=self._listen_on.name)
         self._listen_on = self._listen_on._replace(port=self._listeners[0].socket.getsockname()[1])
         for listener in self._listeners:
-            self._nursery.start_soon(self._accept, listener, self._nursery)
+            self._tasks.start_soon(self._accept, listener, self._tasks)
 
     async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
         async with listener:

@@ -376,6 +376,8 @@ class Verbs(CallOwner):
         reason = paths.fault(path, sequential=sequential)
         if reason is not None:
             raise BadArgumentsError(path if isinstance(path, str) else None, operation.name, reason)
+        if sequential and path == "/":
+            return self._chroot + "/"  # the digits go behind the slash, not behind the chroot's name
         return paths.under(self._chroot, path)
 
     def _own(self, reply: Replied, record: str) -> str:

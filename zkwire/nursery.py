@@ -1,0 +1,65 @@
+"""A nursery that does not show: tasks of ours behind an `async with` of our callers'.
+
+An exception of the block leaves it as itself, and so does one that ends a task of ours, never inside an ExceptionGroup.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any
+
+import trio
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup  # which trio brings along there
+
+
+class HiddenNursery:
+    """Opened by an `__aenter__`, closed by the `__aexit__` that belongs to it."""
+
+    def __init__(self) -> None:
+        self._manager: Any = None
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened; it never is a second time."""
+        return self._nursery is not None
+
+    async def open(self) -> trio.Nursery:
+        """Open it. The block runs inside, and is cancelled when a task of ours fails."""
+        self._manager = trio.open_nursery()
+        nursery: trio.Nursery = await self._manager.__aenter__()
+        self._nursery = nursery
+        return nursery
+
+    async def close(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+        stop: Callable[[], Awaitable[object]],
+    ) -> bool:
+        """End with the block: what it raised comes in as for `__aexit__`, and the result is for `__aexit__` to return.
+
+        `stop` makes the tasks end. It is not awaited when one of them has failed, since then all are cancelled already.
+        """
+        assert self._nursery is not None
+        scope = self._nursery.cancel_scope
+        failed = scope.cancel_called  # nobody else cancels it
+        if not failed:
+            await stop()
+        try:
+            if failed:
+                return bool(await self._manager.__aexit__(kind, error, where))
+            scope.shield = True  # all that is left ends at once
+            await self._manager.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            _, rest = group.split(trio.Cancelled)
+            first: BaseException = rest or group
+            while isinstance(first, BaseExceptionGroup):
+                first = first.exceptions[0]
+            raise first from None
+        return False
