@@ -1032,6 +1032,15 @@ def test_servers_that_accept_tcp_and_never_answer_do_not_postpone_expiry() -> No
     assert talk.session.next_deadline() == pytest.approx(100 + 40 / 3)
 
 
+@pytest.mark.rule(6, 40)
+def test_expiry_counts_by_the_negotiated_timeout() -> None:
+    talk = Conversation(60.0)
+    talk.establish(connect_response(time_out=3_000))
+    talk.lose()
+    assert talk.session.next_deadline() == pytest.approx(104.0)
+    assert states(talk.at(104.1)) == [EXPIRED]
+
+
 @pytest.mark.rule(40)
 def test_the_session_expires_while_a_connection_is_handshaking() -> None:
     talk = connected()
@@ -1328,6 +1337,18 @@ def test_an_add_watch_refused_before_another_on_the_same_path_costs_the_connecti
     assert failures(talk.lose())[0][0] is rider
 
 
+@pytest.mark.rule(65)
+def test_nothing_rides_on_a_persistent_watch_that_went_with_its_connection() -> None:
+    talk = connected()
+    add_watch(talk, "/p", AddWatchMode.PERSISTENT, "stream")
+    talk.serve(reply(1, record=ErrorResponse(0)))
+    talk.lose()
+    talk.session.disarm("/p", "stream", talk.now)
+    get_data(talk, "/p", "watcher")
+    talk.establish()
+    assert talk.sent() == [Sent(2, OpCode.GET_DATA, GetDataRequest("/p", True))]
+
+
 @pytest.mark.rule(62)
 def test_a_child_watch_hidden_by_a_recursive_one_is_set_again() -> None:
     talk = connected()
@@ -1551,6 +1572,16 @@ def test_watches_armed_while_closing_ask_for_nothing_more_and_are_told_of_the_en
     assert kinds(events) == [Replied, Replied, Replied, Fired, StateChanged, Fired, Disconnected]
     assert fired(events)[1] == (["child", "stream"], EventType.NONE, "")
     assert talk.opcodes() == []
+
+
+def test_a_watcher_may_leave_while_closing() -> None:
+    talk = connected()
+    get_data(talk, "/a", "x")
+    talk.serve(reply(1, record=DATA_OK))
+    talk.session.close(talk.now)
+    talk.session.disarm("/a", "x", talk.now)
+    assert talk.opcodes() == [OpCode.GET_DATA, OpCode.CLOSE_SESSION]
+    assert fired(talk.serve(reply(2))) == []
 
 
 @pytest.mark.rule(47)
