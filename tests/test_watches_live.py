@@ -759,12 +759,15 @@ async def test_cancelled_read_leaves_no_watch_on_the_server(server: Server, root
 
 @pytest.mark.rule(67)
 async def test_cancelled_add_watch_leaves_no_watch_on_the_server(server: Server, root: str) -> None:
-    async with client(server) as zk:
+    line = Line()
+    async with client(server, dial=line.dial) as zk:
+        line.hold()
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(zk.add_watch(root, PERSISTENT).__aenter__)
                 await trio.testing.wait_all_tasks_blocked()
                 scope.cancel()
+        line.release()
         await zk.exists("/")
         await zk.exists("/")
         assert root not in await watched_paths(server)

@@ -147,6 +147,7 @@ class Client(Verbs):
         # Weakly: a reader that breaks out of its loop leaves its stream behind.
         self._states: weakref.WeakSet[StateStream] = weakref.WeakSet()
         self._failures: dict[str, str] = {}  # what each server tried did last
+        self._attempt: tuple[str, str] | None = None  # the server being tried now, and what it has not done yet
         self._preferred: tuple[Host, str] | None = None  # a server that said it is read-write
         self._left: tuple[Host, str] | None = None  # the server that the last session stood on
         self._reason = ""  # why the connection is given up
@@ -303,7 +304,11 @@ class Client(Verbs):
     def _no_session(self) -> ZkwireError:
         if self._session.error is not None:
             return self._session.error
-        tried = "; ".join(f"{server}: {what}" for server, what in self._failures.items())
+        failures = dict(self._failures)
+        if self._attempt is not None:  # what an earlier attempt found out is not forgotten for it
+            server, missing = self._attempt
+            failures[server] = f"{failures[server]}, then {missing}" if server in failures else missing
+        tried = "; ".join(f"{server}: {what}" for server, what in failures.items())
         return NoServerError(f"no session within {self._connect_timeout:g} s ({tried or 'no server answered'})")
 
     async def _work(self) -> None:
@@ -360,13 +365,14 @@ class Client(Verbs):
         share = self._timeout / len(self._hosts)
         began = trio.current_time()
         addresses: list[str] = []
+        self._attempt = (str(host), "name not resolved in time")
         with trio.move_on_after(share) as scope:
             try:
                 addresses = await resolve(host.name, host.port)
             except OSError as error:
-                self._failures[str(host)] = f"name not resolved: {error}"
+                self._tried(host, f"name not resolved: {error}")
         if scope.cancelled_caught:
-            self._failures[str(host)] = f"name not resolved within {share:.3g} s"
+            self._tried(host, f"name not resolved within {share:.3g} s")
         self._random.shuffle(addresses)
         if self._left is not None and self._left[0] == host:
             addresses.sort(key=self._left[1].__eq__)
@@ -385,20 +391,21 @@ class Client(Verbs):
     async def _try_address(self, session: Session, host: Host, address: str, deadline: float) -> bool:
         """One connection, from dialling to its end; whether a session stood on it."""
         transport: Transport | None = None
-        self._reason = self._failures[str(host)] = "no TCP connection in time"
+        self._reason = "no TCP connection in time"
+        self._attempt = (str(host), self._reason)
         with trio.move_on_at(deadline) as self._dial_scope:
             try:
                 transport = await self._dial(address, host.port, host.name)
             except (OSError, trio.BrokenResourceError) as error:
                 self._reason = _describe(error)
         if transport is None:
-            self._failures[str(host)] = self._reason
+            self._tried(host, self._reason)
             return False
         self._stood = False
         try:
             if session.state not in _TERMINAL:
                 self._transport = transport
-                self._failures[str(host)] = "no ConnectResponse in time"
+                self._attempt = (str(host), "no ConnectResponse in time")
                 session.tcp_connected(trio.current_time(), deadline)
                 await self._serve(session, transport, host)
         finally:
@@ -408,10 +415,15 @@ class Client(Verbs):
                 await transport.aclose()
             session.tcp_lost(trio.current_time(), self._reason, unsent)
             self._pump(trio.current_time())
-        self._failures[str(host)] = self._reason
+        self._tried(host, self._reason)
         if self._stood:
             self._left = (host, address)
         return self._stood
+
+    def _tried(self, host: Host, what: str) -> None:
+        """An attempt has ended: `what` the server did."""
+        self._failures[str(host)] = what
+        self._attempt = None
 
     async def _serve(self, session: Session, transport: Transport, host: Host) -> None:
         """Move bytes until the connection is lost or given up."""
