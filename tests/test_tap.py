@@ -420,6 +420,14 @@ async def test_tap_cuts_the_clients_side_only() -> None:
         assert await is_silent(ends.server)
 
 
+async def test_tap_sends_nothing_that_stood_behind_a_cut_of_the_side_it_came_from() -> None:
+    async with tapped(cut(inside=request(path="/a"), at=9, side=Side.CLIENT)) as ends:
+        await ends.handshake()
+        await ends.client.send_all(exists(1, "/a") + exists(2, "/b"))
+        assert await read(ends.server, 9) == exists(1, "/a")[:9]
+        assert await is_silent(ends.server)
+
+
 async def test_tap_cuts_the_servers_side_only() -> None:
     async with tapped(cut(after=request(), side=Side.SERVER)) as ends:
         await ends.handshake()

@@ -325,6 +325,8 @@ class Tap:
                 else:
                     await self._send(link, sink, passed)
                     await self._act(link, sink, raw, self.fault(piece))
+                    if link.is_closed(source):
+                        return  # what stood behind the cut never goes on
             if self.fault is None and data:
                 passed.append(link.conversation.partial(direction, ahead))
                 ahead += len(passed[-1])
@@ -388,6 +390,10 @@ class _Link:
             await self.streams[side].send_eof()
         except (trio.ClosedResourceError, trio.BrokenResourceError, OSError):
             await self._broke(side)
+
+    def is_closed(self, side: Side) -> bool:
+        """Whether this side was closed here."""
+        return side in self._closed
 
     async def _broke(self, side: Side) -> None:
         if side not in self._closed:
