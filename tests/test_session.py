@@ -1710,3 +1710,39 @@ def test_an_empty_session_has_nothing_to_say() -> None:
     assert talk.session.next_event(0.0) is NEED_DATA
     assert talk.session.next_deadline() is None
     assert talk.session.data_to_send(0.0) == b""
+
+
+@pytest.mark.parametrize("operation", [BY_OPCODE[OpCode.PING], AUTH, BY_OPCODE[OpCode.CLOSE_SESSION]])
+def test_what_the_session_sends_by_itself_is_refused_as_a_request(operation: Operation) -> None:
+    talk = connected()
+    record = AuthPacket(0, "digest", b"a:b") if operation is AUTH else None
+    with pytest.raises(LocalProtocolError, match=operation.name):
+        talk.session.request(Request(operation, record), talk.now)
+    assert talk.sent() == []
+
+
+def test_auths_are_for_the_session_that_follows() -> None:
+    talk = connected_with_auths(("digest", b"a:b"))
+    talk.session.add_auth(Request(AUTH, AuthPacket(0, "digest", b"c:d")), talk.now)
+    assert talk.session.auths == [("digest", b"a:b"), ("digest", b"c:d")]
+
+
+def connected_with_auths(*auths: tuple[str, bytes]) -> Conversation:
+    talk = Conversation(10.0, auth=auths)
+    talk.establish()
+    assert states(talk.serve(*[auth_reply() for _ in auths])) == [CONNECTED]
+    return talk
+
+
+def test_event_found_by_set_watches_is_for_one_shot_watches_where_others_have_zxids() -> None:
+    """Since 3.9.0. Before, all events have -1, and a persistent watch gets them too."""
+    for zxid, expected in ((7, ["one-shot"]), (-1, ["one-shot", "persistent"])):
+        talk = connected()
+        talk.request(ADD_WATCH, AddWatchRequest("/a", AddWatchMode.PERSISTENT), "persistent")
+        talk.serve(reply(1, record=ErrorResponse(0)))
+        (first,) = fired(talk.serve(notification(EventType.NODE_CREATED, "/a", zxid=zxid)))
+        assert first[0] == ["persistent"]
+        get_data(talk, "/a", "one-shot")
+        talk.serve(reply(2, record=DATA_OK))
+        (second,) = fired(talk.serve(notification(EventType.NODE_DATA_CHANGED, "/a", zxid=-1)))
+        assert second[0] == expected

@@ -46,6 +46,8 @@ _STANDING = (KeeperState.SYNC_CONNECTED, KeeperState.CONNECTED_READ_ONLY)
 BACKOFF_FIRST, BACKOFF_LAST = 0.05, 3.0
 #: Seconds between looks for a read-write server, from the first to the last, doubling.
 SEEK_FIRST, SEEK_LAST = 0.1, 60.0
+#: How long, in seconds, is read on after a write failed.
+LAST_WORDS = 0.2
 #: How long, in seconds, leaving the block waits for the reply to closeSession at most.
 CLOSE_TIMEOUT = 2.0
 
@@ -88,7 +90,7 @@ def connect(
         dial: what opens a stream, in place of TCP.
 
     Entering the block raises NoServerError, AuthFailedError, or SessionExpiredError (with `new_session=False`).
-    Raises here: HostsError for a bad connect string, LocalProtocolError for a bad timeout.
+    Raises here: HostsError for a bad connect string, LocalProtocolError for a bad timeout or auth.
     """
     return Client(
         hosts,
@@ -141,6 +143,7 @@ class Client(Verbs):
         self._transport: Transport | None = None
         self._connection_scope: trio.CancelScope | None = None
         self._dial_scope = trio.CancelScope()
+        self._backoff = BACKOFF_FIRST  # seconds, at most, before the next round
         self._writer_task: trio.lowlevel.Task | None = None
         self._timer_wake = trio.Event()
         self._changed = trio.Event()  # set, and replaced, at every change of state
@@ -302,7 +305,7 @@ class Client(Verbs):
         self._pump(trio.current_time())
 
     def _no_session(self) -> ZkwireError:
-        if self._session.error is not None:
+        if self._is_over(self.state) and self._session.error is not None:
             return self._session.error
         failures = dict(self._failures)
         if self._attempt is not None:  # what an earlier attempt found out is not forgotten for it
@@ -324,23 +327,22 @@ class Client(Verbs):
             await self._live(self._session)
             if self._is_over(self.state):
                 return
-            self._session = Session(self._timeout, **self._options)
+            self._session = Session(self._timeout, **{**self._options, "auth": self._session.auths})
 
     async def _live(self, session: Session) -> None:
         """Connections, one after another, until the session is over."""
-        backoff = BACKOFF_FIRST
         while session.state not in _TERMINAL:
             for host in self._round():
                 stood = await self._try_host(session, host)
-                if session.state in _TERMINAL:
-                    return
                 if stood:
-                    backoff = BACKOFF_FIRST
+                    self._backoff = BACKOFF_FIRST
+                if stood or session.state in _TERMINAL:
                     break
-            with trio.move_on_after(backoff * self._random.uniform(0.5, 1)):
-                while session.state not in _TERMINAL:
+            # Also when the session has expired: a server that refuses every session is asked ever more rarely.
+            with trio.move_on_after(self._backoff * self._random.uniform(0.5, 1)):
+                while not self._is_over(self.state):
                     await self._changed.wait()
-            backoff = min(backoff * 2, BACKOFF_LAST)
+            self._backoff = min(self._backoff * 2, BACKOFF_LAST)
 
     def _round(self) -> list[Host]:
         """All hosts, in random order; one known to be read-write first, the one just lost last.
@@ -468,6 +470,8 @@ class Client(Verbs):
                     self._writer_task = trio.lowlevel.current_task()
                     await trio.lowlevel.wait_task_rescheduled(self._stop_writer)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            # What the server said before it went is still to be read; the reader then meets the end by itself.
+            await trio.sleep(LAST_WORDS)
             self._lose(_describe(error))
 
     def _stop_writer(self, _: Any) -> trio.lowlevel.Abort:

@@ -56,6 +56,7 @@ from .operations import (
     ADD_WATCH,
     AUTH,
     CLOSE_SESSION,
+    PING,
     REMOVE_WATCHES,
     SASL,
     SET_WATCHES,
@@ -162,6 +163,7 @@ class Session:
         #: Why no more requests are taken; None while they are.
         self.error: ZkwireError | None = None
         self._removes_watches = True
+        self._events_have_zxids = False
 
     # --- inputs
 
@@ -241,6 +243,9 @@ class Session:
         """
         if self.error is not None:
             raise _again(self.error, request)
+        operation = request.operation
+        if operation is PING or operation is AUTH or operation is CLOSE_SESSION:
+            raise LocalProtocolError(f"{operation.name} is sent by handle_timeout, add_auth or close, not as a request")
         if request.watcher is not None and (reason := _watch_fault(request, self._limits["max_frame"])):
             raise LocalProtocolError(reason)
         if (self.state is _CONNECTED or self.state is _READ_ONLY) and not self._doomed:
@@ -284,7 +289,7 @@ class Session:
             return
         self.error = ClosedError("the client is closed")
         connection = self._connection
-        if connection is not None and self.state in (_CONNECTED, _READ_ONLY) and not self._doomed:
+        if connection is not None and connection.state is ConnectionState.ESTABLISHED and not self._doomed:
             connection.close(_OwnRequest(CLOSE_SESSION), now)
         else:
             self._end(_CLOSED, self.error, now)
@@ -323,6 +328,11 @@ class Session:
                 self._last_frame = now
                 self._take_other(event, now)
         return self._events.popleft()
+
+    @property
+    def auths(self) -> list[tuple[str, bytes]]:
+        """All (scheme, auth) pairs that are sent on every connection: for a Session that follows this one."""
+        return [(request.record.scheme, request.record.auth) for request in self._auths]
 
     def next_deadline(self) -> float | None:
         """When `handle_timeout` must be called next; None when nothing is to be waited for."""
@@ -398,7 +408,7 @@ class Session:
     def _go_on(self, now: float) -> None:
         """The next step towards CONNECTED, when nothing is awaited any more that comes before it. An auth packet may
         have been added meanwhile."""
-        if self._auths_left or self.state is not _DISCONNECTED:
+        if self._auths_left or self.state is not _DISCONNECTED or self.error is not None:
             return
         if self._sasl_over:
             self._prime(now)
@@ -561,7 +571,10 @@ class Session:
     def _take_other(self, event: Any, now: float) -> None:
         match event:
             case Notified(event=watched):
-                watchers = self.watches.fire(watched)
+                # Since 3.9.0 events carry their transaction's zxid, but for those that setWatches finds: they are for
+                # the one-shot watches it put back. A persistent watch has had them, or gets a RESYNC.
+                self._events_have_zxids = self._events_have_zxids or watched.zxid > 0
+                watchers = self.watches.fire(watched, one_shots_only=self._events_have_zxids and watched.zxid <= 0)
                 if watchers:
                     self._events.append(Fired(watchers, watched))
                 self._remove_watches(watched.path, now)

@@ -112,14 +112,14 @@ class Watches:
 
     # --- firing
 
-    def fire(self, event: WatchedEvent) -> list[Any]:
+    def fire(self, event: WatchedEvent, *, one_shots_only: bool = False) -> list[Any]:
         """The watchers to be given the event; one-shot ones are used up."""
         path, kind = event.path, event.type
         watchers: list[Any] = []
         for once in _FIRES_ONCE.get(kind, ()):
             watchers += self._interest[once].pop(path, ())
             self._standing.discard((SERVER_TYPE[once], path))
-        if kind in _FIRES_ONCE:
+        if kind in _FIRES_ONCE and not one_shots_only:
             watchers += self._interest[_PERSISTENT].get(path, ())
             # A child watch below a recursive one gets its event on its own; it is none of the recursive one's.
             if kind != EventType.NODE_CHILDREN_CHANGED and self._interest[_RECURSIVE]:
