@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from .sasl import Mechanism as Mechanism
     from .sasl import SaslError as SaslError
     from .session import Session as Session
+    from .tap import Tap as Tap
     from .trace import format_frame as format_frame
     from .trace import print_frame as print_frame
     from .verbs import CREATOR_ALL_ACL as CREATOR_ALL_ACL
@@ -101,6 +102,7 @@ _PUBLIC = {
     "records": "ACL ClientInfo Id Stat",
     "sasl": "DigestMD5 Mechanism SaslError",
     "session": "Session",
+    "tap": "Tap",
     "trace": "format_frame print_frame",
     "verbs": ("CREATOR_ALL_ACL Check Create Delete GetChildren GetData OPEN_ACL_UNSAFE READ_ACL_UNSAFE SetData"),
     "watching": "StateStream Watch WatchStream",

@@ -323,11 +323,8 @@ class Client(Verbs):
                 nursery.cancel_scope.cancel()
 
     async def _run(self) -> None:
-        while True:
+        while not self._is_over(self.state):
             await self._live(self._session)
-            if self._is_over(self.state):
-                return
-            self._session = Session(self._timeout, **{**self._options, "auth": self._session.auths})
 
     async def _live(self, session: Session) -> None:
         """Connections, one after another, until the session is over."""
@@ -549,6 +546,9 @@ class Client(Verbs):
                     stream.deliver(state, last=over)
                 if state in _TERMINAL:
                     self._dial_scope.cancel()
+                    if not over:
+                        # In this step, so that whoever is told of the end finds the next session to ask.
+                        self._session = Session(self._timeout, **{**self._options, "auth": self._session.auths})
                 changed, self._changed = self._changed, trio.Event()
                 changed.set()
                 self._timer_wake.set()
