@@ -839,8 +839,11 @@ async def test_unknown_opcode_raises_unimplemented_and_what_follows_is_lost(
         last_zxid = zk.last_zxid
         session_id = zk.session_id
         await zk.create(root)
+        # With a request outstanding, the writer takes all that follow in one write: none of them can be left behind.
+        outstanding = zk.get_data(root)
         first: Call[None] = Call(zk, unknown, None, lambda reply: None)
         later = [zk.get_data(root) for _ in range(3)]
+        await outstanding
         with pytest.raises(UnimplementedError):
             await first
         for call in later:
