@@ -728,3 +728,29 @@ def test_connection_keeps_a_large_reply_that_arrives_in_pieces() -> None:
     assert connection.next_event(0.0) is NEED_DATA
     assert served(connection, data[100:]) == [Replied(request, 2, 0, GetDataResponse(b"x" * 300_000, STAT))]
     assert encode(GetDataResponse(b"x", STAT)) in reply(1, 2, record=GetDataResponse(b"x", STAT))
+
+
+@pytest.mark.rule(18, 25)
+def test_refusal_of_an_unknown_opcode_may_overtake_earlier_replies() -> None:
+    """Seen on 3.8.0: the thread that reads it answers, while the request before it is still being worked on."""
+    connection = established()
+    before, unknown, behind = (Request(GET_DATA, GetDataRequest("/a", False)) for _ in range(3))
+    for request in (before, unknown, behind):
+        connection.send(request, 0.0)
+    refusal = reply(2, -1, ErrorCode.UNIMPLEMENTED)
+    assert served(connection, refusal) == [Replied(unknown, -1, ErrorCode.UNIMPLEMENTED, None)]
+    answer = GetDataResponse(b"x", STAT)
+    assert served(connection, reply(1, 5, record=answer)) == [Replied(before, 5, 0, answer)]
+    assert list(connection.pending) == [behind]
+
+
+@pytest.mark.rule(18)
+@pytest.mark.parametrize(
+    ("xid", "zxid", "err"),
+    [(2, 7, ErrorCode.UNIMPLEMENTED), (2, -1, ErrorCode.NO_NODE), (9, -1, ErrorCode.UNIMPLEMENTED)],
+)
+def test_no_other_reply_may_overtake(xid: int, zxid: int, err: int) -> None:
+    connection = established()
+    for _ in range(2):
+        connection.send(Request(GET_DATA, GetDataRequest("/a", False)), 0.0)
+    assert f"expected xid 1 (getData), got a reply with xid {xid}" in broken_by(connection, reply(xid, zxid, err))

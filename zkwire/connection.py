@@ -343,8 +343,7 @@ class Connection:
         if xid > 0:
             pending = self.pending
             if not pending or pending[0].xid != xid:
-                expected = f"xid {pending[0].xid} ({pending[0].operation.name})" if pending else "no reply"
-                raise RemoteProtocolError(f"expected {expected}, got a reply with xid {xid}")
+                self._let_overtake(xid, zxid, err)
             request = pending[0]
             response_type = request.operation.response
             response = None
@@ -357,6 +356,24 @@ class Connection:
                 self._trace(Direction.RECEIVED, buffer[start:end], types, request.operation.opcode, now)
             return Replied(request, zxid, err, response)
         return self._read_reserved(xid, zxid, err, buffer, start, end, now)
+
+    def _let_overtake(self, xid: int, zxid: int, err: int) -> None:
+        """Put the request with this xid first, where its reply may come before its turn: an opcode that the server does
+        not know is refused by the thread that read it, and the connection closed, while requests before it are still
+        being worked on (ZooKeeperServer.submitRequestNow). Such a reply has the zxid -1.
+
+        Raises:
+            RemoteProtocolError: for every other reply out of order.
+        """
+        pending = self.pending
+        if err == ErrorCode.UNIMPLEMENTED and zxid == -1:
+            for request in pending:
+                if request.xid == xid:
+                    pending.remove(request)
+                    pending.appendleft(request)
+                    return
+        expected = f"xid {pending[0].xid} ({pending[0].operation.name})" if pending else "no reply"
+        raise RemoteProtocolError(f"expected {expected}, got a reply with xid {xid}")
 
     def _read_reserved(
         self, xid: int, zxid: int, err: int, buffer: bytes, start: int, end: int, now: float
