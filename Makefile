@@ -8,7 +8,7 @@ BIN = .venv/bin
 # One stamp for each interpreter: another one makes the environment anew, a changed pyproject.toml only installs again.
 STAMP = .venv/made-with-$(subst /,_,$(PYTHON))
 
-.PHONY: help venv zookeeper zookeeper-matrix lint types test demo bench frames clean
+.PHONY: help venv zookeeper zookeeper-matrix lint types coverage test demo bench frames clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -34,7 +34,10 @@ lint: venv ## ruff: rules and format
 types: venv ## mypy, strict
 	$(BIN)/mypy
 
-test: venv zookeeper lint types ## all of the above, then every test
+coverage: venv zookeeper ## the sans-IO core, every branch, each module by its own tests
+	.ci/core-coverage $(BIN)/python
+
+test: venv zookeeper lint types coverage ## all of the above, then every test
 	$(BIN)/python -m pytest $(ARGS)
 
 demo: venv zookeeper ## two candidates, a takeover, every frame

@@ -305,8 +305,11 @@ def test_conversation_pairs_a_ping_by_the_xid_of_its_answer() -> None:
     odd_ping = frame(encode(RequestHeader(5, OpCode.PING)))
     conversation.receive(SENT, CONNECT + exists(5) + odd_ping, 0.0)
     pong = frame(encode(ReplyHeader(Xid.PING, 0, 0)))
-    _, first, second = conversation.receive(RECEIVED, CONNECTED + pong + no_node(5), 0.0)
+    answer, first, second = conversation.receive(RECEIVED, CONNECTED + pong + no_node(5), 0.0)
+    assert isinstance(answer, Passing)
+    assert answer.is_handshake
     assert isinstance(first, Passing)
+    assert not first.is_handshake
     assert isinstance(second, Passing)
     assert (first.opcode, second.opcode) == (OpCode.PING, OpCode.EXISTS)
 
