@@ -37,7 +37,7 @@ types: venv ## mypy, strict
 coverage: venv zookeeper ## the sans-IO core, every branch, each module by its own tests
 	.ci/core-coverage $(BIN)/python
 
-test: venv zookeeper lint types coverage ## all of the above, then every test
+test: venv zookeeper lint types coverage ## lint, types, coverage, then every test with every ZooKeeper found
 	$(BIN)/python -m pytest $(ARGS)
 
 demo: venv zookeeper ## two candidates, a takeover, every frame

@@ -177,7 +177,7 @@ class MemoryServers:
             await trio.aclose_forcefully(conversation.stream)
 
     def opcodes(self) -> list[OpCode]:
-        """What was asked for, in order, heartbeats left out."""
+        """What was asked for, in order, pings left out."""
         return [got.opcode for got in self.requests if got.opcode is not OpCode.PING]
 
 

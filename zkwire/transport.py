@@ -39,7 +39,8 @@ class Transport(Protocol):
         """Close without a farewell."""
 
 
-#: What opens a stream to one address: (address, port, host name for TLS or None).
+#: What opens a stream to one address: (address, port, host name, which TLS checks). Raises OSError or
+#: trio.BrokenResourceError when there is none to be had.
 Dial = Callable[[str, int, str], Awaitable[Transport]]
 
 

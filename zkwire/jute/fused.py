@@ -5,7 +5,7 @@ call. So WatcherEvent costs a single unpack, and a Stat too. The text is kept as
 
     >>> print(ExistsRequest.CODEC)
     def decode(buffer, offset, end):
-        (n0,) = unpack_i(buffer, offset)
+        (v0,) = unpack_i(buffer, offset)
         ...
 
 A decoder trusts nothing it reads: every length is compared with `end` before it is used, and what fixed fields read
