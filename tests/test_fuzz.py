@@ -362,7 +362,7 @@ class SessionCase:
                 self.drain()
         self.tcp_lost("the end")
         self.drain()
-        session.detach(self.now)
+        session.detach()
         self.drain()
         assert session.state in TERMINAL
         for request in self.taken:

@@ -520,7 +520,7 @@ def test_an_auth_on_its_way_fails_when_the_session_ends(end: str) -> None:
         talk.session.close(talk.now)
         events = talk.serve(reply(1))
     elif end == "detach":
-        talk.session.detach(talk.now)
+        talk.session.detach()
         events = talk.events()
     else:
         talk.lose()
@@ -878,7 +878,7 @@ def test_a_second_connection_beside_the_first_is_a_fault_of_the_caller() -> None
 
 def test_a_connection_for_a_session_that_is_over_is_a_fault_of_the_caller() -> None:
     talk = Conversation()
-    talk.session.detach(talk.now)
+    talk.session.detach()
     with pytest.raises(AssertionError, match="over"):
         talk.dial()
 
@@ -1590,13 +1590,13 @@ def test_detach_ends_without_close_session() -> None:
     get_data(talk, "/a", "watcher")
     talk.serve(reply(1, record=DATA_OK))
     pending = sync(talk)
-    talk.session.detach(talk.now)
+    talk.session.detach()
     assert talk.session.data_to_send(talk.now) == b""
     events = talk.events()
     assert kinds(events) == [Failed, StateChanged, Fired, Disconnected]
     assert events[0].request is pending
     assert events[2] == Fired(["watcher"], WatchedEvent(EventType.NONE, CLOSED, ""))
-    talk.session.detach(talk.now)
+    talk.session.detach()
     assert talk.events() == []
     assert talk.session.info == SessionInfo(SESSION_ID, PASSWORD), "which whoever resumes it needs"
 
@@ -1611,7 +1611,7 @@ def _auth_failed(talk: Conversation) -> None:
 
 
 def _closed(talk: Conversation) -> None:
-    talk.session.detach(talk.now)
+    talk.session.detach()
 
 
 @pytest.mark.rule(33)
@@ -1630,7 +1630,7 @@ def test_a_session_that_is_over_refuses_everything_with_its_own_error(end: Any, 
         with pytest.raises(error, match="auth"):
             add_auth(talk, b"a")
     talk.session.close(talk.now)
-    talk.session.detach(talk.now)
+    talk.session.detach()
     talk.session.disarm("/a", "x", talk.now)
     talk.serve(pong())
     talk.lose()

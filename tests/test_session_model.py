@@ -386,7 +386,7 @@ class SessionAgainstModel(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened, the end of the session ends every request and tells every watcher."""
         if not self.over:
-            self.session.detach(self.now)
+            self.session.detach()
             self.pump()
         for call in [*self.calls, *self.auths]:
             assert call in self.ended or call in self.cancelled, "no request is forgotten"

@@ -1,11 +1,13 @@
 """The trio shell: `connect` and `Client`. It dials, moves bytes, tells the time, and wakes who waits.
 
-Four tasks per client, all in one nursery that callers never see:
+A client's tasks, all in one nursery that callers never see:
 
     _run     one session after another, one connection after another
     _reader  bytes in; every event of the core is handled here, synchronously: no user code is ever waited for
     _writer  sleeps until the socket was full or a caller left frames for it
     _timer   sleeps until the session's next deadline
+
+and `_seek_read_write`, where a server in read-only mode will do.
 
 A caller's request is encoded in the caller's own step. When nothing else is outstanding it is written at once; else the
 writer gets it within the same turn of trio's loop, together with all other requests of that turn.
@@ -301,7 +303,7 @@ class Client(Verbs):
 
     def _end(self) -> None:
         """No more: the session is left as it is, and the connection dropped."""
-        self._session.detach(trio.current_time())
+        self._session.detach()
         self._pump(trio.current_time())
 
     def _no_session(self) -> ZkwireError:
@@ -406,7 +408,7 @@ class Client(Verbs):
                 self._transport = transport
                 self._attempt = (str(host), "no ConnectResponse in time")
                 session.tcp_connected(trio.current_time(), deadline)
-                await self._serve(session, transport, host)
+                await self._serve(session, transport)
         finally:
             self._transport = None
             unsent = transport.unsent
@@ -424,7 +426,7 @@ class Client(Verbs):
         self._failures[str(host)] = what
         self._attempt = None
 
-    async def _serve(self, session: Session, transport: Transport, host: Host) -> None:
+    async def _serve(self, session: Session, transport: Transport) -> None:
         """Move bytes until the connection is lost or given up."""
         async with trio.open_nursery() as nursery:
             self._connection_scope = nursery.cancel_scope

@@ -115,7 +115,7 @@ class Session:
     Inputs: `tcp_connected`, `receive_data`, `tcp_lost`, `handle_timeout`.
     Commands: `request`, `cancel`, `add_auth`, `disarm`, `close`, `detach`.
     Outputs: `next_event`, `data_to_send`, `next_deadline`.
-    Getters: `state`, `info`, `time_out`, `last_zxid`, `error`, `watches`, `outstanding`.
+    Getters: `state`, `info`, `time_out`, `last_zxid`, `error`, `watches`, `auths`, `outstanding`.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class Session:
         if self._queue:
             self._note_waiting(now)
         if self.error is not None and self.state not in (_EXPIRED, _AUTH_FAILED, _CLOSED):
-            self._end(_CLOSED, self.error, now)  # closing, and the answer will not come
+            self._end(_CLOSED, self.error)  # closing, and the answer will not come
         elif self.state in (_CONNECTED, _READ_ONLY):
             self._become(_DISCONNECTED, reason)
 
@@ -219,7 +219,6 @@ class Session:
             self._end(
                 _EXPIRED,
                 SessionExpiredError(),
-                now,
                 f"no valid frame for {now - expiry + self.time_out * 4 / 3:.3g} s, 4/3 of the session timeout",
             )
             return
@@ -292,11 +291,11 @@ class Session:
         if connection is not None and connection.state is ConnectionState.ESTABLISHED and not self._doomed:
             connection.close(_OwnRequest(CLOSE_SESSION), now)
         else:
-            self._end(_CLOSED, self.error, now)
+            self._end(_CLOSED, self.error)
 
-    def detach(self, now: float) -> None:
+    def detach(self) -> None:
         """End here, and leave the session to live on the server until its timeout or until someone resumes it."""
-        self._end(_CLOSED, ClosedError("the client is closed"), now)
+        self._end(_CLOSED, ClosedError("the client is closed"))
 
     # --- outputs
 
@@ -329,11 +328,6 @@ class Session:
                 self._take_other(event, now)
         return self._events.popleft()
 
-    @property
-    def auths(self) -> list[tuple[str, bytes]]:
-        """All (scheme, auth) pairs that are sent on every connection: for a Session that follows this one."""
-        return [(request.record.scheme, request.record.auth) for request in self._auths]
-
     def next_deadline(self) -> float | None:
         """When `handle_timeout` must be called next; None when nothing is to be waited for."""
         deadlines = [
@@ -342,6 +336,13 @@ class Session:
             None if self._unserved_since is None else self._unserved_since + self._asked_time_out * 4 / 3,
         ]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    # --- getters
+
+    @property
+    def auths(self) -> list[tuple[str, bytes]]:
+        """All (scheme, auth) pairs that are sent on every connection: for a Session that follows this one."""
+        return [(request.record.scheme, request.record.auth) for request in self._auths]
 
     @property
     def outstanding(self) -> int:
@@ -374,7 +375,6 @@ class Session:
             self._end(
                 _EXPIRED,
                 SessionExpiredError(),
-                now,
                 f"asked to resume 0x{self._requested_id & _U64:x}, got 0x{response.session_id & _U64:x}",
             )
             return
@@ -395,7 +395,7 @@ class Session:
             reason = f"the server answered {ErrorCode(event.err).name if event.err in _CODES else event.err}"
             if event.request is not None:
                 reason += f" to auth scheme {event.request.record.scheme!r}"
-            self._end(_AUTH_FAILED, AuthFailedError(reason=reason), now)
+            self._end(_AUTH_FAILED, AuthFailedError(reason=reason))
             return
         if type(event.request) is not _OwnRequest:
             # Answered once; on later connections it is sent as the session's own.
@@ -431,7 +431,7 @@ class Session:
                 self._connection.send(_OwnRequest(SASL, GetSASLRequest(answer)), now)
                 return
         except (SaslError, LocalProtocolError) as error:  # the latter: a mechanism's answer that cannot be sent
-            self._end(_AUTH_FAILED, AuthFailedError(reason=f"SASL: {error}"), now)
+            self._end(_AUTH_FAILED, AuthFailedError(reason=f"SASL: {error}"))
             return
         self._sasl_over = True
         self._go_on(now)
@@ -454,7 +454,7 @@ class Session:
         self._doomed = True
         self._events.append(Disconnected(reason))
 
-    def _end(self, state: KeeperState, error: ZkwireError, now: float, reason: str = "") -> None:
+    def _end(self, state: KeeperState, error: ZkwireError, reason: str = "") -> None:
         """The session is over: every request fails, every watch is told, and nothing is taken any more."""
         if self.state in (_EXPIRED, _AUTH_FAILED, _CLOSED):
             return
@@ -511,7 +511,7 @@ class Session:
         if request.watcher is not None:
             self._arm(event, now)
         if event.err and event.err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
-            self._end(_AUTH_FAILED, AuthFailedError(reason="the server requires an authentication first"), now)
+            self._end(_AUTH_FAILED, AuthFailedError(reason="the server requires an authentication first"))
         elif own:
             self._take_own(event, now)
         return not own
@@ -548,7 +548,7 @@ class Session:
         if opcode is OpCode.SASL:
             self._take_sasl(event, now)
         elif opcode is OpCode.CLOSE_SESSION:
-            self._end(_CLOSED, self.error or ClosedError("the client is closed"), now)
+            self._end(_CLOSED, self.error or ClosedError("the client is closed"))
         elif opcode is OpCode.REMOVE_WATCHES:
             if event.err == ErrorCode.UNIMPLEMENTED:
                 self._removes_watches = False  # a server before 3.5.0, which closes the connection for it
@@ -583,7 +583,7 @@ class Session:
             case Connected(response=response):
                 self._take_connected(response, now)
             case SessionRefused():
-                self._end(_EXPIRED, SessionExpiredError(), now, "the server does not know the session (any more)")
+                self._end(_EXPIRED, SessionExpiredError(), "the server does not know the session (any more)")
             case _:  # AuthReplied
                 self._take_auth(event, now)
 

@@ -270,16 +270,16 @@ class Tap:
         self._listeners = await trio.open_tcp_listeners(self._listen_on.port, host=self._listen_on.name)
         self._listen_on = self._listen_on._replace(port=self._listeners[0].socket.getsockname()[1])
         for listener in self._listeners:
-            self._tasks.start_soon(self._accept, listener, self._tasks)
+            self._tasks.start_soon(self._accept, listener)
 
-    async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
+    async def _accept(self, listener: trio.SocketListener) -> None:
         async with listener:
             while True:
                 try:
                     client = await listener.accept()
                 except trio.ClosedResourceError:
                     return  # by `refuse`
-                nursery.start_soon(self._take, client)
+                self._tasks.start_soon(self._take, client)
 
     async def _take(self, client: trio.SocketStream) -> None:
         """One client, from accepting it to its end."""
