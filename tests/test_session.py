@@ -1337,6 +1337,18 @@ def test_an_add_watch_refused_before_another_on_the_same_path_costs_the_connecti
     assert failures(talk.lose())[0][0] is rider
 
 
+@pytest.mark.rule(67)
+def test_a_watch_whose_last_interest_ended_behind_an_add_watch_is_removed_when_that_is_refused() -> None:
+    talk = connected()
+    add_watch(talk, "/p", AddWatchMode.PERSISTENT, "first")
+    talk.serve(reply(1, record=ErrorResponse(0)))
+    add_watch(talk, "/p", AddWatchMode.PERSISTENT, "second")
+    talk.session.disarm("/p", "first", talk.now)
+    assert talk.opcodes() == [OpCode.ADD_WATCH, OpCode.ADD_WATCH]
+    talk.serve(reply(2, 6, ErrorCode.THROTTLED_OP))
+    assert talk.sent() == [Sent(3, OpCode.REMOVE_WATCHES, RemoveWatchesRequest("/p", WatcherType.ANY))]
+
+
 @pytest.mark.rule(65)
 def test_nothing_rides_on_a_persistent_watch_that_went_with_its_connection() -> None:
     talk = connected()

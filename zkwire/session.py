@@ -526,6 +526,7 @@ class Session:
             if err:
                 if self.watches.refuse(kind, path):
                     self._drop(f"addWatch failed with {err} while another one was on its way to {path}")
+                self._remove_watches(path, now)  # one taken before may have lost its last watcher meanwhile
                 return
             self.watches.arm(kind, path, request.watcher)
             if self.watches.child_watch_hidden_by(request.record.mode, path):

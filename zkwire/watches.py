@@ -57,6 +57,7 @@ class Watches:
         self._standing: set[tuple[WatcherType, str]] = set()
         self._expected: Counter[str] = Counter()  # requests on their way that will arm a watch on the path
         self._adding: Counter[str] = Counter()  # those of them that are addWatch
+        self._granted: set[tuple[WatcherType, str]] = set()  # persistent ones in `standing` that are past their reply
 
     # --- arming
 
@@ -86,13 +87,14 @@ class Watches:
         if not riding:
             self._standing.add((SERVER_TYPE[kind], path))
         if kind in (_PERSISTENT, _RECURSIVE):
+            self._granted.add((SERVER_TYPE[kind], path))
             self._added(path)
 
     def refuse(self, kind: WatcherKind, path: str) -> bool:
-        """The server did not take a persistent watch. True when another one is on its way to the path: then nobody
-        knows what the one-shots between the two have to ride on."""
+        """The server did not take a persistent watch; one that it took before stays. True when another one is on its
+        way to the path: then nobody knows what the one-shots between the two have to ride on."""
         self._added(path)
-        if path not in self._interest[kind]:
+        if (SERVER_TYPE[kind], path) not in self._granted:
             self._standing.discard((SERVER_TYPE[kind], path))
         return path in self._adding
 
@@ -182,6 +184,7 @@ class Watches:
     def _remove(self, path: str, type_: WatcherType) -> list[RemoveWatchesRequest]:
         gone = set(WatcherType) if type_ is WatcherType.ANY else {type_}
         self._standing -= {(each, path) for each in gone}
+        self._granted -= {(each, path) for each in gone}
         return [RemoveWatchesRequest(path, type_)]
 
     # --- reconnecting
@@ -189,6 +192,7 @@ class Watches:
     def connection_lost(self) -> None:
         """Nothing stands any more; interest stays."""
         self._standing.clear()
+        self._granted.clear()
         self._expected.clear()
         self._adding.clear()
 
@@ -206,6 +210,7 @@ class Watches:
         early = [path for path in interest[_CHILD] if path not in interest[_RECURSIVE] or path in interest[_PERSISTENT]]
         for kind in WatcherKind:
             self._standing |= {(SERVER_TYPE[kind], path) for path in interest[kind]}
+        self._granted = {(type_, path) for type_, path in self._standing if type_ in _PERSISTENTS}
         pieces = _pieces(
             [
                 *((0, path) for path in interest[_DATA]),
