@@ -162,7 +162,7 @@ def test_connection_accepts_connect_responses_of_36_and_37_bytes(read_only: bool
 def test_connection_adopts_the_negotiated_timeout() -> None:
     connection = handshaking()
     served(connection, connect_response(time_out=4_000))
-    assert connection.time_out == 4.0
+    assert connection.session_timeout == 4.0
     assert connection.next_deadline() == pytest.approx(4.0 / 3)
 
 

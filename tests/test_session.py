@@ -200,7 +200,7 @@ def test_session_stands_after_connect_responses_of_36_and_37_bytes(read_only: bo
 def test_session_adopts_the_negotiated_timeout_for_its_deadlines() -> None:
     talk = Conversation(60.0)
     talk.establish(connect_response(time_out=40_000))
-    assert talk.session.time_out == 40.0
+    assert talk.session.session_timeout == 40.0
     assert talk.session.next_deadline() == pytest.approx(100 + 40 / 3)
 
 

@@ -181,7 +181,7 @@ class Client(Verbs):
     @property
     def session_timeout(self) -> float:
         """The negotiated timeout, in seconds."""
-        return self._session.time_out
+        return self._session.session_timeout
 
     @property
     def last_zxid(self) -> int:

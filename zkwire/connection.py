@@ -127,7 +127,8 @@ class Connection:
         on_frame: called with every Frame in the step that makes or reads it.
 
     Inputs: `receive_data`, `handle_timeout`, `lost`. Commands: `send`, `send_auth`, `close`.
-    Outputs: `next_event`, `data_to_send`, `next_deadline`. Getters: `state`, `time_out`, `last_frame`, `pending`.
+    Outputs: `next_event`, `data_to_send`, `next_deadline`.
+    Getters: `state`, `session_timeout`, `last_frame`, `pending`.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class Connection:
     ) -> None:
         self.state = ConnectionState.HANDSHAKING
         #: The negotiated session timeout, in seconds; None until the ConnectResponse.
-        self.time_out: float | None = None
+        self.session_timeout: float | None = None
         #: When the last valid frame came; None before the first. Local expiry counts from here (rule 40).
         self.last_frame: float | None = None
         self._xids = xids or XidCounter()
@@ -176,11 +177,11 @@ class Connection:
         """Do what is due: send a ping, or say why the stream must be given up (None: it need not)."""
         if self.state is ConnectionState.HANDSHAKING:
             return "no ConnectResponse in time" if now >= self._deadline else None
-        if self.time_out is None or self.state not in (ConnectionState.ESTABLISHED, ConnectionState.CLOSING):
+        if self.session_timeout is None or self.state not in (ConnectionState.ESTABLISHED, ConnectionState.CLOSING):
             return None
-        if now >= self._last_received + self.time_out * 2 / 3:
+        if now >= self._last_received + self.session_timeout * 2 / 3:
             return f"no byte from the server for {now - self._last_received:.3g} s, 2/3 of the session timeout"
-        if now >= self._last_sent + self.time_out / 3 and self.state is ConnectionState.ESTABLISHED:
+        if now >= self._last_sent + self.session_timeout / 3 and self.state is ConnectionState.ESTABLISHED:
             self._emit_request(Xid.PING, PING, None, now)
             self._last_sent = now  # a ping that the caller cannot write yet is not followed by another
         return None
@@ -283,11 +284,11 @@ class Connection:
         """
         if self.state is ConnectionState.HANDSHAKING:
             return self._deadline
-        if self.time_out is None:
+        if self.session_timeout is None:
             return None
-        silence = self._last_received + self.time_out * 2 / 3
+        silence = self._last_received + self.session_timeout * 2 / 3
         if self.state is ConnectionState.ESTABLISHED:
-            return min(silence, self._last_sent + self.time_out / 3)
+            return min(silence, self._last_sent + self.session_timeout / 3)
         return silence if self.state is ConnectionState.CLOSING else None
 
     # --- frames out
@@ -331,7 +332,7 @@ class Connection:
         if response.time_out <= 0:
             self._apply("SessionRefused")
             return SessionRefused()
-        self.time_out = response.time_out / 1000
+        self.session_timeout = response.time_out / 1000
         self._apply("ConnectResponse")
         return Connected(response)
 

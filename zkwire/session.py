@@ -115,7 +115,7 @@ class Session:
     Inputs: `tcp_connected`, `receive_data`, `tcp_lost`, `handle_timeout`.
     Commands: `request`, `cancel`, `add_auth`, `disarm`, `close`, `detach`.
     Outputs: `next_event`, `data_to_send`, `next_deadline`.
-    Getters: `state`, `info`, `time_out`, `last_zxid`, `error`, `watches`, `auths`, `outstanding`.
+    Getters: `state`, `info`, `session_timeout`, `last_zxid`, `error`, `watches`, `auths`, `outstanding`.
     """
 
     def __init__(
@@ -135,11 +135,11 @@ class Session:
         #: Id and password, once the server gave them; id 0 before.
         self.info = session or SessionInfo(0, _NEW_PASSWORD)
         #: The negotiated timeout in seconds; what was asked for, until then.
-        self.time_out = session_timeout
+        self.session_timeout = session_timeout
         #: The highest zxid of any reply (rules 26, 27): what the next server must have seen too.
         self.last_zxid = 0
         self.watches = Watches()
-        self._asked_time_out = session_timeout
+        self._asked_timeout = session_timeout
         self._read_only_ok = read_only
         self._seen_read_write = session is not None  # else the id is a read-only server's throw-away one (rule 17)
         self._auths: list[Request] = [_OwnRequest(AUTH, AuthPacket(0, scheme, token)) for scheme, token in auth]
@@ -176,7 +176,7 @@ class Session:
         request = ConnectRequest(
             0,
             self.last_zxid,
-            round(self._asked_time_out * 1000),
+            round(self._asked_timeout * 1000),
             self._requested_id,
             self.info.password if resumes else _NEW_PASSWORD,
             self._read_only_ok,
@@ -219,10 +219,10 @@ class Session:
             self._end(
                 _EXPIRED,
                 SessionExpiredError(),
-                f"no valid frame for {now - expiry + self.time_out * 4 / 3:.3g} s, 4/3 of the session timeout",
+                f"no valid frame for {now - expiry + self.session_timeout * 4 / 3:.3g} s, 4/3 of the session timeout",
             )
             return
-        if self._unserved_since is not None and now >= self._unserved_since + self._asked_time_out * 4 / 3:
+        if self._unserved_since is not None and now >= self._unserved_since + self._asked_timeout * 4 / 3:
             self._unserved_since = None
             for request in self._take_queue():
                 self._fail(request, ConnectionLossError(request.path, request.operation.name, "not sent", "no server"))
@@ -333,7 +333,7 @@ class Session:
         deadlines = [
             None if self._connection is None or self._doomed else self._connection.next_deadline(),
             self._expiry(),
-            None if self._unserved_since is None else self._unserved_since + self._asked_time_out * 4 / 3,
+            None if self._unserved_since is None else self._unserved_since + self._asked_timeout * 4 / 3,
         ]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -362,7 +362,7 @@ class Session:
             return None
         if self.state is not _DISCONNECTED:
             return None
-        return self._last_frame + self.time_out * 4 / 3
+        return self._last_frame + self.session_timeout * 4 / 3
 
     def _note_waiting(self, now: float) -> None:
         """A request waits. Where there is no session whose expiry would end that, the time without a server does."""
@@ -379,7 +379,7 @@ class Session:
             )
             return
         self.info = SessionInfo(response.session_id, response.passwd or b"")
-        self.time_out = response.time_out / 1000
+        self.session_timeout = response.time_out / 1000
         self._unserved_since = None
         self._read_only = bool(response.read_only)
         self._seen_read_write = self._seen_read_write or not self._read_only
