@@ -33,7 +33,7 @@ from .events import NEED_DATA, Disconnected, Failed, Fired, Frame, Replied, Sess
 from .framing import MAX_REPLY, MAX_REQUEST
 from .hosts import Host
 from .nursery import HiddenNursery
-from .operations import AUTH, WatcherKind
+from .operations import ADD_WATCH_ARMS, AUTH
 from .records import AuthPacket
 from .sasl import Mechanism
 from .session import Session
@@ -279,8 +279,7 @@ class Client(Verbs):
         self._wake_writer()
 
     def stands(self, server_path: str, mode: AddWatchMode) -> bool:
-        kind = WatcherKind.PERSISTENT if mode is AddWatchMode.PERSISTENT else WatcherKind.PERSISTENT_RECURSIVE
-        return bool(self._session.watches.watchers(kind, server_path))
+        return bool(self._session.watches.watchers(ADD_WATCH_ARMS[mode], server_path))
 
     # --- the life of the client
 

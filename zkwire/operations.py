@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple
 
-from .codes import MAX_TTL_MS, CreateMode, OpCode
+from .codes import MAX_TTL_MS, AddWatchMode, CreateMode, OpCode
 from .jute import Decodable, Encodable
 from .multi import MultiReadRequest, MultiRequest, MultiResponse
 from .records import (
@@ -64,7 +64,7 @@ class Operation(NamedTuple):
     """One row. `request` or `response` None: a header and nothing behind it.
 
     `arms` is the watch that a request with a watcher sets when the reply's err is 0, `arms_on_no_node` when it is
-    NoNode (exists only; rule 48). addWatch arms by its mode.
+    NoNode (exists only; rule 48). addWatch arms by its mode (`ADD_WATCH_ARMS`).
     """
 
     opcode: OpCode
@@ -121,6 +121,12 @@ SET_WATCHES2 = Operation(OpCode.SET_WATCHES2, "setWatches2", SetWatches2, None, 
 ADD_WATCH = Operation(OpCode.ADD_WATCH, "addWatch", AddWatchRequest, ErrorResponse, "3.6.0")
 WHO_AM_I = Operation(OpCode.WHO_AM_I, "whoAmI", None, WhoAmIResponse, "3.7.0")
 CLOSE_SESSION = Operation(OpCode.CLOSE_SESSION, "closeSession", None, None)
+
+#: What addWatch arms.
+ADD_WATCH_ARMS = {
+    AddWatchMode.PERSISTENT: WatcherKind.PERSISTENT,
+    AddWatchMode.PERSISTENT_RECURSIVE: WatcherKind.PERSISTENT_RECURSIVE,
+}
 
 #: Every operation a client may send, by opcode.
 BY_OPCODE: dict[int, Operation] = {row.opcode: row for row in list(globals().values()) if isinstance(row, Operation)}

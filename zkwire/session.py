@@ -54,6 +54,7 @@ from .events import (
 from .framing import MAX_REPLY, MAX_REQUEST
 from .operations import (
     ADD_WATCH,
+    ADD_WATCH_ARMS,
     AUTH,
     CLOSE_SESSION,
     PING,
@@ -86,10 +87,6 @@ _NEW_PASSWORD = bytes(16)
 #: Bytes of a SetWatches2 request beside its paths and their lengths: RequestHeader, relativeZxid, five counts.
 _SET_WATCHES_FRAME = 8 + 8 + 5 * 4
 _SET_WATCHES_LISTS = (WatcherKind.DATA, WatcherKind.EXIST, WatcherKind.CHILD)
-_ADD_WATCH_KINDS = {
-    AddWatchMode.PERSISTENT: WatcherKind.PERSISTENT,
-    AddWatchMode.PERSISTENT_RECURSIVE: WatcherKind.PERSISTENT_RECURSIVE,
-}
 
 
 class _OwnRequest(Request):
@@ -495,7 +492,7 @@ class Session:
         if kind is not None:
             request.record = request.record.replace(watch=not self.watches.rides(kind, path))
         self._connection.send(request, now)
-        self.watches.expect(path, None if kind is not None else _ADD_WATCH_KINDS[request.record.mode])
+        self.watches.expect(path, None if kind is not None else ADD_WATCH_ARMS[request.record.mode])
 
     def _take_reply(self, event: Replied, now: float) -> bool:
         """What the session itself learns from a reply; whether it is the caller's too."""
@@ -522,7 +519,7 @@ class Session:
         path, operation = request.record.path, request.operation
         self.watches.settle(path)
         if operation is ADD_WATCH:
-            kind = _ADD_WATCH_KINDS[request.record.mode]
+            kind = ADD_WATCH_ARMS[request.record.mode]
             if err:
                 if self.watches.refuse(kind, path):
                     self._drop(f"addWatch failed with {err} while another one was on its way to {path}")
