@@ -16,6 +16,9 @@ from zkwire.codes import (
     Perms,
     WatcherType,
     Xid,
+    hexadecimal,
+    known,
+    name_of,
 )
 
 # ZooDefs.OpCode, as `name = number` in Java.
@@ -179,3 +182,18 @@ def test_longest_time_to_live_fits_forty_bits() -> None:
 def test_permissions_are_the_five_bits() -> None:
     assert [Perms.READ, Perms.WRITE, Perms.CREATE, Perms.DELETE, Perms.ADMIN] == [1, 2, 4, 8, 16]
     assert int(Perms.ALL) == 1 + 2 + 4 + 8 + 16
+
+
+def test_number_is_a_code_where_it_is_known_and_itself_where_not() -> None:
+    assert known(EventType, 3) is EventType.NODE_DATA_CHANGED
+    assert known(EventType, 99) == 99
+    assert not isinstance(known(EventType, 99), EventType)
+
+
+def test_number_without_a_name_is_named_by_its_digits() -> None:
+    assert (name_of(ErrorCode, -101), name_of(ErrorCode, -4711)) == ("NO_NODE", "-4711")
+
+
+def test_session_id_is_shown_as_servers_log_it() -> None:
+    assert hexadecimal(0x1000004515E0058) == "0x1000004515e0058"
+    assert hexadecimal(-2) == "0xfffffffffffffffe"

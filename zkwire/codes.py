@@ -6,6 +6,9 @@ A name here is the mechanical UPPER_SNAKE_CASE of the Java one (ZooDefs.OpCode, 
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
+from typing import TypeVar
+
+E = TypeVar("E", bound=IntEnum)
 
 
 class OpCode(IntEnum):
@@ -178,3 +181,25 @@ class AddWatchMode(IntEnum):
 
     PERSISTENT = 0
     PERSISTENT_RECURSIVE = 1
+
+
+# --- numbers as people read them
+
+
+def known(codes: type[E], number: int) -> E | int:
+    """The number as one of `codes` where it is one, else as it is: servers to come may send others."""
+    try:
+        return codes(number)
+    except ValueError:
+        return number
+
+
+def name_of(codes: type[IntEnum], number: int) -> str:
+    """The number's name, or the number where it has none."""
+    code = known(codes, number)
+    return code.name if isinstance(code, IntEnum) else str(code)
+
+
+def hexadecimal(number: int) -> str:
+    """A session id or zxid as servers log it: 64 bits, unsigned, as 0x1000004515e0058."""
+    return f"0x{number & 0xFFFFFFFFFFFFFFFF:x}"

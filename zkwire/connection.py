@@ -23,7 +23,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Literal
 
-from .codes import MAX_XID, ErrorCode, EventType, KeeperState, OpCode, Xid
+from .codes import MAX_XID, ErrorCode, EventType, KeeperState, OpCode, Xid, known
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import (
     NEED_DATA,
@@ -436,11 +436,4 @@ def body_of(operation: Operation, record: Any, max_frame: int) -> bytes:
 
 
 def _watched(event: WatcherEvent, zxid: int) -> WatchedEvent:
-    """The numbers by name, where they have one: servers to come may send others."""
-    kind: EventType | int = EventType(event.type) if event.type in _EVENT_TYPES else event.type
-    state: KeeperState | int = KeeperState(event.state) if event.state in _KEEPER_STATES else event.state
-    return WatchedEvent(kind, state, event.path or "", zxid)
-
-
-_EVENT_TYPES = frozenset(EventType)
-_KEEPER_STATES = frozenset(KeeperState)
+    return WatchedEvent(known(EventType, event.type), known(KeeperState, event.state), event.path or "", zxid)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .codes import ErrorCode, OpCode, Xid
+from .codes import ErrorCode, OpCode, Xid, known
 from .events import Direction, Frame
 from .framing import MAX_REPLY, FrameBuffer, FrameError, frame
 from .jute import JuteError, decode_at
@@ -70,7 +70,7 @@ class Passing:
         """A reply's error; 0 for all else."""
         if not isinstance(self.header, ReplyHeader):
             return ErrorCode.OK
-        return ErrorCode(self.header.err) if self.header.err in _ERROR_CODES else self.header.err
+        return known(ErrorCode, self.header.err)
 
     @cached_property
     def record(self) -> Any:
@@ -187,6 +187,3 @@ class Conversation:
             if xid == (Xid.PING if request.header.type == OpCode.PING else request.header.xid):
                 return self._unanswered.pop(place)
         return None
-
-
-_ERROR_CODES = frozenset(ErrorCode)

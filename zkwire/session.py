@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .codes import AddWatchMode, ErrorCode, EventType, KeeperState, OpCode
+from .codes import AddWatchMode, ErrorCode, EventType, KeeperState, OpCode, hexadecimal, name_of
 from .connection import Connection, ConnectionState, Request, XidCounter, body_of
 from .errors import (
     AuthFailedError,
@@ -372,7 +372,7 @@ class Session:
             self._end(
                 _EXPIRED,
                 SessionExpiredError(),
-                f"asked to resume 0x{self._requested_id & _U64:x}, got 0x{response.session_id & _U64:x}",
+                f"asked to resume {hexadecimal(self._requested_id)}, got {hexadecimal(response.session_id)}",
             )
             return
         self.info = SessionInfo(response.session_id, response.passwd or b"")
@@ -389,7 +389,7 @@ class Session:
 
     def _take_auth(self, event: AuthReplied, now: float) -> None:
         if event.err:
-            reason = f"the server answered {ErrorCode(event.err).name if event.err in _CODES else event.err}"
+            reason = f"the server answered {name_of(ErrorCode, event.err)}"
             if event.request is not None:
                 reason += f" to auth scheme {event.request.record.scheme!r}"
             self._end(_AUTH_FAILED, AuthFailedError(reason=reason))
@@ -626,10 +626,6 @@ def _watch_fault(request: Request, max_frame: int) -> str | None:
     if len(record.path.encode(errors="replace")) + 4 > max_frame - _SET_WATCHES_FRAME:
         return f"{operation.name}: the path is too long for a watch, which setWatches could not put back"
     return None
-
-
-_U64 = 0xFFFFFFFFFFFFFFFF
-_CODES = frozenset(ErrorCode)
 
 
 def _again(error: ZkwireError, request: Request) -> ZkwireError:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from .codes import CreateMode, ErrorCode, EventType, KeeperState, OpCode, Xid
+from .codes import CreateMode, ErrorCode, EventType, KeeperState, OpCode, Xid, hexadecimal, name_of
 from .events import Direction, Frame
 from .framing import frame as framed
 from .jute import JuteError
@@ -77,10 +77,10 @@ def _title(frame: Frame, fields: list[Span]) -> str:
     words = [frame.direction.value]
     if names[:1] == ["ConnectRequest"] or names[:1] == ["ConnectResponse"]:
         words.append(names[0])
-        words.append(f"session=0x{found.get('session_id', 0) & 0xFFFFFFFFFFFFFFFF:x}")
+        words.append(f"session={hexadecimal(found.get('session_id', 0))}")
         words.append(f"time_out={found.get('time_out')} ms")
     elif "WatcherEvent" in names and "path" in found:
-        words += ["event", _name(EventType, found["type"]), str(found["path"])]
+        words += ["event", name_of(EventType, found["type"]), str(found["path"])]
     elif frame.opcode is not None:
         name = BY_OPCODE[frame.opcode].name if frame.opcode in BY_OPCODE else f"opcode {frame.opcode:d}"
         words += [name, f"xid={found.get('xid')}"]
@@ -89,9 +89,9 @@ def _title(frame: Frame, fields: list[Span]) -> str:
         elif found.get("path") and frame.direction is Direction.SENT:
             words.append(f"path={found['path']}")
         if names[:1] == ["ReplyHeader"] and "err" in found:
-            words.append(_name(ErrorCode, _failure(frame, fields) or found["err"]))
+            words.append(name_of(ErrorCode, _failure(frame, fields) or found["err"]))
         if "zxid" in found:
-            words.append(f"zxid=0x{found['zxid'] & 0xFFFFFFFFFFFFFFFF:x}")
+            words.append(f"zxid={hexadecimal(found['zxid'])}")
     else:
         words.append("frame")
     return " ".join(words)
@@ -142,17 +142,12 @@ def _value(span: Span, secret: bool) -> str:
     if span.value is None:
         return "null"
     if field in _HEXADECIMAL:
-        return f"0x{span.value & 0xFFFFFFFFFFFFFFFF:x}"
+        return hexadecimal(span.value)
     if field == "type" and ("RequestHeader" in span.path or "MultiHeader" in span.path) and span.value in BY_OPCODE:
         return f"{span.value} ({BY_OPCODE[span.value].name})"
     if field == "err" and span.value == -1 and "MultiHeader" in span.path:
         return "-1"  # no SYSTEM_ERROR: in a request and a terminator it only fills a place
     codes = _CODES.get(span.path) or _CODES.get(field)
-    if codes is not None and span.value in set(codes):
-        return f"{span.value} ({codes(span.value).name})"
+    if codes is not None and (name := name_of(codes, span.value)) != str(span.value):
+        return f"{span.value} ({name})"
     return f"{span.value!r:.200}"
-
-
-def _name(codes: Any, value: int) -> str:
-    """The number's name, or the number."""
-    return str(codes(value).name) if value in set(codes) else str(value)
