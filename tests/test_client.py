@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import re
 import socket
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
@@ -168,6 +169,20 @@ async def test_failing_on_frame_ends_the_client_with_its_own_exception(autojump_
             await zk.get_data("/a")
 
 
+async def test_on_frame_that_fails_while_leaving_ends_the_block_and_every_task(autojump_clock: MockClock) -> None:
+    def on_frame(frame: zkwire.Frame) -> None:
+        if frame.opcode is OpCode.CLOSE_SESSION:
+            raise ZeroDivisionError("in on_frame")
+
+    with pytest.raises(ZeroDivisionError, match="in on_frame") as caught:
+        async with connect(MemoryServers(), on_frame=on_frame):
+            raise KeyError("mine")
+    assert isinstance(caught.value.__context__, KeyError)
+    with trio.move_on_after(1) as scope:  # trio's own scopes are as they were
+        await trio.sleep_forever()
+    assert scope.cancelled_caught
+
+
 @pytest.mark.parametrize("timeout", [0, -1, math.inf, "10", 3e6])
 def test_connect_refuses_a_bad_session_timeout(timeout: Any) -> None:
     with pytest.raises(LocalProtocolError, match="session_timeout"):
@@ -225,6 +240,41 @@ async def test_event_is_handed_on_before_the_reply_behind_it(autojump_clock: Moc
         assert watch.event is None
         await zk.set_data("/a", b"")
         assert watch.event == WatchedEvent(EventType.NODE_DATA_CHANGED, KeeperState.SYNC_CONNECTED, "/a", -1)
+
+
+# --- what is refused before a byte is sent
+
+
+@pytest.mark.rule(76)
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda zk: zk.create("/a", b"", mode=0), "create takes a CreateMode, not 0"),
+        (lambda zk: zk.create("/a", b"", acl="open"), "create takes a sequence of ACL, not 'open'"),
+        (lambda zk: zk.create("/a", "text"), "CreateRequest.data: buffer takes bytes or None, not str 'text'"),
+        (lambda zk: zk.create2("/a", mode=CreateMode.PERSISTENT_WITH_TTL, ttl="5"), "in seconds, not '5'"),
+        (lambda zk: zk.create2("/a", mode=CreateMode.PERSISTENT_WITH_TTL, ttl=math.inf), "in seconds, not inf"),
+        (lambda zk: zk.create2("/a", mode=CreateMode.PERSISTENT_WITH_TTL, ttl=math.nan), "in seconds, not nan"),
+        (lambda zk: zk.delete("/a", version="1"), "DeleteRequest.version: int takes a value of 4 bytes"),
+        (lambda zk: zk.set_acl("/a", [None]), "SetACLRequest.acl[0]: ACL takes a ACL, not NoneType"),
+        (lambda zk: zk.check_watches("/a", 7), "checkWatches takes a WatcherType, not 7"),
+        (lambda zk: zk.add_watch("/a", 1), "addWatch takes an AddWatchMode, not 1"),
+        (lambda zk: zk.reconfig(leaving=[3]), "reconfig takes members as str, not [3]"),
+        (lambda zk: zk.reconfig(joining=5), "reconfig takes members as str, not 5"),
+        (lambda zk: zk.reconfig(from_config=None), "ReconfigRequest.cur_config_id: long takes a value of 8 bytes"),
+        (lambda zk: zk.multi(["/a"]), "multi takes Create, Delete, SetData and Check, not '/a'"),
+        (lambda zk: zk.multi_read(["/a"]), "multiRead takes GetData and GetChildren, not '/a'"),
+    ],
+)
+async def test_argument_of_the_wrong_type_is_refused_by_name_before_a_byte_is_sent(
+    ask: Callable[[zkwire.Client], object], message: str, autojump_clock: MockClock
+) -> None:
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        with pytest.raises(LocalProtocolError, match=re.escape(message)):
+            ask(zk)
+        await trio.sleep(1)
+        assert servers.opcodes() == []
 
 
 # --- cancellation

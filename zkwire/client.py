@@ -289,8 +289,10 @@ class Client(Verbs):
         """Close, stop the tasks, and let through what the block raised, as it is."""
 
         async def stop() -> None:
-            await self.aclose()
-            self._work_scope.cancel()
+            try:
+                await self.aclose()
+            finally:
+                self._work_scope.cancel()
 
         return await self._nursery.close(kind, error, where, stop)
 

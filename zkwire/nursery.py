@@ -49,13 +49,17 @@ class HiddenNursery:
         assert self._nursery is not None
         scope = self._nursery.cancel_scope
         failed = scope.cancel_called  # nobody else cancels it
-        if not failed:
-            await stop()
         try:
             if failed:
                 return bool(await self._manager.__aexit__(kind, error, where))
-            scope.shield = True  # all that is left ends at once
-            await self._manager.__aexit__(None, None, None)
+            try:
+                await stop()
+            except BaseException:
+                scope.cancel()
+                raise
+            finally:  # left open, it would break the nurseries around it
+                scope.shield = True  # all that is left ends at once
+                await self._manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
             _, rest = group.split(trio.Cancelled)
             first: BaseException = rest or group
