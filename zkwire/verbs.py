@@ -5,6 +5,7 @@ Everything here is a thin dress for zkwire/operations.py; the frames are made in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -265,7 +266,9 @@ class Verbs(CallOwner):
 
     def check_watches(self, path: str, watcher_type: WatcherType) -> Call[bool]:
         """Whether the server holds such a watch for this connection. Servers before 3.9.0 also answer for others'."""
-        record = CheckWatchesRequest(self._path(path, ops.CHECK_WATCHES), WatcherType(watcher_type))
+        if not isinstance(watcher_type, WatcherType):
+            raise LocalProtocolError(f"checkWatches takes a WatcherType, not {watcher_type!r}")
+        record = CheckWatchesRequest(self._path(path, ops.CHECK_WATCHES), watcher_type)
         return Call(self, ops.CHECK_WATCHES, record, lambda reply: reply.err == 0, expected=ErrorCode.NO_WATCHER)
 
     # --- several at once
@@ -401,8 +404,8 @@ class Verbs(CallOwner):
         operation = ops.create_operation(mode, with_stat=with_stat)
         server_path = self._path(path, operation, sequential=mode.is_sequential)
         if mode.has_ttl:
-            if ttl is None:
-                raise LocalProtocolError(f"{mode.name} needs a ttl")
+            if not (isinstance(ttl, (int, float)) and abs(ttl) < math.inf):
+                raise LocalProtocolError(f"{mode.name} needs a ttl in seconds, not {ttl!r:.60}")
             return operation, CreateTTLRequest(server_path, data, _acl(acl, "create"), mode, round(ttl * 1000))
         if ttl is not None:
             raise LocalProtocolError(f"{mode.name} takes no ttl")
@@ -495,7 +498,12 @@ def _acl(acl: Sequence[ACL], operation: str) -> tuple[ACL, ...]:
 
 
 def _joined(members: Sequence[str] | str | None) -> str | None:
-    return members if members is None or isinstance(members, str) else ",".join(members)
+    if members is None or isinstance(members, str):
+        return members
+    try:
+        return ",".join(members)
+    except TypeError:
+        raise LocalProtocolError(f"reconfig takes members as str, not {members!r:.60}") from None
 
 
 def _same_count(items: Sequence[MultiItem], response: MultiResponse) -> None:
