@@ -9,17 +9,16 @@ answers everything with success; or any coroutine function that a test puts in i
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
 import trio.testing
 
+from tests.wire_server import STAT, Sent, notification, read_request, reply
 from zkwire.codes import OpCode, Xid
 from zkwire.framing import FrameBuffer, frame
 from zkwire.jute import Record, decode, encode
-from zkwire.operations import BY_OPCODE
 from zkwire.records import (
     ConnectRequest,
     ConnectResponse,
@@ -29,30 +28,9 @@ from zkwire.records import (
     ExistsResponse,
     GetChildrenResponse,
     GetDataResponse,
-    ReplyHeader,
-    RequestHeader,
     SetDataResponse,
-    Stat,
-    WatcherEvent,
 )
 from zkwire.transport import StreamTransport, Transport
-
-STAT = Stat(1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1)
-
-
-class Got:
-    """One request, as the server read it."""
-
-    def __init__(self, payload: bytes) -> None:
-        self.header = decode(RequestHeader, payload[:8])
-        self.opcode = OpCode(self.header.type)
-        request_type = BY_OPCODE[self.opcode].request
-        self.body: Any = None if request_type is None else decode(request_type, payload[8:])  # type: ignore[type-var]
-
-    @property
-    def xid(self) -> int:
-        xid: int = self.header.xid
-        return xid
 
 
 class Conversation:
@@ -87,34 +65,34 @@ class Conversation:
         response = ConnectResponse(0, request.time_out, session_id, bytes(range(16)), request.read_only)
         await self.send(encode(response.replace(**changes)))
 
-    async def read(self) -> Got | None:
+    async def read(self) -> Sent | None:
         """The next request; None at the end. Noted in `servers.requests`."""
         payload = await self.read_frame()
         if payload is None:
             return None
-        got = Got(payload)
+        got = read_request(payload)
         self.servers.requests.append(got)
         return got
 
-    async def reply(self, got: Got, record: Record | None = None, err: int = 0, zxid: int = 0) -> None:
+    async def reply(self, got: Sent, record: Record | None = None, err: int = 0, zxid: int = 0) -> None:
         xid = Xid.PING if got.opcode is OpCode.PING else got.xid
         zxid = zxid or self.servers.next_zxid()
-        await self.send(encode(ReplyHeader(xid, zxid, err)) + (b"" if record is None else encode(record)))
+        await self.stream.send_all(reply(xid, zxid, err, record))
 
     async def notify(self, event_type: int, path: str) -> None:
-        await self.send(struct.pack(">iqi", Xid.NOTIFICATION, -1, 0) + encode(WatcherEvent(event_type, 3, path)))
+        await self.stream.send_all(notification(event_type, path))
 
-    async def answer(self, got: Got) -> None:
+    async def answer(self, got: Sent) -> None:
         """With success, and with what the request suggests."""
         await self.reply(got, self.record_for(got))
 
-    def record_for(self, got: Got) -> Record | None:
+    def record_for(self, got: Sent) -> Record | None:
         match got.opcode:
             case OpCode.CREATE:
-                assert isinstance(got.body, CreateRequest)
-                return CreateResponse(got.body.path)
+                assert isinstance(got.record, CreateRequest)
+                return CreateResponse(got.record.path)
             case OpCode.GET_DATA:
-                return GetDataResponse((got.body.path or "").encode(), STAT)
+                return GetDataResponse((got.record.path or "").encode(), STAT)
             case OpCode.SET_DATA:
                 return SetDataResponse(STAT)
             case OpCode.EXISTS:
@@ -143,7 +121,7 @@ class MemoryServers:
 
     def __init__(self, *scripts: Callable[[Conversation], Awaitable[None]]) -> None:
         self.scripts = list(scripts) or [Conversation.serve]
-        self.requests: list[Got] = []
+        self.requests: list[Sent] = []
         self.conversations: list[Conversation] = []
         self.dialled: list[tuple[float, str]] = []  # when, and which address
         self._sessions = 0

@@ -16,7 +16,8 @@ import trio.testing
 from trio.testing import MockClock
 
 import zkwire
-from tests.memory_server import STAT, Conversation, Got, MemoryServers, refuse, silent, unreachable
+from tests.memory_server import Conversation, MemoryServers, refuse, silent, unreachable
+from tests.wire_server import STAT, Sent
 from zkwire import (
     AddWatchMode,
     AuthFailedError,
@@ -50,6 +51,11 @@ async def hold(conversation: Conversation) -> None:
     await conversation.shake_hands()
     while await conversation.read() is not None:
         pass
+
+
+async def shake_and_go(conversation: Conversation) -> None:
+    """Shake hands and close the connection."""
+    await conversation.shake_hands()
 
 
 async def until(zk: zkwire.Client, wanted: KeeperState) -> None:
@@ -199,7 +205,7 @@ async def test_requests_go_out_in_the_order_of_calls_whenever_they_are_awaited(a
         calls = [zk.get_data(f"/{number}") for number in range(20)]
         for call in reversed(calls):
             await call
-        assert [got.body.path for got in servers.requests] == [f"/{number}" for number in range(20)]
+        assert [got.record.path for got in servers.requests] == [f"/{number}" for number in range(20)]
 
 
 async def test_call_gives_its_result_again_when_awaited_again(autojump_clock: MockClock) -> None:
@@ -220,6 +226,17 @@ async def test_two_tasks_cannot_await_one_call(autojump_clock: MockClock) -> Non
         with pytest.raises(RuntimeError, match="two tasks await one getData"):
             await call
         nursery.cancel_scope.cancel()
+
+
+async def test_call_whose_await_was_cancelled_is_not_awaited_again(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers(shake_and_go, hold)) as zk:
+        await until(zk, KeeperState.DISCONNECTED)
+        call = zk.get_data("/a")
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await call  # it waited for a connection, and is forgotten
+        with pytest.raises(RuntimeError, match="getData was given up: a task that awaited it was cancelled"):
+            await call
 
 
 @pytest.mark.rule(50)
@@ -389,7 +406,7 @@ async def test_request_cancelled_before_it_was_sent_is_never_sent(autojump_clock
             await zk.create("/never", b"")
         assert scope.cancelled_caught
         await zk.create("/later", b"")
-        assert [got.body.path for got in servers.requests] == ["/later"]
+        assert [got.record.path for got in servers.requests] == ["/later"]
 
 
 async def test_watch_of_a_cancelled_request_is_removed_when_it_stands(autojump_clock: MockClock) -> None:
@@ -447,7 +464,7 @@ async def test_requests_made_while_disconnected_wait_and_go_out_in_order(autojum
         calls = [zk.set_data(f"/{number}", b"") for number in range(5)]
         for call in calls:
             await call
-        assert [got.body.path for got in servers.requests] == [f"/{number}" for number in range(5)]
+        assert [got.record.path for got in servers.requests] == [f"/{number}" for number in range(5)]
         assert servers.conversations[1].connect_request is not None
         assert servers.conversations[1].connect_request.session_id == zk.session_id
 
@@ -609,7 +626,7 @@ async def test_auth_added_while_connected_is_sent_again_first_on_the_next_connec
         await zk.add_auth("digest", b"c:d")
         await until(zk, KeeperState.DISCONNECTED)
         await zk.get_data("/a")
-        assert [(got.opcode, getattr(got.body, "auth", None)) for got in servers.requests] == [
+        assert [(got.opcode, getattr(got.record, "auth", None)) for got in servers.requests] == [
             (OpCode.AUTH, b"a:b"),
             (OpCode.AUTH, b"c:d"),
             (OpCode.AUTH, b"a:b"),
@@ -707,6 +724,48 @@ async def test_watch_stream_ends_when_closed_and_removes_the_watch(autojump_cloc
         assert servers.opcodes() == [OpCode.ADD_WATCH, OpCode.REMOVE_WATCHES, OpCode.GET_DATA]
 
 
+async def test_watch_stream_is_iterated_inside_its_block_only(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers()) as zk:
+        with pytest.raises(RuntimeError, match=r"async with zk\.add_watch"):
+            async for event in zk.add_watch("/a", AddWatchMode.PERSISTENT):
+                raise AssertionError(event)
+
+
+async def test_watch_stream_is_entered_once(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers()) as zk:
+        events = zk.add_watch("/a", AddWatchMode.PERSISTENT)
+        async with events:
+            pass
+        with pytest.raises(RuntimeError, match="a watch stream is entered once"):
+            async with events:
+                pass
+
+
+async def test_two_tasks_may_share_a_watch_stream_and_both_see_its_end(autojump_clock: MockClock) -> None:
+    async def notify_twice(conversation: Conversation) -> None:
+        await conversation.shake_hands()
+        got = await conversation.read()
+        assert got is not None
+        await conversation.answer(got)
+        await trio.sleep(1)
+        for path in ("/a", "/b"):
+            await conversation.notify(EventType.NODE_CREATED, path)
+        await conversation.serve_on()
+
+    seen: list[str] = []
+
+    async def read(events: zkwire.WatchStream) -> None:
+        seen.extend([event.path async for event in events])
+
+    with trio.fail_after(5):
+        async with connect(MemoryServers(notify_twice)) as zk, trio.open_nursery() as nursery:
+            async with zk.add_watch("/", AddWatchMode.PERSISTENT_RECURSIVE) as events:
+                nursery.start_soon(read, events)
+                nursery.start_soon(read, events)
+                await trio.sleep(2)
+    assert sorted(seen) == ["/a", "/b"]
+
+
 async def test_watch_stream_far_behind_is_given_one_resync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zkwire.watching.MAX_BUFFERED_EVENTS", 3)
 
@@ -765,7 +824,7 @@ async def test_chroot_goes_on_every_path_and_comes_off_every_answer(autojump_clo
             await zk.delete("/c")
         assert caught.value.path == "/c"
         await zk.get_config()
-        assert [getattr(got.body, "path", None) for got in servers.requests] == [
+        assert [getattr(got.record, "path", None) for got in servers.requests] == [
             "/app/a",
             "/app",
             "/app/b",
@@ -842,7 +901,7 @@ async def test_large_request_is_written_in_pieces_while_smaller_ones_wait_behind
             for call in calls:
                 await call
         nursery.cancel_scope.cancel()
-    assert [len(got.body.data) for got in servers.requests[:3]] == [900_000, 0, 500_000]
+    assert [len(got.record.data) for got in servers.requests[:3]] == [900_000, 0, 500_000]
 
 
 async def test_frames_not_written_are_given_back_when_the_connection_is_lost(autojump_clock: MockClock) -> None:
@@ -873,7 +932,7 @@ async def test_frames_not_written_are_given_back_when_the_connection_is_lost(aut
             assert caught.value.written == "partly"
             assert not caught.value.maybe_applied
             await small
-    assert [got.body.path for got in second.requests if got.opcode is OpCode.SET_DATA] == ["/small"]
+    assert [got.record.path for got in second.requests if got.opcode is OpCode.SET_DATA] == ["/small"]
 
 
 async def test_stream_transport_counts_what_it_was_not_yet_asked_to_drain(autojump_clock: MockClock) -> None:
@@ -896,7 +955,7 @@ def answering(*records: Any) -> Script:
     async def script(conversation: Conversation) -> None:
         await conversation.shake_hands()
         for record in records:
-            got: Got | None = await conversation.read()
+            got: Sent | None = await conversation.read()
             assert got is not None
             if isinstance(record, int):
                 await conversation.reply(got, err=record)
@@ -1028,11 +1087,11 @@ async def test_sequential_create_of_the_root_stays_inside_the_chroot(autojump_cl
     servers = MemoryServers()
     async with connect(servers, HOST + "/app") as zk:
         await zk.create("/", b"", mode=CreateMode.PERSISTENT_SEQUENTIAL)
-        assert servers.requests[0].body.path == "/app/"
+        assert servers.requests[0].record.path == "/app/"
     servers = MemoryServers()
     async with connect(servers) as zk:
         await zk.create("/", b"", mode=CreateMode.EPHEMERAL_SEQUENTIAL)
-        assert servers.requests[0].body.path == "/"
+        assert servers.requests[0].record.path == "/"
 
 
 async def test_auth_added_later_is_taken_into_the_next_session(autojump_clock: MockClock) -> None:
@@ -1050,7 +1109,7 @@ async def test_auth_added_later_is_taken_into_the_next_session(autojump_clock: M
         await zk.add_auth("digest", b"a:b")
         await until(zk, KeeperState.EXPIRED)
         await until(zk, KeeperState.SYNC_CONNECTED)
-        assert [got.body.auth for got in servers.requests] == [b"a:b", b"a:b"]
+        assert [got.record.auth for got in servers.requests] == [b"a:b", b"a:b"]
 
 
 async def test_server_that_refuses_every_session_is_asked_ever_more_rarely(autojump_clock: MockClock) -> None:
