@@ -3,7 +3,7 @@
     servers = MemoryServers()
     async with zkwire.connect("10.0.0.1:2181", dial=servers.dial) as zk: ...
 
-Every dialled connection is a `Conversation` whose server side a test plays: by default `serve`, which shakes hands and
+Every dialled connection has a `ServerSide` that a test plays: by default with `serve`, which shakes hands and
 answers everything with success; or any coroutine function that a test puts in its place.
 """
 
@@ -33,7 +33,7 @@ from zkwire.records import (
 from zkwire.transport import StreamTransport, Transport
 
 
-class Conversation:
+class ServerSide:
     """The server's side of one connection."""
 
     def __init__(self, servers: MemoryServers, stream: trio.StapledStream[Any, Any], host: str) -> None:
@@ -119,10 +119,10 @@ class Conversation:
 class MemoryServers:
     """All servers of a test: a script for each connection, in the order of `scripts`, the last for all further ones."""
 
-    def __init__(self, *scripts: Callable[[Conversation], Awaitable[None]]) -> None:
-        self.scripts = list(scripts) or [Conversation.serve]
+    def __init__(self, *scripts: Callable[[ServerSide], Awaitable[None]]) -> None:
+        self.scripts = list(scripts) or [ServerSide.serve]
         self.requests: list[Sent] = []
-        self.conversations: list[Conversation] = []
+        self.conversations: list[ServerSide] = []
         self.dialled: list[tuple[float, str]] = []  # when, and which address
         self._sessions = 0
         self._zxid = 0
@@ -139,14 +139,14 @@ class MemoryServers:
         """For `connect(dial=...)`."""
         self.dialled.append((trio.current_time(), address))
         ours, theirs = trio.testing.memory_stream_pair()
-        conversation = Conversation(self, theirs, address)
+        conversation = ServerSide(self, theirs, address)
         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
         self.conversations.append(conversation)
         trio.lowlevel.spawn_system_task(self._play, script, conversation)
         await trio.lowlevel.checkpoint()
         return StreamTransport(ours)
 
-    async def _play(self, script: Callable[[Conversation], Awaitable[None]], conversation: Conversation) -> None:
+    async def _play(self, script: Callable[[ServerSide], Awaitable[None]], conversation: ServerSide) -> None:
         try:
             await script(conversation)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -159,12 +159,12 @@ class MemoryServers:
         return [got.opcode for got in self.requests if got.opcode is not OpCode.PING]
 
 
-async def silent(conversation: Conversation) -> None:
+async def silent(conversation: ServerSide) -> None:
     """A server that takes connections and never says a word."""
     await trio.sleep_forever()
 
 
-async def refuse(conversation: Conversation) -> None:
+async def refuse(conversation: ServerSide) -> None:
     """A server that closes every connection when it was asked for a session."""
     await conversation.read_frame()
 

@@ -16,7 +16,7 @@ import trio.testing
 from trio.testing import MockClock
 
 import zkwire
-from tests.memory_server import Conversation, MemoryServers, refuse, silent, unreachable
+from tests.memory_server import MemoryServers, ServerSide, refuse, silent, unreachable
 from tests.wire_server import STAT, Sent
 from zkwire import (
     AddWatchMode,
@@ -46,14 +46,14 @@ def connect(servers: MemoryServers, hosts: str = HOST, timeout: float = 9.0, **o
     return zkwire.connect(hosts, timeout, dial=servers.dial, **options)
 
 
-async def hold(conversation: Conversation) -> None:
+async def hold(conversation: ServerSide) -> None:
     """Shake hands, read requests, answer none."""
     await conversation.shake_hands()
     while await conversation.read() is not None:
         pass
 
 
-async def shake_and_go(conversation: Conversation) -> None:
+async def shake_and_go(conversation: ServerSide) -> None:
     """Shake hands and close the connection."""
     await conversation.shake_hands()
 
@@ -89,7 +89,7 @@ async def test_connect_timeout_bounds_the_wait_and_the_error_names_each_server(a
 
 
 async def test_connect_waits_for_ever_when_told_so(autojump_clock: MockClock) -> None:
-    servers = MemoryServers(*[refuse] * 300, Conversation.serve)
+    servers = MemoryServers(*[refuse] * 300, ServerSide.serve)
     began = trio.current_time()
     async with connect(servers, connect_timeout=math.inf) as zk:
         assert zk.state is KeeperState.SYNC_CONNECTED
@@ -122,7 +122,7 @@ async def test_leaving_is_bounded_when_the_server_does_not_answer(autojump_clock
 
 
 async def test_leaving_takes_no_time_without_a_connection(autojump_clock: MockClock) -> None:
-    async def lose(conversation: Conversation) -> None:
+    async def lose(conversation: ServerSide) -> None:
         await conversation.shake_hands()
 
     servers = MemoryServers(lose, silent)
@@ -241,7 +241,7 @@ async def test_call_whose_await_was_cancelled_is_not_awaited_again(autojump_cloc
 
 @pytest.mark.rule(50)
 async def test_event_is_handed_on_before_the_reply_behind_it(autojump_clock: MockClock) -> None:
-    async def event_then_reply(conversation: Conversation) -> None:
+    async def event_then_reply(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         armed = await conversation.read()
         assert armed is not None
@@ -379,7 +379,7 @@ async def test_call_made_when_cancelled_is_sent_when_awaited_under_a_shield(auto
 
 @pytest.mark.rule(34)
 async def test_cancelled_request_leaves_its_reply_to_nobody(autojump_clock: MockClock) -> None:
-    async def late(conversation: Conversation) -> None:
+    async def late(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         first = await conversation.read()
         assert first is not None
@@ -395,10 +395,10 @@ async def test_cancelled_request_leaves_its_reply_to_nobody(autojump_clock: Mock
 
 
 async def test_request_cancelled_before_it_was_sent_is_never_sent(autojump_clock: MockClock) -> None:
-    async def lose(conversation: Conversation) -> None:
+    async def lose(conversation: ServerSide) -> None:
         await conversation.shake_hands()
 
-    servers = MemoryServers(lose, silent, Conversation.serve)
+    servers = MemoryServers(lose, silent, ServerSide.serve)
     async with connect(servers) as zk:
         await zk.states().__anext__()
         await until(zk, KeeperState.DISCONNECTED)
@@ -410,7 +410,7 @@ async def test_request_cancelled_before_it_was_sent_is_never_sent(autojump_clock
 
 
 async def test_watch_of_a_cancelled_request_is_removed_when_it_stands(autojump_clock: MockClock) -> None:
-    async def late(conversation: Conversation) -> None:
+    async def late(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         first = await conversation.read()
         assert first is not None
@@ -431,7 +431,7 @@ async def test_watch_of_a_cancelled_request_is_removed_when_it_stands(autojump_c
 
 @pytest.mark.rule(38)
 async def test_end_of_the_stream_fails_every_waiter_at_once_in_order(autojump_clock: MockClock) -> None:
-    async def read_two_and_close(conversation: Conversation) -> None:
+    async def read_two_and_close(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         await conversation.read()
         await conversation.read()
@@ -455,10 +455,10 @@ async def test_end_of_the_stream_fails_every_waiter_at_once_in_order(autojump_cl
 
 @pytest.mark.rule(29, 30)
 async def test_requests_made_while_disconnected_wait_and_go_out_in_order(autojump_clock: MockClock) -> None:
-    async def lose(conversation: Conversation) -> None:
+    async def lose(conversation: ServerSide) -> None:
         await conversation.shake_hands()
 
-    servers = MemoryServers(lose, Conversation.serve)
+    servers = MemoryServers(lose, ServerSide.serve)
     async with connect(servers) as zk:
         await until(zk, KeeperState.DISCONNECTED)
         calls = [zk.set_data(f"/{number}", b"") for number in range(5)]
@@ -480,7 +480,7 @@ async def test_idle_client_pings_once_per_third_of_the_timeout(autojump_clock: M
 
 @pytest.mark.rule(37)
 async def test_silent_server_is_left_after_two_thirds_of_the_timeout(autojump_clock: MockClock) -> None:
-    servers = MemoryServers(hold, Conversation.serve)
+    servers = MemoryServers(hold, ServerSide.serve)
     async with connect(servers, "10.0.0.1,10.0.0.2", timeout=9.0) as zk:
         began = trio.current_time()
         states = zk.states()
@@ -494,7 +494,7 @@ async def test_silent_server_is_left_after_two_thirds_of_the_timeout(autojump_cl
 
 @pytest.mark.rule(40)
 async def test_session_expires_locally_while_servers_accept_and_never_answer(autojump_clock: MockClock) -> None:
-    async def once(conversation: Conversation) -> None:
+    async def once(conversation: ServerSide) -> None:
         await conversation.shake_hands()
 
     servers = MemoryServers(once, silent)
@@ -512,16 +512,16 @@ async def test_session_expires_locally_while_servers_accept_and_never_answer(aut
 
 @pytest.mark.rule(8, 28)
 async def test_new_session_follows_an_expired_one_and_takes_nothing_over(autojump_clock: MockClock) -> None:
-    async def lose(conversation: Conversation) -> None:
+    async def lose(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         got = await conversation.read()
         assert got is not None
         await conversation.reply(got, GetDataResponse(b"", STAT), zxid=77)
 
-    async def expired(conversation: Conversation) -> None:
+    async def expired(conversation: ServerSide) -> None:
         await conversation.shake_hands(time_out=0, session_id=0)
 
-    servers = MemoryServers(lose, expired, Conversation.serve)
+    servers = MemoryServers(lose, expired, ServerSide.serve)
     async with connect(servers) as zk:
         first = zk.session_id
         bound = zk.bound()
@@ -570,11 +570,11 @@ async def test_pause_between_rounds_grows_to_three_seconds_and_is_jittered(autoj
 
 @pytest.mark.rule(42)
 async def test_pause_starts_over_only_when_a_session_stood(autojump_clock: MockClock) -> None:
-    async def lose_after_a_session(conversation: Conversation) -> None:
+    async def lose_after_a_session(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         await trio.sleep(1)
 
-    servers = MemoryServers(*[refuse] * 12, lose_after_a_session, *[refuse] * 12, Conversation.serve)
+    servers = MemoryServers(*[refuse] * 12, lose_after_a_session, *[refuse] * 12, ServerSide.serve)
     async with connect(servers, connect_timeout=600, timeout=600):
         await trio.sleep(60)
     times = [when for when, _ in servers.dialled]
@@ -592,7 +592,7 @@ async def test_hosts_are_tried_in_random_order(autojump_clock: MockClock) -> Non
 
 
 async def test_resumed_session_refused_is_an_error_when_no_new_one_is_wanted(autojump_clock: MockClock) -> None:
-    async def expired(conversation: Conversation) -> None:
+    async def expired(conversation: ServerSide) -> None:
         await conversation.shake_hands(time_out=0, session_id=0)
 
     with pytest.raises(SessionExpiredError):
@@ -601,7 +601,7 @@ async def test_resumed_session_refused_is_an_error_when_no_new_one_is_wanted(aut
 
 
 async def test_auth_refused_ends_the_client(autojump_clock: MockClock) -> None:
-    async def refuse_auth(conversation: Conversation) -> None:
+    async def refuse_auth(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         got = await conversation.read()
         assert got is not None
@@ -614,14 +614,14 @@ async def test_auth_refused_ends_the_client(autojump_clock: MockClock) -> None:
 
 @pytest.mark.rule(16)
 async def test_auth_added_while_connected_is_sent_again_first_on_the_next_connection(autojump_clock: MockClock) -> None:
-    async def lose(conversation: Conversation) -> None:
+    async def lose(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         for _ in range(2):
             got = await conversation.read()
             assert got is not None
             await conversation.answer(got)
 
-    servers = MemoryServers(lose, Conversation.serve)
+    servers = MemoryServers(lose, ServerSide.serve)
     async with connect(servers, auth=[("digest", b"a:b")]) as zk:
         await zk.add_auth("digest", b"c:d")
         await until(zk, KeeperState.DISCONNECTED)
@@ -639,23 +639,23 @@ async def test_auth_added_while_connected_is_sent_again_first_on_the_next_connec
 
 
 async def test_read_only_client_moves_to_a_read_write_server_when_one_answers(autojump_clock: MockClock) -> None:
-    async def read_only(conversation: Conversation) -> None:
+    async def read_only(conversation: ServerSide) -> None:
         await conversation.shake_hands(read_only=True)
         await conversation.serve_on()
 
-    async def says_ro(conversation: Conversation) -> None:
+    async def says_ro(conversation: ServerSide) -> None:
         assert await conversation.stream.receive_some(4) == b"isro"
         await conversation.stream.send_all(b"ro")
 
-    async def says_rw(conversation: Conversation) -> None:
+    async def says_rw(conversation: ServerSide) -> None:
         assert await conversation.stream.receive_some(4) == b"isro"
         await conversation.stream.send_all(b"rw")
 
-    async def read_write(conversation: Conversation) -> None:
+    async def read_write(conversation: ServerSide) -> None:
         await conversation.shake_hands(read_only=False)
         await conversation.serve_on()
 
-    async def hangs_up(conversation: Conversation) -> None:
+    async def hangs_up(conversation: ServerSide) -> None:
         pass
 
     servers = MemoryServers(read_only, says_ro, hangs_up, says_rw, read_write)
@@ -694,7 +694,7 @@ async def test_disarmed_watch_ends_its_wait_and_tells_the_server(autojump_clock:
 
 
 async def test_watch_stream_yields_events_a_resync_after_a_reconnect_and_the_end(autojump_clock: MockClock) -> None:
-    async def two_events(conversation: Conversation) -> None:
+    async def two_events(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         got = await conversation.read()
         assert got is not None
@@ -702,7 +702,7 @@ async def test_watch_stream_yields_events_a_resync_after_a_reconnect_and_the_end
         await conversation.notify(EventType.NODE_CREATED, "/a/b")
         await conversation.notify(EventType.NODE_CHILDREN_CHANGED, "/a")
 
-    servers = MemoryServers(two_events, Conversation.serve)
+    servers = MemoryServers(two_events, ServerSide.serve)
     async with connect(servers) as zk:
         async with zk.add_watch("/a", AddWatchMode.PERSISTENT_RECURSIVE) as events:
             assert events.path == "/a"
@@ -742,7 +742,7 @@ async def test_watch_stream_is_entered_once(autojump_clock: MockClock) -> None:
 
 
 async def test_two_tasks_may_share_a_watch_stream_and_both_see_its_end(autojump_clock: MockClock) -> None:
-    async def notify_twice(conversation: Conversation) -> None:
+    async def notify_twice(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         got = await conversation.read()
         assert got is not None
@@ -769,7 +769,7 @@ async def test_two_tasks_may_share_a_watch_stream_and_both_see_its_end(autojump_
 async def test_watch_stream_far_behind_is_given_one_resync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zkwire.watching.MAX_BUFFERED_EVENTS", 3)
 
-    async def five_events(conversation: Conversation) -> None:
+    async def five_events(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         got = await conversation.read()
         assert got is not None
@@ -797,7 +797,7 @@ async def test_add_watch_takes_an_add_watch_mode_only(autojump_clock: MockClock)
 
 @pytest.mark.rule(59)
 async def test_chroot_goes_on_every_path_and_comes_off_every_answer(autojump_clock: MockClock) -> None:
-    async def fire(conversation: Conversation) -> None:
+    async def fire(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         for _ in range(3):
             got = await conversation.read()
@@ -889,7 +889,7 @@ async def test_large_request_is_written_in_pieces_while_smaller_ones_wait_behind
         return SocketTransport(near)
 
     servers = MemoryServers()
-    conversation = Conversation(servers, trio.SocketStream(trio.socket.from_stdlib_socket(far)), "")  # type: ignore[arg-type]
+    conversation = ServerSide(servers, trio.SocketStream(trio.socket.from_stdlib_socket(far)), "")  # type: ignore[arg-type]
     async with conversation.stream, trio.open_nursery() as nursery:
         nursery.start_soon(conversation.serve)
         async with zkwire.connect(HOST, 9.0, dial=dial) as zk:
@@ -916,7 +916,7 @@ async def test_frames_not_written_are_given_back_when_the_connection_is_lost(aut
         dials += 1
         return SocketTransport(near) if dials == 1 else await second.dial(address, port, host_name)
 
-    first = Conversation(second, trio.SocketStream(trio.socket.from_stdlib_socket(far)), "")  # type: ignore[arg-type]
+    first = ServerSide(second, trio.SocketStream(trio.socket.from_stdlib_socket(far)), "")  # type: ignore[arg-type]
 
     async def shake_hands_and_stall() -> None:
         await first.shake_hands()
@@ -946,13 +946,13 @@ async def test_stream_transport_counts_what_it_was_not_yet_asked_to_drain(autoju
     await transport.aclose()
 
 
-Script = Callable[[Conversation], Awaitable[None]]
+Script = Callable[[ServerSide], Awaitable[None]]
 
 
 def answering(*records: Any) -> Script:
     """A server that answers the first requests with these records (an int: with this error), then like any other."""
 
-    async def script(conversation: Conversation) -> None:
+    async def script(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         for record in records:
             got: Sent | None = await conversation.read()
@@ -984,13 +984,13 @@ async def test_unknown_error_code_keeps_its_number(autojump_clock: MockClock) ->
 
 
 async def test_leaving_while_the_session_has_just_expired_opens_no_new_one(autojump_clock: MockClock) -> None:
-    async def once(conversation: Conversation) -> None:
+    async def once(conversation: ServerSide) -> None:
         await conversation.shake_hands()
 
-    async def expired(conversation: Conversation) -> None:
+    async def expired(conversation: ServerSide) -> None:
         await conversation.shake_hands(time_out=0, session_id=0)
 
-    servers = MemoryServers(once, expired, Conversation.serve)
+    servers = MemoryServers(once, expired, ServerSide.serve)
     async with connect(servers) as zk:
         await until(zk, KeeperState.DISCONNECTED)
         with pytest.raises(SessionExpiredError):
@@ -1001,10 +1001,10 @@ async def test_leaving_while_the_session_has_just_expired_opens_no_new_one(autoj
 
 
 async def test_new_session_does_not_wait_for_the_dial_of_the_old_one(autojump_clock: MockClock) -> None:
-    async def once(conversation: Conversation) -> None:
+    async def once(conversation: ServerSide) -> None:
         await conversation.shake_hands()
 
-    servers = MemoryServers(once, Conversation.serve)
+    servers = MemoryServers(once, ServerSide.serve)
     dials = 0
 
     async def dial(address: str, port: int, host_name: str) -> Transport:
@@ -1056,7 +1056,7 @@ async def test_host_name_is_resolved_at_every_attempt_and_all_its_addresses_are_
 ) -> None:
     resolver = Resolver(["10.0.0.1", "10.0.0.2"], ["10.0.0.3"])
     trio.socket.set_custom_hostname_resolver(resolver)
-    servers = MemoryServers(refuse, refuse, Conversation.serve)
+    servers = MemoryServers(refuse, refuse, ServerSide.serve)
     async with connect(servers, "zoo.example:2181"):
         assert sorted(address for _, address in servers.dialled[:2]) == ["10.0.0.1", "10.0.0.2"]
         assert servers.dialled[2][1] == "10.0.0.3"
@@ -1095,16 +1095,16 @@ async def test_sequential_create_of_the_root_stays_inside_the_chroot(autojump_cl
 
 
 async def test_auth_added_later_is_taken_into_the_next_session(autojump_clock: MockClock) -> None:
-    async def lose(conversation: Conversation) -> None:
+    async def lose(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         got = await conversation.read()
         assert got is not None
         await conversation.answer(got)
 
-    async def expired(conversation: Conversation) -> None:
+    async def expired(conversation: ServerSide) -> None:
         await conversation.shake_hands(time_out=0, session_id=0)
 
-    servers = MemoryServers(lose, expired, Conversation.serve)
+    servers = MemoryServers(lose, expired, ServerSide.serve)
     async with connect(servers) as zk:
         await zk.add_auth("digest", b"a:b")
         await until(zk, KeeperState.EXPIRED)
@@ -1113,7 +1113,7 @@ async def test_auth_added_later_is_taken_into_the_next_session(autojump_clock: M
 
 
 async def test_server_that_refuses_every_session_is_asked_ever_more_rarely(autojump_clock: MockClock) -> None:
-    async def expired(conversation: Conversation) -> None:
+    async def expired(conversation: ServerSide) -> None:
         await conversation.shake_hands(time_out=0, session_id=0)
 
     servers = MemoryServers(expired)
@@ -1137,7 +1137,7 @@ async def test_last_words_of_a_server_are_heard_after_a_write_to_it_failed(autoj
     ours, theirs = trio.testing.memory_stream_pair()
     transport = OneWay(ours)
     servers = MemoryServers()
-    conversation = Conversation(servers, theirs, "")
+    conversation = ServerSide(servers, theirs, "")
     dials = 0
 
     async def dial(address: str, port: int, host_name: str) -> Transport:
@@ -1165,7 +1165,7 @@ async def test_last_words_of_a_server_are_heard_after_a_write_to_it_failed(autoj
 
 
 async def test_leaving_while_authenticating_closes_the_session(autojump_clock: MockClock) -> None:
-    async def answer_no_auth(conversation: Conversation) -> None:
+    async def answer_no_auth(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         while (got := await conversation.read()) is not None:
             if got.opcode is OpCode.CLOSE_SESSION:

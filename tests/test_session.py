@@ -13,8 +13,8 @@ from tests.wire_server import (
     PASSWORD,
     SESSION_ID,
     STAT,
-    Conversation,
     Sent,
+    Talk,
     auth_reply,
     children_changed,
     connect_response,
@@ -107,41 +107,41 @@ EXISTS_OK = ExistsResponse(STAT)
 DATA_OK = GetDataResponse(b"hi", STAT)
 
 
-def connected(session_timeout: float = 10.0, **options: Any) -> Conversation:
+def connected(session_timeout: float = 10.0, **options: Any) -> Talk:
     """A session that stands, with nothing on its way. The time is 100.0."""
-    talk = Conversation(session_timeout, **options)
+    talk = Talk(session_timeout, **options)
     assert states(talk.establish()) == [CONNECTED]
     assert talk.sent() == []
     return talk
 
 
-def sync(talk: Conversation, path: str = "/a") -> Request:
+def sync(talk: Talk, path: str = "/a") -> Request:
     return talk.request(SYNC, SyncRequest(path))
 
 
-def get_data(talk: Conversation, path: str = "/a", watcher: Any = None) -> Request:
+def get_data(talk: Talk, path: str = "/a", watcher: Any = None) -> Request:
     return talk.request(GET_DATA, GetDataRequest(path, False), watcher)
 
 
-def exists(talk: Conversation, path: str = "/a", watcher: Any = None) -> Request:
+def exists(talk: Talk, path: str = "/a", watcher: Any = None) -> Request:
     return talk.request(EXISTS, ExistsRequest(path, False), watcher)
 
 
-def get_children(talk: Conversation, path: str = "/a", watcher: Any = None) -> Request:
+def get_children(talk: Talk, path: str = "/a", watcher: Any = None) -> Request:
     return talk.request(GET_CHILDREN, GetChildrenRequest(path, False), watcher)
 
 
-def add_watch(talk: Conversation, path: str, mode: AddWatchMode, watcher: Any) -> Request:
+def add_watch(talk: Talk, path: str, mode: AddWatchMode, watcher: Any) -> Request:
     return talk.request(ADD_WATCH, AddWatchRequest(path, mode), watcher)
 
 
-def add_auth(talk: Conversation, name: bytes, scheme: str = "digest") -> Request:
+def add_auth(talk: Talk, name: bytes, scheme: str = "digest") -> Request:
     request = Request(AUTH, AuthPacket(0, scheme, name))
     talk.session.add_auth(request, talk.now)
     return request
 
 
-def doom(talk: Conversation, by: str) -> list[Any]:
+def doom(talk: Talk, by: str) -> list[Any]:
     """The connection comes to its end, and the caller has not yet said tcp_lost."""
     if by == "eof":
         return talk.eof()
@@ -180,7 +180,7 @@ def sasl_reply(xid: int, token: bytes | None, err: int = 0) -> bytes:
 @pytest.mark.rule(4)
 @pytest.mark.parametrize("read_only", [False, True])
 def test_connect_request_always_carries_the_read_only_byte(read_only: bool) -> None:
-    talk = Conversation(read_only=read_only)
+    talk = Talk(read_only=read_only)
     assert talk.dial() == ConnectRequest(0, 0, 10_000, 0, bytes(16), read_only)
     talk.lose()
     talk.session.tcp_connected(talk.now, talk.now + 1)
@@ -190,7 +190,7 @@ def test_connect_request_always_carries_the_read_only_byte(read_only: bool) -> N
 @pytest.mark.rule(3)
 @pytest.mark.parametrize("read_only", [None, False])
 def test_session_stands_after_connect_responses_of_36_and_37_bytes(read_only: bool | None) -> None:
-    talk = Conversation()
+    talk = Talk()
     events = talk.establish(connect_response(read_only=read_only))
     assert events == [StateChanged(CONNECTED, "")]
     assert talk.session.info == SessionInfo(SESSION_ID, PASSWORD)
@@ -198,7 +198,7 @@ def test_session_stands_after_connect_responses_of_36_and_37_bytes(read_only: bo
 
 @pytest.mark.rule(6, 36, 37)
 def test_session_adopts_the_negotiated_timeout_for_its_deadlines() -> None:
-    talk = Conversation(60.0)
+    talk = Talk(60.0)
     talk.establish(connect_response(time_out=40_000))
     assert talk.session.session_timeout == 40.0
     assert talk.session.next_deadline() == pytest.approx(100 + 40 / 3)
@@ -206,7 +206,7 @@ def test_session_adopts_the_negotiated_timeout_for_its_deadlines() -> None:
 
 @pytest.mark.rule(7)
 def test_session_asks_for_its_original_timeout_on_every_connection() -> None:
-    talk = Conversation(60.0)
+    talk = Talk(60.0)
     assert talk.dial().time_out == 60_000
     talk.serve(connect_response(time_out=40_000))
     for _ in range(2):
@@ -226,7 +226,7 @@ def test_session_resumes_with_its_id_password_and_last_zxid() -> None:
 
 @pytest.mark.rule(44)
 def test_session_resumes_what_it_was_given() -> None:
-    talk = Conversation(session=SessionInfo(-5, b"secret"))
+    talk = Talk(session=SessionInfo(-5, b"secret"))
     assert talk.dial() == ConnectRequest(0, 0, 10_000, -5, b"secret", False)
     assert states(talk.serve(connect_response(-5))) == [CONNECTED]
     assert talk.session.info.id == -5
@@ -260,7 +260,7 @@ def test_session_is_expired_when_the_answer_has_another_id() -> None:
 @pytest.mark.rule(10)
 @pytest.mark.parametrize("resuming", [False, True])
 def test_eof_before_the_connect_response_is_a_failed_attempt_and_no_expiry(resuming: bool) -> None:
-    talk = Conversation(session=SessionInfo(SESSION_ID, PASSWORD) if resuming else None)
+    talk = Talk(session=SessionInfo(SESSION_ID, PASSWORD) if resuming else None)
     waiting = sync(talk)
     talk.dial()
     assert talk.eof() == [Disconnected("the server closed the connection")]
@@ -274,7 +274,7 @@ def test_eof_before_the_connect_response_is_a_failed_attempt_and_no_expiry(resum
 
 @pytest.mark.rule(11)
 def test_nothing_is_written_before_the_connect_response() -> None:
-    talk = Conversation(auth=[("digest", b"u:p")], sasl=ScriptedSasl())
+    talk = Talk(auth=[("digest", b"u:p")], sasl=ScriptedSasl())
     talk.dial()
     sync(talk)
     add_auth(talk, b"late:late")
@@ -284,7 +284,7 @@ def test_nothing_is_written_before_the_connect_response() -> None:
 
 
 def test_an_attempt_ends_when_its_time_is_over() -> None:
-    talk = Conversation()
+    talk = Talk()
     talk.dial(within=3.0)
     assert talk.session.next_deadline() == 103.0
     assert talk.at(103.0) == [Disconnected("no ConnectResponse in time")]
@@ -294,7 +294,7 @@ def test_an_attempt_ends_when_its_time_is_over() -> None:
 
 @pytest.mark.rule(17)
 def test_session_id_sent_stays_0_while_only_read_only_servers_were_seen() -> None:
-    talk = Conversation(read_only=True)
+    talk = Talk(read_only=True)
     assert states(talk.establish(connect_response(7, read_only=True))) == [READ_ONLY]
     talk.lose()
     assert talk.dial().session_id == 0
@@ -319,7 +319,7 @@ def test_a_session_of_a_read_write_server_is_resumed_after_a_read_only_one() -> 
 
 @pytest.mark.rule(17)
 def test_the_16_byte_answer_of_a_read_only_server_is_a_failed_attempt() -> None:
-    talk = Conversation(read_only=True)
+    talk = Talk(read_only=True)
     talk.dial()
     (event,) = talk.serve(reply(0, 0, ErrorCode.NOT_READ_ONLY))
     assert isinstance(event, Disconnected)
@@ -331,7 +331,7 @@ def test_the_16_byte_answer_of_a_read_only_server_is_a_failed_attempt() -> None:
 
 @pytest.mark.rule(28)
 def test_a_new_session_starts_with_zxid_0() -> None:
-    assert Conversation().dial().last_zxid_seen == 0
+    assert Talk().dial().last_zxid_seen == 0
 
 
 # --- authentication
@@ -339,7 +339,7 @@ def test_a_new_session_starts_with_zxid_0() -> None:
 
 @pytest.mark.rule(12, 13, 16)
 def test_auths_sasl_watches_and_requests_go_in_this_order_on_every_connection() -> None:
-    talk = Conversation(auth=[("digest", b"a:a"), ("digest", b"b:b")], sasl=ScriptedSasl())
+    talk = Talk(auth=[("digest", b"a:a"), ("digest", b"b:b")], sasl=ScriptedSasl())
     for xid in (1, 7):
         talk.dial()
         first = sync(talk, "/first")
@@ -388,7 +388,7 @@ def test_watches_go_before_requests_without_any_authentication() -> None:
 
 @pytest.mark.rule(13)
 def test_connected_is_announced_only_after_every_auth_reply() -> None:
-    talk = Conversation(auth=[("digest", b"a:a")])
+    talk = Talk(auth=[("digest", b"a:a")])
     assert talk.establish() == []
     added = add_auth(talk, b"b:b")
     assert talk.serve(auth_reply()) == []
@@ -399,7 +399,7 @@ def test_connected_is_announced_only_after_every_auth_reply() -> None:
 @pytest.mark.rule(13)
 def test_an_auth_added_during_sasl_neither_restarts_it_nor_is_overtaken_by_connected() -> None:
     sasl = ScriptedSasl()
-    talk = Conversation(sasl=sasl)
+    talk = Talk(sasl=sasl)
     talk.establish()
     add_auth(talk, b"a:a")
     assert talk.opcodes() == [OpCode.SASL, OpCode.AUTH]
@@ -415,7 +415,7 @@ def test_an_auth_added_during_sasl_neither_restarts_it_nor_is_overtaken_by_conne
 @pytest.mark.rule(14)
 @pytest.mark.parametrize("err", [ErrorCode.AUTH_FAILED, ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH, -4711])
 def test_an_auth_reply_with_an_error_is_terminal(err: int) -> None:
-    talk = Conversation(auth=[("nonsense", b"a:a")])
+    talk = Talk(auth=[("nonsense", b"a:a")])
     waiting = sync(talk)
     talk.establish()
     events = talk.serve(auth_reply(err))
@@ -445,7 +445,7 @@ def test_an_auth_added_later_that_fails_fails_its_request_and_the_session() -> N
 @pytest.mark.rule(15)
 @pytest.mark.parametrize("answers", [[], [auth_reply()], [auth_reply(), auth_reply(), sasl_reply(1, b"challenge")]])
 def test_a_loss_during_auth_or_sasl_is_a_loss_and_no_auth_failure(answers: list[bytes]) -> None:
-    talk = Conversation(auth=[("digest", b"a:a"), ("digest", b"b:b")], sasl=ScriptedSasl())
+    talk = Talk(auth=[("digest", b"a:a"), ("digest", b"b:b")], sasl=ScriptedSasl())
     waiting = sync(talk)
     talk.establish()
     talk.serve(*answers)
@@ -473,7 +473,7 @@ def test_an_auth_on_its_way_survives_the_loss_and_is_answered_on_the_next_connec
 
 @pytest.mark.rule(16)
 def test_all_auths_are_sent_again_in_the_order_they_were_added() -> None:
-    talk = Conversation(auth=[("digest", b"a")])
+    talk = Talk(auth=[("digest", b"a")])
     talk.establish()
     add_auth(talk, b"b")
     talk.serve(auth_reply(), auth_reply())
@@ -502,8 +502,8 @@ def test_an_auth_reply_overtakes_and_harms_nothing() -> None:
 )
 def test_an_auth_that_cannot_be_sent_is_refused_when_it_is_given(scheme: Any, token: Any, message: str) -> None:
     with pytest.raises(LocalProtocolError, match=message):
-        Conversation(auth=[(scheme, token)])
-    for talk in (Conversation(), connected()):
+        Talk(auth=[(scheme, token)])
+    for talk in (Talk(), connected()):
         with pytest.raises(LocalProtocolError, match=message):
             add_auth(talk, token, scheme)
         talk.lose()
@@ -532,7 +532,7 @@ def test_an_auth_on_its_way_fails_when_the_session_ends(end: str) -> None:
 
 @pytest.mark.rule(80)
 def test_a_null_sasl_token_does_not_count_as_authenticated() -> None:
-    talk = Conversation(sasl=ScriptedSasl())
+    talk = Talk(sasl=ScriptedSasl())
     talk.establish()
     events = talk.serve(sasl_reply(1, None))
     assert events[0] == StateChanged(AUTH_FAILED, events[0].reason)
@@ -548,7 +548,7 @@ def test_a_null_sasl_token_does_not_count_as_authenticated() -> None:
     ],
 )
 def test_a_sasl_failure_is_terminal(answer: bytes, reason: str) -> None:
-    talk = Conversation(sasl=ScriptedSasl())
+    talk = Talk(sasl=ScriptedSasl())
     waiting = sync(talk)
     talk.establish()
     events = talk.serve(answer)
@@ -770,7 +770,7 @@ def test_any_reply_body_gives_a_reply_or_costs_the_connection(row: Operation, ju
 )
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_bytes_at_any_time_give_events_and_never_an_exception(junk: list[bytes], sasl: bool) -> None:
-    talk = Conversation(sasl=ScriptedSasl() if sasl else None, auth=[("digest", b"a:a")])
+    talk = Talk(sasl=ScriptedSasl() if sasl else None, auth=[("digest", b"a:a")])
     get_data(talk, "/a", "watcher")
     talk.establish()
     if not sasl:
@@ -843,7 +843,7 @@ def test_a_cancelled_request_that_was_sent_keeps_its_place() -> None:
 
 @pytest.mark.rule(34)
 def test_a_cancelled_request_that_waits_is_forgotten() -> None:
-    talk = Conversation()
+    talk = Talk()
     cancelled, other = sync(talk, "/cancelled"), sync(talk, "/other")
     talk.session.cancel(cancelled)
     talk.session.cancel(cancelled)
@@ -864,7 +864,7 @@ def test_a_cancelled_request_that_never_left_is_not_sent_on_the_next_connection(
 
 
 def test_a_loss_of_no_connection_is_nothing() -> None:
-    talk = Conversation()
+    talk = Talk()
     assert talk.lose() == []
     assert talk.serve(pong()) == []
     assert talk.session.data_to_send(talk.now) == b""
@@ -877,7 +877,7 @@ def test_a_second_connection_beside_the_first_is_a_fault_of_the_caller() -> None
 
 
 def test_a_connection_for_a_session_that_is_over_is_a_fault_of_the_caller() -> None:
-    talk = Conversation()
+    talk = Talk()
     talk.session.detach()
     with pytest.raises(AssertionError, match="over"):
         talk.dial()
@@ -923,7 +923,7 @@ _BAD = [
 def test_a_bad_request_is_refused_before_a_byte_is_queued(
     operation: Operation, record: Any, watcher: Any, message: str, is_connected: bool
 ) -> None:
-    talk = connected() if is_connected else Conversation()
+    talk = connected() if is_connected else Talk()
     with pytest.raises(LocalProtocolError, match=message):
         talk.request(operation, record, watcher)
     if not is_connected:
@@ -949,7 +949,7 @@ def test_the_longest_path_for_a_watch_can_be_put_back() -> None:
 
 
 def test_a_request_spoilt_while_it_waited_fails_alone() -> None:
-    talk = Conversation()
+    talk = Talk()
     acl = [ACL(31, Id("world", "anyone"))]
     spoilt = talk.request(CREATE, CreateRequest("/a", b"", acl, 0))  # type: ignore[arg-type]
     other = sync(talk)
@@ -962,7 +962,7 @@ def test_a_request_spoilt_while_it_waited_fails_alone() -> None:
 
 
 def test_outstanding_counts_requests_without_a_reply() -> None:
-    talk = Conversation()
+    talk = Talk()
     assert talk.session.outstanding == 0
     talk.establish()
     sync(talk), sync(talk)
@@ -1034,7 +1034,7 @@ def test_servers_that_accept_tcp_and_never_answer_do_not_postpone_expiry() -> No
 
 @pytest.mark.rule(6, 40)
 def test_expiry_counts_by_the_negotiated_timeout() -> None:
-    talk = Conversation(60.0)
+    talk = Talk(60.0)
     talk.establish(connect_response(time_out=3_000))
     talk.lose()
     assert talk.session.next_deadline() == pytest.approx(104.0)
@@ -1068,7 +1068,7 @@ def test_the_session_does_not_expire_while_authentication_is_answered() -> None:
 
 @pytest.mark.rule(40)
 def test_expiry_counts_at_time_zero_too() -> None:
-    talk = Conversation(now=0.0)
+    talk = Talk(now=0.0)
     talk.establish()
     talk.lose()
     assert talk.at(14.0)[0] == StateChanged(EXPIRED, "no valid frame for 14 s, 4/3 of the session timeout")
@@ -1077,7 +1077,7 @@ def test_expiry_counts_at_time_zero_too() -> None:
 @pytest.mark.rule(30)
 @pytest.mark.parametrize("read_only", [False, True], ids=["never any server", "only read-only ones"])
 def test_requests_that_wait_for_a_first_session_fail_as_not_sent_after_4_thirds(read_only: bool) -> None:
-    talk = Conversation(read_only=True)
+    talk = Talk(read_only=True)
     if read_only:
         talk.establish(connect_response(read_only=True))
         talk.lose()
@@ -1100,7 +1100,7 @@ def test_requests_that_wait_for_a_first_session_fail_as_not_sent_after_4_thirds(
 
 
 def test_what_a_read_only_server_never_got_does_not_wait_for_ever() -> None:
-    talk = Conversation(read_only=True)
+    talk = Talk(read_only=True)
     talk.establish(connect_response(read_only=True))
     kept = sync(talk)
     talk.lose()
@@ -1108,7 +1108,7 @@ def test_what_a_read_only_server_never_got_does_not_wait_for_ever() -> None:
 
 
 def test_a_session_resumed_without_an_answer_does_not_expire_by_itself() -> None:
-    talk = Conversation(session=SessionInfo(SESSION_ID, PASSWORD))
+    talk = Talk(session=SessionInfo(SESSION_ID, PASSWORD))
     assert talk.session.next_deadline() is None
     assert talk.at(1e6) == []
 
@@ -1507,7 +1507,7 @@ def test_nothing_is_taken_behind_close() -> None:
 
 
 def test_close_without_a_connection_is_closed_at_once() -> None:
-    talk = Conversation()
+    talk = Talk()
     waiting = sync(talk)
     talk.session.close(talk.now)
     events = talk.events()
@@ -1521,7 +1521,7 @@ def test_close_without_a_connection_is_closed_at_once() -> None:
 
 
 def test_close_during_the_handshake_is_closed_at_once() -> None:
-    talk = Conversation()
+    talk = Talk()
     talk.dial()
     talk.session.close(talk.now)
     assert kinds(talk.events()) == [StateChanged, Disconnected]
@@ -1613,16 +1613,16 @@ def test_detach_ends_without_close_session() -> None:
     assert talk.session.info == SessionInfo(SESSION_ID, PASSWORD), "which whoever resumes it needs"
 
 
-def _expired(talk: Conversation) -> None:
+def _expired(talk: Talk) -> None:
     talk.lose()
     talk.at(200.0)
 
 
-def _auth_failed(talk: Conversation) -> None:
+def _auth_failed(talk: Talk) -> None:
     talk.serve(pong(err=-124))
 
 
-def _closed(talk: Conversation) -> None:
+def _closed(talk: Talk) -> None:
     talk.session.detach()
 
 
@@ -1655,7 +1655,7 @@ def test_a_session_that_is_over_refuses_everything_with_its_own_error(end: Any, 
 # --- the table
 
 
-def _to_read_only(talk: Conversation) -> None:
+def _to_read_only(talk: Talk) -> None:
     talk.establish(connect_response(read_only=True))
 
 
@@ -1666,11 +1666,11 @@ _REACHED: dict[KeeperState, Any] = {
 }
 
 
-def _refused(talk: Conversation) -> None:
+def _refused(talk: Talk) -> None:
     talk.establish(refusal())
 
 
-def _auth_refused(talk: Conversation) -> None:
+def _auth_refused(talk: Talk) -> None:
     if talk.session.state is DISCONNECTED:
         talk.establish()
     add_auth(talk, b"", "nonsense")
@@ -1693,7 +1693,7 @@ _WAYS: dict[tuple[KeeperState, KeeperState], Any] = {
 
 @pytest.mark.parametrize(("before", "after"), _WAYS, ids=lambda state: state.name)
 def test_session_goes_every_way_of_its_table(before: KeeperState, after: KeeperState) -> None:
-    talk = Conversation(read_only=True)
+    talk = Talk(read_only=True)
     _REACHED[before](talk)
     assert talk.session.state is before
     _WAYS[before, after](talk)
@@ -1701,7 +1701,7 @@ def test_session_goes_every_way_of_its_table(before: KeeperState, after: KeeperS
 
 
 def test_session_fails_authentication_before_it_is_connected() -> None:
-    talk = Conversation(auth=[("nonsense", b"")])
+    talk = Talk(auth=[("nonsense", b"")])
     talk.establish()
     assert states(talk.serve(auth_reply(-115))) == [AUTH_FAILED]
 
@@ -1718,7 +1718,7 @@ def test_a_way_that_the_table_does_not_have_is_a_fault_of_ours() -> None:
 
 
 def test_an_empty_session_has_nothing_to_say() -> None:
-    talk = Conversation()
+    talk = Talk()
     assert talk.session.next_event(0.0) is NEED_DATA
     assert talk.session.next_deadline() is None
     assert talk.session.data_to_send(0.0) == b""
@@ -1739,8 +1739,8 @@ def test_auths_are_for_the_session_that_follows() -> None:
     assert talk.session.auths == [("digest", b"a:b"), ("digest", b"c:d")]
 
 
-def connected_with_auths(*auths: tuple[str, bytes]) -> Conversation:
-    talk = Conversation(10.0, auth=auths)
+def connected_with_auths(*auths: tuple[str, bytes]) -> Talk:
+    talk = Talk(10.0, auth=auths)
     talk.establish()
     assert states(talk.serve(*[auth_reply() for _ in auths])) == [CONNECTED]
     return talk

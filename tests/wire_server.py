@@ -1,6 +1,6 @@
-"""The server's half of a conversation, frame by frame, and a Conversation that a Session holds with it.
+"""The server's half of a connection, frame by frame, and a Talk that a Session has with it.
 
-    talk = Conversation()
+    talk = Talk()
     talk.dial()                                            # the ConnectRequest, parsed
     talk.serve(connect_response())                         # the events that these bytes give
     talk.sent()                                            # what the client wrote since, parsed
@@ -116,7 +116,7 @@ def read_connect_request(data: bytes) -> ConnectRequest:
     return decode(ConnectRequest, payload)
 
 
-class Conversation:
+class Talk:
     """A Session, and by hand the servers that it talks to."""
 
     def __init__(self, session_timeout: float = 10.0, *, now: float = 100.0, **options: Any) -> None:
