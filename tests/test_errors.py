@@ -102,7 +102,7 @@ def test_connection_loss_text_does_without_a_cause() -> None:
     ("cls", "name"), [(BadArgumentsError, "BAD_ARGUMENTS (-8)"), (AuthFailedError, "AUTH_FAILED (-115)")]
 )
 def test_error_text_has_the_reason_where_one_was_found(cls: Any, name: str) -> None:
-    assert str(cls("/a", "create", "why")) == f"{name}: create /a: why"
+    assert str(cls("/a", "create", reason="why")) == f"{name}: create /a: why"
     assert str(cls("/a", "create")) == f"{name}: create /a"
 
 
@@ -118,8 +118,8 @@ def test_errors_stand_under_who_broke_what() -> None:
     [
         NoNodeError("/a", "delete"),
         ConnectionLossError("/a", "create", "partly", "EOF"),
-        BadArgumentsError("/a", "create", "why"),
-        AuthFailedError(None, "auth", "why"),
+        BadArgumentsError("/a", "create", reason="why"),
+        AuthFailedError(None, "auth", reason="why"),
         from_code(-126, "/a", "create"),
     ],
     ids=lambda error: type(error).__name__,

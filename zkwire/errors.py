@@ -49,6 +49,7 @@ class ZooKeeperError(ZkwireError):
         code: the number, as on the wire; an `ErrorCode` where it is a known one.
         path: the path of the request, as the caller gave it, where it had one.
         operation: the request's name in ZooKeeper ("getData"), where there was one.
+        reason: what is wrong, in words, where more than the code is known: for BadArgumentsError and AuthFailedError.
         index, results: of a failed multi: which operation failed, and what became of each.
     """
 
@@ -56,16 +57,19 @@ class ZooKeeperError(ZkwireError):
     index: int | None = None
     results: list[ZooKeeperError | None] | None = None
 
-    def __init__(self, path: str | None = None, operation: str | None = None, code: int | None = None) -> None:
+    def __init__(
+        self, path: str | None = None, operation: str | None = None, code: int | None = None, *, reason: str = ""
+    ) -> None:
         self.path = path
         self.operation = operation
+        self.reason = reason
         self.code: int = self.CODE if code is None and self.CODE is not None else code or 0
         super().__init__(path, operation, self.code)
 
     def __str__(self) -> str:
         name = self.code.name if isinstance(self.code, ErrorCode) else "unknown error code"
         target = " ".join(part for part in (self.operation, self.path) if part)
-        return f"{name} ({self.code:d})" + (f": {target}" if target else "")
+        return ": ".join(part for part in (f"{name} ({self.code:d})", target, self.reason) if part)
 
 
 class SystemErrorError(ZooKeeperError):
@@ -135,13 +139,6 @@ class BadArgumentsError(ZooKeeperError):
     it), or by the server."""
 
     CODE = ErrorCode.BAD_ARGUMENTS
-
-    def __init__(self, path: str | None = None, operation: str | None = None, reason: str = "") -> None:
-        super().__init__(path, operation)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}: {self.reason}" if self.reason else super().__str__()
 
 
 class InvalidStateError(ZooKeeperError):
@@ -216,13 +213,6 @@ class AuthFailedError(ZooKeeperError):
     """The server refused an auth packet or the SASL exchange; `reason` says which. Terminal for the client."""
 
     CODE = ErrorCode.AUTH_FAILED
-
-    def __init__(self, path: str | None = None, operation: str | None = None, reason: str = "") -> None:
-        super().__init__(path, operation)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}: {self.reason}" if self.reason else super().__str__()
 
 
 class ClosingError(ZooKeeperError):

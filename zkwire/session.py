@@ -633,5 +633,5 @@ def _again(error: ZkwireError, request: Request) -> ZkwireError:
     if isinstance(error, SessionExpiredError):
         return SessionExpiredError(request.path, request.operation.name)
     if isinstance(error, AuthFailedError):
-        return AuthFailedError(request.path, request.operation.name, error.reason)
+        return AuthFailedError(request.path, request.operation.name, reason=error.reason)
     return ClosedError(f"{error} ({request.operation.name})")

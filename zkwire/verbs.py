@@ -378,7 +378,7 @@ class Verbs(CallOwner):
         """The server's name for the path. Raises BadArgumentsError when it names no znode."""
         reason = paths.fault(path, sequential=sequential)
         if reason is not None:
-            raise BadArgumentsError(path if isinstance(path, str) else None, operation.name, reason)
+            raise BadArgumentsError(path if isinstance(path, str) else None, operation.name, reason=reason)
         if sequential and path == "/":
             return self._chroot + "/"  # the digits go behind the slash, not behind the chroot's name
         return paths.under(self._chroot, path)
