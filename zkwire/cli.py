@@ -39,9 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         trio.run(_run, options)
-    except HostsError as error:
-        return _complain(error, NO_SERVER)
-    except NoServerError as error:
+    except (HostsError, NoServerError) as error:
         return _complain(error, NO_SERVER)
     except (ConnectionLossError, SessionExpiredError, ClosedError) as error:
         return _complain(error, LOST)
