@@ -235,7 +235,7 @@ async def test_call_whose_await_was_cancelled_is_not_awaited_again(autojump_cloc
         with trio.CancelScope() as scope:
             scope.cancel()
             await call  # it waited for a connection, and is forgotten
-        with pytest.raises(RuntimeError, match="getData was given up: a task that awaited it was cancelled"):
+        with trio.fail_after(1), pytest.raises(RuntimeError, match="getData was given up: a task that awaited it"):
             await call
 
 
@@ -726,9 +726,8 @@ async def test_watch_stream_ends_when_closed_and_removes_the_watch(autojump_cloc
 
 async def test_watch_stream_is_iterated_inside_its_block_only(autojump_clock: MockClock) -> None:
     async with connect(MemoryServers()) as zk:
-        with pytest.raises(RuntimeError, match=r"async with zk\.add_watch"):
-            async for event in zk.add_watch("/a", AddWatchMode.PERSISTENT):
-                raise AssertionError(event)
+        with trio.fail_after(1), pytest.raises(RuntimeError, match=r"async with zk\.add_watch"):
+            await anext(zk.add_watch("/a", AddWatchMode.PERSISTENT))
 
 
 async def test_watch_stream_is_entered_once(autojump_clock: MockClock) -> None:
@@ -757,9 +756,9 @@ async def test_two_tasks_may_share_a_watch_stream_and_both_see_its_end(autojump_
     async def read(events: zkwire.WatchStream) -> None:
         seen.extend([event.path async for event in events])
 
-    with trio.fail_after(5):
-        async with connect(MemoryServers(notify_twice)) as zk, trio.open_nursery() as nursery:
-            async with zk.add_watch("/", AddWatchMode.PERSISTENT_RECURSIVE) as events:
+    async with connect(MemoryServers(notify_twice)) as zk:
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery, zk.add_watch("/", AddWatchMode.PERSISTENT_RECURSIVE) as events:
                 nursery.start_soon(read, events)
                 nursery.start_soon(read, events)
                 await trio.sleep(2)

@@ -61,6 +61,8 @@ class Call(Request, Generic[T]):
             owner.submit(self)
 
     def __await__(self) -> Generator[Any, Any, T]:
+        if self.given_up:  # there may never be a reply
+            raise RuntimeError(f"{self.operation.name} was given up: a task that awaited it was cancelled")
         if self._reply is None and self.error is None:
             if not self._submitted:
                 yield from trio.lowlevel.checkpoint().__await__()

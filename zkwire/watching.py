@@ -105,6 +105,7 @@ class WatchStream:
         self._mode = mode
         self._events: deque[WatchedEvent] = deque()
         self._arrived = trio.Event()
+        self._entered = False
         self._over = False
 
     @property
@@ -113,6 +114,9 @@ class WatchStream:
         return self._owner.strip(self._server_path)
 
     async def __aenter__(self) -> WatchStream:
+        if self._entered:
+            raise RuntimeError("a watch stream is entered once; add_watch() makes another")
+        self._entered = True
         await self._owner.check_modes(self._server_path, self._mode)
         await self._owner.add_watch_call(self._server_path, self._mode, self)
         return self
@@ -146,10 +150,13 @@ class WatchStream:
         return self
 
     async def __anext__(self) -> WatchedEvent:
+        if not self._entered:
+            raise RuntimeError("no watch stands outside the block: async with zk.add_watch(...) as events")
         while not self._events:
             if self._over:
                 raise StopAsyncIteration
-            self._arrived = trio.Event()
+            if self._arrived.is_set():
+                self._arrived = trio.Event()
             await self._arrived.wait()
         await trio.lowlevel.checkpoint_if_cancelled()
         return self._events.popleft()
@@ -184,7 +191,8 @@ class StateStream:
         while not self._states:
             if self._over:
                 raise StopAsyncIteration
-            self._arrived = trio.Event()
+            if self._arrived.is_set():
+                self._arrived = trio.Event()
             await self._arrived.wait()
         await trio.lowlevel.checkpoint_if_cancelled()
         return self._states.popleft()
