@@ -28,7 +28,7 @@ def test_program_of_the_readme_prints_what_the_readme_shows(zookeeper: Server | 
     assert dump in shown.stderr
 
 
-@pytest.mark.parametrize("name", re.findall(r"\]\((zkwire/[^)]+)\)", README))
+@pytest.mark.parametrize("name", re.findall(r"\]\((?!https?:)([^)]+)\)", README))
 def test_file_named_in_the_readme_exists(name: str) -> None:
     assert (ROOT / name).exists()
 
@@ -44,8 +44,10 @@ def test_file_named_in_the_readme_exists(name: str) -> None:
         ("session", "Session._go_on"),
         ("session", "Session._prime"),
         ("session", "Session.close"),
+        ("session", "Session._remove_watches"),
         ("watches", "Watches.set_watches"),
         ("watches", "Watches.removals"),
+        ("client", "Client._is_read_write"),
     ],
 )
 def test_place_named_in_the_readme_exists(module: str, name: str) -> None:
