@@ -74,6 +74,10 @@ def test_error_text_has_what_is_known(path: str | None, operation: str | None, t
     assert str(NoNodeError(path, operation)) == text
 
 
+def test_error_text_escapes_what_cannot_be_printed() -> None:
+    assert str(BadArgumentsError("/é\ud800\x1b[2J\n", "create")) == r"BAD_ARGUMENTS (-8): create /é\ud800\x1b[2J\n"
+
+
 @pytest.mark.rule(30)
 @pytest.mark.parametrize(
     ("written", "maybe_applied", "text"),
