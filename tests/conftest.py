@@ -36,21 +36,27 @@ def _distributions() -> list[Distribution | NoZooKeeper]:
 
 
 @pytest.fixture(scope="session", params=_distributions(), ids=lambda found: getattr(found, "version", "none"))
-def distribution(request: pytest.FixtureRequest) -> Distribution:
+def found(request: pytest.FixtureRequest) -> Distribution | NoZooKeeper:
+    """Each ZooKeeper version on this machine in turn, or why there is none."""
+    result: Distribution | NoZooKeeper = request.param
+    return result
+
+
+@pytest.fixture(scope="session")
+def distribution(found: Distribution | NoZooKeeper) -> Distribution:
     """Each ZooKeeper version on this machine in turn."""
-    found: Distribution | NoZooKeeper = request.param
     if isinstance(found, NoZooKeeper):
         raise found
     return found
 
 
 @pytest.fixture(scope="session")
-def zookeeper(distribution: Distribution) -> Iterator[Server | External]:
+def zookeeper(request: pytest.FixtureRequest, found: Distribution | NoZooKeeper) -> Iterator[Server | External]:
     """A standalone server for all tests. `.address` is its connect string."""
     if hosts := os.environ.get("ZKWIRE_TEST_HOSTS"):
-        yield External(hosts)
+        yield External(hosts)  # needs no ZooKeeper here
         return
-    with Server(distribution) as server:
+    with Server(request.getfixturevalue("distribution")) as server:
         yield server
 
 
