@@ -41,7 +41,7 @@ def say(text: str) -> None:
 
 
 async def candidate(name: str, path: str) -> None:
-    """Lead while the znode is ours; until then, watch whose it is."""
+    """Lead while the znode is ours, until SIGTERM; until then, watch whose it is."""
     async with zkwire.connect(HOSTS, SESSION_TIMEOUT, on_frame=show) as zk:
         while True:
             try:
@@ -54,8 +54,11 @@ async def candidate(name: str, path: str) -> None:
                 event = await watch.wait()
                 say(f"{name} was told: {EventType(event.type).name} {event.path}")
             else:
-                say(f"{name} leads")
-                await trio.sleep_forever()
+                with trio.open_signal_receiver(signal.SIGTERM) as terminated:
+                    say(f"{name} leads")
+                    await terminated.__anext__()
+                break
+    say(f"{name} has closed its session")
 
 
 # --- the show
@@ -127,7 +130,7 @@ async def show_takeover() -> str | None:
                 return str(problem)
             took = trio.current_time() - killed
             narrate(f"B leads {took:.1f} s after the kill; the session timeout is {SESSION_TIMEOUT:g} s. B goes home.")
-            second.send_signal(signal.SIGINT)
+            second.send_signal(signal.SIGTERM)
         return None
     return f"not done after {PATIENCE:g} s"
 
@@ -145,8 +148,6 @@ def main() -> int:
         case ["candidate", name, path]:
             try:
                 trio.run(candidate, name, path)
-            except KeyboardInterrupt:
-                say(f"{name} has closed its session")
             except zkwire.ZkwireError as error:
                 print(f"{name}: {error}", file=sys.stderr)
                 return 2
