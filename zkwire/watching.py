@@ -7,7 +7,8 @@ Neither makes the reader wait.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import trio
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .call import Call
+
+T = TypeVar("T")
 
 #: Events that a WatchStream holds for a slow reader; past that they are replaced by one RESYNC.
 MAX_BUFFERED_EVENTS = 65536
@@ -88,7 +91,38 @@ class Watch:
         self.disarm()
 
 
-class WatchStream:
+class _Stream(Generic[T]):
+    """What has arrived, in order, as an async iterator; ends behind the last."""
+
+    def __init__(self, items: Iterable[T] = (), *, over: bool = False) -> None:
+        self._items = deque(items)
+        self._arrived = trio.Event()
+        self._over = over  # nothing more will arrive
+
+    def _put(self, item: T, *, last: bool) -> None:
+        self._items.append(item)
+        self._over = last
+        self._arrived.set()
+
+    def _end(self) -> None:
+        self._over = True
+        self._arrived.set()
+
+    def __aiter__(self) -> _Stream[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._items:
+            if self._over:
+                raise StopAsyncIteration
+            if self._arrived.is_set():
+                self._arrived = trio.Event()
+            await self._arrived.wait()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return self._items.popleft()
+
+
+class WatchStream(_Stream[WatchedEvent]):
     """All events of a persistent watch, in order, as an async iterator inside its block.
 
         async with zk.add_watch("/a", AddWatchMode.PERSISTENT_RECURSIVE) as events:
@@ -100,13 +134,11 @@ class WatchStream:
     """
 
     def __init__(self, owner: WatchOwner, server_path: str, mode: AddWatchMode) -> None:
+        super().__init__()
         self._owner = owner
         self._server_path = server_path
         self._mode = mode
-        self._events: deque[WatchedEvent] = deque()
-        self._arrived = trio.Event()
         self._entered = False
-        self._over = False
 
     @property
     def path(self) -> str:
@@ -129,70 +161,38 @@ class WatchStream:
     async def aclose(self) -> None:
         """End the interest; iteration ends. The server is told when it was the last."""
         if not self._over:
-            self._over = True
+            self._end()
             self._owner.disarm(self._server_path, self)
-            self._arrived.set()
 
     def deliver(self, event: WatchedEvent) -> None:
         """Called by the reader."""
         if self._over:
             return
         path = self._owner.strip(event.path) if event.path else self.path
-        if len(self._events) >= MAX_BUFFERED_EVENTS:
-            self._events.clear()
+        if len(self._items) >= MAX_BUFFERED_EVENTS:
+            self._items.clear()
             event = WatchedEvent(EventType.RESYNC, event.state, "")
             path = self.path
-        self._events.append(event._replace(path=path))
-        self._over = event.type == EventType.NONE
-        self._arrived.set()
-
-    def __aiter__(self) -> WatchStream:
-        return self
+        self._put(event._replace(path=path), last=event.type == EventType.NONE)
 
     async def __anext__(self) -> WatchedEvent:
         if not self._entered:
             raise RuntimeError("no watch stands outside the block: async with zk.add_watch(...) as events")
-        while not self._events:
-            if self._over:
-                raise StopAsyncIteration
-            if self._arrived.is_set():
-                self._arrived = trio.Event()
-            await self._arrived.wait()
-        await trio.lowlevel.checkpoint_if_cancelled()
-        return self._events.popleft()
+        return await super().__anext__()
 
 
-class StateStream:
+class StateStream(_Stream[KeeperState]):
     """The client's states, the current one first, then every change; ends after a terminal one. One reader."""
 
     def __init__(self, current: KeeperState, *, over: bool) -> None:
-        self._states = deque([current])
-        self._arrived = trio.Event()
-        self._over = over
+        super().__init__([current], over=over)
 
     def deliver(self, state: KeeperState, *, last: bool) -> None:
         """Called by the client."""
-        if self._over:
-            return
-        self._states.append(state)
-        self._over = last
-        self._arrived.set()
+        if not self._over:
+            self._put(state, last=last)
 
     async def aclose(self) -> None:
         """Iteration ends."""
-        self._over = True
-        self._states.clear()
-        self._arrived.set()
-
-    def __aiter__(self) -> StateStream:
-        return self
-
-    async def __anext__(self) -> KeeperState:
-        while not self._states:
-            if self._over:
-                raise StopAsyncIteration
-            if self._arrived.is_set():
-                self._arrived = trio.Event()
-            await self._arrived.wait()
-        await trio.lowlevel.checkpoint_if_cancelled()
-        return self._states.popleft()
+        self._items.clear()
+        self._end()
