@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from .codes import OpCode
-from .jute import JuteError, Record, decode_at, encode
+from .jute import JuteError, Record, TypedTuple, decode_at, encode
 from .records import (
     CheckVersionRequest,
     Create2Response,
@@ -72,7 +72,7 @@ class MultiItem(NamedTuple):
     body: Record | None
 
 
-class MultiSequence(tuple[Any, ...]):
+class MultiSequence(TypedTuple):
     """Items in order. Encodes and decodes like a Record (`zkwire.jute.Encodable`)."""
 
     BODIES: ClassVar[dict[int, type[Record] | None]]
@@ -83,15 +83,6 @@ class MultiSequence(tuple[Any, ...]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self)!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and tuple.__eq__(self, other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:
-        return hash((type(self), *self))
 
     def _encode(self) -> bytes:
         parts = []

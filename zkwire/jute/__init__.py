@@ -12,7 +12,7 @@ nothing of ZooKeeper.
 """
 
 from .errors import JuteError
-from .record import Decodable, Encodable, Field, Record, decode, decode_at, encode
+from .record import Decodable, Encodable, Field, Record, TypedTuple, decode, decode_at, encode
 from .types import (
     Boolean,
     Buffer,
@@ -42,6 +42,7 @@ __all__ = [
     "Long",
     "Record",
     "TrailingBoolean",
+    "TypedTuple",
     "UString",
     "Vector",
     "decode",

@@ -65,7 +65,22 @@ class RecordMeta(type):
         return wire.struct_of(cls)
 
 
-class Record(tuple[Any, ...], metaclass=RecordMeta):
+class TypedTuple(tuple[Any, ...]):
+    """A tuple that equals only those of its own class: two records with equal fields are two things."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and tuple.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self))
+
+
+class Record(TypedTuple, metaclass=RecordMeta):
     """Base of all wire records. Field order is byte order.
 
     Equal when of one class and field by field equal. `FIELDS` lists the declaration, `CODEC` is the Python text of the
@@ -97,15 +112,6 @@ class Record(tuple[Any, ...], metaclass=RecordMeta):
     def __repr__(self) -> str:
         values = ", ".join(f"{field.name}={value!r}" for field, value in zip(self.FIELDS, self))
         return f"{type(self).__name__}({values})"
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and tuple.__eq__(self, other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:
-        return hash((type(self), *self))
 
     def __getnewargs__(self) -> tuple[Any, ...]:
         return tuple(self)
