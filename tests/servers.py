@@ -81,7 +81,7 @@ class ServerError(Exception):
 
 # --- one server ------------------------------------------------------------------------------------------------------
 
-ServerT = TypeVar("ServerT", bound="Server")
+StartedT = TypeVar("StartedT", bound="Started")
 
 _open_servers: set[Server] = set()
 
@@ -93,7 +93,30 @@ def _close_servers() -> None:
         server.close()
 
 
-class Server:
+class Started:
+    """`with` starts it, then closes it."""
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self: StartedT) -> StartedT:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Server(Started):
     """One ZooKeeper server process with a port and a data directory of its own. `with` starts it, then closes it.
 
     Args:
@@ -252,19 +275,6 @@ class Server:
         text = self.log.read_text(errors="replace") if self.log.exists() else "(no log)"
         return "\n".join(text.splitlines()[-lines:])
 
-    def __enter__(self: ServerT) -> ServerT:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _write_files(self) -> Path:
         """Write what a first start needs; `zoo.cfg` only once, because a server with reconfig writes to it as well."""
         configuration = self.directory / "zoo.cfg"
@@ -299,7 +309,7 @@ class Server:
 # --- an ensemble -----------------------------------------------------------------------------------------------------
 
 
-class Ensemble:
+class Ensemble(Started):
     """Servers that elect a leader and hold one tree. `with` starts them, then closes them.
 
     Members are stopped, killed, suspended and started again one by one through `servers`.
@@ -401,19 +411,6 @@ class Ensemble:
         """Stop all members and remove their directories. Idempotent."""
         for server in self.servers:
             server.close()
-
-    def __enter__(self) -> Ensemble:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 # --- command line ----------------------------------------------------------------------------------------------------
