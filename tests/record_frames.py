@@ -266,7 +266,8 @@ class Recording:
 
     def run(self) -> list[Golden]:
         with Server(self.distribution) as server:
-            record_znodes(self, server)
+            record_creates_and_deletes(self, server)
+            record_reads_and_writes(self, server)
             record_multi(self, server)
             record_watches(self, server)
             record_connection(self, server)
@@ -288,14 +289,14 @@ def create(path: str, data: bytes | None = b"", mode: CreateMode = CreateMode.PE
 # --- a standalone server
 
 
-def record_znodes(recording: Recording, server: Server) -> None:
-    """Operations on single znodes."""
+def record_creates_and_deletes(recording: Recording, server: Server) -> None:
+    """Creates, also of the znodes that later conversations look at, and deletes."""
     with recording.preparing(server) as admin:
         for path, data in (("/app", b"hello"), ("/app/a", b""), ("/app/b", None), ("/app/doomed", b"")):
             admin.ask(op.CREATE, create(path, data))
         admin.ask(op.CREATE, CreateRequest("/private", b"", NOBODY, 0))
     container, ttl = CreateMode.CONTAINER, CreateMode.PERSISTENT_WITH_TTL
-    no_node, exists, bad_version = ErrorCode.NO_NODE, ErrorCode.NODE_EXISTS, ErrorCode.BAD_VERSION
+    no_node, exists = ErrorCode.NO_NODE, ErrorCode.NODE_EXISTS
     recording.ask(
         server,
         [
@@ -347,8 +348,18 @@ def record_znodes(recording: Recording, server: Server) -> None:
             ),
             ("delete", "of a znode", op.DELETE, DeleteRequest("/app/doomed", 0)),
             ("delete-NoNode", "of a missing znode", op.DELETE, DeleteRequest("/missing", -1), no_node),
-            ("delete-BadVersion", "at another version", op.DELETE, DeleteRequest("/app/a", 7), bad_version),
+            ("delete-BadVersion", "at another version", op.DELETE, DeleteRequest("/app/a", 7), ErrorCode.BAD_VERSION),
             ("delete-NotEmpty", "of a znode with children", op.DELETE, DeleteRequest("/app", -1), ErrorCode.NOT_EMPTY),
+        ],
+    )
+
+
+def record_reads_and_writes(recording: Recording, server: Server) -> None:
+    """What else there is to do with single znodes; those of the creates are there."""
+    no_node, bad_version = ErrorCode.NO_NODE, ErrorCode.BAD_VERSION
+    recording.ask(
+        server,
+        [
             ("exists", "of a znode", op.EXISTS, ExistsRequest("/app", False)),
             ("exists-NoNode", "of a missing znode", op.EXISTS, ExistsRequest("/missing", False), no_node),
             ("getData", "of a znode", op.GET_DATA, GetDataRequest("/app", False)),
