@@ -581,6 +581,19 @@ def test_connection_must_be_given_up_after_two_thirds_of_the_timeout_without_a_b
     assert connection.handle_timeout(7.67) == "no byte from the server for 6.67 s, 2/3 of the session timeout"
 
 
+@pytest.mark.rule(37, 40)
+def test_connection_must_be_given_up_after_four_thirds_of_the_timeout_without_a_whole_frame() -> None:
+    connection = established()
+    connection.receive_data(b"\x00", 6.0)  # the first bytes of a frame that trickles in
+    connection.receive_data(b"\x00", 12.0)
+    assert connection.handle_timeout(13.3) is None
+    connection.data_to_send(13.3)
+    assert connection.next_deadline() == pytest.approx(40 / 3)
+    assert connection.handle_timeout(13.34) == (
+        "no whole frame from the server for 13.3 s, 4/3 of the session timeout"
+    )
+
+
 @pytest.mark.rule(37)
 def test_connection_does_not_ping_while_closing_and_still_gives_up_a_silent_server() -> None:
     connection = established()

@@ -181,6 +181,8 @@ class Connection:
             return None
         if now >= self._last_received + self.session_timeout * 2 / 3:
             return f"no byte from the server for {now - self._last_received:.3g} s, 2/3 of the session timeout"
+        if self.last_frame is not None and now >= self.last_frame + self.session_timeout * 4 / 3:
+            return f"no whole frame from the server for {now - self.last_frame:.3g} s, 4/3 of the session timeout"
         if now >= self._last_sent + self.session_timeout / 3 and self.state is ConnectionState.ESTABLISHED:
             self._emit_request(Xid.PING, PING, None, now)
             self._last_sent = now  # a ping that the caller cannot write yet is not followed by another
@@ -279,7 +281,8 @@ class Connection:
         """When `handle_timeout` must be called next; None when there is nothing to wait for.
 
         The end of the handshake's time; then the earlier of the next ping (1/3 of the session timeout after the last
-        write, rule 36) and giving the server up (2/3 after the last byte from it, rule 37).
+        write, rule 36) and giving the server up: 2/3 after the last byte from it (rule 37), and 4/3 after the last
+        whole frame, since a frame that trickles in for ever does not postpone local expiry (rule 40).
         Source: ClientCnxn.SendThread.run.
         """
         if self.state is ConnectionState.HANDSHAKING:
@@ -287,6 +290,8 @@ class Connection:
         if self.session_timeout is None:
             return None
         silence = self._last_received + self.session_timeout * 2 / 3
+        if self.last_frame is not None:
+            silence = min(silence, self.last_frame + self.session_timeout * 4 / 3)
         if self.state is ConnectionState.ESTABLISHED:
             return min(silence, self._last_sent + self.session_timeout / 3)
         return silence if self.state is ConnectionState.CLOSING else None

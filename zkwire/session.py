@@ -353,7 +353,7 @@ class Session:
         """When the session is over without the server's word for it: 4/3 of the timeout after the last valid frame.
 
         A server cannot have heard of us for so long; one that accepts TCP and never answers does not postpone it
-        (rule 40). While a connection stands, its own silence limit of 2/3 comes first.
+        (rule 40). A connection that stands is given up by then, and the waiters learn of its loss first.
         """
         if self.info.id == 0 or not self._seen_read_write or self._last_frame is None:
             return None
