@@ -22,9 +22,7 @@ class External:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "rule(number, ...): the client rules (docs: client-rules, 1 to 82) that it shows"
-    )
+    config.addinivalue_line("markers", "rule(number, ...): the rules of docs/client-rules.md, 1 to 82, that it shows")
 
 
 def _distributions() -> list[Distribution | NoZooKeeper]:

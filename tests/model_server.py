@@ -1,7 +1,7 @@
 """A ZooKeeper server reduced to what a client's bookkeeping can be held against: it remembers all that it executed.
 
 One client session, znodes without data, and both tables of watches, in the two ways that servers have kept them:
-before 3.9.0 one mode for each path and table, the last one winning; since then each mode for itself (protocol.md 6.3).
+before 3.9.0 one mode for each path and table, the last one winning; since then each mode for itself (ZOOKEEPER-4466).
 Requests are read from bytes and answered with bytes. Auth packets are answered as they are read, all others when they
 are executed, so that auth replies overtake as they do on real servers.
 """
@@ -234,7 +234,7 @@ class ModelServer:
         return ErrorCode.OK if found else ErrorCode.NO_WATCHER
 
     def _set_watches(self, record: Any) -> None:
-        """protocol.md 6.5."""
+        """Fire what happened since, and put back the rest (DataTree.setWatches)."""
         since, data, exist, child, *persistent = record
         for path in data:
             if path not in self.znodes:

@@ -1,4 +1,4 @@
-"""The bodies of multi and multiRead, byte by byte (protocol.md 3.6)."""
+"""The bodies of multi and multiRead, byte by byte."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_terminator_is_known_by_its_done_byte_alone() -> None:
 
 @pytest.mark.rule(68)
 def test_failed_multi_is_an_error_result_for_each_operation() -> None:
-    """The bytes of 3.9.4 for: create, delete of a missing znode, create (protocol.md 3.6)."""
+    """The bytes of 3.9.4 for: create, delete of a missing znode, create."""
     payload = bytes.fromhex(
         "ffffffff 00 00000000 00000000"  # would have worked
         "ffffffff 00 ffffff9b ffffff9b"  # NoNode

@@ -28,7 +28,7 @@ from zkwire.records import (
     SetDataRequest,
 )
 
-#: Opcodes that are no operation of a client's (protocol.md 3.3).
+#: Opcodes that are no operation of a client's.
 NEVER_SENT = {OpCode.DELETE_CONTAINER, OpCode.CREATE_SESSION, OpCode.ERROR}
 
 #: Requests that are not named as their operation. None: a header alone.
@@ -60,7 +60,7 @@ ODD_RESPONSES: dict[str, Any] = {
     "addWatch": ErrorResponse,
 }
 
-#: The first release with the operation, where protocol.md 3.3 does not say "ever".
+#: The first release with the operation, where it was not there from the first.
 SINCE = {
     "getChildren2": "3.3.0",
     **dict.fromkeys(["check", "multi", "sasl"], "3.4.0"),

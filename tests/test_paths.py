@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from zkwire import paths
 
-#: First and last of each forbidden range (protocol.md 8.1). Java sees surrogates for all from U+10000 on.
+#: First and last of each forbidden range (PathUtils.validatePath). Java sees surrogates for all from U+10000 on.
 FORBIDDEN = [
     *[0x0000, 0x0001, 0x001F],
     *[0x007F, 0x0080, 0x009F],

@@ -1,10 +1,13 @@
-"""Each of the 82 client rules is shown by a test that names its number: `@pytest.mark.rule(23)`."""
+"""Each of the 82 rules of docs/client-rules.md is shown by a test that names its number: `@pytest.mark.rule(23)`."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
+
+PAGE = Path(__file__).parent.parent / "docs" / "client-rules.md"
 
 #: Rule 32, the protected create, is a recipe's: it names its znode by a GUID, which no operation of the protocol does.
 RULES = [number for number in range(1, 83) if number != 32]
@@ -29,3 +32,9 @@ def test_every_rule_is_shown_by_a_test_that_names_it() -> None:
     shown = shown_rules()
     assert [number for number in RULES if number not in shown] == []
     assert [number for number in shown if number not in RULES] == []
+
+
+def test_page_has_the_rules_that_tests_name() -> None:
+    numbers = [int(number) for number in re.findall(r"^(\d+)\. ", PAGE.read_text(), re.MULTILINE)]
+    assert numbers == list(range(1, 83))
+    assert set(RULES) < set(numbers)

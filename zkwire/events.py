@@ -76,7 +76,8 @@ class Notified(NamedTuple):
 
 
 class AuthReplied(NamedTuple):
-    """The reply to an auth packet. These overtake replies to earlier requests (protocol.md, surprise 1)."""
+    """The reply to an auth packet. These overtake replies to earlier requests: the server's thread that reads them
+    answers at once (ZooKeeperServer.processPacket)."""
 
     request: Any
     err: int

@@ -136,8 +136,9 @@ BY_NAME: dict[str, Operation] = {row.name: row for row in BY_OPCODE.values()}
 
 
 def create_operation(mode: CreateMode, *, with_stat: bool) -> Operation:
-    """The operation that creates a znode of this mode. Only containers and TTL znodes have opcodes of their own; the
-    server does odd things with a mode under another's opcode (protocol.md 3.4)."""
+    """The operation that creates a znode of this mode. Only containers and TTL znodes have opcodes of their own. Under
+    another's the server does odd things: create with the flags of a container makes a persistent znode, but inside
+    multi a container."""
     if mode is CreateMode.CONTAINER:
         return CREATE_CONTAINER
     if mode.has_ttl:
@@ -178,7 +179,8 @@ def _create_fault(operation: Operation, request: CreateRequest | CreateTTLReques
     if operation.opcode is not create_operation(mode, with_stat=operation.opcode is OpCode.CREATE2).opcode:
         return f"{operation.name} does not take {mode.name}"
     if isinstance(request, CreateTTLRequest) and not (isinstance(request.ttl, int) and 1 <= request.ttl <= MAX_TTL_MS):
-        # Not a courtesy: a TTL of -1 under other flags stops a server for good (protocol.md, surprise 10).
+        # Not a courtesy: a ttl of -1 under other flags stops a server for good, which cannot replay its own log then
+        # (seen with 3.8.0 and 3.9.4).
         return f"{operation.name}: ttl is 1 to {MAX_TTL_MS} ms, not {request.ttl!r}"
     if not request.acl:
         return f"{operation.name}: the ACL is empty"

@@ -7,7 +7,7 @@ Two views are kept apart:
 
 A one-shot watch on a path where a persistent one stands needs no watch of its own: it *rides* on the persistent one,
 whose events it would see anyway. That is more than thrift. Before 3.9.0 a server keeps one mode per path, and
-getData(watch=true) turns a persistent watch into a one-shot (protocol.md 6.3, rule 65). For the same reason a
+getData(watch=true) turns a persistent watch into a one-shot (rule 65, ZOOKEEPER-4466). For the same reason a
 persistent watch is only removed when nothing rides on it any more.
 """
 

@@ -148,7 +148,7 @@ Vector = Annotated[tuple[T, ...] | None, VectorOf()]
 
 
 #: Error handler name for `bytes.decode`: strict UTF-8, but a surrogate pair in two 3-byte halves is one character.
-#: Java's BinaryOutputArchive writes characters outside the BMP that way (protocol.md 1.3; seen in tests/frames).
+#: Java's BinaryOutputArchive writes characters outside the BMP that way (rule 75; tests/frames: getACL-CESU8).
 CESU8 = "zkwire-cesu8"
 
 
