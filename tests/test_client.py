@@ -1069,6 +1069,14 @@ async def test_name_that_is_not_resolved_is_named_with_the_reason(autojump_clock
             pass
 
 
+async def test_name_that_is_none_is_named_while_the_other_hosts_are_tried(autojump_clock: MockClock) -> None:
+    with pytest.raises(NoServerError, match=r"a\.\.b:2181: name not resolved: .*label empty or too long"):
+        async with connect(MemoryServers(refuse), "a..b,10.0.0.1"):
+            pass
+    async with connect(MemoryServers(), "a..b,10.0.0.1") as zk:
+        assert zk.state is KeeperState.SYNC_CONNECTED
+
+
 async def test_resolver_that_never_answers_takes_no_more_than_its_share(autojump_clock: MockClock) -> None:
     class Stuck(Resolver):
         async def getaddrinfo(self, *_: Any, **__: Any) -> Any:

@@ -148,5 +148,8 @@ def dialer(ssl_context: ssl.SSLContext | None) -> Dial:
 
 async def resolve(name: str, port: int) -> list[str]:
     """All addresses of a host now (rule 43), in the resolver's order. Raises OSError."""
-    found = await trio.socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    try:
+        found = await trio.socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # no name that DNS could hold, as "a..b"
+        raise OSError(str(error)) from error
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
