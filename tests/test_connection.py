@@ -589,9 +589,7 @@ def test_connection_must_be_given_up_after_four_thirds_of_the_timeout_without_a_
     assert connection.handle_timeout(13.3) is None
     connection.data_to_send(13.3)
     assert connection.next_deadline() == pytest.approx(40 / 3)
-    assert connection.handle_timeout(13.34) == (
-        "no whole frame from the server for 13.3 s, 4/3 of the session timeout"
-    )
+    assert connection.handle_timeout(13.34) == "no whole frame from the server for 13.3 s, 4/3 of the session timeout"
 
 
 @pytest.mark.rule(37)
