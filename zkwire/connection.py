@@ -325,7 +325,7 @@ class Connection:
 
     def _read_handshake(self, buffer: bytes, start: int, end: int, now: float) -> Connected | SessionRefused:
         if end - start < _CONNECT_RESPONSE_SIZE:
-            # A read-only server without local sessions answers with a bare ReplyHeader (tests/frames: connect-NotReadOnly).
+            # A read-only server without local sessions sends a bare ReplyHeader (tests/frames: connect-NotReadOnly).
             code = _REPLY_HEADER.unpack_from(buffer, start)[2] if end - start >= 16 else None
             raise RemoteProtocolError(
                 f"expected a ConnectResponse of at least 36 bytes, got {end - start} bytes"
