@@ -287,11 +287,11 @@ class Connection:
         """
         if self.state is ConnectionState.HANDSHAKING:
             return self._deadline
-        if self.session_timeout is None:
+        if self.session_timeout is None or self.last_frame is None:
             return None
-        silence = self._last_received + self.session_timeout * 2 / 3
-        if self.last_frame is not None:
-            silence = min(silence, self.last_frame + self.session_timeout * 4 / 3)
+        silence = min(
+            self._last_received + self.session_timeout * 2 / 3, self.last_frame + self.session_timeout * 4 / 3
+        )
         if self.state is ConnectionState.ESTABLISHED:
             return min(silence, self._last_sent + self.session_timeout / 3)
         return silence if self.state is ConnectionState.CLOSING else None
