@@ -194,3 +194,10 @@ def test_frame_buffer_refuses_a_bad_length_again_at_every_look() -> None:
 
 def test_the_request_limit_is_the_server_default_of_jute_maxbuffer() -> None:
     assert MAX_REQUEST == 1_048_575
+
+
+def test_frame_buffer_shows_a_length_that_is_text() -> None:
+    frames = FrameBuffer()
+    frames.append(b"HTTP/1.1 400 Bad Request")
+    with pytest.raises(FrameError, match=r"frame length 1213486160 \('HTTP'\), expected 0 to"):
+        frames.next_frame()

@@ -106,7 +106,7 @@ EVENTS = (Connected, SessionRefused, Replied, Notified, AuthReplied, Ponged)
 #: The text of a RemoteProtocolError: a field path and an offset, or what was expected and what was seen.
 _FIELD = r"\w+(\[\d+\])*(\.\w+(\[\d+\])*)* at offset \d+: .+"
 _SEEN = (
-    r"frame length -?\d+, expected .+"
+    r"frame length -?\d+( \(.{6,8}\))?, expected .+"
     r"|expected .+, got .+"
     r"|got a reply with xid -?\d+, which belongs to no request"
 )

@@ -74,7 +74,10 @@ class FrameBuffer:
         if available >= 4:
             (length,) = _LENGTH.unpack_from(buffer, offset)
             if not 0 <= length <= self._limit:
-                raise FrameError(f"frame length {length}, expected 0 to {self._limit}")
+                begun = buffer[offset : offset + 4]
+                # Whoever answers in text is not ZooKeeper: "HTTP", or "SSH-".
+                text = f" ({begun.decode()!r})" if begun.isascii() and begun.decode().isprintable() else ""
+                raise FrameError(f"frame length {length}{text}, expected 0 to {self._limit}")
             start = offset + 4
             end = start + length
             if end <= len(buffer):
