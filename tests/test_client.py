@@ -195,6 +195,12 @@ def test_connect_refuses_a_bad_session_timeout(timeout: Any) -> None:
         zkwire.connect(HOST, timeout)
 
 
+@pytest.mark.parametrize("timeout", [-1, math.nan, "10"])
+def test_connect_refuses_a_bad_connect_timeout(timeout: Any) -> None:
+    with pytest.raises(LocalProtocolError, match="connect_timeout is seconds, 0 or more, or None, not "):
+        zkwire.connect(HOST, connect_timeout=timeout)
+
+
 # --- order
 
 

@@ -134,6 +134,8 @@ class Client(Verbs):
     ) -> None:
         if not (isinstance(session_timeout, (int, float)) and 0 < session_timeout < 2**31 / 1000):
             raise LocalProtocolError(f"session_timeout is seconds, above 0 and below 2147483, not {session_timeout!r}")
+        if not (connect_timeout is None or (isinstance(connect_timeout, (int, float)) and connect_timeout >= 0)):
+            raise LocalProtocolError(f"connect_timeout is seconds, 0 or more, or None, not {connect_timeout!r}")
         self._hosts, self._chroot = host_list.parse(hosts)
         self._timeout = session_timeout
         self._connect_timeout = session_timeout if connect_timeout is None else connect_timeout
