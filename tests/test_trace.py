@@ -312,6 +312,7 @@ def test_format_frame_shows_a_field_without_bytes_as_a_row() -> None:
         (AUTH, "> auth xid=-4"),
         (NOTIFICATION, "< event NODE_DATA_CHANGED /app"),
         (received(None, ReplyHeader(-1, -1, 0), WatcherEvent(99, 3, "/a")), "< event 99 /a"),
+        (received(None, ReplyHeader(-1, -1, 0), WatcherEvent(99, 3, "/\x1b[2J\n")), r"< event 99 /\x1b[2J\n"),
         (received(OpCode.ADD_WATCH, ReplyHeader(2, 3, 0), ErrorResponse(0)), "< addWatch xid=2 OK zxid=0x3"),
         (sent(99, RequestHeader(2, 99), b"body"), "> opcode 99 xid=2"),
         (UNDECODED, "< getData xid=1 OK zxid=0x10"),

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from .codes import ErrorCode
+from .paths import printable
 
 
 class ZkwireError(Exception):
@@ -68,13 +69,8 @@ class ZooKeeperError(ZkwireError):
 
     def __str__(self) -> str:
         name = self.code.name if isinstance(self.code, ErrorCode) else "unknown error code"
-        target = " ".join(part for part in (self.operation, _printable(self.path)) if part)
+        target = " ".join(part for part in (self.operation, printable(self.path or "")) if part)
         return ": ".join(part for part in (f"{name} ({self.code:d})", target, self.reason) if part)
-
-
-def _printable(path: str | None) -> str:
-    """The path, with what no stream may take (a lone surrogate), or a terminal obeys, as its escape."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in path or "")
 
 
 class SystemErrorError(ZooKeeperError):

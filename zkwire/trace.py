@@ -23,6 +23,7 @@ from .jute import JuteError
 from .jute.wire import Span, spans
 from .multi import MultiSequence
 from .operations import BY_OPCODE
+from .paths import printable
 
 _BYTES_PER_ROW = 16
 
@@ -94,7 +95,7 @@ def _title(frame: Frame, fields: list[Span]) -> str:
             words.append(f"zxid={hexadecimal(found['zxid'])}")
     else:
         words.append("frame")
-    return " ".join(words)
+    return printable(" ".join(words))
 
 
 def _failure(frame: Frame, fields: list[Span]) -> int:
