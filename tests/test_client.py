@@ -1190,3 +1190,25 @@ async def test_leaving_while_authenticating_closes_the_session(autojump_clock: M
         async with connect(servers, auth=[("digest", b"a:b")], connect_timeout=1):
             pass
     assert servers.opcodes() == [OpCode.AUTH, OpCode.CLOSE_SESSION]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("session", 5),
+        ("read_only", "no"),
+        ("ssl_context", True),
+        ("auth", "digest"),
+        ("auth", [("digest", "text")]),
+        ("sasl", "digest"),
+    ],
+)
+def test_connect_refuses_an_argument_of_the_wrong_type(argument: str, value: Any) -> None:
+    with pytest.raises(LocalProtocolError, match=f"connect: {argument} is "):
+        zkwire.connect(HOST, **{argument: value})
+
+
+@pytest.mark.parametrize("hosts", [None, ["10.0.0.1"], 2181])
+def test_connect_refuses_hosts_that_are_no_text(hosts: Any) -> None:
+    with pytest.raises(LocalProtocolError, match="connect: hosts is a connect string"):
+        zkwire.connect(hosts)

@@ -765,3 +765,8 @@ def test_no_other_reply_may_overtake(xid: int, zxid: int, err: int) -> None:
     for _ in range(2):
         connection.send(Request(GET_DATA, GetDataRequest("/a", False)), 0.0)
     assert f"expected xid 1 (getData), got a reply with xid {xid}" in broken_by(connection, reply(xid, zxid, err))
+
+
+def test_connect_response_without_a_session_id_is_no_session() -> None:
+    connection = handshaking()
+    assert "ConnectResponse.session_id at offset 8" in broken_by(connection, connect_response(session_id=0))

@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from .verbs import Delete as Delete
     from .verbs import GetChildren as GetChildren
     from .verbs import GetData as GetData
+    from .verbs import MultiOperation as MultiOperation
+    from .verbs import MultiReadOperation as MultiReadOperation
     from .verbs import SetData as SetData
     from .watching import StateStream as StateStream
     from .watching import Watch as Watch
@@ -104,7 +106,10 @@ _PUBLIC = {
     "session": "Session",
     "tap": "Tap",
     "trace": "format_frame print_frame",
-    "verbs": ("CREATOR_ALL_ACL Check Create Delete GetChildren GetData OPEN_ACL_UNSAFE READ_ACL_UNSAFE SetData"),
+    "verbs": (
+        "CREATOR_ALL_ACL Check Create Delete GetChildren GetData MultiOperation MultiReadOperation "
+        "OPEN_ACL_UNSAFE READ_ACL_UNSAFE SetData"
+    ),
     "watching": "StateStream Watch WatchStream",
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}

@@ -19,7 +19,7 @@ import math
 import random
 import ssl
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -61,7 +61,7 @@ def connect(
     session: SessionInfo | None = None,
     read_only: bool = False,
     ssl_context: ssl.SSLContext | None = None,
-    auth: Iterable[tuple[str, bytes]] = (),
+    auth: Sequence[tuple[str, bytes]] = (),
     sasl: Mechanism | None = None,
     on_frame: Callable[[Frame], object] | None = None,
     new_session: bool = True,
@@ -92,8 +92,18 @@ def connect(
         dial: what opens a stream, in place of TCP.
 
     Entering the block raises NoServerError, AuthFailedError, or SessionExpiredError (with `new_session=False`).
-    Raises here: HostsError for a bad connect string, LocalProtocolError for a bad timeout or auth.
+    Raises here: HostsError for a bad connect string, LocalProtocolError for an argument of the wrong type or range.
     """
+    for name, value, fits, expected in (
+        ("hosts", hosts, isinstance(hosts, str), "a connect string"),
+        ("session", session, session is None or isinstance(session, SessionInfo), "a SessionInfo or None"),
+        ("read_only", read_only, isinstance(read_only, bool), "True or False"),
+        ("ssl_context", ssl_context, ssl_context is None or isinstance(ssl_context, ssl.SSLContext), "an SSLContext"),
+        ("auth", auth, isinstance(auth, (list, tuple)) and all(map(_is_auth, auth)), "(scheme, bytes) pairs in a list"),
+        ("sasl", sasl, sasl is None or (hasattr(sasl, "start") and hasattr(sasl, "step")), "a Mechanism or None"),
+    ):
+        if not fits:
+            raise LocalProtocolError(f"connect: {name} is {expected}, not {value!r:.60}")
     return Client(
         hosts,
         session_timeout,
@@ -609,6 +619,10 @@ class BoundClient(Verbs):
 
     def stands(self, server_path: str, mode: AddWatchMode) -> bool:
         return not self.expired and self._client.stands(server_path, mode)
+
+
+def _is_auth(pair: object) -> bool:
+    return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], bytes)
 
 
 def _describe(error: BaseException) -> str:

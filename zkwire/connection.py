@@ -184,7 +184,7 @@ class Connection:
         if self.last_frame is not None and now >= self.last_frame + self.session_timeout * 4 / 3:
             return f"no whole frame from the server for {now - self.last_frame:.3g} s, 4/3 of the session timeout"
         if now >= self._last_sent + self.session_timeout / 3 and self.state is ConnectionState.ESTABLISHED:
-            self._emit_request(Xid.PING, PING, None, now)
+            self._emit_request(Xid.PING, PING, b"", now)
             self._last_sent = now  # a ping that the caller cannot write yet is not followed by another
         return None
 
@@ -217,14 +217,19 @@ class Connection:
         """
         if self.state is not ConnectionState.ESTABLISHED:
             raise LocalProtocolError(f"{request.operation.name} on a connection that is {self.state.value}")
-        self._emit_request(request, request.operation, request.record, now)
+        operation = request.operation
+        body = body_of(operation, request.record, self._max_frame)
+        request.xid = self._xids.take()
+        request.start = self._queued_bytes
+        self._emit_request(request.xid, operation, body, now)
+        request.end = self._queued_bytes
         self.pending.append(request)
 
     def send_auth(self, request: Request, now: float) -> None:
         """The same for an auth packet (operation AUTH), whose reply is told by its xid."""
         if self.state is not ConnectionState.ESTABLISHED:
             raise LocalProtocolError(f"auth on a connection that is {self.state.value}")
-        self._emit_request(Xid.AUTH, AUTH, request.record, now)
+        self._emit_request(Xid.AUTH, AUTH, body_of(AUTH, request.record, self._max_frame), now)
         self._auths.append(request)
 
     def close(self, request: Request, now: float) -> None:
@@ -298,17 +303,9 @@ class Connection:
 
     # --- frames out
 
-    def _emit_request(self, numbered: Request | Xid, operation: Operation, record: Any, now: float) -> None:
+    def _emit_request(self, xid: int, operation: Operation, body: bytes, now: float) -> None:
         """The only maker of request frames: length, RequestHeader, body."""
-        body = body_of(operation, record, self._max_frame)
-        length = 8 + len(body)
-        if isinstance(numbered, Request):
-            xid = numbered.xid = self._xids.take()
-            numbered.start = self._queued_bytes
-            numbered.end = self._queued_bytes + 4 + length
-        else:
-            xid = numbered
-        data = _REQUEST_PREFIX.pack(length, xid, operation.opcode) + body
+        data = _REQUEST_PREFIX.pack(8 + len(body), xid, operation.opcode) + body
         self._queued_bytes += len(data)
         self._outbox.append(data)
         if self._on_frame is not None:
@@ -337,6 +334,8 @@ class Connection:
         if response.time_out <= 0:
             self._apply("SessionRefused")
             return SessionRefused()
+        if response.session_id == 0:
+            raise RemoteProtocolError("ConnectResponse.session_id at offset 8: expected a session's id, got 0")
         self.session_timeout = response.time_out / 1000
         self._apply("ConnectResponse")
         return Connected(response)

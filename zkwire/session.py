@@ -245,7 +245,11 @@ class Session:
         if request.watcher is not None and (reason := _watch_fault(request, self._limits["max_frame"])):
             raise LocalProtocolError(reason)
         if (self.state is _CONNECTED or self.state is _READ_ONLY) and not self._doomed:
-            self._send(request, now)
+            if request.watcher is None:
+                assert self._connection is not None
+                self._connection.send(request, now)
+            else:
+                self._send(request, now)
             return
         body_of(request.operation, request.record, self._limits["max_frame"])  # to raise now what it would raise later
         self._queue.append(request)

@@ -59,8 +59,20 @@ READ_ACL_UNSAFE: tuple[ACL, ...] = (ACL(Perms.READ, Id("world", "anyone")),)
 CONFIG_PATH = "/zookeeper/config"
 
 
+class MultiOperation:
+    """What `multi` takes: Create, Delete, SetData and Check."""
+
+    path: str
+
+
+class MultiReadOperation:
+    """What `multi_read` takes: GetData and GetChildren."""
+
+    path: str
+
+
 @dataclass(frozen=True)
-class Create:
+class Create(MultiOperation):
     """create inside multi. Its result is the path; with `with_stat`, (path, Stat), where the Stat is None from servers
     before 3.7.2, 3.8.2 and 3.9.0 (rule 70)."""
 
@@ -73,7 +85,7 @@ class Create:
 
 
 @dataclass(frozen=True)
-class Delete:
+class Delete(MultiOperation):
     """delete inside multi. Its result is None."""
 
     path: str
@@ -81,7 +93,7 @@ class Delete:
 
 
 @dataclass(frozen=True)
-class SetData:
+class SetData(MultiOperation):
     """setData inside multi. Its result is the Stat."""
 
     path: str
@@ -90,7 +102,7 @@ class SetData:
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(MultiOperation):
     """check inside multi: the znode exists and has this version (-1: any). Its result is None."""
 
     path: str
@@ -98,14 +110,14 @@ class Check:
 
 
 @dataclass(frozen=True)
-class GetData:
+class GetData(MultiReadOperation):
     """getData inside multiRead. Its result is (data, Stat)."""
 
     path: str
 
 
 @dataclass(frozen=True)
-class GetChildren:
+class GetChildren(MultiReadOperation):
     """getChildren inside multiRead. Its result is the list of names."""
 
     path: str
@@ -273,7 +285,7 @@ class Verbs(CallOwner):
 
     # --- several at once
 
-    def multi(self, operations: Sequence[Create | Delete | SetData | Check]) -> Call[list[Any]]:
+    def multi(self, operations: Sequence[MultiOperation]) -> Call[list[Any]]:
         """All of them or none. A list of results in order: see the result of each class.
 
         When one fails, nothing is applied and its error is raised, with `index` saying which it was and `results` what
@@ -283,7 +295,7 @@ class Verbs(CallOwner):
         request = MultiRequest(tuple(items))
         return Call(self, ops.MULTI, request, lambda reply: self._multi_results(operations, items, reply.response))
 
-    def multi_read(self, operations: Sequence[GetData | GetChildren]) -> Call[list[Any]]:
+    def multi_read(self, operations: Sequence[MultiReadOperation]) -> Call[list[Any]]:
         """Each on its own. A list in order: the result of each, or its ZooKeeperError, not raised. Since 3.6.0."""
         items = []
         for operation in operations:
@@ -411,7 +423,7 @@ class Verbs(CallOwner):
             raise LocalProtocolError(f"{mode.name} takes no ttl")
         return operation, CreateRequest(server_path, data, _acl(acl, "create"), mode)
 
-    def _multi_item(self, operation: Create | Delete | SetData | Check) -> MultiItem:
+    def _multi_item(self, operation: MultiOperation) -> MultiItem:
         match operation:
             case Create(path, data, mode, acl, ttl, with_stat):
                 row, record = self._create(path, data, mode, acl, ttl, with_stat=with_stat)
@@ -426,7 +438,7 @@ class Verbs(CallOwner):
 
     def _multi_results(
         self,
-        operations: Sequence[Create | Delete | SetData | Check],
+        operations: Sequence[MultiOperation],
         items: list[MultiItem],
         response: MultiResponse,
     ) -> list[Any]:
@@ -446,7 +458,7 @@ class Verbs(CallOwner):
             raise error
         return [self._multi_result(operation, body) for operation, (_, body) in zip(operations, response)]
 
-    def _multi_result(self, operation: Create | Delete | SetData | Check, body: Any) -> Any:
+    def _multi_result(self, operation: MultiOperation, body: Any) -> Any:
         match operation:
             case Create(with_stat=with_stat):
                 path = self.strip(_required(body.path, "CreateResponse.path"))

@@ -47,6 +47,7 @@ class Watch:
 
     Several Watches on one path share one watch on the server; each sees the event. It is kept over reconnects: what
     happened meanwhile fires it then. When the session ends it fires too, with type NONE and the session's last state.
+    A Watch that is dropped is still kept for its event: end the interest where none may come for long.
 
         async with watch:            # leaving the block ends the interest; the server is told when it was the last
             event = await watch.wait()
