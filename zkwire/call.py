@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -111,16 +112,13 @@ class Call(Request, Generic[T]):
 def _is_cancelled() -> bool:
     """Whether the running task's next checkpoint would raise Cancelled.
 
-    Asked of trio by starting its own check, which only goes on to the event loop when that is so: a quarter of what
-    `trio.current_effective_deadline` costs, on the path of every request.
+    `trio.current_effective_deadline` says so in public, but costs a tenth of a whole get_data; this asks what it asks,
+    and falls back on it in a trio that has moved it.
     """
-    check = trio.lowlevel.checkpoint_if_cancelled()
-    try:
-        check.send(None)
-    except StopIteration:
-        return False
-    check.close()
-    return True
+    status = getattr(trio.lowlevel.current_task(), "_cancel_status", None)
+    if status is None:
+        return trio.current_effective_deadline() == -math.inf
+    return bool(status.effectively_cancelled)
 
 
 class CallOwner:
