@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "zkwire"
 #: Bottom to top, as in zkwire/__init__.py. A module imports from lower rows only, or from one further left in its own.
 LAYERS: list[list[str]] = [
     ["jute.errors", "jute.types", "jute.fused", "jute.record", "jute.wire", "jute"],
-    ["codes", "paths", "hosts"],
+    ["codes", "paths", "hosts", "search"],
     ["records", "framing", "errors"],
     ["multi"],
     ["operations", "events"],

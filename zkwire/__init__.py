@@ -3,6 +3,7 @@
     jute/         Jute: types, records, and the two codecs made from one declaration
     codes         every number the protocol assigns a meaning to
     paths, hosts  which paths name a znode; connect strings
+    search        which server to try next, and what each did last
     records       every record on the wire
     framing       4-byte lengths
     errors        what can go wrong, by whose doing

@@ -36,6 +36,7 @@ from .nursery import HiddenNursery
 from .operations import ADD_WATCH_ARMS, AUTH
 from .records import AuthPacket
 from .sasl import Mechanism
+from .search import Search
 from .session import Session
 from .transport import Dial, Transport, dialer, resolve
 from .verbs import Verbs
@@ -44,8 +45,6 @@ from .watching import StateStream
 _TERMINAL = (KeeperState.EXPIRED, KeeperState.AUTH_FAILED, KeeperState.CLOSED)
 _STANDING = (KeeperState.SYNC_CONNECTED, KeeperState.CONNECTED_READ_ONLY)
 
-#: Seconds between rounds over the host list: from first to last, doubling, each drawn between half and all of it.
-BACKOFF_FIRST, BACKOFF_LAST = 0.05, 3.0
 #: Seconds between looks for a read-write server, from the first to the last, doubling.
 SEEK_FIRST, SEEK_LAST = 0.1, 60.0
 #: How long, in seconds, is read on after a write failed.
@@ -146,27 +145,22 @@ class Client(Verbs):
             raise LocalProtocolError(f"session_timeout is seconds, above 0 and below 2147483, not {session_timeout!r}")
         if not (connect_timeout is None or (isinstance(connect_timeout, (int, float)) and connect_timeout >= 0)):
             raise LocalProtocolError(f"connect_timeout is seconds, 0 or more, or None, not {connect_timeout!r}")
-        self._hosts, self._chroot = host_list.parse(hosts)
+        servers, self._chroot = host_list.parse(hosts)
+        self._search = Search(servers, random.Random())
         self._timeout = session_timeout
         self._connect_timeout = session_timeout if connect_timeout is None else connect_timeout
         self._new_session = new_session
         self._dial = dial or dialer(ssl_context)
         self._options = session_options
         self._session = Session(session_timeout, session=session, **session_options)
-        self._random = random.Random()
         self._transport: Transport | None = None
         self._connection_scope: trio.CancelScope | None = None
         self._dial_scope = trio.CancelScope()
-        self._backoff = BACKOFF_FIRST  # seconds, at most, before the next round
         self._writer_task: trio.lowlevel.Task | None = None
         self._timer_wake = trio.Event()
         self._changed = trio.Event()  # set, and replaced, at every change of state
         # Weakly: a reader that breaks out of its loop leaves its stream behind.
         self._states: weakref.WeakSet[StateStream] = weakref.WeakSet()
-        self._failures: dict[str, str] = {}  # what each server tried did last
-        self._attempt: tuple[str, str] | None = None  # the server being tried now, and what it has not done yet
-        self._preferred: tuple[Host, str] | None = None  # a server that said it is read-write
-        self._left: tuple[Host, str] | None = None  # the server that the last session stood on
         self._reason = ""  # why the connection is given up
         self._stood = False  # whether a session stood on it
         self._leaving = False  # no new session any more
@@ -322,12 +316,8 @@ class Client(Verbs):
     def _no_session(self) -> ZkwireError:
         if self._is_over(self.state) and self._session.error is not None:
             return self._session.error
-        failures = dict(self._failures)
-        if self._attempt is not None:  # what an earlier attempt found out is not forgotten for it
-            server, missing = self._attempt
-            failures[server] = f"{failures[server]}, then {missing}" if server in failures else missing
-        tried = "; ".join(f"{server}: {what}" for server, what in failures.items())
-        return NoServerError(f"no session within {self._connect_timeout:g} s ({tried or 'no server answered'})")
+        tried = self._search.report() or "no server answered"
+        return NoServerError(f"no session within {self._connect_timeout:g} s ({tried})")
 
     async def _work(self) -> None:
         """Our tasks. A cancellation of the block is not for them: the session is still to be closed then."""
@@ -344,31 +334,14 @@ class Client(Verbs):
     async def _live(self, session: Session) -> None:
         """Connections, one after another, until the session is over."""
         while session.state not in _TERMINAL:
-            for host in self._round():
+            for host in self._search.round():
                 stood = await self._try_host(session, host)
-                if stood:
-                    self._backoff = BACKOFF_FIRST
                 if stood or session.state in _TERMINAL:
                     break
             # Also when the session has expired: a server that refuses every session is asked ever more rarely.
-            with trio.move_on_after(self._backoff * self._random.uniform(0.5, 1)):
+            with trio.move_on_after(self._search.next_pause()):
                 while not self._is_over(self.state):
                     await self._changed.wait()
-            self._backoff = min(self._backoff * 2, BACKOFF_LAST)
-
-    def _round(self) -> list[Host]:
-        """All hosts, in random order; one known to be read-write first, the one just lost last.
-
-        A dead host takes its whole share of the time, and the server has not heard of us for 2/3 of it by then.
-        """
-        round_ = self._random.sample(self._hosts, len(self._hosts))
-        if self._left is not None:
-            round_.sort(key=self._left[0].__eq__)
-        if self._preferred is not None:
-            host = self._preferred[0]
-            round_.remove(host)
-            round_.insert(0, host)
-        return round_
 
     async def _try_host(self, session: Session, host: Host) -> bool:
         """One attempt at each address of a host; whether a session stood on one.
@@ -376,23 +349,18 @@ class Client(Verbs):
         The attempts together take no longer than their share of the session timeout, so that every host is tried
         within it (rule 41).
         """
-        share = self._timeout / len(self._hosts)
+        share = self._timeout / len(self._search.hosts)
         began = trio.current_time()
         addresses: list[str] = []
-        self._attempt = (str(host), "name not resolved in time")
+        self._search.trying(host, "name not resolved in time")
         with trio.move_on_after(share) as scope:
             try:
                 addresses = await resolve(host.name, host.port)
             except OSError as error:
-                self._tried(host, f"name not resolved: {error}")
+                self._search.tried(host, f"name not resolved: {error}")
         if scope.cancelled_caught:
-            self._tried(host, f"name not resolved within {share:.3g} s")
-        self._random.shuffle(addresses)
-        if self._left is not None and self._left[0] == host:
-            addresses.sort(key=self._left[1].__eq__)
-        if self._preferred is not None and self._preferred[0] == host:
-            addresses.sort(key=self._preferred[1].__ne__)
-        self._preferred = None
+            self._search.tried(host, f"name not resolved within {share:.3g} s")
+        addresses = self._search.order(host, addresses)
         for index, address in enumerate(addresses):
             now = trio.current_time()
             deadline = now + max((began + share - now) / (len(addresses) - index), 0)
@@ -406,20 +374,20 @@ class Client(Verbs):
         """One connection, from dialling to its end; whether a session stood on it."""
         transport: Transport | None = None
         self._reason = "no TCP connection in time"
-        self._attempt = (str(host), self._reason)
+        self._search.trying(host, self._reason)
         with trio.move_on_at(deadline) as self._dial_scope:
             try:
                 transport = await self._dial(address, host.port, host.name)
             except (OSError, trio.BrokenResourceError) as error:
                 self._reason = _describe(error)
         if transport is None:
-            self._tried(host, self._reason)
+            self._search.tried(host, self._reason)
             return False
         self._stood = False
         try:
             if session.state not in _TERMINAL:
                 self._transport = transport
-                self._attempt = (str(host), "no ConnectResponse in time")
+                self._search.trying(host, "no ConnectResponse in time")
                 session.tcp_connected(trio.current_time(), deadline)
                 await self._serve(session, transport)
         finally:
@@ -429,15 +397,10 @@ class Client(Verbs):
                 await transport.aclose()
             session.tcp_lost(trio.current_time(), self._reason, unsent)
             self._pump(trio.current_time())
-        self._tried(host, self._reason)
+        self._search.tried(host, self._reason)
         if self._stood:
-            self._left = (host, address)
+            self._search.stood(host, address)
         return self._stood
-
-    def _tried(self, host: Host, what: str) -> None:
-        """An attempt has ended: `what` the server did."""
-        self._failures[str(host)] = what
-        self._attempt = None
 
     async def _serve(self, session: Session, transport: Transport) -> None:
         """Move bytes until the connection is lost or given up."""
@@ -509,12 +472,12 @@ class Client(Verbs):
                 await self._changed.wait()
             await trio.sleep(pause)
             pause = min(pause * 2, SEEK_LAST)
-            for host in self._round():
-                with trio.move_on_after(self._timeout / len(self._hosts)):
+            for host in self._search.round():
+                with trio.move_on_after(self._timeout / len(self._search.hosts)):
                     try:
                         for address in await resolve(host.name, host.port):
                             if await self._is_read_write(host, address):
-                                self._preferred = (host, address)
+                                self._search.preferred = (host, address)
                                 self._lose(f"{host} is a read-write server")
                                 return
                     except (OSError, trio.BrokenResourceError):
