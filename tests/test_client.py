@@ -22,21 +22,37 @@ from zkwire import (
     AddWatchMode,
     AuthFailedError,
     BadArgumentsError,
+    Check,
     ClosedError,
     ConnectionLossError,
+    Create,
     CreateMode,
+    Delete,
     ErrorCode,
     EventType,
+    GetChildren,
+    GetData,
     KeeperState,
     LocalProtocolError,
     NoNodeError,
     NoServerError,
     OpCode,
+    RemoteProtocolError,
     SessionExpiredError,
     SessionInfo,
+    SetData,
     WatchedEvent,
 )
-from zkwire.records import ExistsResponse, GetDataResponse
+from zkwire.multi import MultiItem, MultiResponse
+from zkwire.records import (
+    CreateResponse,
+    ErrorResponse,
+    ExistsResponse,
+    GetChildrenResponse,
+    GetDataResponse,
+    MultiHeader,
+    SetDataResponse,
+)
 from zkwire.transport import SocketTransport, StreamTransport, Transport
 
 HOST = "10.0.0.1:2181"
@@ -1218,3 +1234,52 @@ def test_connect_refuses_an_argument_of_the_wrong_type(argument: str, value: Any
 def test_connect_refuses_hosts_that_are_no_text(hosts: Any) -> None:
     with pytest.raises(LocalProtocolError, match="connect: hosts is a connect string"):
         zkwire.connect(hosts)
+
+
+async def test_wrong_operation_of_a_multi_is_named_by_its_number(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        with pytest.raises(BadArgumentsError, match=r"multi\[1\] delete bad") as caught:
+            zk.multi([Check("/a"), Delete("bad")])
+        assert caught.value.index == 1
+        with pytest.raises(LocalProtocolError, match=r"multi\[0\]: PERSISTENT_WITH_TTL needs a ttl"):
+            zk.multi([Create("/a", mode=CreateMode.PERSISTENT_WITH_TTL)])
+        with pytest.raises(LocalProtocolError, match=r"multiRead\[1\]: multiRead takes GetData and GetChildren"):
+            zk.multi_read([GetData("/a"), Delete("/a")])  # type: ignore[list-item]
+        assert servers.opcodes() == []
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [(OpCode.SET_DATA, SetDataResponse(STAT)), (OpCode.SET_DATA, SetDataResponse(STAT))],
+        [(OpCode.CREATE, CreateResponse("/a")), (OpCode.CREATE, CreateResponse("/a"))],
+        [(OpCode.CREATE, CreateResponse("/a"))],
+        [(OpCode.CREATE, CreateResponse("/a")), (OpCode.ERROR, ErrorResponse(-101))],
+        [(OpCode.CREATE, CreateResponse(None)), (OpCode.SET_DATA, SetDataResponse(STAT))],
+    ],
+)
+async def test_results_that_do_not_answer_the_multi_are_the_servers_fault(
+    autojump_clock: MockClock, items: list[tuple[OpCode, Any]]
+) -> None:
+    response = MultiResponse(tuple(MultiItem(MultiHeader(kind, False, 0), body) for kind, body in items))
+    async with connect(MemoryServers(answering(response))) as zk:
+        with pytest.raises(RemoteProtocolError, match=r"MultiResponse|CreateResponse\.path"):
+            await zk.multi([Create("/a"), SetData("/a", b"")])
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [(OpCode.GET_CHILDREN, GetChildrenResponse(())), (OpCode.GET_CHILDREN, GetChildrenResponse(()))],
+        [(OpCode.GET_DATA, GetDataResponse(b"", STAT)), (OpCode.GET_DATA, GetDataResponse(b"", STAT))],
+        [(OpCode.GET_DATA, GetDataResponse(b"", STAT)), (OpCode.GET_CHILDREN, GetChildrenResponse(None))],
+    ],
+)
+async def test_results_that_do_not_answer_the_multi_read_are_the_servers_fault(
+    autojump_clock: MockClock, items: list[tuple[OpCode, Any]]
+) -> None:
+    response = MultiResponse(tuple(MultiItem(MultiHeader(kind, False, 0), body) for kind, body in items))
+    async with connect(MemoryServers(answering(response))) as zk:
+        with pytest.raises(RemoteProtocolError, match=r"MultiResponse|GetChildrenResponse"):
+            await zk.multi_read([GetData("/a"), GetChildren("/a")])

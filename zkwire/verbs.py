@@ -6,7 +6,8 @@ Everything here is a thin dress for zkwire/operations.py; the frames are made in
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +25,9 @@ from .records import (
     CheckVersionRequest,
     CheckWatchesRequest,
     ClientInfo,
+    Create2Response,
     CreateRequest,
+    CreateResponse,
     CreateTTLRequest,
     DeleteRequest,
     ErrorResponse,
@@ -33,12 +36,15 @@ from .records import (
     GetAllChildrenNumberRequest,
     GetChildren2Request,
     GetChildrenRequest,
+    GetChildrenResponse,
     GetDataRequest,
+    GetDataResponse,
     GetEphemeralsRequest,
     Id,
     ReconfigRequest,
     SetACLRequest,
     SetDataRequest,
+    SetDataResponse,
     Stat,
     SyncRequest,
 )
@@ -291,34 +297,23 @@ class Verbs(CallOwner):
         When one fails, nothing is applied and its error is raised, with `index` saying which it was and `results` what
         became of each: None for those before it, RuntimeInconsistencyError for those after.
         """
-        items = [self._multi_item(operation) for operation in operations]
+        items = []
+        for index, operation in enumerate(operations):
+            with _numbered("multi", index):
+                items.append(self._multi_item(operation))
         request = MultiRequest(tuple(items))
         return Call(self, ops.MULTI, request, lambda reply: self._multi_results(operations, items, reply.response))
 
     def multi_read(self, operations: Sequence[MultiReadOperation]) -> Call[list[Any]]:
         """Each on its own. A list in order: the result of each, or its ZooKeeperError, not raised. Since 3.6.0."""
         items = []
-        for operation in operations:
-            match operation:
-                case GetData(path=path):
-                    items.append(item(OpCode.GET_DATA, GetDataRequest(self._path(path, ops.GET_DATA), False)))
-                case GetChildren(path=path):
-                    record = GetChildrenRequest(self._path(path, ops.GET_CHILDREN), False)
-                    items.append(item(OpCode.GET_CHILDREN, record))
-                case _:
-                    raise LocalProtocolError(f"multiRead takes GetData and GetChildren, not {operation!r}")
+        for index, operation in enumerate(operations):
+            with _numbered("multiRead", index):
+                items.append(self._multi_read_item(operation))
 
         def finish(reply: Replied) -> list[Any]:
-            response: MultiResponse = reply.response
-            _same_count(items, response)
-            return [
-                from_code(body.err, operation.path, "multiRead")
-                if isinstance(body, ErrorResponse)
-                else tuple(body or ())
-                if isinstance(operation, GetData)
-                else _children(body)
-                for operation, (_, body) in zip(operations, response)
-            ]
+            _same_count(items, reply.response)
+            return [_multi_read_result(operation, body) for operation, (_, body) in zip(operations, reply.response)]
 
         return Call(self, ops.MULTI_READ, MultiReadRequest(tuple(items)), finish)
 
@@ -436,6 +431,14 @@ class Verbs(CallOwner):
                 return item(OpCode.CHECK, CheckVersionRequest(self._path(path, ops.CHECK), version))
         raise LocalProtocolError(f"multi takes Create, Delete, SetData and Check, not {operation!r}")
 
+    def _multi_read_item(self, operation: MultiReadOperation) -> MultiItem:
+        match operation:
+            case GetData(path=path):
+                return item(OpCode.GET_DATA, GetDataRequest(self._path(path, ops.GET_DATA), False))
+            case GetChildren(path=path):
+                return item(OpCode.GET_CHILDREN, GetChildrenRequest(self._path(path, ops.GET_CHILDREN), False))
+        raise LocalProtocolError(f"multiRead takes GetData and GetChildren, not {operation!r}")
+
     def _multi_results(
         self,
         operations: Sequence[MultiOperation],
@@ -447,6 +450,8 @@ class Verbs(CallOwner):
         _same_count(items, response)
         errors = [body.err for _, body in response if isinstance(body, ErrorResponse)]
         if errors:
+            if len(errors) != len(items):
+                raise RemoteProtocolError(f"MultiResponse: expected no error or {len(items)}, got {len(errors)}")
             index = next((place for place, err in enumerate(errors) if err), 0)
             names = [ops.BY_OPCODE[header.type].name for header, _ in items]
             error = from_code(errors[index], operations[index].path, f"multi[{index}] {names[index]}")
@@ -461,10 +466,11 @@ class Verbs(CallOwner):
     def _multi_result(self, operation: MultiOperation, body: Any) -> Any:
         match operation:
             case Create(with_stat=with_stat):
-                path = self.strip(_required(body.path, "CreateResponse.path"))
-                return (path, getattr(body, "stat", None)) if with_stat else path
+                made = _result(body, CreateResponse, Create2Response)
+                path = self.strip(_required(made.path, "CreateResponse.path"))
+                return (path, getattr(made, "stat", None)) if with_stat else path
             case SetData():
-                return body.stat
+                return _result(body, SetDataResponse).stat
         return None
 
 
@@ -516,6 +522,35 @@ def _joined(members: Sequence[str] | str | None) -> str | None:
         return ",".join(members)
     except TypeError:
         raise LocalProtocolError(f"reconfig takes members as str, not {members!r:.60}") from None
+
+
+@contextmanager
+def _numbered(name: str, index: int) -> Iterator[None]:
+    """Says of what is wrong with an operation which one it is."""
+    try:
+        yield
+    except BadArgumentsError as error:
+        error.operation = f"{name}[{index}] {error.operation}"
+        error.index = index
+        raise
+    except LocalProtocolError as error:
+        raise LocalProtocolError(f"{name}[{index}]: {error}") from None
+
+
+def _result(body: object, *expected: type[Record]) -> Any:
+    """The result, which must be one of these records: a server might answer with another's."""
+    if not isinstance(body, expected):
+        wanted = " or ".join(record.__name__ for record in expected)
+        raise RemoteProtocolError(f"MultiResponse: expected a {wanted}, got {body!r:.80}")
+    return body
+
+
+def _multi_read_result(operation: MultiReadOperation, body: Any) -> Any:
+    if isinstance(body, ErrorResponse):
+        return from_code(body.err, operation.path, "multiRead")
+    if isinstance(operation, GetData):
+        return tuple(_result(body, GetDataResponse))
+    return _children(_result(body, GetChildrenResponse))
 
 
 def _same_count(items: Sequence[MultiItem], response: MultiResponse) -> None:
