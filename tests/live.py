@@ -83,10 +83,9 @@ class _LineTransport(SocketTransport):
         super().__init__(sock)
         self._line = line
 
-    async def receive(self) -> bytes:
-        data = await super().receive()
+    async def readable(self) -> None:
+        await super().readable()
         await self._line.flowing.wait()
-        return data
 
 
 async def reached(zk: Client, *wanted: KeeperState) -> None:

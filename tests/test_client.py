@@ -53,7 +53,7 @@ from zkwire.records import (
     MultiHeader,
     SetDataResponse,
 )
-from zkwire.transport import SocketTransport, StreamTransport, Transport
+from zkwire.transport import RECEIVE_SIZE, SocketTransport, StreamTransport, Transport
 
 HOST = "10.0.0.1:2181"
 
@@ -1283,3 +1283,35 @@ async def test_results_that_do_not_answer_the_multi_read_are_the_servers_fault(
     async with connect(MemoryServers(answering(response))) as zk:
         with pytest.raises(RemoteProtocolError, match=r"MultiResponse|GetChildrenResponse"):
             await zk.multi_read([GetData("/a"), GetChildren("/a")])
+
+
+async def test_socket_transport_has_nothing_then_bytes_then_the_end(autojump_clock: MockClock) -> None:
+    near, far = socket.socketpair()
+    transport = SocketTransport(near)
+    assert transport.receive_nowait() is None
+    far.send(b"abc")
+    await transport.readable()
+    assert transport.receive_nowait() == b"abc"
+    far.close()
+    await transport.readable()
+    assert transport.receive_nowait() == b""
+    await transport.aclose()
+
+
+async def test_socket_transport_reads_more_at_once_while_what_it_reads_fills_the_buffer(
+    autojump_clock: MockClock,
+) -> None:
+    near, far = socket.socketpair()
+    for end in (near, far):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * 2**20)
+    transport = SocketTransport(near)
+    far.setblocking(False)
+    sent = far.send(bytes(300_000))
+    sizes: list[int] = []
+    while sum(sizes) < sent:
+        await transport.readable()
+        sizes.append(len(transport.receive_nowait() or b""))
+    assert sizes[0] == RECEIVE_SIZE
+    assert max(sizes) > RECEIVE_SIZE
+    far.close()
+    await transport.aclose()

@@ -425,7 +425,11 @@ class Client(Verbs):
     async def _reader(self, session: Session, transport: Transport) -> None:
         try:
             while True:
-                data = await transport.receive()
+                # The wait comes first: a read tried at once would nearly always fail, and cost a system call.
+                await transport.readable()
+                data = transport.receive_nowait()
+                if data is None:
+                    continue
                 now = trio.current_time()
                 session.receive_data(data, now)
                 self._pump(now)
@@ -488,7 +492,8 @@ class Client(Verbs):
         try:
             transport.send_nowait(b"isro")
             await transport.drain()
-            return await transport.receive() == b"rw"
+            await transport.readable()
+            return transport.receive_nowait() == b"rw"
         finally:
             with trio.CancelScope(shield=True):
                 await transport.aclose()

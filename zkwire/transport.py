@@ -32,8 +32,11 @@ class Transport(Protocol):
     async def drain(self) -> None:
         """Write the rest. Raises OSError or trio.BrokenResourceError when the stream is broken."""
 
-    async def receive(self) -> bytes:
-        """Some bytes, b"" at the end."""
+    def readable(self) -> Awaitable[object]:
+        """Awaited, returns when `receive_nowait` has something to give. Raises as `drain`."""
+
+    def receive_nowait(self) -> bytes | None:
+        """Some bytes, b"" at the end; None when there are none yet."""
 
     async def aclose(self) -> None:
         """Close without a farewell."""
@@ -73,18 +76,19 @@ class SocketTransport:
             self._backlog = self._backlog[self._write(self._backlog) :]
             self.unsent = len(self._backlog)
 
-    async def receive(self) -> bytes:
-        while True:
-            # The wait comes first: a read tried at once would nearly always fail, and cost a system call.
-            await trio.lowlevel.wait_readable(self._socket)
-            try:
-                data = self._socket.recv(self._receive_size)
-            except BlockingIOError:
-                continue
-            # What fills the buffer is part of something larger.
-            full = len(data) == self._receive_size
-            self._receive_size = min(self._receive_size * 2, RECEIVE_SIZE_LIMIT) if full else RECEIVE_SIZE
-            return data
+    def readable(self) -> Awaitable[object]:
+        # Trio's own coroutine, not one of ours around it, which would cost a reply another 2 us.
+        return trio.lowlevel.wait_readable(self._socket)
+
+    def receive_nowait(self) -> bytes | None:
+        try:
+            data = self._socket.recv(self._receive_size)
+        except BlockingIOError:
+            return None
+        # What fills the buffer is part of something larger.
+        full = len(data) == self._receive_size
+        self._receive_size = min(self._receive_size * 2, RECEIVE_SIZE_LIMIT) if full else RECEIVE_SIZE
+        return data
 
     async def aclose(self) -> None:
         trio.lowlevel.notify_closing(self._socket)
@@ -107,6 +111,7 @@ class StreamTransport:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._backlog = b""
+        self._received: bytes | None = None
         self.unsent = 0
 
     def send_nowait(self, data: bytes) -> None:
@@ -118,8 +123,12 @@ class StreamTransport:
             data, self._backlog, self.unsent = self._backlog, b"", 0
             await self._stream.send_all(data)
 
-    async def receive(self) -> bytes:
-        return bytes(await self._stream.receive_some(RECEIVE_SIZE))
+    async def readable(self) -> None:
+        self._received = bytes(await self._stream.receive_some(RECEIVE_SIZE))
+
+    def receive_nowait(self) -> bytes | None:
+        data, self._received = self._received, None
+        return data
 
     async def aclose(self) -> None:
         await trio.aclose_forcefully(self._stream)
