@@ -60,3 +60,10 @@ def test_report_says_what_each_server_did_and_what_the_one_being_tried_has_not_d
     search.tried(B, "closed")
     search.trying(A, "no TCP connection in time")
     assert search.report() == "a:1: refused, then no TCP connection in time; b:2: closed"
+
+
+def test_report_does_not_say_one_thing_twice() -> None:
+    search = Search([A], Random(1))
+    search.tried(A, "no TCP connection in time")
+    search.trying(A, "no TCP connection in time")
+    assert search.report() == "a:1: no TCP connection in time"

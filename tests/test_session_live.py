@@ -507,7 +507,7 @@ async def test_tls_that_does_not_come_about_ends_in_no_server_saying_why(tls: Tl
         "no certificate of ours": (
             tls.secure_address,
             anonymous,
-            f"{tls.secure_address}: .*(?i:certificate|closed|reset)",
+            f"{tls.secure_address}: .*(?i:certificate|alert|closed|reset)",
         ),
         "plain client on a TLS port": (tls.secure_address, None, f"{tls.secure_address}: the server closed the conn"),
         "TLS client on a plain port": (tls.address, trusting, f"{tls.address}: (SSL|ConnectionReset)"),

@@ -347,9 +347,10 @@ class Client(Verbs):
         """One attempt at each address of a host; whether a session stood on one.
 
         The attempts together take no longer than their share of the session timeout, so that every host is tried
-        within it (rule 41).
+        within it (rule 41), and a single one three times: a server that is just starting may take a ConnectRequest and
+        never answer it.
         """
-        share = self._timeout / len(self._search.hosts)
+        share = self._timeout / max(len(self._search.hosts), 3)
         began = trio.current_time()
         addresses: list[str] = []
         self._search.trying(host, "name not resolved in time")

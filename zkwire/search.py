@@ -86,5 +86,6 @@ class Search:
         ended = dict(self._ended)
         if self._current is not None:  # what an earlier attempt found out is not forgotten for it
             server, missing = self._current
-            ended[server] = f"{ended[server]}, then {missing}" if server in ended else missing
+            if ended.setdefault(server, missing) != missing:
+                ended[server] += f", then {missing}"
         return "; ".join(f"{server}: {what}" for server, what in ended.items())
