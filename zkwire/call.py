@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -121,17 +122,17 @@ def _is_cancelled() -> bool:
     return bool(status.effectively_cancelled)
 
 
-class CallOwner:
+class CallOwner(ABC):
     """What a Call needs of the client that made it."""
 
+    @abstractmethod
     def submit(self, call: Call[Any]) -> None:
         """Send the call's request, or keep it for the next connection; raises what makes that impossible."""
-        raise NotImplementedError
 
+    @abstractmethod
     def give_up(self, call: Call[Any]) -> None:
         """The caller was cancelled."""
-        raise NotImplementedError
 
+    @abstractmethod
     def client_path(self, path: str | None) -> str | None:
         """A server's path, without the chroot."""
-        raise NotImplementedError

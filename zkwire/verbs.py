@@ -6,6 +6,7 @@ Everything here is a thin dress for zkwire/operations.py; the frames are made in
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -346,9 +347,9 @@ class Verbs(CallOwner):
 
     # --- beneath
 
+    @abstractmethod
     def disarm(self, path: str, watcher: object) -> None:
         """Interest in the server's path ends."""
-        raise NotImplementedError
 
     def strip(self, server_path: str) -> str:
         """The client's name for a server's path."""
@@ -377,9 +378,9 @@ class Verbs(CallOwner):
                 "holds one mode per path"
             )
 
+    @abstractmethod
     def stands(self, server_path: str, mode: AddWatchMode) -> bool:
         """Whether a persistent watch of this mode is on the path."""
-        raise NotImplementedError
 
     def _path(self, path: str, operation: Operation, *, sequential: bool = False) -> str:
         """The server's name for the path. Raises BadArgumentsError when it names no znode."""
