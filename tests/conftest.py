@@ -22,7 +22,9 @@ class External:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "rule(number, ...): the rules of docs/client-rules.md, 1 to 82, that it shows")
+    config.addinivalue_line(
+        "markers", "rule(name, ...): those of docs/client-rules.md and docs/election-rules.md that it shows"
+    )
 
 
 def _distributions() -> list[Distribution | NoZooKeeper]:

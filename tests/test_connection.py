@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 
@@ -770,3 +771,32 @@ def test_no_other_reply_may_overtake(xid: int, zxid: int, err: int) -> None:
 def test_connect_response_without_a_session_id_is_no_session() -> None:
     connection = handshaking()
     assert "ConnectResponse.session_id at offset 8" in broken_by(connection, connect_response(session_id=0))
+
+
+# --- what a lease is counted from
+
+
+def sends_at(connection: Connection, *times: float) -> None:
+    for now in times:
+        send(connection, now=now)
+        connection.data_to_send(now)
+
+
+def test_connection_tells_when_it_last_sent_before_a_time() -> None:
+    connection = established()  # of 10 s: a time each 0.42 s is kept
+    sends_at(connection, 1.0, 1.5, 1.8, 3.0)
+    assert [connection.last_sent(before) for before in (9.0, 3.0, 2.9, 1.5, 1.4)] == [3.0, 3.0, 1.5, 1.5, 1.0]
+
+
+def test_connection_counts_from_its_connect_request_at_the_earliest() -> None:
+    connection = established()
+    assert connection.last_sent(-5.0) == 0.0
+    assert connection.last_sent(math.inf) == 0.0
+
+
+def test_connection_that_sends_much_keeps_few_times_and_is_early_rather_than_late() -> None:
+    connection = established()
+    sends_at(connection, *(tenth / 10 for tenth in range(1, 300)))
+    for before in (29.9, 28.0, 26.2):
+        assert before - 10 / 24 - 0.1 <= connection.last_sent(before) <= before
+    assert connection.last_sent(1.0) == 0.0  # so long ago that it is no longer known

@@ -97,7 +97,7 @@ from zkwire.records import (
     WatcherEvent,
 )
 from zkwire.sasl import SaslError
-from zkwire.session import TRANSITIONS
+from zkwire.session import TRANSITIONS, Session
 
 DISCONNECTED, CONNECTED = KeeperState.DISCONNECTED, KeeperState.SYNC_CONNECTED
 READ_ONLY, EXPIRED = KeeperState.CONNECTED_READ_ONLY, KeeperState.EXPIRED
@@ -1737,6 +1737,15 @@ def test_auths_are_for_the_session_that_follows() -> None:
     talk = connected_with_auths(("digest", b"a:b"))
     talk.session.add_auth(Request(AUTH, AuthPacket(0, "digest", b"c:d")), talk.now)
     assert talk.session.auths == [("digest", b"a:b"), ("digest", b"c:d")]
+
+
+def test_session_tells_when_its_connection_last_sent_and_nothing_without_one() -> None:
+    session = Session(10.0)
+    assert session.last_sent(9.0) is None
+    session.tcp_connected(2.0, 5.0)
+    assert session.last_sent(9.0) == 2.0
+    session.tcp_lost(3.0, "cut")
+    assert session.last_sent(9.0) is None
 
 
 def connected_with_auths(*auths: tuple[str, bytes]) -> Talk:

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .events import SessionInfo as SessionInfo
     from .events import WatchedEvent as WatchedEvent
     from .hosts import HostsError as HostsError
+    from .nursery import HiddenNursery as HiddenNursery
     from .records import ACL as ACL
     from .records import ClientInfo as ClientInfo
     from .records import Id as Id
@@ -102,6 +103,7 @@ _PUBLIC = {
     ),
     "events": "Direction Frame NEED_DATA SessionInfo WatchedEvent",
     "hosts": "HostsError",
+    "nursery": "HiddenNursery",
     "records": "ACL ClientInfo Id Stat",
     "sasl": "DigestMD5 Mechanism SaslError",
     "session": "Session",

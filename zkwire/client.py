@@ -194,6 +194,14 @@ class Client(Verbs):
         """The highest zxid of all replies in this session."""
         return self._session.last_zxid
 
+    def last_sent(self, before: float) -> float | None:
+        """When the last bytes up to `before` left on this connection, or its ConnectRequest if that was later.
+
+        Both are seconds on trio's clock. None without a connection. May be early by 1/24 of the session timeout, never
+        late. What a lease is counted from: a server that answers what was sent later has got these bytes.
+        """
+        return self._session.last_sent(before)
+
     def states(self) -> StateStream:
         """The state now, then every change, for `async for`. Ends after CLOSED or AUTH_FAILED, and after EXPIRED unless
         a new session follows."""
@@ -573,6 +581,10 @@ class BoundClient(Verbs):
     def expired(self) -> bool:
         """Whether that session is over for this client."""
         return self._client._session is not self._bound_to or self._bound_to.state in _TERMINAL
+
+    def last_sent(self, before: float) -> float | None:
+        """Client.last_sent; None when the session is over."""
+        return None if self.expired else self._bound_to.last_sent(before)
 
     def submit(self, call: Call[Any]) -> None:
         if self._client._session is not self._bound_to:

@@ -50,6 +50,10 @@ _REPLY_HEADER = struct.Struct(">iqi")
 #: The shortest ConnectResponse: without readOnly.
 _CONNECT_RESPONSE_SIZE = 36
 
+#: The times of sending that are kept, at most one in 1/24 of the session timeout: they reach back 3/8 of it.
+SENT_TIMES = 10
+SENT_TIMES_PER_TIMEOUT = 24
+
 
 class ConnectionState(Enum):
     """Where a stream is in its life. The last two are terminal."""
@@ -160,6 +164,10 @@ class Connection:
         self.pending: deque[Request] = deque()
         self._auths: deque[Request] = deque()
         self._last_sent = now
+        #: Some of the times at which bytes left, the first of them the ConnectRequest's: see `last_sent`.
+        self._began = now
+        self._sent_times: deque[float] = deque([now], maxlen=SENT_TIMES)
+        self._next_sent_time = now
         self._last_received = now
         self._emit(encode(connect_request), (ConnectRequest,), None, now)
 
@@ -248,7 +256,21 @@ class Connection:
         outbox.clear()
         self._handed_out += len(data)
         self._last_sent = now
+        if now >= self._next_sent_time:
+            self._sent_times.append(now)
+            self._next_sent_time = now + (self.session_timeout or 0.0) / SENT_TIMES_PER_TIMEOUT
         return data
+
+    def last_sent(self, before: float) -> float:
+        """When the last bytes up to `before` left, or the ConnectRequest if that was later.
+
+        Never later than that, but it may be earlier by 1/24 of the session timeout; and when `before` is more than 3/8
+        of it ago, by more.
+        """
+        for sent in reversed(self._sent_times):
+            if sent <= before:
+                return max(sent, self._began)
+        return self._began
 
     def next_event(
         self, now: float
