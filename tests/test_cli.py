@@ -13,7 +13,7 @@ import trio
 import zkwire
 from tests.conftest import External
 from tests.servers import Server
-from zkwire.cli import main
+from zkwire.cli import VERBS, main
 
 
 @pytest.fixture
@@ -99,6 +99,19 @@ def test_console_script_is_installed(hosts: str) -> None:
     script = Path(sys.executable).with_name("zkwire")
     shown = subprocess.run([script, "ls", "/"], capture_output=True, text=True, check=False)
     assert (shown.returncode, shown.stdout.split()[-1]) == (0, "zookeeper"), shown.stderr
+
+
+def test_every_verb_has_its_module_and_takes_help(capfd: pytest.CaptureFixture[str]) -> None:
+    for verb in VERBS:
+        with pytest.raises(SystemExit) as caught:
+            main([verb.name, "--help"])
+        assert caught.value.code == 0
+        assert f"usage: zkwire {verb.name}" in capfd.readouterr().out
+
+
+def test_python_m_zkwire_is_zkwire() -> None:
+    shown = subprocess.run([sys.executable, "-m", "zkwire", "--version"], capture_output=True, text=True, check=False)
+    assert shown.stdout == f"zkwire {zkwire.__version__}\n"
 
 
 def test_usage_error_exits_2() -> None:

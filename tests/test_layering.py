@@ -24,7 +24,7 @@ LAYERS: list[list[str]] = [
     ["sasl", "session"],
     ["nursery", "transport", "call", "watching", "verbs", "client"],
     ["tap"],
-    ["cli"],
+    ["cli.common", "cli.live", "cli.daily", "cli"],
 ]
 ORDER = [module for layer in LAYERS for module in layer]
 SHELL = ORDER[ORDER.index("nursery") :]
@@ -88,6 +88,8 @@ def imports(module: str, path: Path) -> Iterator[Import]:
                 base = base[1:]
             for alias in node.names:
                 whole = ".".join([*base, alias.name])
+                if whole == "__version__":  # the one thing that the package has of its own
+                    continue
                 yield Import(module, whole if whole in modules() else ".".join(base), True, for_typing, late)
         late = late or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         for child in ast.iter_child_nodes(node):
@@ -188,6 +190,19 @@ def test_core_module_loads_neither_trio_nor_ssl_nor_construct(module: str) -> No
     assert "zkwire" in loaded
     heavy = {"trio", "ssl", "asyncio", "socket", "election"}
     assert loaded & (heavy if module in WITH_CONSTRUCT else heavy | {"construct"}) == set()
+
+
+#: What a verb of the command line must not load, since it needs none of it.
+LEFT_OUT = {"ls": {"construct"}}
+
+
+@pytest.mark.parametrize(("verb", "left_out"), LEFT_OUT.items(), ids=LEFT_OUT)
+def test_verb_of_the_command_line_loads_only_what_it_needs(verb: str, left_out: set[str]) -> None:
+    code = f"import sys, zkwire.cli; zkwire.cli.parser(['{verb}']); print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    loaded = set(subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent).stdout.split())
+    assert "zkwire.cli.common" in loaded
+    assert loaded & left_out == set()
 
 
 def test_the_package_alone_loads_no_module_of_its_own() -> None:

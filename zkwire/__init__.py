@@ -24,7 +24,7 @@
     verbs         one method per operation
     client        connect() and Client
     tap           a frame-aware proxy
-    cli           the command line
+    cli/          the command line: a module for each group of verbs
 
 Names are loaded when they are first used, so that the core can be imported without trio.
 """

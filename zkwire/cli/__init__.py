@@ -1,0 +1,91 @@
+"""The command line: `zkwire VERB ...`.
+
+    __init__   the table of verbs, and what each exit status means
+    common     options that verbs share, results, complaints
+    live       a session for those that speak to a server
+    daily      ls, get, stat, create, set, rm
+
+To add a verb, add its row to `VERBS`, and to its module's `register` the arguments and the function that does it:
+
+    def register(verb: str, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("path")
+        parser.set_defaults(run=run)
+
+`run(options)` then does it, and returns an exit status, or None for DONE; `options.verb` is the verb.
+
+A module is loaded when one of its verbs is asked for, and only then: `zkwire ls` waits for no construct, `zkwire
+explain` for no trio.
+
+Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 usage or no server reached,
+3 connection or session lost, 4 no such znode.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import NamedTuple
+
+from .. import __version__
+from ..errors import ClosedError, ConnectionLossError, NoNodeError, NoServerError, SessionExpiredError, ZkwireError
+from ..hosts import HostsError
+from .common import DONE, FAILED, LOST, NO_NODE, NO_SERVER, CommandError, complain
+
+
+class Verb(NamedTuple):
+    """One verb: the module of this package that does it, and one line of help."""
+
+    name: str
+    module: str
+    help: str
+
+
+VERBS = [
+    Verb("ls", "daily", "the names of a znode's children, one per line"),
+    Verb("get", "daily", "a znode's data, as it is"),
+    Verb("stat", "daily", "a znode's Stat, a field per line"),
+    Verb("create", "daily", "create a znode, and print its path; an ephemeral one goes when the command ends"),
+    Verb("set", "daily", "set a znode's data, and print its new version"),
+    Verb("rm", "daily", "delete a znode without children"),
+]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser(given).parse_args(given)
+    try:
+        status: int | None = options.run(options)
+        sys.stdout.flush()
+    except CommandError as error:
+        return complain(error, error.status)
+    except (HostsError, NoServerError) as error:
+        return complain(error, NO_SERVER)
+    except (ConnectionLossError, SessionExpiredError, ClosedError) as error:
+        return complain(error, LOST)
+    except NoNodeError as error:
+        return complain(error, NO_NODE)
+    except ZkwireError as error:
+        return complain(error, FAILED)
+    except BrokenPipeError:
+        # Whoever read stdout has enough. Python would complain at exit when it cannot flush: give it another place.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return FAILED
+    return DONE if status is None else status
+
+
+def parser(arguments: list[str]) -> argparse.ArgumentParser:
+    """The parser for these arguments: it lists all verbs, and knows the arguments of the one that is asked for."""
+    asked = next((argument for argument in arguments if not argument.startswith("-")), None)
+    made = argparse.ArgumentParser(prog="zkwire", description="ZooKeeper from the command line, every byte in sight.")
+    made.add_argument("--version", action="version", version=f"zkwire {__version__}")
+    verbs = made.add_subparsers(metavar="VERB", dest="verb", required=True)
+    for verb in VERBS:
+        found = verbs.add_parser(verb.name, help=verb.help, description=verb.help)
+        if verb.name == asked:
+            importlib.import_module(f".{verb.module}", __name__).register(verb.name, found)
+    return made

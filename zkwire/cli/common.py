@@ -1,0 +1,52 @@
+"""What the verbs share: options, exit statuses, results and complaints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from ..paths import printable
+
+DONE, FAILED, NO_SERVER, LOST, NO_NODE = range(5)
+USAGE = NO_SERVER
+
+
+class CommandError(Exception):
+    """The command cannot go on, and this is why; `status` is its exit status."""
+
+    def __init__(self, reason: str, status: int = FAILED) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def complain(error: Exception | str, status: int) -> int:
+    """One line on stderr; the status, to be returned."""
+    print(f"zkwire: {printable(str(error))}", file=sys.stderr)
+    return status
+
+
+def connection_options(parser: argparse.ArgumentParser) -> None:
+    """What every verb takes that speaks to a server."""
+    group = parser.add_argument_group("connection")
+    group.add_argument(
+        "--hosts",
+        default=os.environ.get("ZKWIRE_HOSTS", "127.0.0.1:2181"),
+        help="servers by comma, with a chroot behind them (default: $ZKWIRE_HOSTS or 127.0.0.1:2181)",
+    )
+    group.add_argument("--session-timeout", type=float, default=10.0, metavar="S", help="in seconds (default: 10)")
+    group.add_argument("-v", "--verbose", action="store_true", help="every frame, annotated, on stderr")
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="the result as JSON, in one line")
+
+
+def show(options: argparse.Namespace, value: Any, text: str) -> None:
+    """The result: `value` with --json, else `text`, unless that is empty."""
+    if options.json:
+        print(json.dumps(value, ensure_ascii=False))
+    elif text:
+        print(text)

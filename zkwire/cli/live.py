@@ -1,0 +1,30 @@
+"""Verbs that speak to a server: one session, from the first frame of the command to its last."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from ..client import Client, connect
+from ..events import Frame
+
+
+def in_session(
+    options: argparse.Namespace,
+    verb: Callable[[Client, argparse.Namespace], Awaitable[None]],
+    on_frame: Callable[[Frame], Any] | None = None,
+) -> None:
+    """Run `verb` in a session of its own, with the options of `connection_options`."""
+    if options.verbose and on_frame is None:
+        from ..trace import print_frame  # late: the dumps are construct's work, which takes 20 ms to load
+
+        on_frame = print_frame
+
+    async def run() -> None:
+        async with connect(options.hosts, options.session_timeout, on_frame=on_frame, new_session=False) as zk:
+            await verb(zk, options)
+
+    trio.run(run)
