@@ -203,22 +203,29 @@ def test_decode_at_stops_behind_the_record(cls: Any, data: st.DataObject) -> Non
 @given(data=st.data())
 def test_spans_tile_the_bytes(cls: Any, data: st.DataObject) -> None:
     payload = encode(data.draw(instances(cls)))
-    found, end = wire.spans(cls, payload)
+    found, error = wire.spans(cls, payload)
+    assert error is None
     assert [span.start for span in found] == [0, *(span.end for span in found)][: len(found)]
-    assert end == len(payload)
+    assert (found[-1].end if found else 0) == len(payload)
 
 
 @every_record
 @some
 @given(data=st.data())
-def test_spans_name_the_field_at_which_decode_refuses(cls: Any, data: st.DataObject) -> None:
+def test_spans_stop_at_the_field_at_which_decode_refuses(cls: Any, data: st.DataObject) -> None:
     payload = encode(data.draw(instances(cls)))
-    places = {span.path: span.start for span in wire.spans(cls, payload)[0]}
+    whole, _ = wire.spans(cls, payload)
     cut = data.draw(st.integers(0, len(payload)))
+    found, error = wire.spans(cls, payload[:cut])
     with_error = outcome(decode, cls, payload[:cut])
-    if not isinstance(with_error, str):
-        path, offset, _ = with_error
-        assert places[path] == offset
+    if isinstance(with_error, str):
+        assert error is None
+    else:
+        assert error is not None
+        assert (error.path, error.offset, error.reason) == with_error
+        assert 0 < error.missing <= len(payload) - cut
+        assert found == whole[: len(found)]
+        assert (whole[len(found)].path, whole[len(found)].start) == (error.path, error.offset)
 
 
 @every_record

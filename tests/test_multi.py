@@ -254,9 +254,10 @@ RESPONSE = MultiResponse(
 @pytest.mark.parametrize("sequence", [REQUEST, RESPONSE, MultiResponse()])
 def test_spans_tile_the_bytes(sequence: MultiSequence) -> None:
     payload = encode(sequence)
-    found, end = type(sequence).spans(payload + b"behind")
+    found, error = type(sequence).spans(payload + b"behind")
+    assert error is None
     assert [span.start for span in found] == [0, *(span.end for span in found)][: len(found)]
-    assert found[-1].end == end == len(payload)
+    assert found[-1].end == len(payload)
 
 
 def test_spans_name_item_record_and_field() -> None:
@@ -291,9 +292,32 @@ def test_spans_look_at_each_byte_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == len(payload)
 
 
-def test_spans_refuse_what_decode_refuses() -> None:
-    with pytest.raises(JuteError, match=r"MultiResponse\[0\]\.MultiHeader\.type at offset 0"):
-        MultiResponse.spans(b"")
+@pytest.mark.parametrize("sequence", [REQUEST, RESPONSE])
+def test_spans_stop_at_the_field_that_decode_refuses(sequence: MultiSequence) -> None:
+    payload = encode(sequence)
+    whole, _ = type(sequence).spans(payload)
+    for cut in range(len(payload)):
+        with pytest.raises(JuteError) as refused:
+            decode(type(sequence), payload[:cut])
+        found, error = type(sequence).spans(payload[:cut])
+        assert error is not None
+        assert (error.path, error.offset, error.missing) == (
+            refused.value.path,
+            refused.value.offset,
+            refused.value.missing,
+        )
+        assert error.missing > 0
+        place = len(found)
+        assert found == whole[:place]
+        assert (whole[place].path, whole[place].start) == (error.path, error.offset)
+
+
+def test_spans_stop_at_a_type_that_decode_refuses() -> None:
+    found, error = MultiRequest.spans(encode(MultiHeader(7, False, -1)) + b"more")
+    assert [span.path for span in found] == [f"MultiRequest[0].MultiHeader.{name}" for name in ("type", "done", "err")]
+    assert error is not None
+    assert (error.path, error.offset, error.missing) == ("MultiRequest[0].MultiHeader.type", 0, 0)
+    assert "got 7" in error.reason
 
 
 # --- as a value

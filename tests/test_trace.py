@@ -260,6 +260,15 @@ def test_format_frame_shows_undecoded_bytes_and_the_reason() -> None:
     )
 
 
+def test_format_frame_shows_the_fields_before_the_one_that_does_not_fit() -> None:
+    cut = GET_DATA._replace(payload=GET_DATA.payload[:-1])
+    assert format_frame(cut).split("\n")[-2:] == [
+        "000c  00 00 00 04 2f 61 70 70                          GetDataRequest.path = '/app'",
+        "0014                                                   (undecoded) = GetDataRequest.watch: boolean: "
+        "stream read less than specified amount, expected 1, found 0",
+    ]
+
+
 def test_format_frame_shows_bytes_behind_the_last_record() -> None:
     assert format_frame(TRAILING) == textwrap.dedent(
         """\

@@ -113,14 +113,14 @@ class MultiSequence(TypedTuple):
                 if header.done:
                     return cls(tuple(items)), after
                 if header.type not in cls.BODIES:
-                    raise JuteError("MultiHeader.type", f"expected one of {sorted(cls.BODIES)}, got {header.type}", 0)
+                    raise JuteError("MultiHeader.type", cls._unknown(header.type), 0)
                 body_type, body = cls.BODIES[header.type], None
                 offset = after
                 if body_type is not None:
                     body, after = decode_at(body_type, buffer, offset, end)
             except JuteError as error:
                 within = offset - start + (error.offset or 0)
-                raise JuteError(f"{place}.{error.path}", error.reason, within) from None
+                raise JuteError(f"{place}.{error.path}", error.reason, within, error.missing) from None
             items.append(MultiItem(header, body))
             offset = after
 
@@ -129,29 +129,45 @@ class MultiSequence(TypedTuple):
         raise AssertionError(f"{cls.__name__} explains its faults as it decodes")
 
     @classmethod
-    def spans(cls, data: bytes) -> tuple[list[Span], int]:
+    def spans(cls, data: bytes) -> tuple[list[Span], JuteError | None]:
         """As `zkwire.jute.wire.spans`: every field of every item, and of the terminator."""
         from .jute import wire
 
         found: list[Span] = []
         offset, place = 0, 0
 
-        def take(record_type: type[Record]) -> None:
+        def take(record_type: type[Record]) -> JuteError | None:
+            """Adds the spans of the record at `offset`, and goes on to what is behind it."""
             nonlocal offset
-            end = decode_at(record_type, data, offset, len(data))[1]
-            for span in wire.spans(record_type, data[offset:end])[0]:
+            try:
+                end = decode_at(record_type, data, offset, len(data))[1]
+            except JuteError:
+                end = len(data)
+            spans, error = wire.spans(record_type, data[offset:end])
+            for span in spans:
                 path = f"{cls.__name__}[{place}].{span.path}"
                 found.append(span._replace(path=path, start=span.start + offset, end=span.end + offset))
+            if error is not None:
+                path, within = f"{cls.__name__}[{place}].{error.path}", offset + (error.offset or 0)
+                return JuteError(path, error.reason, within, error.missing)
             offset = end
+            return None
 
-        for header, _ in cls._decode(data, 0, len(data))[0]:
-            take(MultiHeader)
-            body_type = cls.BODIES[header.type]
-            if body_type is not None:
-                take(body_type)
+        while (error := take(MultiHeader)) is None:
+            kind, done = found[-3].value, found[-2].value
+            if done:
+                break
+            if kind not in cls.BODIES:
+                return found, JuteError(f"{cls.__name__}[{place}].MultiHeader.type", cls._unknown(kind), offset - 9)
+            body_type = cls.BODIES[kind]
+            if body_type is not None and (error := take(body_type)) is not None:
+                break
             place += 1
-        take(MultiHeader)
-        return found, offset
+        return found, error
+
+    @classmethod
+    def _unknown(cls, kind: int) -> str:
+        return f"expected one of {sorted(cls.BODIES)}, got {kind}"
 
 
 class MultiRequest(MultiSequence):

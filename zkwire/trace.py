@@ -47,24 +47,30 @@ _CODES: dict[str, Any] = {
 
 def frame_spans(frame: Frame) -> list[Span]:
     """Every field of the frame's payload, in order. They tile it: bytes behind the last record are a span of their own,
-    named "(trailing)", and bytes that are not the record they should be are one named "(undecoded)"."""
+    named "(trailing)", and bytes from the first field on that is not what it should be are one named "(undecoded)"."""
+    found, error = read_frame(frame)
+    offset = found[-1].end if found else 0
+    if error is not None:
+        reason = f"{error.path}: {error.reason}"
+        found.append(Span("(undecoded)", reason, offset, len(frame.payload), frame.payload[offset:]))
+    elif offset < len(frame.payload):
+        found.append(Span("(trailing)", "bytes", offset, len(frame.payload), frame.payload[offset:]))
+    return found
+
+
+def read_frame(frame: Frame) -> tuple[list[Span], JuteError | None]:
+    """The fields of the records that the frame holds, up to the first that does not fit, and what is wrong with that
+    one. Offsets are those of the payload."""
     found: list[Span] = []
     offset = 0
     for record_type in frame.types:
         data = frame.payload[offset:]
-        try:
-            fields, size = (
-                record_type.spans(data) if issubclass(record_type, MultiSequence) else spans(record_type, data)
-            )
-        except JuteError as error:
-            reason = f"{error.path}: {error.reason}"
-            found.append(Span("(undecoded)", reason, offset, len(frame.payload), data))
-            return found
+        fields, error = record_type.spans(data) if issubclass(record_type, MultiSequence) else spans(record_type, data)
         found += [span._replace(start=span.start + offset, end=span.end + offset) for span in fields]
-        offset += size
-    if offset < len(frame.payload):
-        found.append(Span("(trailing)", "bytes", offset, len(frame.payload), frame.payload[offset:]))
-    return found
+        if error is not None:
+            return found, JuteError(error.path, error.reason, offset + (error.offset or 0), error.missing)
+        offset = found[-1].end if found else 0
+    return found, None
 
 
 def title(frame: Frame) -> str:

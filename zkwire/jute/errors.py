@@ -8,13 +8,15 @@ class JuteError(ValueError):
         path: the field, dotted from the record's name: `GetACLResponse.acl[2].id.scheme`.
         offset: where that field starts, in bytes from the start of what was decoded; None when encoding.
         reason: what was expected and what was seen.
+        missing: how many bytes more it would take, at least, where the bytes end too early; else 0.
     """
 
-    def __init__(self, path: str, reason: str, offset: int | None = None) -> None:
+    def __init__(self, path: str, reason: str, offset: int | None = None, missing: int = 0) -> None:
         self.path = path
         self.reason = reason
         self.offset = offset
-        super().__init__(path, reason, offset)
+        self.missing = missing
+        super().__init__(path, reason, offset, missing)
 
     def __str__(self) -> str:
         where = "" if self.offset is None else f" at offset {self.offset}"

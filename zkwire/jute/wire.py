@@ -30,22 +30,25 @@ class Span(NamedTuple):
     value: Any
 
 
-def spans(record_type: RecordMeta, data: bytes) -> tuple[list[Span], int]:
-    """Every field of the record at the start of `data` with its bytes, in order without gap or overlap, and their end.
+def spans(record_type: RecordMeta, data: bytes) -> tuple[list[Span], JuteError | None]:
+    """Every field of the record at the start of `data` with its bytes, in order without gap or overlap.
 
-    Raises:
-        JuteError: names the field, its offset, what was expected and what was seen.
+    Where the bytes do not fit: the fields before the first that does not, and the error, not raised, that names that
+    one, its offset, what was expected and what was seen.
     """
     found: list[Span] = []
-    _parse(record_type, data, found)
-    return found, found[-1].end if found else 0
+    try:
+        _parse(record_type, data, found)
+    except JuteError as error:
+        return found, error
+    return found, None
 
 
 def parse(record_type: RecordMeta, data: bytes) -> Any:
     """What `zkwire.jute.decode` returns, by way of construct.
 
     Raises:
-        JuteError: as above.
+        JuteError: names the field, its offset, what was expected and what was seen.
     """
     return _from_container(record_type, _parse(record_type, data, None))
 
@@ -111,7 +114,14 @@ class Spanned(c.Subconstruct):  # type: ignore[misc]  # construct is untyped
             value = self.subcon._parsereport(stream, context, path)
         except c.ConstructError as error:
             reason = str(error).split("\n")[-1]
-            raise JuteError(_dotted(context, path), f"{self.kind}: {reason}", start) from None
+            missing = self._missing(error, stream, start)
+            raise JuteError(_dotted(context, path), f"{self.kind}: {reason}", start, missing) from None
+        except JuteError:
+            if found is not None and isinstance(self.kind, VectorType):  # an element does not fit: the count did
+                stream.seek(start)
+                count = int.from_bytes(stream.read(4), "big", signed=True)
+                found.insert(mark, Span(_dotted(context, path), str(self.kind), start, start + 4, count))
+            raise
         if found is not None and not isinstance(self.kind, NestedType):
             end, noted = stream.tell(), value
             if isinstance(self.kind, VectorType):  # its elements have noted themselves by now: this is their count
@@ -119,11 +129,27 @@ class Spanned(c.Subconstruct):  # type: ignore[misc]  # construct is untyped
             found.insert(mark, Span(_dotted(context, path), str(self.kind), start, end, noted))
         return value
 
+    def _missing(self, error: Exception, stream: Any, start: int) -> int:
+        if isinstance(error, _TooShort):
+            return error.missing
+        if not isinstance(error, c.StreamError):
+            return 0
+        needed = self.kind.size if isinstance(self.kind, FixedType) else 4  # else it is the count that is cut
+        return needed - (stream.seek(0, 2) - start)  # type: ignore[no-any-return]
+
 
 def _dotted(context: Any, path: str) -> str:
     """construct's `(parsing) -> acl -> [2] -> id` as `GetACLResponse.acl[2].id`."""
     parts = (part if part.startswith("[") else "." + part for part in path.split(" -> ")[1:])
     return str(context._params.get("record", "")) + "".join(parts)
+
+
+class _TooShort(c.StreamError):  # type: ignore[misc]
+    """A count that goes beyond the end; `missing` bytes beyond it."""
+
+    def __init__(self, message: str, path: str, missing: int) -> None:
+        super().__init__(message, path=path)
+        self.missing = missing
 
 
 class _Counted(c.Construct):  # type: ignore[misc]
@@ -137,7 +163,8 @@ class _Counted(c.Construct):  # type: ignore[misc]
         if count < -1:
             raise c.RangeError(f"length {count} is negative and not -1 (null)", path=path)
         if count * each > left:
-            raise c.StreamError(f"length {count} needs at least {count * each} bytes, {left} are left", path=path)
+            reason = f"length {count} needs at least {count * each} bytes, {left} are left"
+            raise _TooShort(reason, path, count * each - left)
         return count
 
     def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
