@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@
 
-zookeeper: venv ## a real ZooKeeper server: Debian's package, if there is none yet
+zookeeper: venv ## a real ZooKeeper server, and Curator: Debian's packages, where there are none yet
 	.ci/install-zookeeper $(BIN)/python
 
 zookeeper-matrix: venv ## other ZooKeeper versions, into ~/.cache/zkwire (455 MB to download)

@@ -1,0 +1,82 @@
+"""Who led when: what contenders of all kinds report, and what must be true of it."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import trio
+
+
+class Happening(NamedTuple):
+    """What a contender reports.
+
+    Attributes:
+        what: "leading" (its body begins), "stopped" (its body has ended, and leadership is about to be given up),
+            "left" (its session is closed) or "failed".
+        name: the contender's.
+        at: CLOCK_MONOTONIC in nanoseconds: one clock for all processes.
+    """
+
+    what: str
+    name: str
+    at: int
+
+
+class Term(NamedTuple):
+    begin: int
+    end: int
+    name: str
+
+
+class History:
+    """All happenings, in the order in which they were heard of. For trio's thread only."""
+
+    def __init__(self) -> None:
+        self.happenings: list[Happening] = []
+        self._heard = trio.Event()
+
+    def note(self, what: str, name: str, at: int | None = None) -> None:
+        self.happenings.append(Happening(what, name, time.monotonic_ns() if at is None else at))
+        self._heard.set()
+        self._heard = trio.Event()
+
+    def has(self, what: str, name: str) -> bool:
+        return any((happening.what, happening.name) == (what, name) for happening in self.happenings)
+
+    async def reached(self, what: str, name: str, patience: float = 30.0) -> None:
+        """Wait until it has happened.
+
+        Raises:
+            AssertionError: the contender failed, or `patience` seconds are over.
+        """
+        with trio.move_on_after(patience):
+            while not self.has(what, name):
+                assert not self.has("failed", name), f"{name} failed: {self.happenings}"
+                await self._heard.wait()
+            return
+        raise AssertionError(f"{name} has not {what!r} within {patience} s: {self.happenings}")
+
+    def terms(self) -> list[Term]:
+        """All terms, the earliest first. Where a contender stops more than once, the first time counts."""
+        found = []
+        for what, name, at in self.happenings:
+            if what == "leading":
+                ends = [other.at for other in self.happenings if other[:2] == ("stopped", name) and other.at >= at]
+                assert ends, f"{name} never stopped: {self.happenings}"
+                found.append(Term(at, min(ends), name))
+        return sorted(found)
+
+    def leaders(self) -> list[str]:
+        """Who led, in order."""
+        return [term.name for term in self.terms()]
+
+    def overlaps(self) -> list[tuple[Term, Term]]:
+        """Pairs of terms that were under way at the same time: two leaders."""
+        terms = self.terms()
+        return [
+            (first, second)
+            for place, first in enumerate(terms)
+            for second in terms[place + 1 :]
+            if second.begin < first.end
+        ]
