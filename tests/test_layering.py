@@ -21,6 +21,7 @@ LAYERS: list[list[str]] = [
     ["multi"],
     ["operations", "events"],
     ["connection", "conversation", "watches", "trace"],
+    ["selection", "faults"],
     ["sasl", "session"],
     ["nursery", "transport", "call", "watching", "verbs", "client"],
     ["tap"],

@@ -19,14 +19,32 @@ from zkwire import Direction, ErrorCode, EventType, Frame, OpCode, Xid
 from zkwire.conversation import Conversation, Passing
 from zkwire.framing import frame
 from zkwire.jute import encode
-from zkwire.records import ConnectRequest, ConnectResponse, ExistsRequest, ReplyHeader, RequestHeader
+from zkwire.multi import MultiRequest, item
+from zkwire.records import (
+    CheckVersionRequest,
+    ConnectRequest,
+    ConnectResponse,
+    CreateRequest,
+    CreateResponse,
+    DeleteRequest,
+    ExistsRequest,
+    GetEphemeralsRequest,
+    ReplyHeader,
+    RequestHeader,
+    SetWatches,
+    SetWatches2,
+)
 from zkwire.tap import (
     DROP,
     PASS,
+    Action,
+    Corrupt,
     Cut,
     Delay,
+    Duplicate,
     Fault,
     Pass,
+    Reorder,
     Replace,
     Side,
     Tap,
@@ -35,6 +53,7 @@ from zkwire.tap import (
     first_of,
     frame_number,
     notification,
+    parse_fault,
     reply_to,
     request,
 )
@@ -183,6 +202,21 @@ async def test_tap_with_a_fault_asks_about_a_frame_that_comes_in_pieces() -> Non
         await ends.client.send_all(exists(1, "/a")[9:] + exists(2, "/b"))
         await ends.client.send_eof()
         assert await read_all(ends.server) == exists(2, "/b")
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_tap_relays_the_same_bytes_while_its_fault_comes_and_goes(seed: int) -> None:
+    random = Random(seed)
+    sent = CONNECT + b"".join(frame(random.randbytes(random.choice([0, 8, 20, 300]))) for _ in range(60))
+    async with tapped() as ends:
+        received = b""
+        for start in range(0, len(sent), 37):
+            ends.tap.fault = random.choice([None, pass_all])
+            await ends.client.send_all(sent[start : start + 37])
+            with trio.move_on_after(random.choice([0, 0.002])):
+                received += bytes(await ends.server.receive_some())
+        await ends.client.send_eof()
+        assert received + await read_all(ends.server) == sent
 
 
 @pytest.mark.parametrize("fault", [None, pass_all])
@@ -340,6 +374,44 @@ def test_conversation_takes_any_bytes_in_frames_for_frames() -> None:
             assert isinstance(piece.err, int)
 
 
+def test_passing_names_every_path_of_its_request_and_its_reply() -> None:
+    conversation = Conversation()
+    bodies = [
+        (OpCode.CREATE, CreateRequest("/a/n-", b"", (), 3)),
+        (
+            OpCode.MULTI,
+            MultiRequest(
+                (item(OpCode.CHECK, CheckVersionRequest("/a", 0)), item(OpCode.DELETE, DeleteRequest("/b", -1)))
+            ),
+        ),
+        (OpCode.SET_WATCHES2, SetWatches2(1, ("/a",), None, (), ("/p", None), ("/r", "/a"))),
+        (OpCode.SET_WATCHES, SetWatches(1, (), ("/e",), ())),
+        (OpCode.GET_EPHEMERALS, GetEphemeralsRequest("/prefix")),
+        (OpCode.PING, None),
+    ]
+    requests = [
+        frame(encode(RequestHeader(xid, code)) + (encode(body) if body else b""))
+        for xid, (code, body) in enumerate(bodies)
+    ]
+    sent = conversation.receive(SENT, CONNECT + b"".join(requests), 0.0)
+    created = frame(encode(ReplyHeader(0, 5, 0)) + encode(CreateResponse("/a/n-0000000003")))
+    received = conversation.receive(RECEIVED, CONNECTED + created + no_node(1), 0.0)
+    assert [piece.paths for piece in sent if isinstance(piece, Passing)] == [
+        (),
+        ("/a/n-",),
+        ("/a", "/b"),
+        ("/a", "/p", "/r"),
+        ("/e",),
+        ("/prefix",),
+        (),
+    ]
+    assert [piece.paths for piece in received if isinstance(piece, Passing)] == [
+        (),
+        ("/a/n-", "/a/n-0000000003"),
+        ("/a", "/b"),
+    ]
+
+
 # --- one frame's fault
 
 
@@ -382,6 +454,71 @@ async def test_tap_replaces_a_frame() -> None:
         await ends.handshake()
         await ends.client.send_all(exists(1) + exists(2))
         assert await read(ends.server, 8 + len(exists(2))) == b"anything" + exists(2)
+
+
+async def test_tap_corrupts_a_frame() -> None:
+    async with tapped(When(request(), Corrupt(12, 0x20))) as ends:
+        await ends.handshake()
+        await ends.client.send_all(exists(1) + exists(2))
+        changed = await read(ends.server, 2 * len(exists(1)))
+        assert changed == exists(1)[:12] + bytes([exists(1)[12] ^ 0x20]) + exists(1)[13:] + exists(2)
+
+
+async def test_tap_duplicates_a_frame() -> None:
+    async with tapped(When(request(path="/a"), Duplicate())) as ends:
+        await ends.handshake()
+        await ends.client.send_all(exists(1) + exists(2, "/b"))
+        await ends.client.send_eof()
+        assert await read_all(ends.server) == exists(1) * 2 + exists(2, "/b")
+
+
+async def test_tap_lets_a_frame_go_on_behind_the_next_whenever_that_comes() -> None:
+    fault = When(request(path="/a"), Reorder())
+    async with tapped(fault) as ends:
+        await ends.handshake()
+        await ends.client.send_all(exists(1, "/a"))
+        await fault.wait()
+        assert await is_silent(ends.server)
+        await ends.client.send_all(exists(2, "/b") + exists(3, "/c"))
+        await ends.client.send_eof()
+        assert await read_all(ends.server) == exists(2, "/b") + exists(1, "/a") + exists(3, "/c")
+
+
+async def test_tap_that_reorders_all_swaps_them_in_pairs_and_loses_none() -> None:
+    async with tapped(When(request(), Reorder(), times=None)) as ends:
+        await ends.handshake()
+        await ends.client.send_all(b"".join(exists(xid) for xid in (1, 2, 3, 4, 5)))
+        await ends.client.send_eof()
+        assert await read_all(ends.server) == b"".join(exists(xid) for xid in (2, 1, 4, 3, 5))
+
+
+async def test_frame_that_waits_to_be_overtaken_goes_on_when_the_fault_is_taken_away() -> None:
+    fault = When(request(path="/a"), Reorder())
+    async with tapped(fault) as ends:
+        await ends.handshake()
+        await ends.client.send_all(exists(1, "/a") + exists(2, "/b")[:7])
+        await fault.wait()
+        ends.tap.fault = None
+        await ends.client.send_all(exists(2, "/b")[7:])
+        await ends.client.send_eof()
+        assert await read_all(ends.server) == exists(1, "/a") + exists(2, "/b")
+
+
+async def test_words_make_the_same_faults_of_the_same_seed_and_traffic() -> None:
+    sent = b"".join(exists(xid, f"/{xid}") for xid in range(1, 101))
+
+    async def run(seed: int) -> bytes:
+        chances = [Random(f"{seed}:{place}") for place in range(3)]
+        words = ["drop request p=0.1", "corrupt request p=0.2", "reorder request p=0.3"]
+        async with tapped(first_of(*map(parse_fault, words, chances))) as ends:
+            await ends.handshake()
+            await ends.client.send_all(sent)
+            await ends.client.send_eof()
+            return await read_all(ends.server)
+
+    first, again, other = await run(1), await run(1), await run(2)
+    assert first == again
+    assert len({sent, first, other}) == 3
 
 
 def _before() -> When:
@@ -569,6 +706,150 @@ async def test_tap_closes_a_client_whose_server_is_not_there() -> None:
         async with Tap(f"127.0.0.1:{port}") as tap, await dial(tap) as client:
             with pytest.raises(trio.BrokenResourceError):
                 await read_all(client)
+
+
+async def test_tap_of_several_servers_takes_the_next_that_answers() -> None:
+    listeners = [(await trio.open_tcp_listeners(0, host="127.0.0.1"))[0] for _ in range(3)]
+    ports = [listener.socket.getsockname()[1] for listener in listeners]
+    await listeners[1].aclose()
+    with trio.fail_after(20):
+        async with listeners[0], listeners[2], Tap(",".join(f"127.0.0.1:{port}" for port in ports)) as tap:
+            reached = []
+            for _ in range(3):
+                async with await dial(tap), trio.open_nursery() as nursery:
+
+                    async def accept(place: int, scope: trio.CancelScope = nursery.cancel_scope) -> None:
+                        await (await listeners[place].accept()).aclose()
+                        reached.append(place)
+                        scope.cancel()
+
+                    nursery.start_soon(accept, 0)
+                    nursery.start_soon(accept, 2)
+    assert reached == [0, 2, 2]
+
+
+# --- what it tells
+
+
+class Told:
+    """An observer that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.pieces: list[tuple[Direction, Passing | bytes, Action]] = []
+        self.changed = trio.Event()
+
+    def _say(self, line: str) -> None:
+        self.lines.append(line)
+        self.changed.set()
+        self.changed = trio.Event()
+
+    async def until(self, line: str) -> None:
+        with trio.fail_after(20):
+            while line not in self.lines:
+                await self.changed.wait()
+
+    def opened(self, connection: int, client: str, server: str, now: float) -> None:
+        self._say(f"{connection} opened {client} {server}")
+
+    def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
+        self._say(f"{connection} unreachable {client} {reason}")
+
+    def piece(self, connection: int, direction: Direction, piece: Passing | bytes, action: Action, now: float) -> None:
+        self.pieces.append((direction, piece, action))
+        self._say(f"{connection} piece")
+
+    def closed(self, connection: int, by: str, now: float) -> None:
+        self._say(f"{connection} closed by {by}")
+
+
+@asynccontextmanager
+async def observed() -> AsyncIterator[tuple[Ends, Told]]:
+    told = Told()
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    with trio.fail_after(20):
+        async with listener, Tap(f"127.0.0.1:{port}", observer=told) as tap:
+            ends = Ends(tap, listener, await dial(tap))
+            async with ends.client:
+                client_port = ends.client.socket.getsockname()[1]
+                ends.server = await listener.accept()
+                async with ends.server:
+                    await told.until(f"0 opened 127.0.0.1:{client_port} 127.0.0.1:{port}")
+                    yield ends, told
+
+
+@pytest.mark.parametrize("fault", [None, pass_all])
+async def test_observer_is_told_every_byte_of_both_directions(fault: Fault | None) -> None:
+    async with observed() as (ends, told):
+        ends.tap.fault = fault
+        await ends.handshake()
+        await ends.client.send_all(exists(1) + exists(2) + b"\0\0\0\x09abc")
+        await ends.client.send_eof()
+        await read_all(ends.server)
+        await ends.server.send_all(no_node(1))
+        await ends.server.send_eof()
+        await read_all(ends.client)
+        await told.until("0 closed by client")
+    for direction, data in (
+        (SENT, CONNECT + exists(1) + exists(2) + b"\0\0\0\x09abc"),
+        (RECEIVED, CONNECTED + no_node(1)),
+    ):
+        pieces = [piece for each, piece, _ in told.pieces if each is direction]
+        assert b"".join(piece if isinstance(piece, bytes) else piece.data for piece in pieces) == data
+    assert {action for *_, action in told.pieces} == {PASS}
+
+
+async def test_observer_is_told_what_is_done_with_a_frame() -> None:
+    async with observed() as (ends, told):
+        ends.tap.fault = first_of(When(request(path="/a"), DROP), cut(before=request(path="/c")))
+        await ends.handshake()
+        await ends.client.send_all(exists(1, "/a") + exists(2, "/b") + exists(3, "/c"))
+        await read_all(ends.server)
+        await told.until("0 closed by tap")
+    assert [action for *_, action in told.pieces] == [PASS, PASS, DROP, PASS, Cut(0)]
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+@pytest.mark.parametrize("reset", [False, True])
+async def test_observer_is_told_who_ended_the_connection(side: str, reset: bool) -> None:
+    async with observed() as (ends, told):
+        await ends.handshake()
+        stream = ends.client if side == "client" else ends.server
+        other = ends.server if side == "client" else ends.client
+        if reset:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await stream.aclose()
+        with suppress(trio.BrokenResourceError):
+            await read_all(other)
+        await other.aclose()
+        await told.until(f"0 closed by {side}")
+
+
+async def test_observer_reads_a_request_before_its_reply_whatever_waits_in_between() -> None:
+    """The first of two requests is answered while the second, larger than all buffers, is still on its way."""
+    large = frame(encode(RequestHeader(2, OpCode.SET_DATA)) + bytes(16 * 2**20))
+    async with observed() as (ends, told):
+        await ends.handshake()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ends.client.send_all, exists(1) + large)
+            await read(ends.server, len(exists(1)))
+            await ends.server.send_all(no_node(1))
+            assert await read(ends.client, 20) == no_node(1)
+            await read(ends.server, len(large))
+    replies = [piece for direction, piece, _ in told.pieces if direction is RECEIVED and isinstance(piece, Passing)]
+    assert [reply.path for reply in replies] == [None, "/a"]
+
+
+async def test_observer_is_told_that_no_server_is_there() -> None:
+    told = Told()
+    with trio.fail_after(20):
+        async with Tap("127.0.0.1:1,127.0.0.1:2", observer=told) as tap, await dial(tap) as client:
+            with pytest.raises(trio.BrokenResourceError):
+                await read_all(client)
+            port = client.socket.getsockname()[1]
+    refused = "Connection refused"
+    assert told.lines == [f"0 unreachable 127.0.0.1:{port} 127.0.0.1:1: {refused}; 127.0.0.1:2: {refused}"]
 
 
 # --- its end

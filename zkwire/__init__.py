@@ -14,6 +14,8 @@
     watches       which watches stand, and how they come back
     trace         a frame as annotated text
     conversation  one connection as an onlooker sees it
+    selection     operations and paths, named in words
+    faults        what may happen to a frame, to which, how often
     sasl          DIGEST-MD5
     session       one session, over all its connections
     ------------- no I/O, no clock, no trio above this line; below it is the trio shell

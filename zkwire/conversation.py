@@ -20,8 +20,18 @@ from .codes import ErrorCode, OpCode, Xid, known
 from .events import Direction, Frame
 from .framing import MAX_REPLY, FrameBuffer, FrameError, frame
 from .jute import JuteError, decode_at
+from .multi import MultiSequence
 from .operations import BY_OPCODE
-from .records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
+from .records import (
+    ConnectRequest,
+    ConnectResponse,
+    GetEphemeralsRequest,
+    ReplyHeader,
+    RequestHeader,
+    SetWatches,
+    SetWatches2,
+    WatcherEvent,
+)
 
 _REQUEST_HEADER_SIZE = 8
 _REPLY_HEADER_SIZE = 16
@@ -91,6 +101,22 @@ class Passing:
         """The path of a request, of what a reply answers, or of a notification."""
         return getattr(self.record, "path", None) if self.request is None else self.request.path
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every path that it names, once each: those of a multi's operations, of a setWatches, and of a reply those of
+        its request and the one that was created."""
+        own = _paths(self.record)
+        return tuple(dict.fromkeys(own if self.request is None else self.request.paths + own))
+
+
+def _paths(record: Any) -> tuple[str, ...]:
+    if isinstance(record, MultiSequence):
+        return tuple(path for item in record for path in _paths(item.body))
+    if isinstance(record, (SetWatches, SetWatches2)):
+        return tuple(path for paths in record[1:] for path in paths or () if path is not None)
+    path = record.prefix_path if isinstance(record, GetEphemeralsRequest) else getattr(record, "path", None)
+    return () if path is None else (path,)
+
 
 class _Way:
     """One direction."""
@@ -106,7 +132,7 @@ class Conversation:
     """Follows one connection; `connection` is its number in every Passing."""
 
     def __init__(self, connection: int = 0) -> None:
-        self._connection = connection
+        self.connection = connection
         self._ways = {direction: _Way() for direction in Direction}
         self._unanswered: list[Passing] = []
 
@@ -136,12 +162,25 @@ class Conversation:
         of them."""
         return bytes(self._ways[direction].partial[skip:])
 
+    def partial_size(self, direction: Direction) -> int:
+        """How many bytes these are."""
+        return len(self._ways[direction].partial)
+
     def take_partial(self, direction: Direction) -> bytes:
         """The same at the end of the stream, where they are a piece after all."""
         way = self._ways[direction]
         rest = bytes(way.partial)
         way.partial.clear()
         return rest
+
+    def resume(self, direction: Direction) -> bytes:
+        """Bytes of this direction were not seen, and the next ones start a frame behind the handshake. Gives what there
+        is of a frame whose end was missed."""
+        way = self._ways[direction]
+        way.frames = FrameBuffer(MAX_REPLY)
+        way.opaque = False
+        way.count = max(way.count, 1)
+        return self.take_partial(direction)
 
     def _passing(self, direction: Direction, way: _Way, payload: bytes, now: float) -> Passing:
         index = way.count
@@ -153,32 +192,32 @@ class Conversation:
     def _sent(self, payload: bytes, index: int, now: float) -> Passing:
         if index == 0 or len(payload) < _REQUEST_HEADER_SIZE:
             first: tuple[Any, ...] = (ConnectRequest,) if index == 0 else ()
-            return Passing(Frame(Direction.SENT, payload, first, None, now), None, index, None, self._connection)
+            return Passing(Frame(Direction.SENT, payload, first, None, now), None, index, None, self.connection)
         header, _ = decode_at(RequestHeader, payload, 0, len(payload))
         operation = BY_OPCODE.get(header.type)
         types = (
             (RequestHeader,) if operation is None or operation.request is None else (RequestHeader, operation.request)
         )
         opcode = header.type if operation is None else operation.opcode
-        passing = Passing(Frame(Direction.SENT, payload, types, opcode, now), header, index, None, self._connection)
+        passing = Passing(Frame(Direction.SENT, payload, types, opcode, now), header, index, None, self.connection)
         self._unanswered.append(passing)
         return passing
 
     def _received(self, payload: bytes, index: int, now: float) -> Passing:
         if index == 0 or len(payload) < _REPLY_HEADER_SIZE:
             first: tuple[Any, ...] = (ConnectResponse,) if index == 0 else ()
-            return Passing(Frame(Direction.RECEIVED, payload, first, None, now), None, index, None, self._connection)
+            return Passing(Frame(Direction.RECEIVED, payload, first, None, now), None, index, None, self.connection)
         header, _ = decode_at(ReplyHeader, payload, 0, len(payload))
         if header.xid == Xid.NOTIFICATION:
             event = Frame(Direction.RECEIVED, payload, (ReplyHeader, WatcherEvent), None, now)
-            return Passing(event, header, index, None, self._connection)
+            return Passing(event, header, index, None, self.connection)
         request = self._answered(header.xid)
         opcode = None if request is None else request.opcode
         operation = None if opcode is None else BY_OPCODE.get(opcode)
         body = None if operation is None or header.err else operation.response
         types: tuple[Any, ...] = (ReplyHeader,) if body is None else (ReplyHeader, body)
         reply = Frame(Direction.RECEIVED, payload, types, opcode, now)
-        return Passing(reply, header, index, request, self._connection)
+        return Passing(reply, header, index, request, self.connection)
 
     def _answered(self, xid: int) -> Passing | None:
         for place, request in enumerate(self._unanswered):

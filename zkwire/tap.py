@@ -11,143 +11,92 @@ frame is asked about once, in the order of its direction. What is no frame (four
 
 from __future__ import annotations
 
-import math
+import errno
+import os
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
+from contextlib import suppress
 from types import TracebackType
+from typing import Protocol
 
 import trio
 
 from .conversation import Conversation, Passing
 from .events import Direction
+from .faults import (
+    DROP,
+    PASS,
+    Action,
+    Corrupt,
+    Cut,
+    Delay,
+    Drop,
+    Duplicate,
+    Fault,
+    Match,
+    Pass,
+    Reorder,
+    Replace,
+    Rule,
+    Side,
+    first_of,
+    frame_number,
+    notification,
+    parse_fault,
+    reply_to,
+    request,
+)
 from .hosts import Host, parse
 from .nursery import HiddenNursery
 
-# --- what may happen to a frame
+#: With what zkwire.faults has, so that whoever uses a tap finds all in one place.
+__all__ = [
+    "DROP",
+    "PASS",
+    "Action",
+    "Corrupt",
+    "Cut",
+    "Delay",
+    "Drop",
+    "Duplicate",
+    "Fault",
+    "Match",
+    "Observer",
+    "Pass",
+    "Reorder",
+    "Replace",
+    "Rule",
+    "Side",
+    "Tap",
+    "When",
+    "cut",
+    "first_of",
+    "frame_number",
+    "notification",
+    "parse_fault",
+    "reply_to",
+    "request",
+]
+
+_RECEIVE_SIZE = 64 * 1024
+
+# --- faults that can be waited for
 
 
-class Side(Enum):
-    """Which of the two TCP connections behind one client."""
-
-    CLIENT = "client"
-    SERVER = "server"
-    BOTH = "both"
-
-
-@dataclass(frozen=True)
-class Pass:
-    """The frame goes on."""
-
-
-@dataclass(frozen=True)
-class Drop:
-    """The frame is swallowed."""
-
-
-@dataclass(frozen=True)
-class Delay:
-    """The frame, and all behind it in its direction, waits for the event or for so many seconds, whichever is first."""
-
-    seconds: float = math.inf
-    until: trio.Event | None = None
-
-
-@dataclass(frozen=True)
-class Cut:
-    """The connection is closed when `at` bytes of the frame have gone on; None: all of it, -1: all but the last.
-
-    With `side`, only the TCP connection to that side is closed, and the other one stays, silent. `reset` closes with an
-    RST in place of a FIN.
-    """
-
-    at: int | None = 0
-    side: Side = Side.BOTH
-    reset: bool = False
-
-
-@dataclass(frozen=True)
-class Replace:
-    """These bytes go on in its place; a frame's have the length in front."""
-
-    data: bytes
-
-
-Action = Pass | Drop | Delay | Cut | Replace
-PASS = Pass()
-DROP = Drop()
-
-#: What decides about a frame. It is called in the tap's own tasks, and must not wait.
-Fault = Callable[[Passing], Action]
-
-# --- which frames
-
-Match = Callable[[Passing], bool]
-
-
-def request(opcode: int | None = None, path: str | None = None) -> Match:
-    """Matches a request, not the handshake; of that opcode and path, where given."""
-
-    def match(passing: Passing) -> bool:
-        return passing.direction is Direction.SENT and passing.header is not None and _is(passing, opcode, path)
-
-    return match
-
-
-def reply_to(opcode: int | None = None, path: str | None = None) -> Match:
-    """Matches the reply to a request of that opcode and path, where given."""
-
-    def match(passing: Passing) -> bool:
-        return passing.request is not None and _is(passing, opcode, path)
-
-    return match
-
-
-def notification(path: str | None = None) -> Match:
-    """Matches a notification, of that path where given."""
-    return lambda passing: passing.is_notification and path in (None, passing.path)
-
-
-def frame_number(direction: Direction, index: int) -> Match:
-    """Matches the index-th frame of a direction; the handshake's is 0."""
-    return lambda passing: passing.direction is direction and passing.index == index
-
-
-def _is(passing: Passing, opcode: int | None, path: str | None) -> bool:
-    return opcode in (None, passing.opcode) and path in (None, passing.path)
-
-
-# --- faults made of both
-
-
-class When:
-    """A fault: the action, or what a callable makes of the frame, for the frames that match; all others pass.
-
-    The first `skip` that match pass too, and so do all after `times` (None: no limit).
-    """
+class When(Rule):
+    """A rule that a test can wait for."""
 
     def __init__(
         self, match: Match, action: Action | Callable[[Passing], Action], *, skip: int = 0, times: int | None = 1
     ) -> None:
-        self._match = match
-        self._action = action
-        self._skip = skip
-        self._times = times
+        super().__init__(match, action, skip=skip, times=times)
         self._lot = trio.lowlevel.ParkingLot()
-        #: The frames it acted on.
-        self.hits: list[Passing] = []
 
     def __call__(self, passing: Passing) -> Action:
-        if (self._times is not None and len(self.hits) >= self._times) or not self._match(passing):
-            return PASS
-        if self._skip:
-            self._skip -= 1
-            return PASS
-        self.hits.append(passing)
+        action = super().__call__(passing)
         self._lot.unpark_all()
-        return self._action(passing) if callable(self._action) else self._action
+        return action
 
     async def wait(self, count: int = 1) -> None:
         """Return when it has acted on so many frames."""
@@ -174,35 +123,49 @@ def cut(
     return When(match, Cut(place, side, reset), skip=skip, times=times)
 
 
-def first_of(*faults: Fault) -> Fault:
-    """The first of the faults that does not let the frame pass decides; those behind it do not see the frame."""
-
-    def fault(passing: Passing) -> Action:
-        return next((action for each in faults if (action := each(passing)) != PASS), PASS)
-
-    return fault
-
-
 # --- the tap
+
+
+class Observer(Protocol):
+    """What a tap tells of its connections, as it happens, in its own tasks: no method may wait. `connection` counts
+    them from 0, `now` is trio's clock, and a piece is as Conversation gives it."""
+
+    def opened(self, connection: int, client: str, server: str, now: float) -> None:
+        """A client connected, and a server took the connection."""
+
+    def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
+        """A client connected, and no server did; the client is sent away."""
+
+    def piece(self, connection: int, direction: Direction, piece: Passing | bytes, action: Action, now: float) -> None:
+        """A frame, or bytes that are none, came at `now`, and this is what is done with it."""
+
+    def closed(self, connection: int, by: str, now: float) -> None:
+        """Both sides are closed; `by`: "client", "server" or "tap", whoever began."""
 
 
 class Tap:
     """Listens, dials `target` for each client, and relays between the two.
 
     Args:
-        target: the server, as "127.0.0.1:2181". May be changed; connections that stand stay where they are.
+        target: the server, as "127.0.0.1:2181", or several by comma, of which each connection gets the next that
+            answers. May be changed; connections that stand stay where they are.
         host, port: where to listen; port 0 takes a free one.
+        observer: who is told what passes.
 
     For `async with`: inside the block it listens on `address`. Leaving the block closes every connection at once, and
-    exceptions of the block leave it as they are. What `fault` raises leaves it too.
+    exceptions of the block leave it as they are. What `fault` raises leaves it too. Entering raises OSError where it
+    cannot listen.
     """
 
-    def __init__(self, target: str, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, target: str, host: str = "127.0.0.1", port: int = 0, *, observer: Observer | None = None
+    ) -> None:
         self.target = target
         #: What decides about each frame; None lets all pass.
         self.fault: Fault | None = None
         #: How many connections were accepted so far.
         self.accepted = 0
+        self._observer = observer
         self._listen_on = Host(host, port)
         self._links: set[_Link] = set()
         self._swallows = False
@@ -279,9 +242,14 @@ class Tap:
                     client = await listener.accept()
                 except trio.ClosedResourceError:
                     return  # by `refuse`
-                self._tasks.start_soon(self._take, client)
+                except OSError as error:
+                    if error.errno not in _OUT_OF_FILES:
+                        raise
+                    await trio.sleep(0.1)
+                    continue
+                self._tasks.start_soon(self._take, socket.socket(fileno=client.socket.detach()))
 
-    async def _take(self, client: trio.SocketStream) -> None:
+    async def _take(self, client: socket.socket) -> None:
         """One client, from accepting it to its end."""
         link = _Link(client, Conversation(self.accepted))
         self.accepted += 1
@@ -293,51 +261,100 @@ class Tap:
                         pass
                     return
                 await self._open.wait()
-                await self._dial(link)
+                if not await self._dial(link):
+                    return
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._relay, link, Direction.SENT)
                     nursery.start_soon(self._relay, link, Direction.RECEIVED)
-        except OSError:  # no server there
-            link.close(Side.BOTH, reset=True)
         finally:
             link.close(Side.BOTH)
             self._links.discard(link)
+            if self._observer is not None and link.dialed:
+                self._observer.closed(link.number, link.closed_by, trio.current_time())
 
-    async def _dial(self, link: _Link) -> None:
-        (host,), _ = parse(self.target)
-        link.streams[Side.SERVER] = await trio.open_tcp_stream(host.name, host.port)
+    async def _dial(self, link: _Link) -> bool:
+        """Whether a server took the connection; the first that does, beginning with another one each time."""
+        hosts, _ = parse(self.target)
+        start = link.number % len(hosts)
+        reasons = []
+        for host in hosts[start:] + hosts[:start]:
+            try:
+                stream = await trio.open_tcp_stream(host.name, host.port)
+            except OSError as error:
+                reasons.append(f"{host}: {_reason(error)}")
+                continue
+            link.sockets[Side.SERVER] = socket.socket(fileno=stream.socket.detach())
+            link.dialed = True
+            if self._observer is not None:
+                self._observer.opened(link.number, link.client, str(host), trio.current_time())
+            return True
+        if self._observer is not None:
+            self._observer.unreachable(link.number, link.client, "; ".join(reasons), trio.current_time())
+        link.close(Side.BOTH, reset=True)
+        return False
 
     async def _relay(self, link: _Link, direction: Direction) -> None:
         """One direction, to the end of its stream."""
         source, sink = _SIDES[direction]
+        conversation = link.conversation
+        held = b""  # a frame that waits for the next one to overtake it
         ahead = 0  # how much of the frame that has begun went on already
         while (data := await link.receive(source)) is not None:
-            await self._open.wait()
-            passed = []
-            pieces = link.conversation.receive(direction, data, trio.current_time())
-            if not data:
-                pieces = [link.conversation.take_partial(direction)]
-            for piece in pieces:
-                raw = piece if isinstance(piece, bytes) else piece.data
-                if self.fault is None or ahead or isinstance(piece, bytes):
-                    passed.append(raw[ahead:])
-                    ahead = 0
-                else:
+            now = trio.current_time()
+            if not self._open.is_set():
+                await self._open.wait()
+            if self.fault is None:
+                # Bytes first: reading them costs the client nothing that way. No other task comes between the two, so
+                # that a request is always read before its reply.
+                unsent = link.send_nowait(sink, held + conversation.partial(direction, ahead) + data)
+                held = b""
+                pieces = conversation.receive(direction, data, now)
+                ahead = conversation.partial_size(direction)
+                if not data:
+                    pieces = [conversation.take_partial(direction)]
+                for piece in pieces:
+                    self._tell(link, direction, piece, PASS, now)
+                if unsent:
+                    await link.send(sink, unsent)
+            else:
+                pieces = conversation.receive(direction, data, now)
+                if not data:
+                    pieces = [conversation.take_partial(direction)]
+                passed = []
+                for piece in pieces:
+                    raw = piece if isinstance(piece, bytes) else piece.data
+                    fault = self.fault
+                    if fault is None or ahead or isinstance(piece, bytes):
+                        self._tell(link, direction, piece, PASS, now)
+                        passed += [raw[ahead:], held]
+                        held, ahead = b"", 0
+                        continue
                     await self._send(link, sink, passed)
-                    await self._act(link, sink, raw, self.fault(piece))
+                    action = fault(piece)
+                    self._tell(link, direction, piece, action, now)
+                    if isinstance(action, Reorder) and not held:
+                        held = raw
+                        continue
+                    await self._act(link, sink, raw, action)
                     if link.is_closed(source):
                         return  # what stood behind the cut never goes on
-            if self.fault is None and data:
-                passed.append(link.conversation.partial(direction, ahead))
-                ahead += len(passed[-1])
-            await self._send(link, sink, passed)
+                    passed.append(held)
+                    held = b""
+                if not data:
+                    passed.append(held)
+                await self._send(link, sink, passed)
             if not data:
+                link.ended(source)
                 await link.send_eof(sink)
                 return
 
+    def _tell(self, link: _Link, direction: Direction, piece: Passing | bytes, action: Action, now: float) -> None:
+        if self._observer is not None and piece != b"":
+            self._observer.piece(link.number, direction, piece, action, now)
+
     async def _act(self, link: _Link, sink: Side, raw: bytes, action: Action) -> None:
         match action:
-            case Pass():
+            case Pass() | Reorder():
                 await self._send(link, sink, [raw])
             case Drop():
                 pass
@@ -347,6 +364,10 @@ class Tap:
                 await self._send(link, sink, [raw])
             case Replace(data=data):
                 await self._send(link, sink, [data])
+            case Corrupt():
+                await self._send(link, sink, [action.of(raw)])
+            case Duplicate():
+                await self._send(link, sink, [raw, raw])
             case Cut(at=at, side=side, reset=reset):
                 await self._send(link, sink, [raw[:at]])
                 link.close(side, reset=reset)
@@ -365,52 +386,109 @@ class _Link:
     """The two TCP connections of one client. A side that was closed here takes all and gives nothing; one that broke
     takes the other with it."""
 
-    def __init__(self, client: trio.SocketStream, conversation: Conversation) -> None:
+    def __init__(self, client: socket.socket, conversation: Conversation) -> None:
+        client.setblocking(False)
         self.conversation = conversation
-        self.streams = {Side.CLIENT: client}
+        self.number = conversation.connection
+        self.sockets = {Side.CLIENT: client}
         self.scope = trio.CancelScope()
+        self.dialed = False
+        #: Who ended it, once somebody has.
+        self.closed_by = ""
         self._closed: set[Side] = set()
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+        try:
+            return str(Host(*self.sockets[Side.CLIENT].getpeername()[:2]))
+        except OSError:
+            return "a client that has gone"
 
     async def receive(self, side: Side) -> bytes | None:
         """Some bytes, b"" at the end, None when this side was closed here."""
+        while side not in self._closed:
+            sock = self.sockets[side]
+            try:
+                await trio.lowlevel.wait_readable(sock)
+                return sock.recv(_RECEIVE_SIZE)
+            except BlockingIOError:
+                continue
+            except (OSError, trio.ClosedResourceError):
+                await self._broke(side)
+        await trio.lowlevel.checkpoint()
+        return None
+
+    def send_nowait(self, side: Side, data: bytes) -> bytes:
+        """Send what can be sent without waiting; the rest, for `send`."""
+        if side in self._closed or not data:
+            return b""
         try:
-            return bytes(await self.streams[side].receive_some())
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            await self._broke(side)
-            return None
+            return data[self.sockets[side].send(data) :]
+        except OSError:
+            return data  # for `send` to see again
 
     async def send(self, side: Side, data: bytes) -> None:
-        try:
-            await self.streams[side].send_all(data)
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            await self._broke(side)
+        rest = memoryview(data)
+        while rest and side not in self._closed:
+            sock = self.sockets[side]
+            try:
+                rest = rest[sock.send(rest) :]
+            except BlockingIOError:
+                with suppress(trio.ClosedResourceError):  # closed here; then the loop ends
+                    await trio.lowlevel.wait_writable(sock)
+            except OSError:
+                await self._broke(side)
 
     async def send_eof(self, side: Side) -> None:
+        if side in self._closed:
+            return
         try:
-            await self.streams[side].send_eof()
-        except (trio.ClosedResourceError, trio.BrokenResourceError, OSError):
+            self.sockets[side].shutdown(socket.SHUT_WR)
+        except OSError:
             await self._broke(side)
 
     def is_closed(self, side: Side) -> bool:
         """Whether this side was closed here."""
         return side in self._closed
 
+    def ended(self, side: Side) -> None:
+        """This side ended, by itself; the first counts."""
+        self.closed_by = self.closed_by or side.value
+
     async def _broke(self, side: Side) -> None:
         if side not in self._closed:
+            self.ended(side)
             self.close(Side.BOTH, reset=True)
         await trio.lowlevel.checkpoint()
 
     def close(self, side: Side, *, reset: bool = False) -> None:
         """Close without waiting. With both sides closed, the link is at its end."""
+        self.closed_by = self.closed_by or "tap"
         for each in (Side.CLIENT, Side.SERVER) if side is Side.BOTH else (side,):
             self._closed.add(each)
-            if each in self.streams:
-                sock = self.streams[each].socket
-                if reset and sock.fileno() != -1:
+            sock = self.sockets.get(each)
+            if sock is not None and sock.fileno() != -1:
+                if reset:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                trio.lowlevel.notify_closing(sock)
                 sock.close()
         if len(self._closed) == 2:
             self.scope.cancel()
 
 
 _SIDES = {Direction.SENT: (Side.CLIENT, Side.SERVER), Direction.RECEIVED: (Side.SERVER, Side.CLIENT)}
+
+#: The machine, not the client, is at fault: others may end soon.
+_OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+def _reason(error: OSError) -> str:
+    """Of several attempts, as trio tells them, the first says it."""
+    cause = error.__cause__
+    nested = getattr(cause, "exceptions", None)
+    if nested:
+        cause = nested[0]
+    shown = cause if isinstance(cause, OSError) else error
+    known = isinstance(shown.errno, int) and shown.errno > 0 and not isinstance(shown, socket.gaierror)
+    return os.strerror(shown.errno or 0) if known else str(shown.strerror or shown)
