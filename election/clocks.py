@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-#: trio's clock is CLOCK_MONOTONIC, which stands still during a suspend while the servers' clocks go on (rule L4).
+import trio
+
 #: Where a system has no CLOCK_BOOTTIME, its monotonic clock must do.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
+
+#: Seconds by which two readings of two clocks may differ without one of them having jumped.
+_JITTER = 0.001
 
 
 def boottime() -> float:
@@ -14,3 +19,36 @@ def boottime() -> float:
     if _CLOCK is None:
         return time.monotonic()
     return time.clock_gettime(_CLOCK)
+
+
+class Clocks:
+    """Times of trio's clock as boot times.
+
+    trio's clock is CLOCK_MONOTONIC, which stands still during a suspend while the servers' clocks go on (rule L4). A
+    time of before the last suspend is converted as of then, so that a lease is never counted from too late a time.
+    """
+
+    def __init__(self, boottime: Callable[[], float]) -> None:
+        """`boottime` is the clock of leases; tests give their own."""
+        self.boottime = boottime
+        self._offsets: list[tuple[float, float]] = []  # (trio's time, what to add to it), oldest first
+        self.sample()
+
+    def sample(self) -> None:
+        """Look whether the machine was suspended."""
+        # In this order: what comes between the two readings makes boot times early, not late.
+        boot = self.boottime()
+        now = trio.current_time()
+        if not self._offsets or boot - now > self._offsets[-1][1] + _JITTER:
+            self._offsets.append((now, boot - now))
+
+    def boot(self, when: float) -> float:
+        """A past time of trio's clock, as a boot time that is never too late."""
+        for since, offset in reversed(self._offsets):
+            if since <= when:
+                return when + offset
+        return when + self._offsets[0][1]
+
+    def trio(self, boot: float) -> float:
+        """A boot time to come, as a time of trio's clock."""
+        return trio.current_time() + boot - self.boottime()

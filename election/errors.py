@@ -7,6 +7,10 @@ class ElectionError(Exception):
     """The base of all errors of this package."""
 
 
+class CampaignTimeout(ElectionError, TimeoutError):
+    """The campaign was not won in time. Nothing of it is left."""
+
+
 class MixedDialect(ElectionError):
     """The election path has contenders of another dialect, who would not respect ours: there could be two leaders."""
 

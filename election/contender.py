@@ -1,0 +1,293 @@
+"""One campaign: from the first request to the moment from which nobody else can lead.
+
+A campaign belongs to one session and has one GUID, by which its znodes are told from all others. Both modes end in the
+same way: one transaction begins the term, or fails. They differ in how a contender waits for its turn.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import trio
+
+from zkwire import (
+    ACL,
+    BadVersionError,
+    BoundClient,
+    Check,
+    Client,
+    Create,
+    CreateMode,
+    Delete,
+    MultiOperation,
+    NodeExistsError,
+    NoNodeError,
+    NotReadOnlyError,
+    SetData,
+    Stat,
+    Watch,
+    ZooKeeperError,
+)
+
+from .dialects import Dialect, new_guid
+from .errors import CampaignTimeout, ElectionError
+from .places import Places, parent_of
+from .znodes import SESSION_OVER, UNCERTAIN, delete_own, read_write, retried, synced
+
+After = Literal["nobody", "resignation", "expiry", "deletion"]
+
+#: GUIDs of the campaigns and terms of this process. A znode of our own session that has none of them was left behind by
+#: another process that had the session before (rules C10, R3).
+LIVE: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all campaigns of an election have in common."""
+
+    zk: Client
+    places: Places
+    data: bytes
+    dialect: Dialect
+    acl: Sequence[ACL]
+    mixed: Literal["raise", "warn"]
+    jitter: float
+    on_state: Callable[[str], object]
+
+
+class Proof(NamedTuple):
+    """A transaction that holds only for a leader was committed.
+
+    Attributes:
+        sent, answered: when, on trio's clock.
+        stat: of the leader's znode, behind it.
+        watch: fires when that znode is deleted.
+    """
+
+    sent: float
+    answered: float
+    stat: Stat
+    watch: Watch
+
+
+class Won(NamedTuple):
+    """A term's beginning: the path of the leader's znode, what ended the term before, and that nobody else can lead."""
+
+    node: str
+    after: After
+    proof: Proof
+
+
+class Campaign(ABC):
+    """A contender in one session."""
+
+    def __init__(self, plan: Plan, *, impatient: bool) -> None:
+        """An impatient one raises CampaignTimeout instead of waiting for others."""
+        self.plan = plan
+        self._impatient = impatient
+        self.zk = plan.zk.bound()
+        self.guid = new_guid()
+        LIVE.add(self.guid)
+        self._found_holder = False
+
+    @property
+    @abstractmethod
+    def mark(self) -> str:
+        """What names this contender in the holder and in the epoch; it contains the GUID."""
+
+    @abstractmethod
+    async def win(self) -> Won:
+        """Wait for the turn, and begin the term.
+
+        Raises:
+            MixedDialect, ElectionError: the path is not fit for an election.
+            SessionExpiredError, ClosedError, AuthFailedError: the session is over.
+            ZooKeeperError: what else the servers refused, as NoAuthError.
+        """
+
+    @abstractmethod
+    async def clear_contender(self) -> None:
+        """Delete what stands for this contender in the election itself."""
+
+    async def clear(self) -> None:
+        """Delete all znodes of this campaign, however far it came, also those whose creation was never answered (rule
+        C9). Ends when that is done or the session is over. Not while a body runs."""
+        try:
+            await self.clear_contender()
+            await self._drop_holder()
+        except SESSION_OVER:
+            pass
+        finally:
+            LIVE.discard(self.guid)
+
+    async def resign(self, node: str, version: int) -> None:
+        """End the term in one transaction, which also tells the successor that it is a hand-over (rule P11). `version`
+        is the data version of the node. Ends when that is done or the session is over (rule R2)."""
+        places = self.plan.places
+        resigned = SetData(places.epoch, b"resigned " + self.mark.encode())
+        try:
+            while await self._end(Delete(node, version), Delete(places.holder), resigned):
+                # In doubt, or somebody wrote to the node: it is still ours as long as the holder is.
+                if not await self.holds():
+                    break
+                stat = await retried(lambda: self.zk.exists(node))
+                if stat is None:
+                    break
+                version = stat.version
+        except SESSION_OVER:
+            pass
+        except NoNodeError:  # deleted by somebody: no hand-over, but what is left of it must go
+            await self.clear()
+        finally:
+            LIVE.discard(self.guid)
+
+    async def holds(self) -> bool:
+        """Whether the holder is this campaign's, by what all servers agree on."""
+        holder = self.plan.places.holder
+        try:
+            data, stat = await synced(self.zk, holder, lambda: self.zk.get_data(holder))
+        except NoNodeError:
+            return False
+        return stat.ephemeral_owner == self.zk.session.id and data == self.mark.encode()
+
+    # --- for both modes
+
+    async def begin(self, node: str, first: MultiOperation) -> Won | ZooKeeperError | None:
+        """Begin the term: `first` (what makes the node, or checks it), the holder and the epoch, or nothing at all.
+
+        Returns the beginning; or what `first` met; or None, when it may be tried again.
+        """
+        places, mark = self.plan.places, self.mark.encode()
+        holder = Create(places.holder, mark, mode=CreateMode.EPHEMERAL, acl=self.plan.acl)
+        # One behind the other on the wire: the read sees the epoch as it was before.
+        reading = self.zk.get_data(places.epoch)
+        proving = _Proving(self.zk, node, first, holder, SetData(places.epoch, b"leading " + mark))
+        record: bytes | None = None  # not known
+        with suppress(NoNodeError, *UNCERTAIN):  # the transaction then meets the same
+            record = (await reading)[0] or b""
+        try:
+            return Won(node, self._after(record), await proving.done())
+        except NotReadOnlyError:
+            await read_write(self.plan.zk)
+            return None
+        except UNCERTAIN:  # the reply is lost, and perhaps not the transaction
+            return await self.confirm(node, self._after(record))
+        except ZooKeeperError as error:
+            if error.index == 0:
+                self._found_holder = False
+                return error
+            if error.index is None and isinstance(error, NoNodeError):  # begun, and its node is gone already
+                return await self.confirm(node, self._after(record))
+            if error.index == 1 and isinstance(error, NodeExistsError):
+                await self._wait_for_holder()
+            elif isinstance(error, NoNodeError):
+                missing = parent_of(places.holder) if error.index == 1 else places.epoch
+                await retried(lambda: self.zk.ensure_path(missing, self.plan.acl))
+            else:
+                raise
+            return None
+
+    async def confirm(self, node: str, after: After) -> Won | None:
+        """Prove again what `begin` began; None when it is no more or never was, and then nothing is left of it."""
+        while await self.holds():
+            proving = _Proving(self.zk, node, Check(node), Check(self.plan.places.holder))
+            try:
+                return Won(node, after, await proving.done())
+            except UNCERTAIN:
+                continue
+            except NoNodeError:
+                break
+        await self._drop_holder()
+        return None
+
+    def renew_guid(self) -> None:
+        """Begin anew within the session; nothing with the old GUID is left (rule C3)."""
+        LIVE.discard(self.guid)
+        self.guid = new_guid()
+        LIVE.add(self.guid)
+
+    async def wait(self, watch: Watch) -> None:
+        """Wait for what is watched; the next request tells when it was the end of the session (rule W10)."""
+        if self._impatient:
+            raise CampaignTimeout(f"{self.plan.places.path}: somebody else leads or comes first")
+        self.plan.on_state("waiting")
+        await watch.wait()
+
+    def is_left_over(self, data: bytes | None, stat: Stat) -> bool:
+        """Whether a znode that is marked with `data` is this session's, and of no campaign of this process."""
+        if stat.ephemeral_owner != self.zk.session.id:
+            return False
+        return not any(guid.encode() in (data or b"") or _hex(guid).encode() in (data or b"") for guid in LIVE)
+
+    async def _end(self, *operations: MultiOperation) -> bool:
+        """Commit it; whether it is to be tried again."""
+        try:
+            await self.zk.multi(operations)
+        except (BadVersionError, *UNCERTAIN):
+            return True
+        return False
+
+    async def _drop_holder(self) -> None:
+        mark = self.mark.encode()
+        await delete_own(self.zk, self.plan.places.holder, lambda data, stat: data == mark)
+
+    async def _wait_for_holder(self) -> None:
+        """Another leader's znode is gone, and it still works, or may: wait until it has finished, or its session has
+        expired, and so its lease is over."""
+        self._found_holder = True
+        holder = self.plan.places.holder
+        try:
+            data, stat, watch = await retried(lambda: self.zk.get_data_and_watch(holder))
+        except NoNodeError:
+            return
+        async with watch:
+            if not stat.ephemeral_owner:
+                raise ElectionError(
+                    f"{holder} is not ephemeral, so no leader made it; while it is there nobody can lead"
+                )
+            if not self.is_left_over(data, stat):
+                await self.wait(watch)
+                return
+            # Our session, and not our doing: another process led with it. Its last proof is older than our session's
+            # connection, so that its lease is over one timeout from now.
+            with trio.move_on_after(self.plan.zk.session_timeout):
+                await self.wait(watch)
+                return
+        await delete_own(self.zk, holder, lambda found, _: found == data)
+
+    def _after(self, record: bytes | None) -> After:
+        if self._found_holder:
+            return "deletion"
+        if record is not None and record.startswith(b"resigned "):
+            return "resignation"
+        return "nobody" if record == b"" else "expiry"
+
+
+class _Proving:
+    """A transaction that holds only for a leader, and right behind it a watch on the leader's znode."""
+
+    def __init__(self, zk: BoundClient, node: str, *operations: MultiOperation) -> None:
+        """Sends both."""
+        self._sent = trio.current_time()
+        self._transaction = zk.multi(operations)
+        self._arming = zk.get_children2_and_watch(node)
+
+    async def done(self) -> Proof:
+        """Raises what the transaction met, or NoNodeError without an index for a node that is gone again."""
+        try:
+            await self._transaction
+        except ZooKeeperError:
+            with suppress(ZooKeeperError):
+                (await self._arming)[2].disarm()
+            raise
+        answered = trio.current_time()
+        _, stat, watch = await self._arming
+        return Proof(self._sent, answered, stat, watch)
+
+
+def _hex(guid: str) -> str:
+    return guid.replace("-", "")

@@ -1,0 +1,289 @@
+"""`Election`: who may lead, by contending; who leads, by looking."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Literal, TypeVar
+
+import trio
+
+from zkwire import ACL, OPEN_ACL_UNSAFE, Client, SessionExpiredError
+
+from . import clocks
+from .contender import Campaign, Plan, Won
+from .dialects import DIALECTS
+from .errors import CampaignTimeout, ElectionError, LeadershipLostError
+from .lease import PROOF_INTERVAL, Lease
+from .observing import Contender, Leader, LeaderStream, Observer
+from .overrun import Action
+from .places import Mode, places
+from .sequential import SequentialCampaign
+from .simple import SimpleCampaign
+from .states import StateStream
+from .term import Renewal, Term, prove
+
+T = TypeVar("T")
+
+
+class Election:
+    """One election, on one client. It may lead any number of times, one after another.
+
+        async with election.lead() as term: ...     # waits its turn; the block is cancelled when leadership is in doubt
+        await election.run(body)                    # the same, again and again until body returns
+
+    Attributes:
+        path: the election's path.
+        mode: "sequential" or "simple".
+    """
+
+    def __init__(
+        self,
+        zk: Client,
+        path: str,
+        data: bytes = b"",
+        *,
+        mode: Mode = "sequential",
+        dialect: str = "native",
+        renewal: Renewal = "commit",
+        acl: Sequence[ACL] = OPEN_ACL_UNSAFE,
+        mixed: Literal["raise", "warn"] = "raise",
+        takeover_delay: float = 0.0,
+        jitter: float = 0.0,
+        grace: float | None = None,
+        overrun: Action = "exit",
+        boottime: Callable[[], float] = clocks.boottime,
+    ) -> None:
+        """
+        Args:
+            zk: the client. Its session timeout T is how long a crashed leader is waited for.
+            path: in mode "sequential" the parent of the contenders, in mode "simple" the leader's znode. Made with its
+                parents where missing. Two znodes lie beside it: see `election.places`.
+            data: what the own znode says about this contender.
+            mode: "sequential" is fair: who came first leads first, and one contender wakes for each hand-over. "simple"
+                is one znode for whoever creates it first.
+            dialect: how contenders are named in mode "sequential": "native" (contends with Curator's LeaderSelector and
+                InterProcessMutex and with go-zookeeper), "curator-latch" (LeaderLatch), "kazoo".
+            renewal: what keeps the lease. "commit": a committed check of the own znodes each T/12; safe. "ping": a read
+                each T/12, which a server that is cut off from the others answers too: two leaders are then possible
+                for as long as it does. "none": no lease; leadership lasts until the client hears that it is over,
+                which is up to T/3 after another leader may have begun, or never while the process stands still.
+            acl: for all znodes made here.
+            mixed: what to do about contenders of another dialect: "raise" MixedDialect, or "warn" and go on at the
+                risk of two leaders.
+            takeover_delay: seconds to wait before leading after a leader that did not resign.
+            jitter: seconds, at most, by which standbys of mode "simple" wait before they all create the znode.
+            grace: seconds for the body to finish, from its cancellation to the end of the lease; T/6 unless told, T/3
+                at most.
+            overrun: what to do when the body still runs at the end of the lease: see `election.overrun.Overrun`.
+            boottime: the clock of leases, in seconds, which must run while the machine is suspended.
+
+        Raises:
+            ValueError: an argument of the wrong kind or range.
+        """
+        for name, value, fits in (
+            ("mode", mode, mode in ("sequential", "simple")),
+            ("dialect", dialect, dialect in DIALECTS),
+            ("renewal", renewal, renewal in ("commit", "ping", "none")),
+            ("mixed", mixed, mixed in ("raise", "warn")),
+            ("data", data, isinstance(data, bytes)),
+            ("path", path, isinstance(path, str) and path.startswith("/")),
+            ("takeover_delay", takeover_delay, takeover_delay >= 0),
+            ("jitter", jitter, jitter >= 0),
+            ("grace", grace, grace is None or grace >= 0),
+            ("overrun", overrun, overrun in ("exit", "raise", "ignore") or callable(overrun)),
+        ):
+            if not fits:
+                raise ValueError(f"Election: {name}={value!r:.80} is not possible")
+        self.path = path
+        self.mode: Mode = mode
+        self._zk = zk
+        self._renewal: Renewal = renewal
+        self._takeover_delay = takeover_delay
+        self._grace = grace
+        self._overrun = overrun
+        self._boottime = boottime
+        self._plan = Plan(zk, places(path, mode), data, DIALECTS[dialect], acl, mixed, jitter, self._become)
+        self._observer = Observer(zk, self._plan.places, mode, DIALECTS[dialect])
+        self._state = "idle"
+        # Weakly: a reader that breaks out of its loop leaves its stream behind.
+        self._streams: weakref.WeakSet[StateStream] = weakref.WeakSet()
+        self._term: Term | None = None  # of `campaign`
+
+    # --- leading
+
+    @asynccontextmanager
+    async def lead(self, timeout: float | None = None) -> AsyncIterator[Term]:
+        """Wait for the turn, and lead for the length of the block.
+
+        The block is cancelled when leadership is over or in doubt, early enough to finish before another leader can
+        exist. The znodes are released when it has finished, however it ends.
+
+        Args:
+            timeout: seconds to wait for the turn; None is for ever, 0 is not to wait for others.
+
+        Raises:
+            LeadershipLostError: the block was cancelled, behind it.
+            CampaignTimeout: the turn did not come in time; it is also a TimeoutError.
+            What `campaign` raises.
+        """
+        term = await self._campaign_for(timeout)
+        scope = term.body()
+        try:
+            with scope:
+                yield term
+        finally:
+            with trio.CancelScope(shield=True):
+                await term.finish()
+        if scope.cancelled_caught and not term.resignation_asked:
+            raise LeadershipLostError(f"{term.node}: {term.lost.reason}")
+
+    async def run(self, body: Callable[[Term], Awaitable[T]]) -> T | None:
+        """Lead, and run `body(term)`; lead again when leadership was lost; until the body returns.
+
+        Returns what the body returned, or None when it ended by `term.resign()`. What it raises passes through, and
+        leadership is released.
+        """
+        while True:
+            try:
+                async with self.lead() as term:
+                    return await body(term)
+                return None
+            except LeadershipLostError:
+                continue
+
+    async def campaign(self, timeout: float | None = None) -> Term:
+        """Wait for the turn, and lead until `term.resign()`.
+
+        Nothing is cancelled here: the caller works only while `term.is_leader`, or after each `term.proclaim` that
+        succeeded, stops when `term.lost` is set, and resigns then too. To campaign again says the same as to resign a
+        term that was lost.
+
+        Args:
+            timeout: seconds to wait for the turn; None is for ever, 0 is not to wait for others.
+
+        Raises:
+            CampaignTimeout: the turn did not come in time; it is also a TimeoutError.
+            MixedDialect: the path has contenders of another dialect.
+            ElectionError: it leads already; or a znode of the election was made by something else.
+            SessionExpiredError, ClosedError, AuthFailedError: the client has no session any more.
+            ZooKeeperError: what the servers refused, as NoAuthError.
+        """
+        if self._term is not None:
+            if self._term.is_leader:
+                raise ElectionError(f"{self.path}: this election leads already; resign its term first")
+            with trio.CancelScope(shield=True):
+                await self._term.finish()
+        self._term = await self._campaign_for(timeout)
+        return self._term
+
+    # --- looking
+
+    @property
+    def state(self) -> str:
+        """ "idle", "entering", "waiting", "leading", "suspended", "lost", "resigning" or "resigned"."""
+        return self._state
+
+    def states(self) -> StateStream:
+        """The state now, then every change, for `async for`."""
+        stream = StateStream(self._state)
+        self._streams.add(stream)
+        return stream
+
+    async def leader(self) -> Leader | None:
+        """Who leads now; None when nobody does. Creates nothing (rule P3)."""
+        return await self._observer.leader()
+
+    async def contenders(self) -> list[Contender]:
+        """All contenders in the order of their turns, the leader marked. In mode "simple" only the leader is known."""
+        return await self._observer.contenders()
+
+    def observe(self) -> LeaderStream:
+        """Who leads, now and at every change, for `async for`; None while nobody does. Never ends by itself."""
+        return self._observer.stream()
+
+    # --- details
+
+    def _become(self, state: str) -> None:
+        self._state = state
+        for stream in list(self._streams):
+            stream.put(state)
+
+    async def _campaign_for(self, timeout: float | None) -> Term:
+        patience = math.inf if timeout is None else timeout or self._zk.session_timeout
+        with trio.move_on_after(patience):
+            try:
+                return await self._campaign(impatient=timeout == 0)
+            except BaseException:
+                self._become("idle")
+                raise
+        raise CampaignTimeout(f"{self.path}: the turn did not come within {timeout:g} s")
+
+    async def _campaign(self, *, impatient: bool) -> Term:
+        """Campaigns, one in each session, until one is won."""
+        time = clocks.Clocks(self._boottime)
+        while True:
+            kind = SequentialCampaign if self.mode == "sequential" else SimpleCampaign
+            campaign = kind(self._plan, impatient=impatient)
+            try:
+                term = await self._win(campaign, time)
+            except SessionExpiredError:
+                with trio.CancelScope(shield=True):
+                    await campaign.clear()
+                if self._zk.bound().expired:  # and no new session follows
+                    raise
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await campaign.clear()
+                raise
+            else:
+                if await self._is_due(term):
+                    self._become("leading")
+                    return term
+
+    async def _win(self, campaign: Campaign, time: clocks.Clocks) -> Term:
+        """Win, with a lease that lasts until the next proof at least."""
+        lease = Lease(self._zk.session_timeout, self._grace)
+        won: Won | None = None
+        while True:
+            if won is None:
+                won = await campaign.win()
+            time.sample()
+            lease.timeout = self._zk.session_timeout
+            counts = prove(lease, time, campaign.zk, won.proof.sent)
+            margin = lease.timeout * PROOF_INTERVAL
+            if self._renewal != "commit" or (counts and lease.cancel_at > self._boottime() + margin):
+                break
+            # The servers are slow, or it is not known when they last heard of us.
+            won.proof.watch.disarm()
+            await trio.sleep(margin)
+            won = await campaign.confirm(won.node, won.after)
+        if self._renewal == "ping":
+            lease.answered(time.boot(won.proof.sent))
+        return Term(
+            self._zk,
+            campaign,
+            won,
+            renewal=self._renewal,
+            lease=lease,
+            clocks=time,
+            overrun=self._overrun,
+            on_state=self._become,
+        )
+
+    async def _is_due(self, term: Term) -> bool:
+        """Wait out the takeover delay, which hand-overs do not have; whether it still leads then (rule P11)."""
+        if not self._takeover_delay or term.after not in ("expiry", "deletion"):
+            return True
+        due = False
+        try:
+            with trio.move_on_after(self._takeover_delay):
+                await term.lost.wait()
+            due = not term.lost.is_set()
+        finally:
+            if not due:
+                with trio.CancelScope(shield=True):
+                    await term.finish()
+        return due

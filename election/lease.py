@@ -1,0 +1,84 @@
+"""How long nobody else can lead. Arithmetic only: times are arguments, in seconds on one clock.
+
+What the servers do (ExpiryQueue, LearnerSessionTracker, LearnerHandler; docs/election-safety.md has the drawing):
+
+- The leading server expires a session no earlier than T after the last touch it has heard of, T the session timeout.
+- It hears of what reaches a follower when the follower answers its ping, each half tick. T is at least two ticks, so
+  half a tick is T/4 at most.
+- A follower that is cut off still answers reads and the client's pings. Only a commit shows that the leading server
+  took part: here `multi([check(own znode), check(holder)])`.
+
+So when a proof that was sent at s has been committed, the leading server had heard of all that was sent up to s - T/4,
+the last of it at p: the session lives until p + T. The ConnectRequest counts without the T/4, since the leading server
+itself answers for the session then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+#: All are shares of the session timeout T.
+PROOF_INTERVAL = 1 / 12  #: from the sending of one proof to the next
+HALF_TICK = 1 / 4  #: half a tick at most, since the servers grant no T below two ticks (minSessionTimeout's default)
+DRIFT = 1 / 50  #: by how much the servers' clocks may be faster than ours, over T
+GRACE = 1 / 6  #: for the body to finish in, between its cancellation and the end of the lease
+
+
+class Lease:
+    """The end of one term's lease, and the time before it at which the body is cancelled."""
+
+    def __init__(self, timeout: float, grace: float | None = None) -> None:
+        """`timeout` is T in seconds, `grace` what the body is given to finish, T/6 unless told."""
+        self.timeout = timeout
+        self._grace = grace
+        #: Until when nobody else can lead; -inf before the first proof.
+        self.end = -math.inf
+        self._answered: deque[float] = deque(maxlen=16)  # when proofs were sent that have been answered
+        self._slow = -math.inf  # when the last slow answer came
+
+    @property
+    def grace(self) -> float:
+        """Seconds between the cancellation of the body and the end."""
+        return self.timeout * GRACE if self._grace is None else self._grace
+
+    @property
+    def cancel_at(self) -> float:
+        """When the body is cancelled."""
+        return self.end - self.grace
+
+    def committed(self, sent: float, answered: float, last_sent: float | None) -> bool:
+        """A proof sent at `sent` was committed, and its reply came at `answered`. Whether it counted.
+
+        It counts from when it was sent, not from when the reply came (rule L1); but not when it took longer than T/12,
+        nor within T/4 after one that did. A leading server that stood still, as in a pause of its JVM, may commit what
+        queued up and expire the session in the same breath; it has heard of the latest touches only when half a tick
+        has passed since.
+
+        Args:
+            last_sent: when the last bytes up to sent - T/4 left, or the ConnectRequest of this connection if that was
+                later. None when that is not known; then proofs of before count.
+        """
+        self._answered.append(sent)
+        if answered - sent > self.timeout * PROOF_INTERVAL:
+            self._slow = answered
+            return False
+        if sent - self._slow < self.timeout * HALF_TICK:
+            return False
+        known = [time for time in self._answered if time <= sent - self.timeout * HALF_TICK]
+        if last_sent is not None and last_sent <= sent:
+            known.append(last_sent)
+        if not known:
+            return False
+        self.end = max(self.end, max(known) + self.timeout * (1 - DRIFT))
+        return True
+
+    def answered(self, sent: float) -> None:
+        """A request sent at `sent` was answered, by whichever server. What `renewal="ping"` counts (rule L2)."""
+        self.end = max(self.end, sent + self.timeout * (1 - DRIFT))
+
+    def renegotiated(self, timeout: float, connected: float) -> None:
+        """The session has this timeout since the ConnectRequest of `connected`: a shorter one shortens the lease."""
+        if timeout < self.timeout:
+            self.end = min(self.end, connected + timeout * (1 - DRIFT))
+        self.timeout = timeout

@@ -1,0 +1,76 @@
+"""The hard deadline of a body that ignores its cancellation: a thread, which needs no turn of the event loop."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import threading
+from collections.abc import Callable
+from typing import Literal
+
+#: The exit status of a process that `exit` ended: its session is as good as lost.
+STATUS = 3
+
+Action = Literal["exit", "raise", "ignore"] | Callable[[], object]
+
+
+class OverrunError(BaseException):
+    """The body still ran when its lease was over. No Exception: a body that ignores Cancelled must not catch this."""
+
+
+class Overrun:
+    """Acts when the lease ends before `stop` was called (rule L12). Used by the thread that runs trio."""
+
+    def __init__(self, what: str, action: Action, boottime: Callable[[], float], interval: float) -> None:
+        """
+        Args:
+            what: the term, for the message.
+            action: "exit" writes where each thread is to stderr and ends the process with status 3, without cleaning
+                up; "raise" raises OverrunError in the thread that made this, between two of its bytecodes; a function
+                is called, from a thread.
+            boottime: the clock of `end`.
+            interval: seconds between looks at that clock, since a thread's waits stand still during a suspend.
+        """
+        self.end = float("inf")  #: when to act; may be moved at any time, by more than `interval` at once only later
+        self._what = what
+        self._action = action
+        self._boottime = boottime
+        self._interval = interval
+        self._victim = threading.get_ident()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"overrun of {what}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look at the clock."""
+        if self._action != "ignore":
+            self._thread.start()
+
+    def stop(self) -> None:
+        """The body has finished. When this returns the thread does not act any more."""
+        with self._lock:
+            self._stopped.set()
+
+    def _run(self) -> None:
+        while True:
+            left = self.end - self._boottime()
+            if left <= 0:
+                break
+            if self._stopped.wait(min(left, self._interval)):
+                return
+        with self._lock:
+            if not self._stopped.is_set():
+                self._act()
+
+    def _act(self) -> None:
+        text = f"{self._what}: the body still runs at the end of its lease"
+        if self._action == "raise":
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._victim), ctypes.py_object(OverrunError))
+        elif callable(self._action):
+            self._action()
+        else:
+            # Not through sys.stderr, whose lock the victim may hold.
+            os.write(2, f"election: {text}; ending the process\n".encode())
+            faulthandler.dump_traceback(2)
+            os._exit(STATUS)

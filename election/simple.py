@@ -1,0 +1,78 @@
+"""Mode `simple`: the path is the leader's znode. All contenders try to create it, and watch it while they cannot."""
+
+from __future__ import annotations
+
+import random
+
+import trio
+
+from zkwire import Create, CreateMode, EventType, NodeExistsError, NoNodeError, Stat, Watch
+
+from .contender import Campaign, Won
+from .errors import ElectionError
+from .places import parent_of
+from .znodes import delete_own, retried
+
+
+class SimpleCampaign(Campaign):
+    """A contender that stands by. It has no znode before it leads; then it has all at once."""
+
+    @property
+    def mark(self) -> str:
+        return self.guid
+
+    async def win(self) -> Won:
+        plan, path = self.plan, self.plan.places.path
+        plan.on_state("entering")
+        while True:
+            begun = await self.begin(path, Create(path, plan.data, mode=CreateMode.EPHEMERAL, acl=plan.acl))
+            if isinstance(begun, Won):
+                return begun
+            if isinstance(begun, NodeExistsError):
+                if await self._stand_by() and plan.jitter:
+                    await trio.sleep(random.uniform(0, plan.jitter))  # not all at once (rule S6)
+            elif isinstance(begun, NoNodeError):
+                await retried(lambda: self.zk.ensure_path(parent_of(path), plan.acl))
+            elif begun is not None:
+                raise begun
+
+    async def clear_contender(self) -> None:
+        # The leader's znode and the holder were made together: ours is the one as long as ours is the other.
+        if await self.holds():
+            await delete_own(self.zk, self.plan.places.path, lambda data, stat: True)
+
+    async def _stand_by(self) -> bool:
+        """Wait until the leader's znode is gone; whether it was there."""
+        path = self.plan.places.path
+        while True:
+            # `exists` tells the owner, and its watch also fires for a znode that was never there (rule S1).
+            stat, watch = await retried(lambda: self.zk.exists_and_watch(path))
+            async with watch:
+                if stat is None:
+                    return False
+                if not stat.ephemeral_owner:
+                    raise ElectionError(
+                        f"{path} is not ephemeral, so no leader made it; while it is there nobody can lead"
+                    )
+                if stat.ephemeral_owner == self.zk.session.id and await self._is_left_over():
+                    await self._drop_left_over(stat, watch)
+                    return True
+                await self.wait(watch)
+                if watch.event is not None and watch.event.type == EventType.NODE_DELETED:
+                    return True
+
+    async def _is_left_over(self) -> bool:
+        """Whether nothing in this process leads with our session's znode: another process did, and lost the session to
+        us. Then the holder is not of this process either."""
+        try:
+            data, holder = await retried(lambda: self.zk.get_data(self.plan.places.holder))
+        except NoNodeError:
+            return True
+        return self.is_left_over(data, holder)
+
+    async def _drop_left_over(self, stat: Stat, watch: Watch) -> None:
+        """Never adopted (rules R3, R4): deleted when the lease that it may stand for is over, one timeout from now."""
+        with trio.move_on_after(self.plan.zk.session_timeout):
+            await self.wait(watch)
+            return
+        await delete_own(self.zk, self.plan.places.path, lambda data, found: found.czxid == stat.czxid)

@@ -1,0 +1,91 @@
+"""What recipes do with znodes that a session owns: over lost connections and lost replies, until it is done or the
+session is over."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+
+from zkwire import (
+    AuthFailedError,
+    BadVersionError,
+    BoundClient,
+    Client,
+    ClosedError,
+    ConnectionLossError,
+    KeeperState,
+    NoNodeError,
+    SessionExpiredError,
+    SessionMovedError,
+    Stat,
+    ThrottledOpError,
+)
+
+T = TypeVar("T")
+
+#: The session is over, or no longer ours to use: its ephemerals are gone or will go, and nothing is left to do.
+SESSION_OVER = (SessionExpiredError, ClosedError, AuthFailedError)
+#: The request may have been applied or not. SessionMoved: it went to a server that the session had left.
+UNCERTAIN = (ConnectionLossError, SessionMovedError, ThrottledOpError)
+
+#: Seconds between tries of a server that sheds load.
+PAUSE = 0.05
+
+
+async def retried(request: Callable[[], Awaitable[T]]) -> T:
+    """The result of a request that may be sent any number of times: reads, `sync`, `ensure_path`.
+
+    What was never sent waits for the next connection by itself, so that this does not spin while there is none.
+    """
+    while True:
+        try:
+            return await request()
+        except ThrottledOpError:
+            await trio.sleep(PAUSE)
+        except UNCERTAIN:
+            continue
+
+
+async def synced(zk: BoundClient, path: str, request: Callable[[], Awaitable[T]]) -> T:
+    """The same for a read that must see all that was committed before it, so behind a `sync` on its connection: a
+    server that the session has just come to may lag behind what the last one did (rule C5)."""
+
+    async def both() -> T:
+        sync = zk.sync(path)
+        reply = request()
+        await sync
+        return await reply
+
+    return await retried(both)
+
+
+async def read_write(zk: Client) -> None:
+    """Wait until the client is on a server that takes writes, or has no session any more (rule C13)."""
+    states = zk.states()
+    try:
+        async for state in states:
+            if state is KeeperState.SYNC_CONNECTED:
+                return
+    finally:
+        await states.aclose()
+
+
+async def delete_own(zk: BoundClient, path: str, is_ours: Callable[[bytes, Stat], bool]) -> None:
+    """Delete a znode if this session owns it and `is_ours(data, stat)`, by the version that was looked at (rule R1).
+
+    A znode that is not there is deleted already (rule R2).
+    """
+    while True:
+        try:
+            data, stat = await synced(zk, path, lambda: zk.get_data(path))
+            if stat.ephemeral_owner != zk.session.id or not is_ours(data or b"", stat):
+                return
+            await zk.delete(path, stat.version)
+        except NoNodeError:
+            return
+        except (BadVersionError, *UNCERTAIN):
+            continue
+        else:
+            return
