@@ -18,7 +18,7 @@ from tests.servers import Server
 from zkwire import Direction, ErrorCode, EventType, Frame, OpCode, Xid
 from zkwire.conversation import Conversation, Passing
 from zkwire.framing import frame
-from zkwire.jute import encode
+from zkwire.jute import Encodable, encode
 from zkwire.multi import MultiRequest, item
 from zkwire.records import (
     CheckVersionRequest,
@@ -376,7 +376,7 @@ def test_conversation_takes_any_bytes_in_frames_for_frames() -> None:
 
 def test_passing_names_every_path_of_its_request_and_its_reply() -> None:
     conversation = Conversation()
-    bodies = [
+    bodies: list[tuple[int, Encodable | None]] = [
         (OpCode.CREATE, CreateRequest("/a/n-", b"", (), 3)),
         (
             OpCode.MULTI,
