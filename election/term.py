@@ -25,6 +25,7 @@ from zkwire import (
     NoNodeError,
     SetData,
     Stat,
+    ZkwireError,
     ZooKeeperError,
 )
 
@@ -117,6 +118,7 @@ class Term:
             f"the leader of {campaign.plan.places.path}", overrun, clocks.boottime, lease.timeout * PROOF_INTERVAL
         )
         self._body_task: trio.lowlevel.Task | None = None
+        self._forget_closer = zk.before_close(self._close)
         trio.lowlevel.add_instrument(self._gate)
         trio.lowlevel.spawn_system_task(self._keep)
 
@@ -228,6 +230,7 @@ class Term:
             self.lost.set("resigned")
         with suppress(KeyError):
             trio.lowlevel.remove_instrument(self._gate)
+        self._forget_closer()
         self._keeper.cancel()
         self._watch.disarm()
         try:
@@ -250,6 +253,16 @@ class Term:
         if self._is_over_time():
             self.lose("no proof of leadership within the lease")
 
+    async def _close(self) -> None:
+        """The client is about to close the session, and with it would go our znodes: the work ends first (rule R5)."""
+        if self._scope is None:
+            await self.finish()
+            return
+        self.lose("the client is being closed")
+        if trio.lowlevel.current_task() is not self._body_task:
+            with trio.move_on_at(self._clocks.trio(min(self.lease_end, self._clocks.boottime() + self._lease.timeout))):
+                await self._finished.wait()
+
     # --- the keeper
 
     async def _keep(self) -> None:
@@ -266,7 +279,7 @@ class Term:
             self.lose(await keeping())
         except SESSION_OVER as error:
             self.lose(f"the session is over: {error}")
-        except ZooKeeperError as error:
+        except ZkwireError as error:
             self.lose(f"the proof of leadership failed: {error}")
 
     async def _until_deleted(self) -> str:

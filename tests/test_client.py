@@ -7,6 +7,7 @@ import math
 import re
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -146,6 +147,25 @@ async def test_leaving_takes_no_time_without_a_connection(autojump_clock: MockCl
         await until(zk, KeeperState.DISCONNECTED)
         began = trio.current_time()
     assert trio.current_time() == began
+
+
+async def test_closers_run_before_the_session_is_closed_the_last_one_first(autojump_clock: MockClock) -> None:
+    servers = MemoryServers(ServerSide.serve)
+    told: list[tuple[str, KeeperState]] = []
+
+    async def closer(name: str) -> None:
+        await trio.sleep(5)  # takes what it takes, whoever is cancelled
+        told.append((name, zk.state))
+
+    with trio.move_on_after(1):
+        async with connect(servers) as zk:
+            zk.before_close(partial(closer, "first"))
+            zk.before_close(partial(closer, "forgotten"))()
+            zk.before_close(partial(closer, "last"))
+            await trio.sleep_forever()
+    assert told == [("last", KeeperState.SYNC_CONNECTED), ("first", KeeperState.SYNC_CONNECTED)]
+    assert zk.state is KeeperState.CLOSED
+    assert trio.current_time() == 11
 
 
 async def test_detach_leaves_without_closing_the_session(autojump_clock: MockClock) -> None:

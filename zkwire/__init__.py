@@ -13,9 +13,12 @@
     connection    one TCP stream: handshake, requests and replies, pings
     watches       which watches stand, and how they come back
     trace         a frame as annotated text
+    english       a frame as a sentence
+    explain       what a frame is, told from its bytes alone
     conversation  one connection as an onlooker sees it
     selection     operations and paths, named in words
     faults        what may happen to a frame, to which, how often
+    recording     traffic in a file
     sasl          DIGEST-MD5
     session       one session, over all its connections
     ------------- no I/O, no clock, no trio above this line; below it is the trio shell
@@ -24,6 +27,7 @@
     call          a request on its way
     watching      handles on watches
     verbs         one method per operation
+    bound         the same, bound to one session
     client        connect() and Client
     tap           a frame-aware proxy
     cli/          the command line: a module for each group of verbs
@@ -37,7 +41,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import BoundClient as BoundClient
+    from .bound import BoundClient as BoundClient
     from .client import Client as Client
     from .client import connect as connect
     from .codes import AddWatchMode as AddWatchMode
@@ -90,7 +94,8 @@ __version__ = "0.1.0"
 
 #: Public names by the module that has them.
 _PUBLIC = {
-    "client": "BoundClient Client connect",
+    "bound": "BoundClient",
+    "client": "Client connect",
     "codes": "AddWatchMode CreateMode ErrorCode EventType KeeperState OpCode Perms WatcherType Xid",
     "connection": "Connection ConnectionState Request",
     "errors": (

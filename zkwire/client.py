@@ -19,16 +19,17 @@ import math
 import random
 import ssl
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any
 
 import trio
 
 from . import hosts as host_list
+from .bound import BoundClient
 from .call import Call
-from .codes import AddWatchMode, KeeperState
-from .errors import LocalProtocolError, NoServerError, SessionExpiredError, ZkwireError
+from .codes import TERMINAL_STATES, AddWatchMode, KeeperState
+from .errors import LocalProtocolError, NoServerError, ZkwireError
 from .events import NEED_DATA, Disconnected, Failed, Fired, Frame, Replied, SessionInfo, StateChanged
 from .framing import MAX_REPLY, MAX_REQUEST
 from .hosts import Host
@@ -42,7 +43,6 @@ from .transport import Dial, Transport, dialer, resolve
 from .verbs import Verbs
 from .watching import StateStream
 
-_TERMINAL = (KeeperState.EXPIRED, KeeperState.AUTH_FAILED, KeeperState.CLOSED)
 _STANDING = (KeeperState.SYNC_CONNECTED, KeeperState.CONNECTED_READ_ONLY)
 
 #: Seconds between looks for a read-write server, from the first to the last, doubling.
@@ -164,6 +164,7 @@ class Client(Verbs):
         self._reason = ""  # why the connection is given up
         self._stood = False  # whether a session stood on it
         self._leaving = False  # no new session any more
+        self._closers: list[Callable[[], Awaitable[object]]] = []
         self._work_scope = trio.CancelScope(shield=True)
         self._nursery = HiddenNursery()
 
@@ -237,7 +238,10 @@ class Client(Verbs):
 
     async def aclose(self) -> None:
         """Close the session: its ephemerals go. Takes 2 s at most; without a connection, no time, and then the session
-        ends with its timeout."""
+        ends with its timeout. What `before_close` was told comes before that, and takes what it takes."""
+        while self._closers:
+            with trio.CancelScope(shield=True):
+                await self._closers.pop()()
         self._leaving = True
         if self._is_over(self.state):
             return
@@ -248,6 +252,19 @@ class Client(Verbs):
                 await self._changed.wait()
         if not self._is_over(self.state):
             self._end()
+
+    def before_close(self, closer: Callable[[], Awaitable[object]]) -> Callable[[], None]:
+        """Have `closer()` awaited, shielded, before the session is closed; the result takes that back.
+
+        For recipes whose work must end before their ephemerals go. The last one told is awaited first.
+        """
+        self._closers.append(closer)
+
+        def forget() -> None:
+            if closer in self._closers:
+                self._closers.remove(closer)
+
+        return forget
 
     def detach(self) -> None:
         """Leave without closing the session: its ephemerals stay until its timeout, or until someone resumes it."""
@@ -341,10 +358,10 @@ class Client(Verbs):
 
     async def _live(self, session: Session) -> None:
         """Connections, one after another, until the session is over."""
-        while session.state not in _TERMINAL:
+        while session.state not in TERMINAL_STATES:
             for host in self._search.round():
                 stood = await self._try_host(session, host)
-                if stood or session.state in _TERMINAL:
+                if stood or session.state in TERMINAL_STATES:
                     break
             # Also when the session has expired: a server that refuses every session is asked ever more rarely.
             with trio.move_on_after(self._search.next_pause()):
@@ -375,7 +392,7 @@ class Client(Verbs):
             deadline = now + max((began + share - now) / (len(addresses) - index), 0)
             if await self._try_address(session, host, address, deadline):
                 return True
-            if session.state in _TERMINAL:
+            if session.state in TERMINAL_STATES:
                 return False
         return False
 
@@ -394,7 +411,7 @@ class Client(Verbs):
             return False
         self._stood = False
         try:
-            if session.state not in _TERMINAL:
+            if session.state not in TERMINAL_STATES:
                 self._transport = transport
                 self._search.trying(host, "no ConnectResponse in time")
                 session.tcp_connected(trio.current_time(), deadline)
@@ -536,7 +553,7 @@ class Client(Verbs):
                 over = self._is_over(state)
                 for stream in list(self._states):
                     stream.deliver(state, last=over)
-                if state in _TERMINAL:
+                if state in TERMINAL_STATES:
                     self._dial_scope.cancel()
                     if not over:
                         # In this step, so that whoever is told of the end finds the next session to ask.
@@ -561,45 +578,6 @@ class Client(Verbs):
         if self._writer_task is not None:
             task, self._writer_task = self._writer_task, None
             trio.lowlevel.reschedule(task)
-
-
-class BoundClient(Verbs):
-    """The operations of a client, bound to the session it has now: once that is over they raise SessionExpiredError,
-    also when the client has a new one. What a recipe needs, whose znodes belong to one session."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._chroot = client._chroot
-        self._bound_to = client._session
-
-    @property
-    def session(self) -> SessionInfo:
-        """The session that this is bound to."""
-        return self._bound_to.info
-
-    @property
-    def expired(self) -> bool:
-        """Whether that session is over for this client."""
-        return self._client._session is not self._bound_to or self._bound_to.state in _TERMINAL
-
-    def last_sent(self, before: float) -> float | None:
-        """Client.last_sent; None when the session is over."""
-        return None if self.expired else self._bound_to.last_sent(before)
-
-    def submit(self, call: Call[Any]) -> None:
-        if self._client._session is not self._bound_to:
-            raise SessionExpiredError(self.client_path(call.path), call.operation.name)
-        self._client.submit(call)
-
-    def give_up(self, call: Call[Any]) -> None:
-        self._bound_to.cancel(call)
-
-    def disarm(self, path: str, watcher: object) -> None:
-        if not self.expired:
-            self._client.disarm(path, watcher)
-
-    def stands(self, server_path: str, mode: AddWatchMode) -> bool:
-        return not self.expired and self._client.stands(server_path, mode)
 
 
 def _is_auth(pair: object) -> bool:

@@ -129,6 +129,10 @@ class KeeperState(IntEnum):
     EXPIRED = -112
 
 
+#: States that a session never leaves.
+TERMINAL_STATES = (KeeperState.EXPIRED, KeeperState.AUTH_FAILED, KeeperState.CLOSED)
+
+
 class CreateMode(IntEnum):
     """CreateRequest.flags. The mode also decides the opcode (`zkwire.operations.create_operation`)."""
 
