@@ -22,6 +22,7 @@ LAYERS: list[list[str]] = [
     ["operations", "events"],
     ["connection", "conversation", "watches", "trace", "english", "explain"],
     ["selection", "faults", "recording"],
+    ["capture.pcap", "capture.packet", "capture.stream", "capture.resync", "capture.reader", "capture"],
     ["sasl", "session"],
     ["nursery", "transport", "call", "watching", "verbs", "bound", "client"],
     ["tap"],

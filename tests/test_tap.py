@@ -334,6 +334,20 @@ def test_conversation_pairs_an_auth_reply_that_overtakes() -> None:
     assert second.path == "/a"
 
 
+def test_conversation_goes_on_behind_bytes_that_were_not_seen() -> None:
+    conversation = Conversation()
+    assert conversation.resume(SENT) == b""
+    (request,) = conversation.receive(SENT, exists(1) + b"\0\0", 0.0)
+    assert isinstance(request, Passing)
+    assert (request.opcode, request.is_handshake) == (OpCode.EXISTS, False)
+    assert conversation.resume(SENT) == b"\0\0"
+    assert conversation.receive(SENT, b"\xff" * 4, 0.0) == [b"\xff" * 4]
+    assert conversation.resume(SENT) == b""
+    (again,) = conversation.receive(SENT, exists(2), 0.0)
+    assert isinstance(again, Passing)
+    assert again.index == 2
+
+
 def test_conversation_pairs_a_ping_by_the_xid_of_its_answer() -> None:
     conversation = Conversation()
     odd_ping = frame(encode(RequestHeader(5, OpCode.PING)))

@@ -19,6 +19,7 @@
     selection     operations and paths, named in words
     faults        what may happen to a frame, to which, how often
     recording     traffic in a file
+    capture/      packets that were captured, as frames
     sasl          DIGEST-MD5
     session       one session, over all its connections
     ------------- no I/O, no clock, no trio above this line; below it is the trio shell

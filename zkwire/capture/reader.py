@@ -1,0 +1,347 @@
+"""`Capture`: the bytes of a capture file in, frames with their connection and their time out.
+
+    capture = Capture()
+    for seen in capture.receive(data): ...
+    for seen in capture.end(): ...
+
+Segments may come late, twice or in part. What was never captured is told of as a `Notice`: that a capture begins in the
+middle of a connection, that bytes are missing, that IP fragments were left out. Behind a gap frames are found again
+where the bytes allow it: by the length of the frame that the gap lies in, else by the next bytes that are frames.
+
+A reply is looked at when all has been seen of what it acknowledges, so that it finds its request however packets were
+shuffled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from ..conversation import Conversation, Passing
+from ..events import Direction
+from .packet import LINK_TYPES, Broken, Endpoint, Fragment, Segment, segment_of
+from .pcap import Packet, PacketReader
+from .resync import FrameFinder, is_handshake
+from .stream import Arrival, Stream
+
+#: Where ZooKeeper listens for clients unless its configuration says otherwise.
+DEFAULT_PORT = 2181
+
+#: A packet that is not there so long after its acknowledgement was captured will not come.
+_LATE_NS = 10**9
+#: The most bytes of one direction that wait for others.
+_MAX_WAITING = 16 * 2**20
+#: How much of a connection is kept until it is known whether it is ZooKeeper's: bytes of data, and packets.
+_MAX_HELD, _MAX_ARRIVALS = 64 * 2**10, 256
+
+_NAMES = {Direction.SENT: "client to server", Direction.RECEIVED: "server to client"}
+
+
+class Link(NamedTuple):
+    """A TCP connection that is ZooKeeper's; `number` counts them from 0."""
+
+    number: int
+    client: Endpoint
+    server: Endpoint
+
+
+class Stray(NamedTuple):
+    """Bytes that are no frame: a four-letter word and its answer, TLS."""
+
+    direction: Direction
+    data: bytes
+
+
+class Notice(NamedTuple):
+    """Something that was not captured, or cannot be read."""
+
+    text: str
+
+
+class Seen(NamedTuple):
+    """`what` passed on `link` (None: not on one connection), complete with packet `number` at `time_ns`, nanoseconds
+    since 1970."""
+
+    number: int
+    time_ns: int
+    link: Link | None
+    what: Passing | Stray | Notice
+
+
+class Capture:
+    """Reads one capture file.
+
+    Args:
+        ports: the servers'. None: 2181, and each port to which a ConnectRequest is sent.
+
+    What `receive` gives must be taken before the next bytes are given.
+    """
+
+    def __init__(self, ports: Collection[int] | None = None) -> None:
+        self.ports = {DEFAULT_PORT} if ports is None else set(ports)
+        #: What was read so far: packets, those with TCP, and connections that are ZooKeeper's.
+        self.packets = self.segments = self.links = 0
+        self._learns = ports is None
+        self._reader = PacketReader()
+        self._candidates: dict[frozenset[Endpoint], _Candidate] = {}
+        self._connections: dict[frozenset[Endpoint], _Connection] = {}
+        self._told: set[object] = set()  # what notices were given of
+
+    def receive(self, data: bytes) -> Iterator[Seen]:
+        """What these bytes of the file complete.
+
+        Raises:
+            CaptureError: after all that stands in front of the fault.
+        """
+        for packet in self._reader.receive(data):
+            self.packets += 1
+            yield from self._packet(packet)
+
+    def end(self) -> Iterator[Seen]:
+        """The file ends here: what still waited for bytes that were never captured.
+
+        Raises:
+            CaptureError: after that, when the file ends within a packet.
+        """
+        for connection in self._connections.values():
+            yield from connection.finish()
+        self._reader.end()
+
+    def _packet(self, packet: Packet) -> Iterator[Seen]:
+        if packet.link_type not in LINK_TYPES:
+            yield from self._tell(packet, packet.link_type, f"link type {packet.link_type} is not known: left out")
+            return
+        found = segment_of(packet.link_type, packet.data)
+        if isinstance(found, Fragment):
+            what = f"IP packet {found.identification} from {found.source} to {found.target} came in fragments: left out"
+            yield from self._tell(packet, found[:3], what)
+        elif isinstance(found, Broken):
+            yield from self._tell(packet, packet.number, f"packet {packet.number}: {found.reason}")
+        elif found is not None:
+            self.segments += 1
+            yield from self._segment(Arrival(packet.number, packet.time_ns, found))
+
+    def _tell(self, packet: Packet, key: object, text: str) -> Iterator[Seen]:
+        if key not in self._told:
+            self._told.add(key)
+            yield Seen(packet.number, packet.time_ns, None, Notice(text))
+
+    def _segment(self, arrival: Arrival) -> Iterator[Seen]:
+        segment = arrival.segment
+        key = frozenset((segment.source, segment.target))
+        connection = self._connections.get(key)
+        if connection is not None and segment.syn and not connection.is_of(segment):
+            yield from connection.finish()  # the ports are used again
+            connection = None
+        if connection is not None:
+            yield from connection.receive(arrival)
+            return
+        candidate = self._candidates.get(key)
+        if candidate is None or (segment.syn and segment.acknowledged is None):
+            candidate = self._candidates[key] = _Candidate(segment)
+        candidate.add(arrival)
+        server = self._server(candidate.first)
+        if server is None and self._learns and (server := candidate.server(segment.target)) is not None:
+            self.ports.add(server.port)
+            for other, held in list(self._candidates.items()):
+                if held is not candidate and (end := self._server(held.first)) is not None:
+                    yield from self._accept(other, end)
+        if server is not None:
+            yield from self._accept(key, server)
+
+    def _server(self, first: Segment) -> Endpoint | None:
+        """Which end is the server, by its port and by the first segment that was seen."""
+        ends = [first.target, first.source]
+        if first.syn and first.acknowledged is not None:
+            ends.reverse()
+        return next((end for end in ends if end.port in self.ports), None)
+
+    def _accept(self, key: frozenset[Endpoint], server: Endpoint) -> Iterator[Seen]:
+        client = next((end for end in key if end != server), server)
+        connection = self._connections[key] = _Connection(Link(self.links, client, server))
+        self.links += 1
+        for arrival in self._candidates.pop(key).arrivals:
+            yield from connection.receive(arrival)
+
+
+class _Candidate:
+    """A connection of which it is not known yet whether it is ZooKeeper's."""
+
+    def __init__(self, first: Segment) -> None:
+        self.first = first
+        self.arrivals: list[Arrival] = []
+        self._streams: dict[Endpoint, Stream] = {}  # by target
+        self._begun: dict[Endpoint, bytes | None] = {}  # their first bytes; None: no ConnectRequest
+        self._held = 0
+
+    def add(self, arrival: Arrival) -> None:
+        """Keep it, unless that is much already. What is behind will be told of as missing, should it ever be wanted."""
+        target = arrival.segment.target
+        if self._held <= _MAX_HELD and len(self.arrivals) < _MAX_ARRIVALS:
+            self.arrivals.append(arrival)
+            self._held += len(arrival.segment.data)
+            self._streams.setdefault(target, Stream()).receive(arrival)
+
+    def server(self, target: Endpoint) -> Endpoint | None:
+        """This end, when a ConnectRequest is sent to it first of all."""
+        begun = self._begun.get(target, b"")
+        while begun is not None and (piece := self._streams[target].take()) is not None:
+            begun += piece.data
+            verdict = is_handshake(Direction.SENT, begun)
+            if verdict:
+                return target
+            if verdict is False:
+                begun = None
+        self._begun[target] = begun
+        return None
+
+
+class _Way:
+    """One direction of a connection that is ZooKeeper's."""
+
+    def __init__(self, direction: Direction) -> None:
+        self.direction = direction
+        self.stream = Stream()
+        self.has_begun = False  # whether its SYN was seen, or bytes were handed on
+        self.has_gap = False
+        self.finder: FrameFinder | None = None  # while it is not known where a frame starts
+        self.skip = 0  # bytes of a broken frame that are still to come
+        self.number = self.time_ns = 0  # of the last packet whose bytes were handed on
+
+
+class _Connection:
+    """One connection: two streams, and what is said on them."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._sent, self._received = _Way(Direction.SENT), _Way(Direction.RECEIVED)
+        self._conversation = Conversation(link.number)
+        self._tells_of_middle = True
+        self._finished = False
+
+    def is_of(self, segment: Segment) -> bool:
+        """Whether this SYN belongs to this connection."""
+        return self._ways(segment)[0].stream.is_of(segment)
+
+    def _ways(self, segment: Segment) -> tuple[_Way, _Way]:
+        """The segment's, and the other."""
+        return (self._sent, self._received) if segment.target == self._link.server else (self._received, self._sent)
+
+    def receive(self, arrival: Arrival) -> Iterator[Seen]:
+        """What this segment completes."""
+        if self._finished:
+            return  # by a reset: nobody took what came after
+        segment = arrival.segment
+        way, other = self._ways(segment)
+        way.has_begun = way.has_begun or segment.syn
+        for each in (way, other):
+            if not each.number:
+                each.number, each.time_ns = arrival[:2]
+        way.stream.receive(arrival)
+        if segment.acknowledged is not None and not segment.rst:
+            other.stream.acknowledge(segment.acknowledged, arrival.time_ns)
+        yield from self._drain()
+        while (late := self._late(arrival.time_ns)) is not None:
+            yield from self._give_up(late, arrival.number, arrival.time_ns)
+            yield from self._drain()
+        if segment.rst or (way.stream.ended and other.stream.ended):
+            yield from self.finish()
+
+    def finish(self) -> Iterator[Seen]:
+        """Nothing more will come."""
+        if self._finished:
+            return
+        self._finished = True
+        yield from self._drain()  # what was held back
+        for way in (self._sent, self._received):
+            while way.stream.size or way.stream.is_short:
+                yield from self._give_up(way, way.number, way.time_ns)
+                yield from self._drain()
+            if way.finder is not None:
+                yield from self._left_out(way, way.finder.dropped + len(way.finder.data))
+            if rest := self._conversation.take_partial(way.direction):
+                what = _notice(way, f"the stream ends {len(rest)} bytes into a frame")
+                yield Seen(way.number, way.time_ns, self._link, what)
+
+    def _late(self, now_ns: int) -> _Way | None:
+        """The direction whose missing bytes will not come any more."""
+        for way in (self._sent, self._received):
+            stream = way.stream
+            too_late = stream.missed_ns is not None and now_ns - stream.missed_ns > _LATE_NS
+            if (too_late or stream.size > _MAX_WAITING) and stream.peek() is None:
+                return way
+        return None
+
+    def _drain(self) -> Iterator[Seen]:
+        """Hand on what is in order."""
+        while True:
+            way, piece = self._sent, self._sent.stream.take()
+            if piece is None and not self._is_held_back():
+                way, piece = self._received, self._received.stream.take()
+            if piece is None:
+                return
+            if piece.number > way.number:  # else it waited for one that came later
+                way.number, way.time_ns = piece.number, piece.time_ns
+            yield from self._hand_on(way, piece.data)
+
+    def _is_held_back(self) -> bool:
+        """Whether the server's next bytes acknowledge what was not seen yet: they may answer it."""
+        waiting, handed = self._received.stream.peek(), self._sent.stream.handed
+        if self._finished or waiting is None or waiting.acknowledged is None or handed is None:
+            return False
+        return self._sent.stream.unwrap(waiting.acknowledged) > handed and self._received.stream.size <= _MAX_WAITING
+
+    def _hand_on(self, way: _Way, data: bytes) -> Iterator[Seen]:
+        """The next bytes of one direction."""
+        if not way.has_begun:
+            way.has_begun = True
+            way.finder = FrameFinder(way.direction, may_begin=True)
+        dropped = min(way.skip, len(data))
+        way.skip -= dropped
+        data = data[dropped:]
+        if not data:
+            return
+        finder = way.finder
+        if finder is not None:
+            start = finder.receive(data)
+            if start is None:
+                return
+            way.finder = None
+            data = bytes(finder.data[start:])
+            if not finder.is_handshake:
+                yield from self._left_out(way, finder.dropped + start)
+                self._conversation.resume(way.direction)
+        for piece in self._conversation.receive(way.direction, data, way.time_ns / 10**9):
+            what = Stray(way.direction, piece) if isinstance(piece, bytes) else piece
+            yield Seen(way.number, way.time_ns, self._link, what)
+
+    def _give_up(self, way: _Way, number: int, time_ns: int) -> Iterator[Seen]:
+        """Go on behind bytes that are missing."""
+        missing = way.stream.skip()
+        if not missing:
+            return  # what was acknowledged beyond the stream's end never was
+        way.has_begun = way.has_gap = True
+        behind = way.stream.peek()
+        number, time_ns = (number, time_ns) if behind is None else (behind.number, behind.time_ns)
+        partial = self._conversation.resume(way.direction)
+        left = way.skip  # bytes of a frame that are still to come, as far as that is known
+        if len(partial) >= 4:
+            left = 4 + int.from_bytes(partial[:4], "big") - len(partial)
+        where = ", within a frame" if partial or way.skip else ""
+        yield Seen(number, time_ns, self._link, _notice(way, f"{missing} bytes were not captured{where}"))
+        way.skip = max(left - missing, 0)
+        if way.finder is not None or left < missing:
+            lost = 0 if way.finder is None else way.finder.dropped + len(way.finder.data)
+            way.finder = FrameFinder(way.direction, dropped=lost)
+
+    def _left_out(self, way: _Way, size: int) -> Iterator[Seen]:
+        if self._tells_of_middle and not way.has_gap:
+            self._tells_of_middle = False
+            yield Seen(way.number, way.time_ns, self._link, Notice("the capture begins within this connection"))
+        if size:
+            what = _notice(way, f"{size} bytes are of no frame that was captured whole")
+            yield Seen(way.number, way.time_ns, self._link, what)
+
+
+def _notice(way: _Way, text: str) -> Notice:
+    return Notice(f"{_NAMES[way.direction]}: {text}")
