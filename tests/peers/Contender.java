@@ -1,15 +1,19 @@
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
+import java.util.Collection;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorFrameworkFactory;
 import org.apache.curator.framework.recipes.leader.LeaderLatch;
 import org.apache.curator.framework.recipes.leader.LeaderLatchListener;
 import org.apache.curator.framework.recipes.leader.LeaderSelector;
 import org.apache.curator.framework.recipes.leader.LeaderSelectorListenerAdapter;
+import org.apache.curator.framework.recipes.leader.Participant;
 import org.apache.curator.framework.recipes.locks.InterProcessLock;
 import org.apache.curator.framework.recipes.locks.InterProcessMutex;
 import org.apache.curator.framework.recipes.locks.InterProcessReadWriteLock;
@@ -17,11 +21,9 @@ import org.apache.curator.framework.recipes.locks.InterProcessSemaphoreV2;
 import org.apache.curator.retry.RetryOneTime;
 
 /**
- * Curator's recipes as contenders, for the tests: java Contender.java CONNECT_STRING SESSION_TIMEOUT_MS.
+ * Curator's recipes as contenders: java Contender CONNECT_STRING SESSION_TIMEOUT_MS; see tests/peers/process.py.
  *
- * On stdin: "enter KIND ID PATH", "leave ID". On stdout, with the time of CLOCK_MONOTONIC in nanoseconds:
- * "leading ID TIME" when leadership starts, "stopped ID TIME" before it is given up, "left ID TIME" when the session is
- * closed, "failed ID TIME". Every contender has a client, and so a session, of its own. The end of stdin ends the program.
+ * Recipes: "selector", "mutex", "latch"; and, for their names, "read", "write", "semaphore".
  */
 public final class Contender {
     private static final Map<String, Contender> ALL = new ConcurrentHashMap<>();
@@ -47,7 +49,8 @@ public final class Contender {
                     arguments[0], Integer.parseInt(arguments[1]), 15_000, new RetryOneTime(100));
             Contender contender = new Contender(words[2], client);
             ALL.put(contender.id, contender);
-            Thread thread = new Thread(() -> contender.run(words[1], words[3]), contender.id);
+            boolean looks = words[0].equals("look");
+            Thread thread = new Thread(() -> contender.run(looks, words[1], words[3]), contender.id);
             thread.setDaemon(true);
             thread.start();
         }
@@ -62,22 +65,13 @@ public final class Contender {
         }
     }
 
-    private void run(String kind, String path) {
+    private void run(boolean looks, String recipe, String path) {
         try {
             client.start();
-            switch (kind) {
-                case "selector" -> select(path);
-                case "latch" -> latch(path);
-                case "mutex" -> lock(new InterProcessMutex(client, path));
-                case "read" -> lock(new InterProcessReadWriteLock(client, path).readLock());
-                case "write" -> lock(new InterProcessReadWriteLock(client, path).writeLock());
-                case "semaphore" -> {
-                    InterProcessSemaphoreV2 semaphore = new InterProcessSemaphoreV2(client, path, 1);
-                    var lease = semaphore.acquire();
-                    lead();
-                    semaphore.returnLease(lease);
-                }
-                default -> throw new IllegalArgumentException(kind);
+            if (looks) {
+                look(recipe, path);
+            } else {
+                contend(recipe, path);
             }
             client.close();
             say("left");
@@ -85,6 +79,35 @@ public final class Contender {
             error.printStackTrace();
             say("failed");
         }
+    }
+
+    private void contend(String recipe, String path) throws Exception {
+        switch (recipe) {
+            case "selector" -> select(path);
+            case "latch" -> latch(path);
+            case "mutex" -> lock(new InterProcessMutex(client, path));
+            case "read" -> lock(new InterProcessReadWriteLock(client, path).readLock());
+            case "write" -> lock(new InterProcessReadWriteLock(client, path).writeLock());
+            case "semaphore" -> {
+                InterProcessSemaphoreV2 semaphore = new InterProcessSemaphoreV2(client, path, 1);
+                var lease = semaphore.acquire();
+                lead();
+                semaphore.returnLease(lease);
+            }
+            default -> throw new IllegalArgumentException(recipe);
+        }
+    }
+
+    private void look(String recipe, String path) throws Exception {
+        Collection<Participant> all = recipe.equals("latch")
+                ? new LeaderLatch(client, path).getParticipants()
+                : new LeaderSelector(client, path, new LeaderSelectorListenerAdapter() {
+                    @Override
+                    public void takeLeadership(CuratorFramework unused) {}
+                }).getParticipants();
+        Stream<Participant> leaderFirst = Stream.concat(
+                all.stream().filter(Participant::isLeader), all.stream().filter(one -> !one.isLeader()));
+        say("saw:" + leaderFirst.map(Participant::getId).collect(Collectors.joining(",")));
     }
 
     /** What the leader does. */

@@ -10,10 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import trio
-
 from tests.distributions import DEBIAN_JARS, NoZooKeeper, find_distributions, java
-from tests.peers.history import History
 
 SOURCE = Path(__file__).with_name("Contender.java")
 
@@ -78,65 +75,11 @@ def compile_contender(curator: Curator, directory: Path) -> str:
     return os.pathsep.join([str(directory), curator.classpath])
 
 
-class CuratorProcess:
-    """A Java process whose contenders report to `history`. Each has a session of its own."""
-
-    def __init__(self, process: trio.Process, history: History) -> None:
-        self._process = process
-        self._history = history
-
-    async def enter(self, recipe: str, name: str, path: str) -> None:
-        """Let a contender enter: "selector", "mutex" or "latch"; or, for their names, "read", "write", "semaphore"."""
-        await self._tell(f"enter {recipe} {name} {path}")
-
-    async def leave(self, name: str) -> None:
-        """Let it stop, give up leadership and close its session: reported as "stopped" and "left"."""
-        await self._tell(f"leave {name}")
-
-    def kill(self) -> None:
-        """End the process at once (SIGKILL). Its sessions stay until their time is over."""
-        self._process.kill()
-
-    async def _tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        await self._process.stdin.send_all(f"{line}\n".encode())
-
-    async def listen(self) -> None:
-        """Hand what the process prints to the history, until it ends."""
-        assert self._process.stdout is not None
-        rest = b""
-        async for chunk in self._process.stdout:
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                what, name, at = line.decode().split(" ")
-                self._history.note(what, name, int(at))
-
-
-async def run_curator(
-    classpath: str,
-    hosts: str,
-    history: History,
-    timeout: float = 10.0,
-    *,
-    task_status: trio.TaskStatus[CuratorProcess] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """A process, for `nursery.start`; session timeout in seconds. Ends when cancelled, or with our own process."""
+def contender_command(classpath: str, hosts: str, timeout: float) -> list[str]:
+    """What runs the contenders (tests/peers/process.py); session timeout in seconds."""
     options = ["-Xms32m", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
     quiet = ["-Dorg.apache.logging.log4j.level=OFF", "-Dorg.slf4j.simpleLogger.defaultLogLevel=off"]
-    command = [java(), *options, *quiet, "-cp", classpath, "Contender", hosts, str(int(timeout * 1000))]
-    process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        peer = CuratorProcess(process, history)
-        task_status.started(peer)
-        await peer.listen()
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
-            await process.stdin.aclose()
-            await process.stdout.aclose()
+    return [java(), *options, *quiet, "-cp", classpath, "Contender", hosts, str(int(timeout * 1000))]
 
 
 def main() -> int:

@@ -50,12 +50,18 @@ class History:
         Raises:
             AssertionError: the contender failed, or `patience` seconds are over.
         """
+        await self.said(what, name, patience)
+
+    async def said(self, start: str, name: str, patience: float = 30.0) -> str:
+        """The first of what the contender reports that begins with `start`. Raises as `reached`."""
         with trio.move_on_after(patience):
-            while not self.has(what, name):
+            while True:
+                for what, whose, _ in self.happenings:
+                    if whose == name and what.startswith(start):
+                        return what
                 assert not self.has("failed", name), f"{name} failed: {self.happenings}"
                 await self._heard.wait()
-            return
-        raise AssertionError(f"{name} has not {what!r} within {patience} s: {self.happenings}")
+        raise AssertionError(f"{name}: no {start!r} within {patience} s: {self.happenings}")
 
     def terms(self) -> list[Term]:
         """All terms, the earliest first. Where a contender stops more than once, the first time counts."""
@@ -68,8 +74,9 @@ class History:
         return sorted(found)
 
     def leaders(self) -> list[str]:
-        """Who led, in order."""
-        return [term.name for term in self.terms()]
+        """Who led or leads, in the order in which they began."""
+        began = sorted((at, name) for what, name, at in self.happenings if what == "leading")
+        return [name for _, name in began]
 
     def overlaps(self) -> list[tuple[Term, Term]]:
         """Pairs of terms that were under way at the same time: two leaders."""

@@ -1,62 +1,87 @@
-"""kazoo's recipes as contenders: a thread and a session for each."""
+"""kazoo's recipes as contenders: python -m tests.peers.kazoo_peer HOSTS SESSION_TIMEOUT_MS; see tests/peers/process.py.
+
+Recipes: "election", "lock"; and "read", for its name.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
+import traceback
 from typing import Any
 
-import trio
 from kazoo.client import KazooClient
 
-from tests.peers.history import History
+#: The recipes that contend, by the dialect that they speak.
+RECIPES = {"election": "kazoo", "lock": "kazoo"}
 
 
-class KazooContender:
-    """Run with `nursery.start_soon(contender.run)`; reports to `history`.
+def contender_command(hosts: str, timeout: float) -> list[str]:
+    """What runs this module; session timeout in seconds."""
+    return [sys.executable, "-m", "tests.peers.kazoo_peer", hosts, str(int(timeout * 1000))]
 
-    Args:
-        recipe: "election" or "lock"; or, for its name, "read".
-        timeout: the session's, in seconds.
-    """
 
-    def __init__(self, recipe: str, name: str, path: str, hosts: str, history: History, timeout: float = 10.0) -> None:
-        self.name = name
-        self._recipe = recipe
-        self._path = path
+class Contender(threading.Thread):
+    """A contender with a client, and so a session, of its own."""
+
+    def __init__(self, hosts: str, timeout: float, recipe: str, name: str, path: str) -> None:
+        super().__init__(daemon=True)
+        self.leave = threading.Event()
         self._client: Any = KazooClient(hosts, timeout=timeout)
-        self._history = history
-        self._leave = threading.Event()
+        self._recipe = recipe
+        self._id = name
+        self._path = path
 
-    def leave(self) -> None:
-        """Let it stop, give up leadership and close its session: reported as "stopped" and "left"."""
-        self._leave.set()
+    def say(self, what: str) -> None:
+        at = time.monotonic_ns()
+        sys.stdout.write(f"{what} {self._id} {at}\n")
+        sys.stdout.flush()
 
-    async def run(self) -> None:
-        """Contend until `leave`. Cancelled, it tells the thread to leave, and does not wait for it."""
+    def run(self) -> None:
         try:
-            await trio.to_thread.run_sync(self._contend, abandon_on_cancel=True)
-        finally:
-            self._leave.set()
-
-    def _note(self, what: str) -> None:
-        trio.from_thread.run_sync(self._history.note, what, self.name, time.monotonic_ns())
-
-    def _lead(self) -> None:
-        self._note("leading")
-        assert self._leave.wait(60)
-        self._note("stopped")
-
-    def _contend(self) -> None:
-        self._client.start(20)
-        try:
-            if self._recipe == "election":
-                self._client.Election(self._path, self.name).run(self._lead)
-            else:
-                lock = {"lock": self._client.Lock, "read": self._client.ReadLock}[self._recipe](self._path, self.name)
-                with lock:
-                    self._lead()
-        finally:
+            self._client.start(20)
+            self.contend()
             self._client.stop()
             self._client.close()
-        self._note("left")
+            self.say("left")
+        except BaseException:
+            traceback.print_exc()
+            self.say("failed")
+
+    def contend(self) -> None:
+        if self._recipe == "election":
+            self._client.Election(self._path, self._id).run(self._lead)
+        else:
+            recipe = self._client.Lock if self._recipe == "lock" else self._client.ReadLock
+            with recipe(self._path, self._id):
+                self._lead()
+
+    def _lead(self) -> None:
+        self.say("leading")
+        self.leave.wait()
+        self.say("stopped")
+
+
+class Onlooker(Contender):
+    def contend(self) -> None:
+        self.say("saw:" + ",".join(self._client.Election(self._path).contenders()))
+
+
+def main() -> None:
+    hosts, timeout = sys.argv[1], int(sys.argv[2]) / 1000
+    contenders: dict[str, Contender] = {}
+    for line in sys.stdin:
+        verb, *words = line.split()
+        if verb == "leave":
+            contenders[words[0]].leave.set()
+            continue
+        recipe, name, path = words
+        contenders[name] = (Contender if verb == "enter" else Onlooker)(hosts, timeout, recipe, name, path)
+        contenders[name].start()
+    os._exit(0)  # as a crash: no session is closed
+
+
+if __name__ == "__main__":
+    main()
