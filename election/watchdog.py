@@ -12,8 +12,9 @@ its own, run by `python -I -S`, so that it starts in 20 ms and shares no event l
                       stop SECONDS      end CMD now, kill it when so many seconds have passed, or at HARD
                       (end of stream)   the runner is gone: kill CMD now
     to the runner     started PID
-                      ended STATUS WHY  nothing of CMD runs any more. STATUS is its exit status, or -N for a signal;
-                                        WHY it ended: "itself", "stopped", "deadline" (of a lease), "orphaned".
+                      ended STATUS WHY  nothing of CMD runs any more. STATUS is its exit status, or -N for a signal, -15
+                                        where it was not started; WHY it ended: "itself", "stopped", "deadline" (of the
+                                        lease), "orphaned".
 
 "End" is SIGTERM, and SIGCONT so that a stopped process hears of it; "kill" is SIGKILL, which a stopped one obeys too.
 Each goes to the process group, and to whatever of CMD has left it.
@@ -71,8 +72,11 @@ def children() -> list[int]:
 
     The kernel may skip one while another ends. Whether there is none, `waitid` knows.
     """
-    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-        return [int(pid) for pid in file.read().split()]
+    pids: list[int] = []
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(FileNotFoundError), open(f"/proc/self/task/{thread}/children", encoding="ascii") as file:
+            pids += map(int, file.read().split())
+    return pids
 
 
 def send(pid: int, number: int, group: bool = False) -> None:
@@ -122,7 +126,7 @@ class Watchdog:
                     poll.unregister(self._channel)
             self._wait_for_children()
             self._act_in_time()
-        self._say(f"ended {self._status or 0} {self._why}")
+        self._say(f"ended {-signal.SIGTERM if self._status is None else self._status} {self._why}")
 
     # --- the runner
 

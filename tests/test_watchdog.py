@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -15,44 +14,11 @@ import pytest
 
 from election import watchdog
 from election.clocks import boottime
+from tests.commands import RUNAWAYS, STUBBORN, Fifo, python, shell
 from tests.live import PATIENCE
 from tests.processes import wait_until
 
 NEVER = float("inf")
-
-
-class Fifo:
-    """What processes say, and whether one of them is left: whoever holds it open, or had it from its parent."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        os.mkfifo(path)
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        self._text = ""
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-    def line(self) -> str:
-        """The next line that any process writes."""
-        while "\n" not in self._text:
-            assert select.select([self._descriptor], [], [], PATIENCE)[0], f"silence, after {self._text!r}"
-            self._text += os.read(self._descriptor, 4096).decode()
-        line, _, self._text = self._text.partition("\n")
-        return line
-
-    def nobody_is_left(self) -> bool:
-        """Whether all that ever held it have ended by now."""
-        try:
-            return os.read(self._descriptor, 4096) == b""
-        except BlockingIOError:
-            return False
-
-    def wait_until_nobody_is_left(self) -> None:
-        while select.select([self._descriptor], [], [], PATIENCE)[0]:
-            if os.read(self._descriptor, 4096) == b"":
-                return
-        raise AssertionError("somebody is left")
 
 
 @pytest.fixture
@@ -116,27 +82,6 @@ def watch() -> Iterator[Callable[..., Watched]]:
         each.close()
 
 
-def shell(script: str, fifo: Fifo | None = None) -> list[str]:
-    """The command that runs it, with the FIFO open as its descriptor 9."""
-    return ["sh", "-c", (f"exec 9>{fifo.path}; " if fifo else "") + script]
-
-
-def python(script: str, fifo: Fifo) -> list[str]:
-    """The command that runs it, with `say(text)` to the FIFO, which its children get too."""
-    prelude = f"""
-import os, signal, sys, time
-fifo = os.open({str(fifo.path)!r}, os.O_WRONLY)
-os.set_inheritable(fifo, True)
-def say(text):
-    os.write(fifo, (str(text) + "\\n").encode())
-"""
-    return [sys.executable, "-I", "-S", "-c", prelude + script]
-
-
-#: Says "ready", and does as little as possible about anything.
-STUBBORN = "trap '' TERM INT HUP; echo ready >&9; while :; do sleep 1000; done"
-
-
 # --- starting, and the status
 
 
@@ -171,10 +116,10 @@ def test_nothing_starts_without_a_lease(watch: Callable[..., Watched], tmp_path:
     without.leave()
     late = watch("touch", str(started))
     late.say(f"lease {boottime() - 1} {boottime() + 100}")
-    assert late.hear() == ["ended", "0", "deadline"]
+    assert late.hear() == ["ended", "-15", "deadline"]
     stopped = watch("touch", str(started))
     stopped.say("stop 100")
-    assert stopped.hear() == ["ended", "0", "stopped"]
+    assert stopped.hear() == ["ended", "-15", "stopped"]
     assert [each.process.wait(PATIENCE) for each in (without, late, stopped)] == [0, 0, 0]
     assert not started.exists()
 
@@ -337,24 +282,6 @@ def test_all_are_killed_when_the_runner_is_gone(watch: Callable[..., Watched], f
     watched.leave()
     fifo.wait_until_nobody_is_left()
     assert watched.process.wait(PATIENCE) == 0
-
-
-#: Two descendants leave the group; one is a daemon by the book, and both ignore what can be ignored.
-RUNAWAYS = """
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-if os.fork() == 0:
-    os.setpgid(0, 0)
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork() == 0:
-            say("daemon")
-            while True:
-                signal.pause()
-        os._exit(0)
-    say("runaway")
-    while True:
-        signal.pause()
-"""
 
 
 @pytest.mark.parametrize("order", ["stop 0.1", ""])
