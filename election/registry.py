@@ -1,0 +1,84 @@
+"""A service's registry: who registers, and who looks."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from zkwire import ACL, OPEN_ACL_UNSAFE, Client
+
+from .errors import RegistryError
+from .layouts import Instance
+from .layouts import layout as _layout
+from .members import Members
+from .registration import Registration
+
+
+class Registry:
+    """The members of one service, as the children of one znode.
+
+        registry = Registry(zk, "/services/daytime")
+        async with registry.register("10.0.0.1:8897"): ...
+        async with registry.members() as members: ...
+
+    Args:
+        zk: the client. Each registration and each view lives on through its sessions.
+        path: the service's znode. It need not exist; who registers makes it and its parents.
+        layout: "names", "curator" (Curator's x-discovery: the path ends with the service's name) or "serverset"
+            (Finagle and Aurora). See election/layouts.py.
+
+    Raises RegistryError for a layout that is none of them, or a path that is not absolute.
+    """
+
+    def __init__(self, zk: Client, path: str, layout: str = "names") -> None:
+        if not path.startswith("/") or path.endswith("/"):
+            raise RegistryError(f"a registry has a znode of its own, as /services/daytime, not {path!r:.80}")
+        self._zk = zk
+        self._path = path
+        self._layout = _layout(layout, path, time.time)
+
+    def register(
+        self, member: str | Instance, data: bytes = b"", *, acl: Sequence[ACL] = OPEN_ACL_UNSAFE
+    ) -> Registration:
+        """A registration, for `async with`. Be ready to serve before you enter it.
+
+        Args:
+            member: its name, which in the layouts other than "names" is an address, "host:port" or "[host]:port"; or
+                a ServiceInstance (curator) or a ServersetMember (serverset) with all fields.
+            data: names: the znode's data; curator: text for the payload; serverset has none.
+            acl: the znode's.
+
+        Raises RegistryError for what the layout does not have.
+        """
+        return Registration(self._zk, self._path, self._layout, self._layout.entry(member, data), acl=acl)
+
+    def members(
+        self,
+        *,
+        errors: int = 2,
+        window: float = 30.0,
+        when_all_down: Literal["use", "fail"] = "use",
+        on_problem: Callable[[str, Exception], object] | None = None,
+        rng: random.Random | None = None,
+    ) -> Members:
+        """A live view, for `async with`.
+
+        Args:
+            errors, window: a member with so many errors within so many seconds is down. The defaults are Curator's.
+            when_all_down: whether any of them is picked then, or none.
+            on_problem: called with the znode's name and the error whenever a member could not be read; it must not
+                wait, and what it raises ends the view.
+            rng: for chance that can be repeated.
+        """
+        return Members(
+            self._zk,
+            self._path,
+            self._layout,
+            errors=errors,
+            window=window,
+            when_all_down=when_all_down,
+            on_problem=on_problem,
+            rng=rng,
+        )
