@@ -69,7 +69,7 @@ class PcapWriter:
         seconds, fraction = divmod(round(self.now * self._ticks), self._ticks)
         fields = (seconds, fraction, len(data), len(data) if length is None else length)
         self.bytes += struct.pack(self._order + "IIII", *fields) + data
-        self.now += 0.001
+        self.now = round(self.now + 0.001, 6)
 
 
 class PcapngWriter(PcapWriter):
@@ -92,7 +92,7 @@ class PcapngWriter(PcapWriter):
         ticks = round(self.now * self._ticks)
         fields = (0, ticks >> 32, ticks & 0xFFFFFFFF, len(data), len(data) if length is None else length)
         self.block(6, struct.pack(self._order + "IIIII", *fields) + data)
-        self.now += 0.001
+        self.now = round(self.now + 0.001, 6)
 
 
 class Connection:

@@ -3,6 +3,7 @@
     __init__   the table of verbs, and what each exit status means
     common     options that verbs share, results, complaints
     live       a session for those that speak to a server
+    capture    read
     daily      ls, get, stat, create, set, rm
 
 To add a verb, add its row to `VERBS`, and to its module's `register` the arguments and the function that does it:
@@ -43,6 +44,7 @@ class Verb(NamedTuple):
 
 
 VERBS = [
+    Verb("read", "capture", "what clients and servers said, from a file of captured packets (.pcap, .pcapng)"),
     Verb("ls", "daily", "the names of a znode's children, one per line"),
     Verb("get", "daily", "a znode's data, as it is"),
     Verb("stat", "daily", "a znode's Stat, a field per line"),
