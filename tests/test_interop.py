@@ -250,14 +250,16 @@ async def test_first_come_first_led_together(peer: Peer, zookeeper: Addressed, r
 
 @pytest.mark.parametrize("peer", PEERS, ids=str)
 async def test_no_two_lead_in_a_rush(peer: Peer, zookeeper: Addressed, root: str, compiled: Compiled) -> None:
-    """Six at once, three times each, all creating the path."""
+    """Six at once, three times each; each enters again while it still leads, so that the queue is never short."""
     async with arena(zookeeper, root, compiled) as field:
-        await field.process(peer)
+        await field.enter(Peer(peer.dialect), "gatekeeper")
 
         async def lead_often(whose: Peer, name: str) -> None:
+            await field.start(whose, f"{name}-0")
             for term in range(3):
-                await field.start(whose, f"{name}-{term}")
                 await field.history.reached("leading", f"{name}-{term}", 50)
+                if term < 2:
+                    await field.start(whose, f"{name}-{term + 1}")
                 await trio.sleep(0.02)  # so that a second leader would be seen
                 field.leave(f"{name}-{term}")
                 await field.history.reached("left", f"{name}-{term}")
@@ -266,8 +268,12 @@ async def test_no_two_lead_in_a_rush(peer: Peer, zookeeper: Addressed, root: str
             for number in range(3):
                 nursery.start_soon(lead_often, peer, f"their-{number}")
                 nursery.start_soon(lead_often, Peer(peer.dialect), f"our-{number}")
-        assert len(field.history.terms()) == 18
+            await field.queued(lambda children: len(children) == 7)
+            await field.serve("gatekeeper")
         assert field.history.overlaps() == []
+        leaders = field.history.leaders()
+        assert len(leaders) == 19
+        assert {(first[0], second[0]) for first, second in itertools.pairwise(leaders)} >= {("o", "t"), ("t", "o")}
         assert await field.children() == []
 
 

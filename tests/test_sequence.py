@@ -151,6 +151,16 @@ def test_names_on_both_sides_of_the_wrap() -> None:
     assert in_order(reversed(around_zero)) == [(name, "lock-") for name in around_zero]
 
 
+@pytest.mark.rule("W12")
+@pytest.mark.parametrize("start", [FIRST, FIRST + 1, -2, -1, 0, 1, LAST - 1, LAST])
+def test_the_ends_of_a_window_are_in_order(start: int) -> None:
+    """As far apart as two can be."""
+    first, last = appended(start), appended(int32(start + 2**31 - 1))
+    names = [f"lock-{first}", f"lock-{last}"]
+    assert [name for name, _ in in_order(names)] == names
+    assert [name for name, _ in in_order(reversed(names))] == names
+
+
 @given(st.lists(st.tuples(counters, markers), unique=True, max_size=20), st.randoms(use_true_random=False))
 def test_order_depends_on_the_set_of_names_only(numbered: list[tuple[int, str]], chance: random.Random) -> None:
     """Also of names that no window holds: everybody sees the same one first."""
