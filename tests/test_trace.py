@@ -34,6 +34,7 @@ from zkwire.records import (
     MultiHeader,
     ReplyHeader,
     RequestHeader,
+    SetSASLResponse,
     SetWatches,
     Stat,
     WatcherEvent,
@@ -326,6 +327,7 @@ def test_format_frame_shows_a_field_without_bytes_as_a_row() -> None:
         (sent(99, RequestHeader(2, 99), b"body"), "> opcode 99 xid=2"),
         (UNDECODED, "< getData xid=1 OK zxid=0x10"),
         (UNKNOWN, "< frame"),
+        (received(None, ReplyHeader(7, 3, -101)), "< reply xid=7 NO_NODE zxid=0x3"),
         (sent(OpCode.PING, b"\0"), "> ping xid=None"),
         (received(None, ReplyHeader(-1, -1, 0), b"\0", types=(ReplyHeader, WatcherEvent)), "< frame"),
         (sent(None, RequestHeader(0, 0), types=(RequestHeader, WatcherEvent)), "> frame"),
@@ -394,6 +396,20 @@ def test_a_long_value_is_cut_short_beside_its_bytes() -> None:
     traced = sent(4, RequestHeader(1, 4), GetDataRequest("/" + "x" * 1000, False))
     assert len(values(traced)["GetDataRequest.path"]) == 200
     assert bytes_shown(format_frame(traced)) == framed(traced.payload)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(28, ["0014", "0024"]), (29, ["0014", "0024", "0034"]), (60, ["0014", "0024", "...", "0044"])],
+)
+def test_of_a_field_above_the_limit_the_first_and_the_last_bytes_are_shown(size: int, shown: list[str]) -> None:
+    traced = received(102, ReplyHeader(1, 2, 0), SetSASLResponse(bytes(size)))
+    lines = format_frame(traced, limit=32).split("\n")[5:]
+    assert [line.split()[0] for line in lines] == shown
+    assert lines[0].split("  ")[-1].startswith("SetSASLResponse.token = b'")
+    if "..." in shown:
+        assert lines[2] == "...   16 bytes not shown"
+    assert len(bytes_shown(format_frame(traced))) == 4 + 16 + 4 + size
 
 
 # --- secrets

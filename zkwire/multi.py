@@ -167,7 +167,7 @@ class MultiSequence(TypedTuple):
 
     @classmethod
     def _unknown(cls, kind: int) -> str:
-        return f"expected one of {sorted(cls.BODIES)}, got {kind}"
+        return f"expected one of {sorted(map(int, cls.BODIES))}, got {kind}"
 
 
 class MultiRequest(MultiSequence):

@@ -31,12 +31,12 @@ _BYTES_PER_ROW = 16
 SECRETS = frozenset({"AuthPacket.auth", "ConnectRequest.passwd", "ConnectResponse.passwd"})
 
 #: Fields that are shown in hexadecimal, as servers log them.
-_HEXADECIMAL = frozenset(
+HEXADECIMAL = frozenset(
     {"session_id", "zxid", "czxid", "mzxid", "pzxid", "ephemeral_owner", "last_zxid_seen", "relative_zxid"}
 )
 
 #: Fields whose numbers have names; the names of the opcodes are those of the operations.
-_CODES: dict[str, Any] = {
+CODES: dict[str, Any] = {
     "WatcherEvent.type": EventType,
     "WatcherEvent.state": KeeperState,
     "err": ErrorCode,
@@ -99,6 +99,9 @@ def _title(frame: Frame, fields: list[Span]) -> str:
             words.append(name_of(ErrorCode, _failure(frame, fields) or found["err"]))
         if "zxid" in found:
             words.append(f"zxid={hexadecimal(found['zxid'])}")
+    elif names[:1] == ["ReplyHeader"] and "WatcherEvent" not in names and "err" in found:  # to a request nobody saw
+        words += ["reply", f"xid={found['xid']}", name_of(ErrorCode, found["err"])]
+        words.append(f"zxid={hexadecimal(found['zxid'])}")
     else:
         words.append("frame")
     return printable(" ".join(words))
@@ -111,18 +114,19 @@ def _failure(frame: Frame, fields: list[Span]) -> int:
     return next((span.value for span in fields if span.path.endswith("ErrorResponse.err") and span.value), 0)
 
 
-def format_frame(frame: Frame, *, show_secrets: bool = False) -> str:
-    """The annotated dump, several lines, without a newline at its end."""
+def format_frame(frame: Frame, *, show_secrets: bool = False, limit: int | None = None) -> str:
+    """The annotated dump, several lines, without a newline at its end. With a `limit`, of a field longer than so many
+    bytes only the first and the last are shown."""
     data = framed(frame.payload)
     fields = frame_spans(frame)
     heading = _title(frame, fields)
     size = f"{len(data)} bytes"
     rows = [f"{heading}  {size:>{max(78 - len(heading), 0)}}"]
-    rows += _rows(data, 0, 4, f"length = {len(frame.payload)}", secret=False)
+    rows += _rows(data, 0, 4, f"length = {len(frame.payload)}", secret=False, limit=limit)
     for span in fields:
         secret = not show_secrets and span.path in SECRETS
-        label = f"{span.path} = {_value(span, secret)}"
-        rows += _rows(data, span.start + 4, span.end + 4, label, secret=secret)
+        label = f"{span.path} = {value_text(span, secret=secret)}"
+        rows += _rows(data, span.start + 4, span.end + 4, label, secret=secret, limit=limit)
     return "\n".join(rows)
 
 
@@ -131,14 +135,33 @@ def print_frame(frame: Frame, file: TextIO | None = None) -> None:
     print(format_frame(frame), end="\n\n", file=file or sys.stderr)
 
 
-def _rows(data: bytes, start: int, end: int, label: str, *, secret: bool) -> Iterator[str]:
-    for place in range(start, max(end, start + 1), _BYTES_PER_ROW):
+def _rows(data: bytes, start: int, end: int, label: str, *, secret: bool, limit: int | None) -> Iterator[str]:
+    for place, hexed in hex_rows(data, start, end, secret=secret, limit=limit):
+        yield f"{place:<4}  {hexed:<{_BYTES_PER_ROW * 3}} {label if place == f'{start:04x}' else ''}".rstrip()
+
+
+def hex_rows(
+    data: bytes, start: int, end: int, *, secret: bool = False, limit: int | None = None
+) -> Iterator[tuple[str, str]]:
+    """(offset, bytes) of each row of `data[start:end]`, in hexadecimal; one row of no bytes where there are none. With
+    a `limit`, what is left out of more bytes than that is one row: ("...", how many)."""
+    last = (end - start - 1) // _BYTES_PER_ROW * _BYTES_PER_ROW + start  # where the last row begins
+    left_out = range(0)
+    if limit is not None and end - start > limit:
+        left_out = range(start + limit // _BYTES_PER_ROW * _BYTES_PER_ROW, last)
+    place = start
+    while place < max(end, start + 1):
+        if left_out and place == left_out.start:
+            yield "...", f"{len(left_out)} bytes not shown"
+            place = last
         piece = data[place : min(place + _BYTES_PER_ROW, end)]
-        hexed = " ".join("··" for _ in piece) if secret else piece.hex(" ")
-        yield f"{place:04x}  {hexed:<{_BYTES_PER_ROW * 3}} {label if place == start else ''}".rstrip()
+        yield f"{place:04x}", " ".join("··" for _ in piece) if secret else piece.hex(" ")
+        place += _BYTES_PER_ROW
 
 
-def _value(span: Span, secret: bool) -> str:
+def value_text(span: Span, *, secret: bool = False) -> str:
+    """A field's value as people read it: with the name of its number, in hexadecimal where servers log it so, in 200
+    characters at most."""
     if secret:
         return f"<{len(span.value or b'')} bytes>"
     field = span.path.rpartition(".")[2]
@@ -148,13 +171,13 @@ def _value(span: Span, secret: bool) -> str:
         return "null" if span.value < 0 else f"{span.value} elements"
     if span.value is None:
         return "null"
-    if field in _HEXADECIMAL:
+    if field in HEXADECIMAL:
         return hexadecimal(span.value)
     if field == "type" and ("RequestHeader" in span.path or "MultiHeader" in span.path) and span.value in BY_OPCODE:
         return f"{span.value} ({BY_OPCODE[span.value].name})"
     if field == "err" and span.value == -1 and "MultiHeader" in span.path:
         return "-1"  # no SYSTEM_ERROR: in a request and a terminator it only fills a place
-    codes = _CODES.get(span.path) or _CODES.get(field)
+    codes = CODES.get(span.path) or CODES.get(field)
     if codes is not None and (name := name_of(codes, span.value)) != str(span.value):
         return f"{span.value} ({name})"
     return f"{span.value!r:.200}"

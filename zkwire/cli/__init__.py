@@ -3,6 +3,8 @@
     __init__   the table of verbs, and what each exit status means
     common     options that verbs share, results, complaints
     live       a session for those that speak to a server
+    octets     bytes as people have them: hexadecimal, base64, dumps
+    explain    explain
     capture    read
     daily      ls, get, stat, create, set, rm
 
@@ -44,6 +46,7 @@ class Verb(NamedTuple):
 
 
 VERBS = [
+    Verb("explain", "explain", "what the bytes of frames mean, given as hexadecimal, base64 or a file"),
     Verb("read", "capture", "what clients and servers said, from a file of captured packets (.pcap, .pcapng)"),
     Verb("ls", "daily", "the names of a znode's children, one per line"),
     Verb("get", "daily", "a znode's data, as it is"),

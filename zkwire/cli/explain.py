@@ -1,0 +1,171 @@
+"""`zkwire explain`: frames as hexadecimal, base64 or bytes in; every field, and a sentence for each frame, out."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..events import Direction
+from ..explain import Explained, Wanted, explain, opcode_named
+from ..jute.wire import Span
+from ..trace import hex_rows, value_text
+from .common import DONE, FAILED, USAGE, CommandError, Paint, complain, json_option
+from .octets import NotBytes, octets
+
+_LIMIT = 256
+
+
+def register(verb: str, parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "What frames mean, told from their bytes: every field with its offset, and a sentence. Whether it is a request "
+        "or a reply, and to what, is worked out where the bytes allow it; where they do not, say so with an option."
+    )
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        nargs="*",
+        help="hexadecimal (in any dress: spaces, colons, 0x, xxd, hexdump, our own dumps), base64, or a file of those "
+        "or of bytes; - or nothing: stdin",
+    )
+    parser.add_argument("--format", choices=["hex", "base64", "bytes"], help="what INPUT is, where it could be several")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--request", action="store_true", help="the frames are a client's")
+    what.add_argument("--response", action="store_true", help="the frames are a server's")
+    what.add_argument("--reply-to", metavar="OPERATION", help="the frames are replies to that: getData, or its opcode")
+    what.add_argument("--event", action="store_true", help="the frames are notifications")
+    parser.add_argument("--connect", action="store_true", help="the frames are the first of their direction")
+    parser.add_argument("--full", action="store_true", help=f"all bytes of fields longer than {_LIMIT} bytes")
+    json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    data = _input(options)
+    status = DONE
+    paint = Paint(sys.stdout)
+    for number, explained in enumerate(explain(data, _wanted(options))):
+        if options.json:
+            print(json.dumps(as_json(explained), ensure_ascii=False))
+        else:
+            if number:
+                print()
+            for line in lines(explained, paint, None if options.full else _LIMIT):
+                print(line)
+        if explained.fault:
+            sys.stdout.flush()
+            first, *more = explained.fault.split("\n")
+            status = complain(first, FAILED)
+            for line in more:
+                print(line, file=sys.stderr)
+    return status
+
+
+def _wanted(options: argparse.Namespace) -> Wanted:
+    reply_to = None
+    if options.reply_to is not None:
+        reply_to = opcode_named(options.reply_to)
+        if reply_to is None:
+            raise CommandError(f"no operation is named {options.reply_to!r}: see zkwire describe", USAGE)
+    direction = Direction.SENT if options.request else Direction.RECEIVED if options.response else None
+    known = options.request or options.response or options.reply_to or options.event
+    # Whoever says what the frames are would have said that they are the first.
+    connect = True if options.connect else False if known else None
+    return Wanted(direction, reply_to, options.event, connect)
+
+
+def _input(options: argparse.Namespace) -> bytes:
+    given: list[str] = options.input
+    try:
+        if given in ([], ["-"]):
+            raw = sys.stdin.buffer.read()
+        elif len(given) == 1 and Path(given[0]).is_file():
+            raw = Path(given[0]).read_bytes()
+        else:
+            raw = " ".join(given).encode(errors="surrogateescape")
+        data = octets(raw, options.format)
+    except OSError as error:
+        raise CommandError(str(error), USAGE) from None
+    except NotBytes as error:
+        raise CommandError(f"{error}: give hexadecimal, base64 or a file", USAGE) from None
+    if not data:
+        raise CommandError("no bytes to explain: give hexadecimal, base64 or a file, or pipe them in", USAGE)
+    return data
+
+
+# --- text
+
+_MARKS = {"(cut)", "(undecoded)", "(ambiguous)", "(trailing)"}
+
+
+def lines(explained: Explained, paint: Paint, limit: int | None) -> Iterator[str]:
+    """The title, a row for each field (more for many bytes), and the sentence."""
+    size = f"{len(explained.data)} bytes"
+    yield paint.bold(explained.title) + f"{size:>{max(78 - len(explained.title), len(size) + 2)}}"
+    width = max(len(span.path) for span in explained.spans)
+    kinds = max(len(span.type) for span in explained.spans if span.path not in _MARKS or span.type == "bytes")
+    for span in explained.spans:
+        first = True
+        for place, hexed in hex_rows(explained.data, span.start, span.end, limit=limit):
+            row = f"{paint.dim(f'{place:<4}')}  {_coloured(paint, span, f'{hexed:<47}')}"
+            if first:
+                row += f"  {span.path:<{width}}  {paint.dim(f'{_type(span):<{kinds}}')}  {_value(span)}"
+            yield row.rstrip()
+            first = False
+    if explained.sentence:
+        yield explained.sentence
+
+
+def _type(span: Span) -> str:
+    return "" if span.path in _MARKS else span.type
+
+
+def _value(span: Span) -> str:
+    if span.path in ("(cut)", "(undecoded)", "(ambiguous)"):
+        return "" if span.type == "bytes" else span.type
+    return value_text(span)
+
+
+def _coloured(paint: Paint, span: Span, text: str) -> str:
+    """By part: the length, the header, the body, and what is wrong."""
+    if span.path in _MARKS:
+        return paint.red(text)
+    if span.path == "length":
+        return paint.dim(text)
+    return paint.cyan(text) if "Header." in span.path else paint.green(text)
+
+
+# --- JSON
+
+
+def as_json(explained: Explained) -> dict[str, Any]:
+    """One frame. `reading` is null where none was taken; bytes are hexadecimal, and values that are no text base64."""
+    reading = explained.readings[0] if len(explained.readings) == 1 else None
+    opcode = None if reading is None else reading.opcode
+    return {
+        "offset": explained.offset,
+        "size": len(explained.data),
+        "direction": None if reading is None else reading.direction.name.lower(),
+        "opcode": opcode,
+        "operation": reading.names[0] if reading is not None and len(reading.names) == 1 else None,
+        "records": None if reading is None else [kind.__name__ for kind in reading.types],
+        "readings": [reading.option for reading in explained.readings],
+        "sentence": explained.sentence,
+        "fault": explained.fault or None,
+        "fields": [
+            {
+                "offset": span.start,
+                "size": span.end - span.start,
+                "bytes": explained.data[span.start : span.end].hex(),
+                "path": span.path,
+                "type": span.type,
+                "value": base64.b64encode(span.value).decode() if isinstance(span.value, bytes) else span.value,
+                "text": value_text(span),
+            }
+            for span in explained.spans
+        ],
+    }
