@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 import warnings
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -123,6 +124,32 @@ def test_contenders_are_in_order_and_others_are_left_out(name: str) -> None:
 def test_all_programs_of_the_native_dialect_share_a_queue() -> None:
     names = [f"_c_{HEX}-lock-0000000002", "lock-0000000001", f"_c_{GUID}-lock-0000000003"]
     assert dialects.contenders(names, DIALECTS["native"], "/e") == [names[1], names[0], names[2]]
+
+
+def go_number(name: str) -> int:
+    """What go-zookeeper's Lock orders by (lock.go): the integer behind the last "lock-", or without one behind the last
+    "__". Any other child ends its Lock with an error."""
+    marker = "lock-" if "lock-" in name else "__"
+    return int(name.rpartition(marker)[2])
+
+
+@pytest.mark.rule("W8")
+@given(guids, st.integers(0, 2**31 - 1))
+def test_go_zookeeper_reads_our_number(guid: str, number: int) -> None:
+    """It runs in no test: this rests on its source. It respects `kazoo` too, which does not respect it."""
+    for name in ("native", "kazoo"):
+        assert go_number(f"{DIALECTS[name].prefix(guid)}{number:010d}") == number
+    with pytest.raises(ValueError, match="invalid literal"):
+        go_number(f"{DIALECTS['curator-latch'].prefix(guid)}{number:010d}")
+
+
+@pytest.mark.rule("W12")
+@pytest.mark.parametrize("key", [go_number, lambda name: name[len(f"_c_{GUID}-lock-") :]], ids=["go", "curator"])
+def test_where_others_go_wrong_when_the_counter_wraps(key: Callable[[str], int | str]) -> None:
+    """An integer without wrap-around, and a text (Curator; kazoo and kezhuw alike), both put the newer one first."""
+    older, newer = (DIALECTS["native"].prefix(GUID) + end for end in ("2147483647", "-2147483648"))
+    assert sorted([older, newer], key=key) == [newer, older]
+    assert dialects.contenders([newer, older], DIALECTS["native"], "/e") == [older, newer]
 
 
 @pytest.mark.rule("W13")
