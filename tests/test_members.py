@@ -560,7 +560,7 @@ async def test_servers_without_persistent_watches_are_an_error(autojump_clock: M
                 await side.answer(got)
 
     async with memory_client(old) as zk:
-        with pytest.raises(RegistryError, match="they came with ZooKeeper 3.6.0"):
+        with pytest.raises(RegistryError, match="they came with ZooKeeper"):
             await entered(Registry(zk, "/s"), trio.sleep_forever)
 
 
