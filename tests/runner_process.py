@@ -39,8 +39,8 @@ class Term:
         return trio.current_time() + self.lease_end - GRACE - boottime()
 
 
-class Leadership:
-    """What an election would be."""
+class Leadership(trio.abc.Instrument):
+    """What an election would be. As there, no step of trio's loop begins when the body is to be cancelled."""
 
     def __init__(self, control: str, leases: str) -> None:
         self._control = control
@@ -50,6 +50,12 @@ class Leadership:
         self._may_win.set()
         self._stalled = False
         self._scope = trio.CancelScope()
+        self._term: Term | None = None
+        trio.lowlevel.add_instrument(self)
+
+    def after_io_wait(self, timeout: float) -> None:
+        if self._term is not None and boottime() > self._term.lease_end - GRACE:
+            self._scope.cancel()
 
     async def listen(self) -> None:
         orders = os.open(self._control, os.O_RDWR | os.O_NONBLOCK)  # for writing too, so that it never ends
@@ -69,13 +75,14 @@ class Leadership:
         self._may_win = trio.Event()
         self._stalled = False
         self._terms += 1
-        term = Term(self._terms)
+        term = self._term = Term(self._terms)
         self._say(term)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._renew, term)
             with trio.CancelScope(deadline=term.deadline) as self._scope:
                 yield term
             nursery.cancel_scope.cancel()
+        self._term = None
         print(f"released {self._terms} {boottime()}", file=sys.stderr, flush=True)
         if self._scope.cancelled_caught:
             raise LeadershipLostError("said so")

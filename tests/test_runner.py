@@ -273,10 +273,12 @@ def test_term_asks_the_command_to_end_then_kills_it_then_releases(run: Callable[
         kill_after=LEASE + 0.5,  # longer than one lease: it is renewed meanwhile
     )
     assert (fifo.line(), fifo.line()) == ("ready", "ready")
+    asked = boottime()
     running.process.send_signal(signal.SIGTERM)
     assert (fifo.line(), fifo.line()) == ("asked", "asked")
     running.hear("released")
     assert fifo.nobody_is_left()
+    assert boottime() - asked >= LEASE + 0.5
     assert running.status() == 128 + signal.SIGKILL
 
 
