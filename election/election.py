@@ -23,7 +23,7 @@ from .places import Mode, places
 from .sequential import SequentialCampaign
 from .simple import SimpleCampaign
 from .states import StateStream
-from .term import Renewal, Term, prove
+from .term import OUT_OF_TIME, Renewal, Term, prove
 
 T = TypeVar("T")
 
@@ -135,6 +135,8 @@ class Election:
             with scope:
                 yield term
         finally:
+            if scope.cancel_called and not term.resignation_asked:
+                term.lose(OUT_OF_TIME)  # unless it knows a better reason already
             with trio.CancelScope(shield=True):
                 await term.finish()
         if scope.cancelled_caught and not term.resignation_asked:

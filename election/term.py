@@ -38,6 +38,10 @@ from .znodes import SESSION_OVER, UNCERTAIN, synced
 
 Renewal = Literal["commit", "ping", "none"]
 
+OUT_OF_TIME = "no proof of leadership within the lease"
+#: Seconds by which a time may miss itself on its way from one clock to the other.
+ROUNDING = 1e-6
+
 
 class Lost:
     """The end of a term, as an event: `await term.lost`, `await term.lost.wait()`, `term.lost.is_set()`."""
@@ -250,8 +254,9 @@ class Term:
 
     def check(self) -> None:
         """Called between any two turns of trio's loop: no step begins after the deadline (rules L4, L13)."""
+        self._clocks.sample()
         if self._is_over_time():
-            self.lose("no proof of leadership within the lease")
+            self.lose(OUT_OF_TIME)
 
     async def _close(self) -> None:
         """The client is about to close the session, and with it would go our znodes: the work ends first (rule R5)."""
@@ -324,13 +329,12 @@ class Term:
 
     async def _until_deadline(self) -> None:
         while not self.lost.is_set():
-            await trio.sleep_until(self.deadline)
+            await trio.sleep_until(self.deadline + ROUNDING)
             self.check()
 
     def _proved(self, sent: float) -> None:
         """A request that was sent at `sent`, on trio's clock, has shown that we lead."""
         clocks, lease = self._clocks, self._lease
-        clocks.sample()
         if self._renewal == "commit":
             prove(lease, clocks, self._zk, sent)
         else:
@@ -410,7 +414,7 @@ class Term:
             )
 
     def _is_over_time(self) -> bool:
-        return self._renewal != "none" and self._clocks.boottime() >= self._lease.cancel_at
+        return self._renewal != "none" and self._clocks.boottime() >= self._lease.cancel_at - ROUNDING
 
     def _become(self, state: str) -> None:
         if state == "suspended" and self._state != "leading":
