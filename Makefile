@@ -8,7 +8,7 @@ BIN = .venv/bin
 # One stamp for each interpreter: another one makes the environment anew, a changed pyproject.toml only installs again.
 STAMP = .venv/made-with-$(subst /,_,$(PYTHON))
 
-.PHONY: help venv zookeeper zookeeper-matrix lint types coverage test demo bench frames clean
+.PHONY: help venv zookeeper zookeeper-matrix tools lint types coverage test demo bench frames clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -27,6 +27,9 @@ zookeeper: venv ## a real ZooKeeper server, and Curator: Debian's packages, wher
 zookeeper-matrix: venv ## other ZooKeeper versions, into ~/.cache/zkwire (455 MB to download)
 	.ci/fetch-matrix $(BIN)/pip $(MATRIX)
 
+tools: ## what some tests need besides: tshark
+	.ci/install-tools tshark
+
 lint: venv ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,7 +40,7 @@ types: venv ## mypy, strict
 coverage: venv zookeeper ## the sans-IO core, every branch, each module by its own tests
 	.ci/core-coverage $(BIN)/python
 
-test: venv zookeeper lint types coverage ## lint, types, coverage, then every test with every ZooKeeper found
+test: venv zookeeper tools lint types coverage ## lint, types, coverage, then every test with every ZooKeeper found
 	$(BIN)/python -m pytest $(ARGS)
 
 demo: venv zookeeper ## two candidates, a takeover, every frame

@@ -359,6 +359,7 @@ def test_segment_that_is_missing_between_frames(acknowledged: bool) -> None:
     found = read(file.bytes)
     assert frames(found) == said([*HANDSHAKE, *(create[1:] if acknowledged else []), *ping])
     assert notices(found) == [f"client to server: {len(frame(create[0].payload))} bytes were not captured"]
+    assert passings(found)[-1].request is passings(found)[-2]
     if acknowledged:
         orphan = passings(found)[2]
         assert (orphan.request, orphan.opcode, orphan.direction) == (None, None, RECEIVED)

@@ -26,7 +26,7 @@ LAYERS: list[list[str]] = [
     ["sasl", "session"],
     ["nursery", "transport", "call", "watching", "verbs", "bound", "client"],
     ["tap"],
-    ["cli.common", "cli.octets", "cli.explain", "cli.live", "cli.capture", "cli.daily", "cli"],
+    ["cli.common", "cli.octets", "cli.explain", "cli.live", "cli.capture", "cli.export", "cli.daily", "cli"],
 ]
 ORDER = [module for layer in LAYERS for module in layer]
 SHELL = ORDER[ORDER.index("nursery") :]

@@ -218,6 +218,7 @@ class _Connection:
         self._conversation = Conversation(link.number)
         self._tells_of_middle = True
         self._finished = False
+        self._holds_back = True
 
     def is_of(self, segment: Segment) -> bool:
         """Whether this SYN belongs to this connection."""
@@ -252,8 +253,10 @@ class _Connection:
         if self._finished:
             return
         self._finished = True
-        yield from self._drain()  # what was held back
         for way in (self._sent, self._received):
+            if way is self._received:
+                self._holds_back = False  # all that was sent has been seen by now, or is told of as missing
+                yield from self._drain()
             while way.stream.size or way.stream.is_short:
                 yield from self._give_up(way, way.number, way.time_ns)
                 yield from self._drain()
@@ -287,7 +290,7 @@ class _Connection:
     def _is_held_back(self) -> bool:
         """Whether the server's next bytes acknowledge what was not seen yet: they may answer it."""
         waiting, handed = self._received.stream.peek(), self._sent.stream.handed
-        if self._finished or waiting is None or waiting.acknowledged is None or handed is None:
+        if not self._holds_back or waiting is None or waiting.acknowledged is None or handed is None:
             return False
         return self._sent.stream.unwrap(waiting.acknowledged) > handed and self._received.stream.size <= _MAX_WAITING
 

@@ -6,6 +6,7 @@
     octets     bytes as people have them: hexadecimal, base64, dumps
     explain    explain
     capture    read
+    export     export
     daily      ls, get, stat, create, set, rm
 
 To add a verb, add its row to `VERBS`, and to its module's `register` the arguments and the function that does it:
@@ -48,6 +49,7 @@ class Verb(NamedTuple):
 VERBS = [
     Verb("explain", "explain", "what the bytes of frames mean, given as hexadecimal, base64 or a file"),
     Verb("read", "capture", "what clients and servers said, from a file of captured packets (.pcap, .pcapng)"),
+    Verb("export", "export", "what other tools need to read ZooKeeper's frames: a dissector for Wireshark"),
     Verb("ls", "daily", "the names of a znode's children, one per line"),
     Verb("get", "daily", "a znode's data, as it is"),
     Verb("stat", "daily", "a znode's Stat, a field per line"),

@@ -1,0 +1,422 @@
+--
+-- How a frame is found and read. The tables above say what is in it; nothing below names a record's field.
+
+local zk = Proto("zookeeper", "Apache ZooKeeper client protocol")
+zk.prefs.ports = Pref.range("TCP ports", "2181", "Where servers listen for clients", 65535)
+
+local MAX_LENGTH = 64 * 1024 * 1024
+
+local f = {
+  length = ProtoField.int32("zookeeper.length", "Length"),
+  title = ProtoField.string("zookeeper.title", "Frame"),
+  direction = ProtoField.string("zookeeper.direction", "Direction"),
+  op = ProtoField.string("zookeeper.op", "Operation"),
+  path = ProtoField.string("zookeeper.path", "Path"),
+  xid = ProtoField.int32("zookeeper.xid", "Xid", base.DEC, CODES.xid),
+  zxid = ProtoField.uint64("zookeeper.zxid", "Zxid", base.HEX),
+  err = ProtoField.int32("zookeeper.err", "Error", base.DEC, CODES.err),
+  opcode = ProtoField.int32("zookeeper.opcode", "Opcode", base.DEC, OPCODES),
+  request_in = ProtoField.framenum("zookeeper.request_in", "Request in", base.NONE, frametype.REQUEST),
+  response_in = ProtoField.framenum("zookeeper.response_in", "Response in", base.NONE, frametype.RESPONSE),
+  time = ProtoField.double("zookeeper.time", "Milliseconds since the request"),
+  stray = ProtoField.bytes("zookeeper.stray", "Bytes that are no frame"),
+  trailing = ProtoField.bytes("zookeeper.trailing", "Bytes behind the last record"),
+  undecoded = ProtoField.bytes("zookeeper.undecoded", "Bytes that are not the record they should be"),
+}
+
+local MAKERS = {
+  byte = function(abbr, name) return ProtoField.int8(abbr, name) end,
+  boolean = function(abbr, name) return ProtoField.bool(abbr, name) end,
+  int = function(abbr, name, field) return ProtoField.int32(abbr, name, base.DEC, CODES[name] or CODES[field]) end,
+  long = function(abbr, name)
+    if HEXADECIMAL[name] then return ProtoField.uint64(abbr, name, base.HEX) end
+    return ProtoField.int64(abbr, name)
+  end,
+  ustring = function(abbr, name) return ProtoField.string(abbr, name) end,
+  buffer = function(abbr, name) return ProtoField.bytes(abbr, name) end,
+}
+
+local function element_of(kind) return kind:match("^vector<(.+)>$") end
+
+-- One field for each declared field: zookeeper.GetDataRequest.path. A vector's own is its count; elements that are no
+-- record are fields of the same name behind it.
+local declared, all = {}, {}
+for record, fields in pairs(RECORDS) do
+  for _, field in ipairs(fields) do
+    local name, kind = field[1], field[2]
+    local qualified = record .. "." .. name
+    local abbr = "zookeeper." .. qualified
+    local element = element_of(kind)
+    if element then
+      declared[qualified .. "#"] = ProtoField.int32(abbr .. ".count", name .. ": elements")
+      kind = element
+    end
+    if MAKERS[kind] then declared[qualified] = MAKERS[kind](abbr, name, qualified) end
+  end
+end
+for _, group in ipairs({ f, declared }) do
+  for _, field in pairs(group) do all[#all + 1] = field end
+end
+zk.fields = all
+
+local expert_malformed = ProtoExpert.new(
+  "zookeeper.malformed", "Bytes are not the record they should be", expert.group.MALFORMED, expert.severity.ERROR)
+zk.experts = { expert_malformed }
+
+local tcp_stream = Field.new("tcp.stream")
+local lost_segment = Field.new("tcp.analysis.lost_segment")
+
+-- Reading Jute ------------------------------------------------------------------------------------------------------
+
+-- Raised, as a table, where bytes are not the declared record.
+local function misfit(offset) error({ offset = offset }, 0) end
+
+local function need(tvb, offset, size)
+  if size < 0 or offset + size > tvb:len() then misfit(offset) end
+end
+
+-- The length in front of a string, a buffer or a vector; nil for null.
+local function count(tvb, offset, smallest)
+  need(tvb, offset, 4)
+  local length = tvb(offset, 4):int()
+  if length == -1 then return nil end
+  need(tvb, offset + 4, length * smallest)
+  return length
+end
+
+local read_record
+
+-- Reads one value, adds it to the tree, and notes it in `found` by its name, the first of each. The offset behind it.
+local function read_value(tvb, offset, tree, record, name, kind, found)
+  local qualified = record .. "." .. name
+  local field = declared[qualified]
+  local element = element_of(kind)
+  if element then
+    local length = count(tvb, offset, 1)
+    local branch = tree:add(declared[qualified .. "#"], tvb(offset, 4))
+    offset = offset + 4
+    for _ = 1, length or 0 do
+      if RECORDS[element] then
+        offset = read_record(tvb, offset, branch, element, {}, element)
+      else
+        offset = read_value(tvb, offset, branch, record, name, element, {})
+      end
+    end
+    return offset
+  end
+  if RECORDS[kind] then return read_record(tvb, offset, tree, kind, {}, name .. ": " .. kind) end
+  if kind == "ustring" or kind == "buffer" then
+    local length = count(tvb, offset, 1)
+    local whole = tvb(offset, 4 + (length or 0))
+    if length == nil or length == 0 then
+      local item = kind == "ustring" and tree:add(field, whole, "") or tree:add(field, whole)
+      item:set_text(name .. ": " .. (length == nil and "null" or "empty"))
+    elseif kind == "ustring" then
+      local text = tvb(offset + 4, length):string(ENC_UTF_8)
+      tree:add(field, whole, text)
+      if found[name] == nil then found[name] = text end
+    elseif SECRETS[qualified] then
+      tree:add(field, tvb(offset + 4, length)):set_text(name .. ": <" .. length .. " bytes>")
+    else
+      tree:add(field, tvb(offset + 4, length))
+    end
+    return offset + whole:len()
+  end
+  local size = SIZES[kind]
+  need(tvb, offset, size)
+  tree:add(field, tvb(offset, size))
+  if found[name] == nil then
+    local range = tvb(offset, size)
+    found[name] = size == 8 and range:uint64() or size == 4 and range:int() or range:uint()
+  end
+  return offset + size
+end
+
+function read_record(tvb, offset, tree, record, found, label)
+  need(tvb, offset, 1)
+  local branch = tree:add(zk, tvb(offset), label or record)
+  local start = offset
+  for _, field in ipairs(RECORDS[record]) do
+    local is_left_out = field[3] and offset == tvb:len()
+    if not is_left_out then offset = read_value(tvb, offset, branch, record, field[1], field[2], found) end
+  end
+  branch:set_len(offset - start)
+  return offset
+end
+
+-- multi, multiRead and their replies: records behind headers, up to one that says it is done.
+local function read_sequence(tvb, offset, tree, sequence, found)
+  found.items = 0
+  while true do
+    local header = {}
+    local start = offset
+    offset = read_record(tvb, offset, tree, SEQUENCE_HEADER, header)
+    if header.done ~= 0 then return offset end
+    found.items = found.items + 1
+    local body = SEQUENCES[sequence][header.type]
+    if body == nil then misfit(start) end
+    if body then
+      local values = {}
+      offset = read_record(tvb, offset, tree, body, values)
+      if body == ERROR_RECORD and values.err ~= 0 and found.failure == nil then found.failure = values.err end
+    end
+  end
+end
+
+local function read_any(tvb, offset, tree, name, found)
+  if SEQUENCES[name] then return read_sequence(tvb, offset, tree, name, found) end
+  return read_record(tvb, offset, tree, name, found)
+end
+
+-- Connections --------------------------------------------------------------------------------------------------------
+
+local connections = {} -- by tcp.stream
+local meanings = {} -- by packet number: what was found in it when it was first seen
+
+function zk.init()
+  connections, meanings = {}, {}
+end
+
+local function is_port(port)
+  for range in tostring(zk.prefs.ports):gmatch("[^,]+") do
+    local first, last = range:match("^(%d+)-(%d+)$")
+    first, last = tonumber(first or range), tonumber(last or range)
+    if first and port >= first and port <= last then return true end
+  end
+  return false
+end
+
+-- The first frame of either direction has no header. It starts with protocol version 0, where all others have their
+-- xid, and its password ends where it does, or one byte before.
+local function is_handshake(tvb, offset, fixed)
+  if tvb:len() < offset + 4 + fixed then return false end
+  local length = tvb(offset, 4):int()
+  if length > 1024 or tvb(offset + 4, 4):int() ~= 0 then return false end
+  local rest = length - fixed - tvb(offset + fixed, 4):int()
+  return rest == 0 or rest == 1
+end
+
+local function is_connect_request(tvb, offset) return is_handshake(tvb, offset, 28) end
+local function is_connect_response(tvb, offset) return is_handshake(tvb, offset, 20) end
+
+local function connection_of(tvb, pinfo)
+  local stream = tcp_stream().value
+  local connection = connections[stream]
+  if connection == nil then
+    local server = pinfo.src_port
+    if is_connect_request(tvb, 0) or is_port(pinfo.dst_port) then
+      server = pinfo.dst_port
+    elseif not is_port(pinfo.src_port) then
+      server = math.min(pinfo.src_port, pinfo.dst_port)
+    end
+    connection = { server = server, unanswered = {}, begun = {}, known = {} }
+    connections[stream] = connection
+  end
+  return connection
+end
+
+-- Whether a frame may start here, in a stream whose beginning, or some of it, was not captured.
+local function may_start(tvb, is_request)
+  if tvb:len() < (is_request and 12 or 20) then return true end
+  local length = tvb(0, 4):int()
+  if length < (is_request and 8 or 16) or length > MAX_LENGTH then return false end
+  if is_request then return is_connect_request(tvb, 0) or OPERATIONS[tvb(8, 4):int()] ~= nil end
+  return is_connect_response(tvb, 0) or CODES.err[tvb(16, 4):int()] ~= nil
+end
+
+-- What a frame is: found when it is first seen, in order, and kept, since packets are looked at again in any order.
+local function meaning_of(tvb, pinfo, connection, is_request)
+  local side = is_request and "sent" or "received"
+  local meaning = { side = side, number = pinfo.number, at = pinfo.abs_ts }
+  local is_first = not connection.begun[side]
+  connection.begun[side] = true
+  if is_first and is_request and is_connect_request(tvb, 0) then
+    meaning.handshake = "ConnectRequest"
+    connection.connect = meaning
+  elseif is_first and not is_request and is_connect_response(tvb, 0) then
+    meaning.handshake = "ConnectResponse"
+    meaning.request = connection.connect
+  elseif is_request and tvb:len() >= 12 then
+    meaning.xid, meaning.opcode = tvb(4, 4):int(), tvb(8, 4):int()
+    table.insert(connection.unanswered, meaning)
+  elseif not is_request and tvb:len() >= 20 then
+    meaning.xid = tvb(4, 4):int()
+    if meaning.xid == NOTIFICATION then
+      meaning.event = true
+    else
+      for place, request in ipairs(connection.unanswered) do
+        -- A ping is answered with its own xid, whatever it was sent with.
+        if meaning.xid == (request.opcode == PING_OPCODE and PING or request.xid) then
+          meaning.request = table.remove(connection.unanswered, place)
+          meaning.opcode, meaning.path = request.opcode, request.path
+          break
+        end
+      end
+    end
+  end
+  if meaning.request then meaning.request.response = meaning end
+  local kept = meanings[pinfo.number] or { next = 0 }
+  meanings[pinfo.number] = kept
+  kept[#kept + 1] = meaning
+  return meaning
+end
+
+-- Each look at a packet passes all its frames, in the same order.
+local function meaning_again(pinfo)
+  local kept = meanings[pinfo.number]
+  if kept == nil then return nil end
+  kept.next = kept.next % #kept + 1
+  return kept[kept.next]
+end
+
+-- Showing a frame ----------------------------------------------------------------------------------------------------
+
+local function hexadecimal(number) return "0x" .. number:tohex():lower():gsub("^0+(%x)", "%1") end
+
+local function name_of(codes, number) return codes[number] or tostring(number) end
+
+-- The error, or nil. When a multi fails its header says 0, and its results say why.
+local function error_of(meaning, found)
+  return meaning.opcode == MULTI_OPCODE and found.failure or found.err
+end
+
+local function title_of(meaning, found)
+  local arrow = meaning.side == "sent" and ">" or "<"
+  if meaning.handshake then
+    local session = found.session_id and hexadecimal(found.session_id) or "0x0"
+    return ("%s %s session=%s time_out=%s ms"):format(arrow, meaning.handshake, session, tostring(found.time_out))
+  end
+  if meaning.event and found.path then
+    return ("%s event %s %s"):format(arrow, name_of(EVENT_TYPES, found.type), found.path)
+  end
+  if meaning.xid == nil then return arrow .. " frame" end
+  local words = { arrow, meaning.op, "xid=" .. meaning.xid }
+  if meaning.path and meaning.path ~= "" then words[#words + 1] = "path=" .. meaning.path end
+  if found.items then words[#words + 1] = "items=" .. found.items end
+  if found.err then words[#words + 1] = name_of(CODES.err, error_of(meaning, found)) end
+  if found.zxid then words[#words + 1] = "zxid=" .. hexadecimal(found.zxid) end
+  return table.concat(words, " ")
+end
+
+local function operation_name(meaning)
+  if meaning.handshake then return "connect" end
+  if meaning.event then return "event" end
+  if meaning.opcode == nil then return "reply" end
+  return OPCODES[meaning.opcode] or "opcode " .. meaning.opcode
+end
+
+-- The records that the frame holds, by name.
+local function records_of(meaning, tvb)
+  if meaning.handshake then return { meaning.handshake } end
+  if meaning.xid == nil then return {} end
+  local operation = OPERATIONS[meaning.opcode] or {}
+  if meaning.side == "sent" then return { REQUEST_HEADER, operation.request } end
+  if meaning.event then return { REPLY_HEADER, EVENT_RECORD } end
+  return { REPLY_HEADER, tvb(16, 4):int() == 0 and operation.response or nil }
+end
+
+local function show(tvb, pinfo, root)
+  local connection = connection_of(tvb, pinfo)
+  local is_request = pinfo.dst_port == connection.server
+  local meaning = pinfo.visited and meaning_again(pinfo) or meaning_of(tvb, pinfo, connection, is_request)
+  meaning.op = operation_name(meaning)
+  local tree = root:add(zk, tvb())
+  tree:add(f.length, tvb(0, 4))
+  local found = {}
+  local offset = 4
+  for _, record in ipairs(records_of(meaning, tvb)) do
+    local ok, result = pcall(read_any, tvb, offset, tree, record, found)
+    if not ok then
+      if type(result) ~= "table" then error(result, 0) end -- a fault of this program
+      tree:add(f.undecoded, tvb(offset)):add_proto_expert_info(expert_malformed, record)
+      offset = tvb:len()
+      break
+    end
+    offset = result
+  end
+  if offset < tvb:len() then tree:add(f.trailing, tvb(offset)) end
+
+  if meaning.side == "sent" or meaning.event then meaning.path = found.path end
+  local title = title_of(meaning, found)
+  local function note(field, value) if value ~= nil then tree:add(field, value):set_generated() end end
+  note(f.title, title)
+  note(f.direction, meaning.side == "sent" and ">" or "<")
+  note(f.op, meaning.op)
+  note(f.opcode, meaning.opcode)
+  note(f.xid, meaning.xid)
+  note(f.path, meaning.path)
+  note(f.zxid, found.zxid)
+  note(f.err, error_of(meaning, found))
+  if meaning.request then
+    note(f.request_in, meaning.request.number)
+    note(f.time, (meaning.at - meaning.request.at) * 1000)
+  end
+  if meaning.response then note(f.response_in, meaning.response.number) end
+  tree:append_text(", " .. title)
+
+  pinfo.cols.protocol = "ZooKeeper"
+  if pinfo.private.zookeeper then
+    pinfo.cols.info:append("; " .. title)
+  else
+    pinfo.cols.info = title
+  end
+  pinfo.private.zookeeper = "seen"
+  return tvb:len()
+end
+
+-- Bytes in which no frame starts: four-letter words, TLS, the rest of a frame whose beginning was not captured.
+local function stray(tvb, pinfo, root)
+  pinfo.cols.protocol = "ZooKeeper"
+  pinfo.cols.info = tvb:len() .. " bytes that are no frame"
+  root:add(zk, tvb()):add(f.stray, tvb())
+  return tvb:len()
+end
+
+local function frame_length(tvb, _, offset)
+  local length = tvb(offset, 4):int()
+  if length < 0 or length > MAX_LENGTH then return tvb:len() - offset end
+  return 4 + length
+end
+
+local function frame(tvb, pinfo, root)
+  if tvb(0, 4):int() ~= tvb:len() - 4 then return stray(tvb, pinfo, root) end
+  return show(tvb, pinfo, root)
+end
+
+function zk.dissector(tvb, pinfo, root)
+  local connection = connection_of(tvb, pinfo)
+  local is_request = pinfo.dst_port == connection.server
+  local side = is_request and "sent" or "received"
+  if not pinfo.visited then
+    if lost_segment() then connection.known[side] = false end
+    if not connection.known[side] and not may_start(tvb, is_request) then
+      connection.strays = connection.strays or {}
+      connection.strays[pinfo.number] = true
+    else
+      connection.known[side] = true
+    end
+  end
+  if connection.strays and connection.strays[pinfo.number] then return stray(tvb, pinfo, root) end
+  dissect_tcp_pdus(tvb, root, 4, frame_length, frame)
+  return tvb:len()
+end
+
+local by_port = DissectorTable.get("tcp.port")
+local registered = ""
+
+function zk.prefs_changed()
+  if registered ~= "" then by_port:remove(registered, zk) end
+  registered = zk.prefs.ports
+  if registered ~= "" then by_port:add(registered, zk) end
+end
+
+registered = zk.prefs.ports
+by_port:add(registered, zk)
+
+-- Any other port to which a ConnectRequest is sent first of all.
+zk:register_heuristic("tcp", function(tvb, pinfo, root)
+  if not is_connect_request(tvb, 0) or tvb(0, 4):int() > tvb:len() - 4 then return false end
+  pinfo.conversation = zk
+  zk.dissector(tvb, pinfo, root)
+  return true
+end)
