@@ -30,6 +30,7 @@ from zkwire import (
     SetData,
     Stat,
     Watch,
+    ZkwireError,
     ZooKeeperError,
 )
 
@@ -131,19 +132,31 @@ class Campaign(ABC):
         resigned = SetData(places.epoch, b"resigned " + self.mark.encode())
         try:
             while await self._end(Delete(node, version), Delete(places.holder), resigned):
-                # In doubt, or somebody wrote to the node: it is still ours as long as the holder is.
+                # In doubt, or somebody wrote to the node.
                 if not await self.holds():
                     break
                 stat = await retried(lambda: self.zk.exists(node))
-                if stat is None:
+                if stat is None or stat.ephemeral_owner != self.zk.session.id:
+                    await self.give_way()
                     break
                 version = stat.version
         except SESSION_OVER:
             pass
-        except NoNodeError:  # deleted by somebody: no hand-over, but what is left of it must go
-            await self.clear()
+        except NoNodeError:
+            await self.give_way()
         finally:
             LIVE.discard(self.guid)
+
+    async def give_way(self) -> None:
+        """End a term whose node was deleted by somebody: no hand-over, but what is left of it must go."""
+        places = self.plan.places
+        deleted = SetData(places.epoch, b"deleted " + self.mark.encode())
+        try:
+            while await self.holds() and await self._end(Delete(places.holder), deleted):
+                continue
+        except (NoNodeError, *SESSION_OVER):
+            pass
+        await self.clear()
 
     async def holds(self) -> bool:
         """Whether the holder is this campaign's, by what all servers agree on."""
@@ -167,8 +180,12 @@ class Campaign(ABC):
         reading = self.zk.get_data(places.epoch)
         proving = _Proving(self.zk, node, first, holder, SetData(places.epoch, b"leading " + mark))
         record: bytes | None = None  # not known
-        with suppress(NoNodeError, *UNCERTAIN):  # the transaction then meets the same
-            record = (await reading)[0] or b""
+        try:
+            with suppress(NoNodeError, *UNCERTAIN):  # the transaction then meets the same
+                record = (await reading)[0] or b""
+        except BaseException:
+            await proving.drop()
+            raise
         try:
             return Won(node, self._after(record), await proving.done())
         except NotReadOnlyError:
@@ -197,6 +214,8 @@ class Campaign(ABC):
             proving = _Proving(self.zk, node, Check(node), Check(self.plan.places.holder))
             try:
                 return Won(node, after, await proving.done())
+            except NotReadOnlyError:
+                await read_write(self.plan.zk)
             except UNCERTAIN:
                 continue
             except NoNodeError:
@@ -227,6 +246,9 @@ class Campaign(ABC):
         """Commit it; whether it is to be tried again."""
         try:
             await self.zk.multi(operations)
+        except NotReadOnlyError:
+            await read_write(self.plan.zk)
+            return True
         except (BadVersionError, *UNCERTAIN):
             return True
         return False
@@ -260,7 +282,7 @@ class Campaign(ABC):
         await delete_own(self.zk, holder, lambda found, _: found == data)
 
     def _after(self, record: bytes | None) -> After:
-        if self._found_holder:
+        if self._found_holder or (record is not None and record.startswith(b"deleted ")):
             return "deletion"
         if record is not None and record.startswith(b"resigned "):
             return "resignation"
@@ -280,13 +302,17 @@ class _Proving:
         """Raises what the transaction met, or NoNodeError without an index for a node that is gone again."""
         try:
             await self._transaction
-        except ZooKeeperError:
-            with suppress(ZooKeeperError):
-                (await self._arming)[2].disarm()
+        except BaseException:
+            await self.drop()
             raise
         answered = trio.current_time()
         _, stat, watch = await self._arming
         return Proof(self._sent, answered, stat, watch)
+
+    async def drop(self) -> None:
+        """Leave no watch behind."""
+        with trio.CancelScope(shield=True), suppress(ZkwireError):
+            (await self._arming)[2].disarm()
 
 
 def _hex(guid: str) -> str:

@@ -6,10 +6,11 @@ znode. Two more lie beside them, of which other programs' recipes know nothing:
     holder  ephemeral, made by a leader in the transaction that begins its term, deleted when its body has finished.
             While it is there, nobody of us leads, whatever became of the leader's other znode. Its data names the
             leader.
-    epoch   persistent: "leading NAME" or "resigned NAME", written in the transactions that begin and end a term.
+    epoch   persistent: "leading NAME", "resigned NAME" or "deleted NAME", written in the transactions that begin and
+            end a term.
 
 So a successor tells a hand-over (epoch: resigned) from an expired leader (epoch: leading, no holder) and from one whose
-znode was deleted by somebody else while it may still work (the holder is there).
+znode was deleted by somebody else (epoch: deleted), perhaps while it still works (the holder is there).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from zkwire import Create, CreateMode, EventType, NodeExistsError, NoNodeError, 
 from .contender import Campaign, Won
 from .errors import ElectionError
 from .places import parent_of
-from .znodes import delete_own, retried
+from .znodes import SESSION_OVER, delete_own, retried, synced
 
 
 class SimpleCampaign(Campaign):
@@ -40,6 +40,17 @@ class SimpleCampaign(Campaign):
         # The leader's znode and the holder were made together: ours is the one as long as ours is the other.
         if await self.holds():
             await delete_own(self.zk, self.plan.places.path, lambda data, stat: True)
+
+    async def resign(self, node: str, version: int) -> None:
+        # The path is anybody's: when our znode was deleted, another program's may be there (rule R1).
+        try:
+            stat = await synced(self.zk, node, lambda: self.zk.exists(node))
+        except SESSION_OVER:
+            stat = None
+        if stat is None or stat.ephemeral_owner != self.zk.session.id:
+            await self.give_way()
+        else:
+            await super().resign(node, version)
 
     async def _stand_by(self) -> bool:
         """Wait until the leader's znode is gone; whether it was there."""

@@ -17,6 +17,7 @@ from zkwire import (
     ConnectionLossError,
     KeeperState,
     NoNodeError,
+    NotReadOnlyError,
     SessionExpiredError,
     SessionMovedError,
     Stat,
@@ -30,8 +31,9 @@ SESSION_OVER = (SessionExpiredError, ClosedError, AuthFailedError)
 #: The request may have been applied or not. SessionMoved: it went to a server that the session had left.
 UNCERTAIN = (ConnectionLossError, SessionMovedError, ThrottledOpError)
 
-#: Seconds between tries of a server that sheds load.
+#: Seconds between tries of a server that sheds load, and of one in read-only mode, which has no quorum.
 PAUSE = 0.05
+READ_ONLY_PAUSE = 0.5
 
 
 async def retried(request: Callable[[], Awaitable[T]]) -> T:
@@ -44,6 +46,8 @@ async def retried(request: Callable[[], Awaitable[T]]) -> T:
             return await request()
         except ThrottledOpError:
             await trio.sleep(PAUSE)
+        except NotReadOnlyError:  # of `sync`, or of `ensure_path`
+            await trio.sleep(READ_ONLY_PAUSE)
         except UNCERTAIN:
             continue
 
@@ -85,7 +89,7 @@ async def delete_own(zk: BoundClient, path: str, is_ours: Callable[[bytes, Stat]
             await zk.delete(path, stat.version)
         except NoNodeError:
             return
-        except (BadVersionError, *UNCERTAIN):
+        except (BadVersionError, NotReadOnlyError, *UNCERTAIN):
             continue
         else:
             return

@@ -1,0 +1,550 @@
+"""Entering an election on real servers: one znode for each campaign, whatever is lost on the way, and none after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import pytest
+import trio
+
+import zkwire
+from election import CampaignTimeout, Election
+from tests.campaigns import (
+    EPHEMERAL,
+    GUID,
+    PATIENCE,
+    RECEIVED,
+    administrator,
+    below,
+    children,
+    contender,
+    end_session,
+    guid_of,
+    leading,
+    watches,
+)
+from tests.servers import Server
+from zkwire import (
+    ACL,
+    READ_ACL_UNSAFE,
+    AuthFailedError,
+    CreateMode,
+    ErrorCode,
+    InvalidACLError,
+    KeeperState,
+    NoAuthError,
+    OpCode,
+    SessionExpiredError,
+)
+from zkwire.conversation import Passing
+from zkwire.framing import frame
+from zkwire.jute import encode
+from zkwire.records import ConnectResponse, ReplyHeader
+from zkwire.tap import PASS, Action, Delay, Fault, Replace, When, cut, frame_number, reply_to, request
+
+SEQUENTIAL = CreateMode.EPHEMERAL_SEQUENTIAL
+Mode = Literal["sequential", "simple"]
+MODES: list[Mode] = ["sequential", "simple"]
+
+# --- the way to the path
+
+
+@pytest.mark.rule("C1")
+@pytest.mark.parametrize("mode", MODES)
+async def test_parents_that_somebody_else_is_making_are_made(zookeeper: Server, root: str, mode: Mode) -> None:
+    path = f"{root}/a/b/master"
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, path, mode=mode) as slow,
+        contender(zookeeper, path, mode=mode) as quick,
+        trio.open_nursery() as nursery,
+    ):
+        released = trio.Event()
+        slow.fault = When(request(OpCode.CREATE, root), Delay(until=released))
+        second = leading(nursery, slow)
+        await slow.fault.wait()
+        first = leading(nursery, quick)
+        await first.wait()
+        released.set()
+        await slow.until("waiting")
+        exists = [each for each in slow.all(reply_to(OpCode.CREATE, root)) if each.err is ErrorCode.NODE_EXISTS]
+        assert len(exists) == 1, "the parent was there before"
+        for parent in (root, f"{root}/a", f"{root}/a/b"):
+            stat = await zk.exists(parent)
+            assert stat is not None
+            assert stat.ephemeral_owner == 0
+        await first.end()
+        await second.wait()
+        await second.end()
+
+
+@pytest.mark.rule("C2")
+async def test_path_that_vanishes_before_the_create_is_made_again(zookeeper: Server, root: str) -> None:
+    """As a container does, which the server removes a while after its last child."""
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, root) as who,
+        trio.open_nursery() as nursery,
+    ):
+        await zk.create(root, mode=CreateMode.CONTAINER)
+        released = trio.Event()
+        who.fault = When(below(root, OpCode.CREATE), Delay(until=released))
+        task = leading(nursery, who)
+        await who.fault.wait()
+        await zk.delete(root)
+        released.set()
+        term = await task.wait()
+        assert [f"{root}/{name}" for name in await children(zk, root)] == [term.node]
+        assert [each.err for each in who.all(below(root, OpCode.CREATE, direction=RECEIVED))] == [ErrorCode.NO_NODE, 0]
+        await task.end()
+
+
+@pytest.mark.rule("C3")
+async def test_every_campaign_has_a_guid_of_its_own(zookeeper: Server, root: str) -> None:
+    async with contender(zookeeper, root) as who:
+        guids = []
+        for _ in range(3):
+            async with who.election.lead() as term:
+                guids.append(guid_of(term.node))
+        assert len(set(guids)) == 3
+
+
+@pytest.mark.rule("C11")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("data", [b"", b"\0", b"\xff\xfe not text", b"x" * 300_000], ids=["none", "0", "raw", "long"])
+async def test_data_of_a_contender_is_what_it_was_given(zookeeper: Server, root: str, mode: Mode, data: bytes) -> None:
+    async with contender(zookeeper, root, data=data, mode=mode) as who, who.election.lead() as term:
+        assert (await who.zk.get_data(term.node))[0] == data
+
+
+# --- replies and requests that are lost
+
+
+LOSSES: dict[str, Callable[[str], When]] = {
+    "request": lambda root: cut(before=below(root, OpCode.CREATE)),
+    "half of the request": lambda root: cut(inside=below(root, OpCode.CREATE), at=20),
+    "reply": lambda root: cut(before=below(root, OpCode.CREATE, direction=RECEIVED)),
+    "half of the reply": lambda root: cut(inside=below(root, OpCode.CREATE, direction=RECEIVED), at=20),
+}
+
+
+@pytest.mark.rule(32, "C4", "C5", "C10")
+@pytest.mark.parametrize("lost", LOSSES)
+async def test_create_whose_end_is_not_known_is_looked_for_before_another(
+    zookeeper: Server, root: str, lost: str
+) -> None:
+    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who, trio.open_nursery() as nursery:
+        await zk.create(root)
+        who.fault = fault = LOSSES[lost](root)
+        task = leading(nursery, who)
+        term = await task.wait()
+        assert len(fault.hits) == 1
+        names = await children(zk, root)
+        assert [f"{root}/{name}" for name in names] == [term.node]
+        again = len(who.all(below(root, OpCode.CREATE))) - 1
+        assert again == (1 if "request" in lost else 0)
+        behind = [each.opcode for each in who.frames if each.connection == 1 and each.header and not each.request]
+        assert behind[:2] == [OpCode.SYNC, OpCode.GET_CHILDREN], "a server that lags must catch up before it is asked"
+        await task.end()
+        assert await children(zk, root) == []
+
+
+@pytest.mark.rule("C4", "W11")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("match", [request(OpCode.MULTI), reply_to(OpCode.MULTI)], ids=["request", "reply"])
+async def test_term_begins_once_when_the_end_of_its_transaction_is_not_known(
+    zookeeper: Server, root: str, mode: Mode, match: Callable[[Passing], bool]
+) -> None:
+    path = f"{root}/master"
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, path, mode=mode) as who,
+        contender(zookeeper, path, mode=mode) as other,
+        trio.open_nursery() as nursery,
+    ):
+        async with other.election.lead():
+            pass  # makes what is missing
+        who.fault = cut(before=match)
+        task = leading(nursery, who)
+        term = await task.wait()
+        assert term.after == "resignation"
+        holder = f"{path}-holder" if mode == "sequential" else f"{root}-master-holder"
+        stat = await zk.exists(holder)
+        assert stat is not None
+        assert stat.ephemeral_owner == who.zk.session_id
+        assert (await zk.exists(term.node)) is not None
+        await task.end()
+        assert await zk.exists(holder) is None
+        assert await zk.exists(term.node) is None
+        assert await watches(zookeeper, who.zk.session_id) == []
+
+
+@pytest.mark.rule("C6")
+async def test_znode_with_our_guid_of_another_session_is_deleted_and_not_adopted(zookeeper: Server, root: str) -> None:
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, root) as who,
+        trio.open_nursery() as nursery,
+    ):
+        await zk.create(root)
+        released = trio.Event()
+        lost = cut(before=below(root, OpCode.CREATE))
+        held = When(request(OpCode.SYNC), Delay(until=released))
+        who.fault = _both(lost, held)
+        task = leading(nursery, who)
+        await held.wait()
+        prefix = lost.hits[0].path
+        assert prefix is not None
+        planted = await zk.create(prefix, mode=SEQUENTIAL)
+        released.set()
+        term = await task.wait()
+        assert term.node != planted
+        assert term.node.startswith(prefix)
+        assert [f"{root}/{name}" for name in await children(zk, root)] == [term.node]
+        await task.end()
+
+
+@pytest.mark.rule("C7", "C3")
+async def test_nothing_of_the_old_session_is_adopted_when_it_ended_between_two_tries(
+    zookeeper: Server, root: str
+) -> None:
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, root) as who,
+        trio.open_nursery() as nursery,
+    ):
+        await zk.create(root)
+        lost = cut(before=below(root, OpCode.CREATE, direction=RECEIVED))
+
+        def fault(passing: Passing) -> Action:
+            action = lost(passing)
+            if action != PASS:
+                who.tap.refuse()
+            return action
+
+        who.fault = fault
+        old = who.zk.session_id
+        task = leading(nursery, who)
+        await lost.wait()
+        await end_session(zookeeper, who.zk.session)
+        (asked,) = who.all(below(root, OpCode.CREATE))
+        planted = await zk.create(asked.path or "", mode=SEQUENTIAL)  # as if it had been left behind
+        await who.tap.heal()
+        await who.until("waiting")
+        assert who.zk.session_id != old
+        *_, ours = await children(zk, root)
+        assert guid_of(ours) != guid_of(planted)
+        await zk.delete(planted)
+        assert (await task.wait()).node == f"{root}/{ours}"
+        stat = await zk.exists(f"{root}/{ours}")
+        assert stat is not None
+        assert stat.ephemeral_owner == who.zk.session_id
+        await task.end()
+
+
+@pytest.mark.rule("C10")
+async def test_second_znode_with_our_guid_is_removed(zookeeper: Server, root: str) -> None:
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, root) as leader,
+        contender(zookeeper, root) as who,
+        trio.open_nursery() as nursery,
+    ):
+        async with leader.election.lead() as term:
+            task = leading(nursery, who)
+            await who.until("waiting")
+            _, ours = await children(zk, root)
+            twin = await who.zk.create(f"{root}/{ours[:-10]}", mode=SEQUENTIAL)
+            await term.proclaim(b"wakes it")
+            await who.until("waiting")
+            assert await children(zk, root) == [term.node.rpartition("/")[2], ours]
+            assert await zk.exists(twin) is None
+        assert (await task.wait()).node == f"{root}/{ours}"
+        await task.end()
+
+
+# --- what ends a campaign
+
+
+@pytest.mark.rule("C8")
+@pytest.mark.parametrize("mode", MODES)
+async def test_refusal_is_raised_and_not_taken_for_somebody_elses_leadership(
+    zookeeper: Server, root: str, mode: Mode
+) -> None:
+    path = f"{root}/read/master"
+    async with administrator(zookeeper) as zk, contender(zookeeper, path, mode=mode) as who:
+        await zk.create(root)
+        await zk.create(f"{root}/read", acl=READ_ACL_UNSAFE)
+        if mode == "sequential":
+            with pytest.raises(NoAuthError):
+                async with who.election.lead():
+                    pass
+        else:
+            with pytest.raises(NoAuthError):
+                await who.election.campaign()
+        with pytest.raises(InvalidACLError):
+            await Election(who.zk, f"{root}/open/master", mode=mode, acl=NOBODY).campaign()
+        assert who.election.state == "idle"
+        assert await watches(zookeeper, who.zk.session_id) == []
+
+
+#: An identity without a scheme.
+NOBODY = (ACL(31, zkwire.Id("", "")),)
+
+
+@pytest.mark.rule("C8", "W10")
+@pytest.mark.parametrize("mode", MODES)
+async def test_waiter_whose_client_ends_raises_the_reason(zookeeper: Server, root: str, mode: Mode) -> None:
+    path = f"{root}/master"
+    async with (
+        contender(zookeeper, path, mode=mode) as leader,
+        contender(zookeeper, path, mode=mode, client={"new_session": False}) as expiring,
+        contender(zookeeper, path, mode=mode) as refused,
+        leader.election.lead() as term,
+    ):
+        async with trio.open_nursery() as nursery:
+
+            async def raises(who: Election, kind: type[Exception]) -> None:
+                with pytest.raises(kind):
+                    await who.campaign()
+                assert who.state == "idle"
+
+            nursery.start_soon(raises, expiring.election, SessionExpiredError)
+            nursery.start_soon(raises, refused.election, AuthFailedError)
+            await expiring.until("waiting")
+            await refused.until("waiting")
+            await end_session(zookeeper, expiring.zk.session)
+            with pytest.raises(AuthFailedError):
+                await refused.zk.add_auth("nonsense", b"")
+        assert term.is_leader
+
+
+@pytest.mark.rule("C8", "C4")
+async def test_create_that_is_answered_by_session_moved_is_looked_for(zookeeper: Server, root: str) -> None:
+    """It went to a server that the session has left, and is not known to have been refused by all."""
+    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
+        await zk.create(root)
+
+        def moved(passing: Passing) -> Action:
+            assert passing.xid is not None
+            return Replace(frame(encode(ReplyHeader(passing.xid, passing.zxid, ErrorCode.SESSION_MOVED))))
+
+        who.fault = When(below(root, OpCode.CREATE, direction=RECEIVED), moved)
+        async with who.election.lead() as term:
+            assert [f"{root}/{name}" for name in await children(zk, root)] == [term.node]
+
+
+@pytest.mark.rule("C12")
+async def test_session_that_comes_back_with_another_id_is_lost(zookeeper: Server, root: str) -> None:
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, root) as leader,
+        contender(zookeeper, root, timeout=2.0) as who,
+        trio.open_nursery() as nursery,
+    ):
+        first = leading(nursery, leader)
+        await first.wait()
+        second = leading(nursery, who)
+        await who.until("waiting")
+        old = who.zk.session_id
+        _, before = await children(zk, root)
+
+        def other(passing: Passing) -> Action:
+            response = passing.record
+            assert isinstance(response, ConnectResponse)
+            return Replace(frame(encode(response.replace(session_id=response.session_id ^ 0xFF00))))
+
+        who.fault = When(frame_number(RECEIVED, 0), other)
+        who.tap.cut()
+        await who.until("entering")
+        await who.until("waiting")
+        assert who.zk.session_id not in (old, old ^ 0xFF00)
+        assert guid_of((await children(zk, root))[-1]) != guid_of(before)
+        await first.end()
+        term = await second.wait()
+        assert guid_of(term.node) != guid_of(before)
+        await second.end()
+
+
+# --- cancelled, or out of time
+
+
+def _both(*faults: Fault) -> Fault:
+    def fault(passing: Passing) -> Action:
+        return next((action for each in faults if (action := each(passing)) != PASS), PASS)
+
+    return fault
+
+
+@pytest.mark.rule("C9", "R7")
+@pytest.mark.parametrize("direction", ["request", "reply"])
+@pytest.mark.parametrize("then", ["goes on", "is cut"])
+@pytest.mark.parametrize("opcode", [OpCode.CREATE, OpCode.MULTI], ids=["create", "multi"])
+async def test_campaign_cancelled_with_a_request_under_way_leaves_no_znode(
+    zookeeper: Server, root: str, direction: str, then: str, opcode: OpCode
+) -> None:
+    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who, trio.open_nursery() as nursery:
+        async with who.election.lead():
+            pass  # makes what is missing
+        match = (request if direction == "request" else reply_to)(opcode)
+        released = trio.Event()
+        who.fault = fault = When(match, Delay(until=released))
+        task = leading(nursery, who)
+        await fault.wait()
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True), trio.fail_after(PATIENCE):
+            if then == "is cut":
+                who.tap.cut()
+            released.set()
+            await task.over.wait()
+            assert await children(zk, root) == []
+            assert await zk.exists(f"{root}-holder") is None
+            assert await watches(zookeeper, who.zk.session_id) == []
+            assert who.zk.state is KeeperState.SYNC_CONNECTED
+            assert who.election.state == "idle"
+
+
+@pytest.mark.rule("C9")
+async def test_campaign_cancelled_without_a_connection_ends_with_its_session(zookeeper: Server, root: str) -> None:
+    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who, trio.open_nursery() as nursery:
+        await zk.create(root)
+        lost = cut(before=below(root, OpCode.CREATE, direction=RECEIVED))
+
+        def fault(passing: Passing) -> Action:
+            action = lost(passing)
+            if action != PASS:
+                who.tap.refuse()
+            return action
+
+        who.fault = fault
+        task = leading(nursery, who)
+        await lost.wait()
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True), trio.fail_after(PATIENCE):
+            assert len(await children(zk, root)) == 1
+            await end_session(zookeeper, who.zk.session)
+            assert not task.over.is_set()
+            await who.tap.heal()
+            await task.over.wait()
+            assert await children(zk, root) == []
+
+
+@pytest.mark.rule("W15")
+@pytest.mark.parametrize("mode", MODES)
+async def test_campaign_out_of_time_has_removed_its_znode(zookeeper: Server, root: str, mode: Mode) -> None:
+    path = f"{root}/master"
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, path, mode=mode) as leader,
+        contender(zookeeper, path, mode=mode) as who,
+        leader.election.lead() as term,
+    ):
+        for timeout in (0, 0.2):
+            with pytest.raises(CampaignTimeout, match="master"):
+                await who.election.campaign(timeout)
+            assert await children(zk, path) == ([] if mode == "simple" else [term.node.rpartition("/")[2]])
+            assert await watches(zookeeper, who.zk.session_id) == []
+            assert who.election.state == "idle"
+
+
+@pytest.mark.rule("W15")
+@pytest.mark.parametrize("comes_back", [True, False], ids=["that comes back", "that does not"])
+async def test_campaign_out_of_time_without_a_connection_has_removed_its_znode(
+    zookeeper: Server, root: str, comes_back: bool
+) -> None:
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, root) as leader,
+        contender(zookeeper, root, timeout=1.5) as who,
+        leader.election.lead() as term,
+        trio.open_nursery() as nursery,
+    ):
+        returned = trio.Event()
+
+        async def campaign() -> None:
+            with pytest.raises(TimeoutError):
+                await who.election.campaign(timeout=0.5)
+            returned.set()
+
+        nursery.start_soon(campaign)
+        await who.until("waiting")
+        await who.cut()
+        assert len(await children(zk, root)) == 2
+        if comes_back:
+            await trio.sleep(0.7)
+            assert not returned.is_set()
+            await who.tap.heal()
+        with trio.fail_after(PATIENCE):
+            await returned.wait()
+        assert await children(zk, root) == [term.node.rpartition("/")[2]]
+
+
+# --- what the process left behind in an earlier life
+
+
+@pytest.mark.rule("R3", "R4")
+async def test_contender_of_the_session_in_another_process_is_deleted_and_not_adopted(
+    zookeeper: Server, root: str
+) -> None:
+    async with administrator(zookeeper) as zk:
+        await zk.create(root)
+        async with zkwire.connect(zookeeper.address) as earlier:
+            old = await earlier.create(f"{root}/_c_{GUID}-lock-", mode=SEQUENTIAL)
+            session = earlier.session
+            earlier.detach()
+        async with (
+            contender(zookeeper, root, client={"session": session}) as who,
+            who.election.lead() as term,
+        ):
+            assert who.zk.session_id == session.id
+            assert term.node != old
+            assert await zk.exists(old) is None
+
+
+@pytest.mark.rule("R3", "R4")
+@pytest.mark.parametrize("mode", MODES)
+async def test_leader_of_the_session_in_another_process_is_waited_out_for_one_timeout(
+    zookeeper: Server, root: str, mode: Mode
+) -> None:
+    path = f"{root}/master"
+    holder = f"{path}-holder" if mode == "sequential" else f"{root}-master-holder"
+    async with administrator(zookeeper) as zk:
+        await zk.ensure_path(path if mode == "sequential" else root)
+        async with zkwire.connect(zookeeper.address, 1.5) as earlier:
+            mark = f"_c_{GUID}-lock-0000000000" if mode == "sequential" else GUID
+            old = f"{path}/{mark}" if mode == "sequential" else path
+            await earlier.create(old, mode=EPHEMERAL)
+            await earlier.create(holder, mark.encode(), mode=EPHEMERAL)
+            session = earlier.session
+            earlier.detach()
+        czxid = (await zk.get_data(old))[1].czxid
+        began = trio.current_time()
+        async with (
+            contender(zookeeper, path, timeout=1.5, mode=mode, client={"session": session}) as who,
+            who.election.lead() as term,
+        ):
+            assert who.zk.session_id == session.id
+            assert trio.current_time() - began >= who.zk.session_timeout
+            assert term.token > czxid
+            assert (await zk.get_data(holder))[1].ephemeral_owner == session.id
+
+
+@pytest.mark.rule("R4")
+@pytest.mark.parametrize("mode", MODES)
+async def test_leader_of_an_earlier_session_is_waited_out(zookeeper: Server, root: str, mode: Mode) -> None:
+    path = f"{root}/master"
+    async with administrator(zookeeper) as zk:
+        async with zkwire.connect(zookeeper.address, 1.0) as earlier:
+            old = await Election(earlier, path, mode=mode).campaign()
+            earlier.detach()
+        async with contender(zookeeper, path, mode=mode) as who, trio.open_nursery() as nursery:
+            task = leading(nursery, who)
+            await who.until("waiting")
+            term = await task.wait()
+            assert term.after == "expiry"
+            assert term.token > old.token
+            stat = await zk.exists(term.node)
+            assert stat is not None
+            assert stat.ephemeral_owner == who.zk.session_id
+            await task.end()
