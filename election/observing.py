@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Literal, NamedTuple
 
-from zkwire import Client, EventType, NoNodeError, SessionExpiredError, Watch
+from zkwire import Client, EventType, NoNodeError, SessionExpiredError, Stat, Watch
 
 from .dialects import Dialect
 from .places import Mode, Places
 from .sequence import in_order
-from .znodes import retried
+from .znodes import UNCERTAIN, retried
+
+Data = tuple[bytes | None, Stat]
 
 
 class Leader(NamedTuple):
@@ -59,11 +62,17 @@ class Observer:
         found = []
         for node, read in zip(nodes, reads):
             try:
-                data, stat = await read
+                data, stat = await self._finished(node, read)
             except NoNodeError:
                 continue
             found.append(Contender(data or b"", node, stat.czxid, leader is not None and leader.node == node))
         return found
+
+    async def _finished(self, node: str, read: Awaitable[Data]) -> Data:
+        try:
+            return await read
+        except UNCERTAIN:
+            return await retried(lambda: self._zk.get_data(node))
 
     def stream(self) -> LeaderStream:
         """Every change."""
@@ -73,19 +82,18 @@ class Observer:
         """Who leads, and a watch that fires when that may have changed."""
         while True:
             try:
-                return await (self._look_at(self._places.path) if self._mode == "simple" else self._look_at_queue())
+                return await (self._look_at_path() if self._mode == "simple" else self._look_at_queue())
             except NoNodeError:
                 continue  # gone between two requests
             except SessionExpiredError:
                 if self._zk.bound().expired:  # and no new session follows
                     raise
 
-    async def _look_at(self, node: str) -> tuple[Leader | None, Watch]:
+    async def _look_at_path(self) -> tuple[Leader | None, Watch]:
         try:
-            data, stat, watch = await retried(lambda: self._zk.get_data_and_watch(node))
+            return await self._look_at(self._places.path)
         except NoNodeError:
-            return await self._look_for(node)
-        return Leader(data or b"", node, stat.czxid), watch
+            return await self._look_for(self._places.path)
 
     async def _look_at_queue(self) -> tuple[Leader | None, Watch]:
         path, holder = self._places.path, self._places.holder
@@ -97,16 +105,28 @@ class Observer:
         if not queue:
             return None, watch
         watch.disarm()
-        first = queue[0][0]
-        # Where a holder names another leader, that one's znode was deleted, and it has not finished yet.
+        # The holder says who leads. Without one the first is another program's leader, or about to lead. One that was
+        # listed and is gone by now may have been followed by any other: then all is looked at again.
         try:
             mark, _, watch = await retried(lambda: self._zk.get_data_and_watch(holder))
         except NoNodeError:
-            return await self._look_at(f"{path}/{first}")
-        if mark != first.encode():
-            return None, watch
-        watch.disarm()
-        return await self._look_at(f"{path}/{first}")
+            return await self._look_at(f"{path}/{queue[0][0]}")
+        name = (mark or b"").decode(errors="replace")
+        if self._dialect.speaks(name) and "/" not in name:
+            try:
+                found = await self._look_at(f"{path}/{name}")
+            except NoNodeError:
+                return None, watch  # deleted, and it has not finished yet
+            except BaseException:
+                watch.disarm()
+                raise
+            watch.disarm()
+            return found
+        return None, watch
+
+    async def _look_at(self, node: str) -> tuple[Leader, Watch]:
+        data, stat, watch = await retried(lambda: self._zk.get_data_and_watch(node))
+        return Leader(data or b"", node, stat.czxid), watch
 
     async def _look_for(self, node: str) -> tuple[None, Watch]:
         """A znode that is not there."""
@@ -144,7 +164,9 @@ class LeaderStream:
                 if self._closed:
                     break
             found, self._watch = await self._observer.look()
-            if found != self._known:
+            if self._closed:
+                self._watch.disarm()
+            elif found != self._known:
                 self._known = found
                 return found
         raise StopAsyncIteration
