@@ -106,7 +106,7 @@ while True:
 
 
 def last_stamp(stamps: Path) -> float:
-    return max(map(float, stamps.read_text().split()[-2:]))
+    return max(map(float, stamps.read_text().split()))
 
 
 # --- the end of the command

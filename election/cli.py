@@ -1,0 +1,472 @@
+"""The command line: `python -m election VERB ...`. One verb, one function.
+
+To add a verb, write the function that adds its arguments to a parser and sets `verb` to what does it, and put its row
+into `VERBS`.
+
+Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 usage or no server reached,
+3 connection or session lost, 4 no such znode, no leader or no member. `run` and `register` have that of their command,
+and 128 more than the signal when one ended it, as shells do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import math
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any, NamedTuple
+
+import trio
+
+from zkwire import (
+    Client,
+    ClosedError,
+    ConnectionLossError,
+    HostsError,
+    NoNodeError,
+    NoServerError,
+    SessionExpiredError,
+    ZkwireError,
+    connect,
+    print_frame,
+)
+
+from .dialects import DIALECTS
+from .election import Election
+from .errors import CampaignTimeout, ElectionError, NoMembersError, RegistryError
+from .layouts import Member
+from .observing import Contender, Leader
+from .registration import Registration
+from .registry import Registry
+from .runner import KILL_AFTER, LeaseTerm, Runner
+from .strategies import STRATEGIES
+from .watchdog import NOT_FOUND
+
+DONE, FAILED, NO_SERVER, LOST, NO_NODE = range(5)
+USAGE = NO_SERVER
+
+#: What a verb does: its exit status, None for DONE.
+VerbFunction = Callable[[Client, argparse.Namespace], Awaitable[int | None]]
+
+
+class CommandError(Exception):
+    """The command cannot go on, and this is why; `status` is its exit status."""
+
+    def __init__(self, reason: str, status: int = FAILED) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    given, command = _split(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    parser: argparse.ArgumentParser = options.parser
+    if command is not None and not hasattr(options, "command"):
+        parser.error("there is no command to run behind --")
+    if not command and getattr(options, "command", None) is _NEEDED:
+        parser.error("a command is needed, behind --")
+    options.command = command or []
+    try:
+        status = trio.run(_run, options)
+        sys.stdout.flush()
+    except CommandError as error:
+        return _complain(error, error.status)
+    except (HostsError, NoServerError) as error:
+        return _complain(error, NO_SERVER)
+    except (ConnectionLossError, SessionExpiredError, ClosedError) as error:
+        return _complain(error, LOST)
+    except (NoNodeError, NoMembersError) as error:
+        return _complain(error, NO_NODE)
+    except (ZkwireError, ElectionError) as error:
+        return _complain(error, FAILED)
+    except BrokenPipeError:
+        # Whoever read stdout has enough. Python would complain at exit when it cannot flush: give it another place.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return FAILED
+    return DONE if status is None else status
+
+
+def _complain(error: Exception | str, status: int) -> int:
+    print(f"election: {_printable(str(error))}", file=sys.stderr)
+    return status
+
+
+async def _run(options: argparse.Namespace) -> int | None:
+    """One session, or for verbs that go on one after another."""
+    verb: VerbFunction = options.verb
+    async with connect(
+        options.hosts,
+        options.session_timeout,
+        on_frame=print_frame if options.verbose else None,
+        new_session=options.goes_on,
+    ) as zk:
+        status = await verb(zk, options)
+    return status  # noqa: RET504 (mypy: a block may swallow what is raised in it)
+
+
+# --- elections
+
+
+def _election(zk: Client, options: argparse.Namespace, **more: Any) -> Election:
+    try:
+        return Election(zk, options.path, mode=options.mode, dialect=options.dialect, **more)
+    except ValueError as error:
+        raise CommandError(str(error), USAGE) from None
+
+
+async def run(zk: Client, options: argparse.Namespace) -> int:
+    if shutil.which(options.command[0]) is None:  # sooner than when leading
+        raise CommandError(f"{options.command[0]}: command not found", NOT_FOUND)
+    data = f"{socket.gethostname()}:{os.getpid()}".encode() if options.data is None else os.fsencode(options.data)
+    # The watchdog keeps the hard deadline; this process may live on when it has passed.
+    election = _election(zk, options, data=data, overrun="ignore")
+
+    def environment(term: LeaseTerm) -> dict[str, str]:
+        return {"ELECTION_PATH": election.path, "ELECTION_NODE": term.node, "ELECTION_TOKEN": str(term.token)}
+
+    def report(event: str, **details: Any) -> None:
+        if options.json:
+            print(json.dumps({"event": event, "path": election.path, **details}), file=sys.stderr)
+        elif event in _EVENTS:
+            _say(f"{election.path}: {_EVENTS[event].format(**details)}")
+
+    runner = Runner(
+        options.command,
+        lambda: election.lead(options.timeout),
+        environment,
+        on_lost=options.on_lost,
+        kill_after=options.kill_after,
+        report=report,
+    )
+    try:
+        return await runner.run()
+    except CampaignTimeout as error:
+        leader = await election.leader()
+        raise CommandError(str(error) if leader is None else f"{error}; {_line(leader)} leads") from None
+
+
+#: What `run` reports, in words.
+_EVENTS = {
+    "leading": "leading as {node}, token {token}",
+    "lost": "leadership is lost: {reason}",
+    "stopping": "the command is asked to end, since leadership is over or in doubt",
+}
+
+
+async def leader(zk: Client, options: argparse.Namespace) -> None:
+    found = await _election(zk, options).leader()
+    if found is None:
+        raise CommandError(f"{options.path}: there is no leader", NO_NODE)
+    _show(options, _leader_json(found), _text(found.data))
+
+
+async def observe(zk: Client, options: argparse.Namespace) -> None:
+    async with aclosing(_election(zk, options).observe()) as leaders:
+        async for found in leaders:
+            _show(options, _leader_json(found), "no leader" if found is None else f"leader {_line(found)}")
+
+
+async def list_(zk: Client, options: argparse.Namespace) -> None:
+    for found in await _election(zk, options).contenders():
+        mark = "*" if found.is_leader else " "
+        _show(options, {**_leader_json(found), "is_leader": found.is_leader}, f"{mark} {_line(found)}")
+
+
+def _line(found: Leader | Contender) -> str:
+    return f"{found.node} {found.token} {_text(found.data)}".rstrip()
+
+
+def _leader_json(found: Leader | Contender | None) -> dict[str, Any]:
+    """The same keys when nobody leads, all null."""
+    if found is None:
+        return {"data": None, "node": None, "token": None}
+    return {"data": _data_json(found.data), "node": found.node, "token": found.token}
+
+
+# --- registries
+
+
+def _registry(zk: Client, options: argparse.Namespace) -> Registry:
+    try:
+        return Registry(zk, options.path, options.layout)
+    except RegistryError as error:
+        raise CommandError(str(error), USAGE) from None
+
+
+class _Registered:
+    """A registration as the runner sees a term: one without a lease."""
+
+    token = 0
+    deadline = lease_end = math.inf
+
+    def __init__(self, registration: Registration) -> None:
+        self.registration = registration
+        self.on_renewal: Callable[[float], object] | None = None
+
+    @property
+    def node(self) -> str:
+        return self.registration.node or ""
+
+
+async def register(zk: Client, options: argparse.Namespace) -> int:
+    try:
+        registration = _registry(zk, options).register(options.member, os.fsencode(options.data or ""))
+    except RegistryError as error:
+        raise CommandError(str(error), USAGE) from None
+    if options.command:
+        if shutil.which(options.command[0]) is None:
+            raise CommandError(f"{options.command[0]}: command not found", NOT_FOUND)
+        return await _register_while_it_runs(registration, options)
+    heeded = [
+        number
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    with trio.open_signal_receiver(*heeded) as signals:
+        async with registration:
+            _show(options, {"node": registration.node}, f"{registration.node}")
+            async for _ in signals:
+                break
+    return DONE
+
+
+async def _register_while_it_runs(registration: Registration, options: argparse.Namespace) -> int:
+    @asynccontextmanager
+    async def registered() -> AsyncIterator[_Registered]:
+        async with registration:
+            _say(f"registered as {registration.node}")
+            yield _Registered(registration)
+
+    async def drain(term: LeaseTerm) -> None:
+        """Nobody is to find the command any more when it is asked to end."""
+        with suppress(ZkwireError, ElectionError):  # it is stopped all the same
+            await registration.deregister()
+
+    return await Runner(
+        options.command, registered, lambda term: {}, on_lost="exit", kill_after=options.kill_after, drain=drain
+    ).run()
+
+
+async def members(zk: Client, options: argparse.Namespace) -> None:
+    async with _registry(zk, options).members(on_problem=_tell_problem) as view:
+        for member in view.snapshot():
+            _show_member(options, member, "added")
+        if options.watch:
+            async for change in view:
+                _show_member(options, change.member, change.kind)
+
+
+_MARKS = {"added": "+", "updated": "~", "removed": "-"}
+
+
+def _show_member(options: argparse.Namespace, member: Member, kind: str) -> None:
+    value, text = _member_json(member), f"{member.name} {_text(member.data)}".rstrip()
+    if options.watch:
+        value, text = {"change": kind, **value}, f"{_MARKS[kind]} {text}"
+    _show(options, value, text)
+
+
+async def pick(zk: Client, options: argparse.Namespace) -> None:
+    async with _registry(zk, options).members(on_problem=_tell_problem) as view:
+        member = view.pick(options.strategy)
+    _show(options, _member_json(member), _address(member))
+
+
+def _tell_problem(name: str, error: Exception) -> None:
+    _say(f"{name} is left out: {error}")
+
+
+def _address(member: Member) -> str:
+    """Where it serves, as far as it says so."""
+    if member.host is None or member.port is None:
+        return _printable(member.name)
+    host = f"[{member.host}]" if ":" in member.host else member.host
+    return _printable(f"{host}:{member.port}")
+
+
+def _member_json(member: Member) -> dict[str, Any]:
+    return {
+        "name": member.name,
+        "host": member.host,
+        "port": member.port,
+        "data": _data_json(member.data),
+        "enabled": member.enabled,
+    }
+
+
+# --- results
+
+
+def _show(options: argparse.Namespace, value: Any, text: str) -> None:
+    """One result: `value` with --json, else `text`; at once, since whoever reads it may wait for it."""
+    print(json.dumps(value, ensure_ascii=False) if options.json else _printable(text), flush=True)
+
+
+def _say(text: str) -> None:
+    print(f"election: {_printable(text)}", file=sys.stderr, flush=True)
+
+
+def _printable(text: str) -> str:
+    """The text, with what no stream may take, or a terminal obeys, as its escape: one line."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _text(data: bytes) -> str:
+    """Text where it is text; other bytes as \\xff."""
+    return data.decode(errors="backslashreplace")
+
+
+def _data_json(data: bytes) -> Any:
+    """Text where it is text; else base64 under a key that says so."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+# --- arguments
+
+_NEEDED, _ALLOWED = "needed", "allowed"  # a command behind --
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """The arguments before the first --, and the command behind it; None where there is no --."""
+    given = list(arguments)
+    if "--" not in given:
+        return given, None
+    at = given.index("--")
+    return given[:at], given[at + 1 :]
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    _election_arguments(parser, run, goes_on=True)
+    parser.usage = "%(prog)s [options] PATH -- CMD [ARG...]"
+    parser.set_defaults(command=_NEEDED)
+    parser.add_argument("--data", metavar="TEXT", help="what `leader` and `list` show (default: HOST:PID)")
+    parser.add_argument(
+        "--on-lost",
+        choices=["retry", "exit"],
+        default="retry",
+        help="when leadership is lost: lead again, and run CMD again (default), or exit with status 3",
+    )
+    patience = parser.add_mutually_exclusive_group()
+    patience.add_argument(
+        "--try", action="store_const", const=0, dest="timeout", help="exit with status 1 when somebody else leads"
+    )
+    patience.add_argument(
+        "--timeout", type=_seconds, metavar="S", help="exit with status 1 when it does not lead in S seconds"
+    )
+    _kill_after_argument(parser)
+
+
+def _register_arguments(parser: argparse.ArgumentParser) -> None:
+    _registry_arguments(parser, register, goes_on=True)
+    parser.usage = "%(prog)s [options] PATH NAME [-- CMD [ARG...]]"
+    parser.set_defaults(command=_ALLOWED)
+    parser.add_argument("member", metavar="NAME", help="in layouts other than names an address, HOST:PORT")
+    parser.add_argument("--data", metavar="TEXT", help="names: the znode's data; curator: the payload")
+    _kill_after_argument(parser)
+
+
+def _members_arguments(parser: argparse.ArgumentParser) -> None:
+    _registry_arguments(parser, members, goes_on=True)
+    parser.add_argument(
+        "--watch", action="store_true", help="then a line for each change: + added, ~ updated, - removed"
+    )
+
+
+def _pick_arguments(parser: argparse.ArgumentParser) -> None:
+    _registry_arguments(parser, pick)
+    parser.add_argument("--strategy", choices=list(STRATEGIES), default="random", help="(default: random)")
+
+
+def _election_arguments(parser: argparse.ArgumentParser, verb: VerbFunction, *, goes_on: bool = False) -> None:
+    parser.set_defaults(verb=verb, goes_on=goes_on)
+    parser.add_argument("path", metavar="PATH", help="the election's path")
+    parser.add_argument(
+        "--mode",
+        choices=["sequential", "simple"],
+        default="sequential",
+        help="contenders are children of PATH, first come first led (default), or PATH itself is the leader's",
+    )
+    parser.add_argument(
+        "--dialect", choices=list(DIALECTS), default="native", help="how contenders are named (default: native)"
+    )
+
+
+def _registry_arguments(parser: argparse.ArgumentParser, verb: VerbFunction, *, goes_on: bool = False) -> None:
+    parser.set_defaults(verb=verb, goes_on=goes_on)
+    parser.add_argument("path", metavar="PATH", help="the service's znode")
+    parser.add_argument("--layout", choices=["names", "curator", "serverset"], default="names", help="(default: names)")
+
+
+def _kill_after_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kill-after",
+        type=_seconds,
+        default=KILL_AFTER,
+        metavar="S",
+        help=f"seconds between CMD's TERM and its KILL, when it is to stop (default: {KILL_AFTER:g})",
+    )
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+
+
+class Verb(NamedTuple):
+    """One verb: the function that adds its arguments, and one line of help."""
+
+    name: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    help: str
+
+
+VERBS = [
+    Verb("run", _run_arguments, "run a command only while leader"),
+    Verb("leader", lambda parser: _election_arguments(parser, leader), "the leader's data"),
+    Verb(
+        "observe",
+        lambda parser: _election_arguments(parser, observe, goes_on=True),
+        "who leads, now and at every change: node, token and data",
+    ),
+    Verb("list", lambda parser: _election_arguments(parser, list_), "contenders in the order of their turns: * leads"),
+    Verb("register", _register_arguments, "register a member, for as long as the command runs"),
+    Verb("members", _members_arguments, "the members of a service"),
+    Verb("pick", _pick_arguments, "one member of a service"),
+]
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    group = common.add_argument_group("for every verb")
+    group.add_argument(
+        "--hosts",
+        default=os.environ.get("ZKWIRE_HOSTS", "127.0.0.1:2181"),
+        help="servers by comma, with a chroot behind them (default: $ZKWIRE_HOSTS or 127.0.0.1:2181)",
+    )
+    group.add_argument("--session-timeout", type=_seconds, default=10.0, metavar="S", help="in seconds (default: 10)")
+    group.add_argument("--json", action="store_true", help="results as JSON, one object per line; of run: its messages")
+    group.add_argument("-v", "--verbose", action="store_true", help="every frame, annotated, on stderr")
+    parser = argparse.ArgumentParser(
+        prog="python -m election", description="Leader election and service registry on ZooKeeper."
+    )
+    verbs = parser.add_subparsers(metavar="VERB", dest="name", required=True)
+    for verb in VERBS:
+        made = verbs.add_parser(verb.name, parents=[common], help=verb.help, description=verb.help)
+        verb.arguments(made)
+        made.set_defaults(parser=made)
+    return parser

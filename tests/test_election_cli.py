@@ -1,0 +1,493 @@
+"""`python -m election` against real servers: what it prints, its exit status, and runners that take over."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+import zkwire
+from election import Election
+from election.cli import main
+from tests.commands import Fifo, python, shell
+from tests.conftest import External
+from tests.live import PATIENCE, until_gone
+from tests.processes import wait_until
+from tests.servers import Server
+from zkwire import Client
+
+#: Seconds: the session timeout of runners that are stopped or killed. A loaded machine must prove leadership each T/12.
+TIMEOUT = 6.0
+
+
+@pytest.fixture(autouse=True)
+def hosts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """$ZKWIRE_HOSTS, for tests that have servers."""
+    if "zookeeper" not in request.fixturenames:
+        return None
+    server: Server | External = request.getfixturevalue("zookeeper")
+    monkeypatch.setenv("ZKWIRE_HOSTS", server.address)
+    return server.address
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Iterator[Fifo]:
+    made = Fifo(tmp_path / "fifo")
+    yield made
+    made.close()
+
+
+class Process:
+    """`python -m election` in a process of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "election", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A pytest that was started in the background has SIGINT ignored; these heed it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.stdout, self.stderr = self.process.stdout, self.process.stderr
+
+    def hears(self, event: str) -> dict[str, Any]:
+        """Wait for a message of `run --json`."""
+        heard = []
+        for line in self.stderr:
+            heard.append(line)
+            message: dict[str, Any] = json.loads(line)
+            if message["event"] == event:
+                return message
+        raise AssertionError(f"it ended with status {self.process.wait()} before {event!r}: {''.join(heard)}")
+
+    def send(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> tuple[int, str, str]:
+        """Its status, and what is left of its output."""
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+
+    def start(*arguments: str) -> Process:
+        started.append(Process(*arguments))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.process.kill()  # and its watchdog kills the command
+        each.process.communicate()
+
+
+def ask(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Run a verb to its end, here: status, stdout, stderr."""
+    capfd.readouterr()
+    status = main(list(arguments))
+    captured = capfd.readouterr()
+    return status, captured.out, captured.err
+
+
+def on_server(work: Callable[[Client], Any]) -> Any:
+    """What `work(client)` returns."""
+
+    async def connected() -> Any:
+        with trio.fail_after(60):
+            async with zkwire.connect(os.environ["ZKWIRE_HOSTS"]) as zk:
+                return await work(zk)
+
+    return trio.run(connected)
+
+
+WAITS = "exec sleep 1000"
+READY = f"echo ready >&9; {WAITS}"
+
+
+# --- run
+
+
+def test_command_runs_as_leader_and_its_status_is_passed_on(
+    zookeeper: Server, root: str, start: Callable[..., Process], capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = 'echo "$ELECTION_PATH $ELECTION_NODE $ELECTION_TOKEN"; cat; exit 7'
+    process = start("run", root, "--data", "Ä", "--json", "--", *shell(script))
+    message = process.hears("leading")
+    status, out, _ = process.end()
+    assert (status, out) == (7, f"{root} {message['node']} {message['token']}\n")
+    assert message["path"] == root
+    assert on_server(lambda zk: zk.get_children(root)) == []
+    assert ask(capfd, "leader", root) == (4, "", f"election: {root}: there is no leader\n")
+
+
+@pytest.mark.parametrize("mode", ["sequential", "simple"])
+def test_readers_see_the_leader_and_who_waits(
+    zookeeper: Server,
+    root: str,
+    start: Callable[..., Process],
+    capfd: pytest.CaptureFixture[str],
+    fifo: Fifo,
+    mode: str,
+) -> None:
+    options = (root, "--mode", mode)
+    observer = start("observe", *options)
+    assert observer.stdout.readline() == "no leader\n"
+    first = start("run", *options, "--data", "first", "--json", "--", *shell(READY, fifo))
+    leading = first.hears("leading")
+    node, token = leading["node"], leading["token"]
+    assert observer.stdout.readline() == f"leader {node} {token} first\n"
+    assert ask(capfd, "leader", *options) == (0, "first\n", "")
+    second = start("run", *options, "--data", "second", "--json", "--", *shell(READY, fifo))
+    listed = [f"* {node} {token} first"]
+    if mode == "sequential":
+        assert wait_until(lambda: len(ask(capfd, "list", *options)[1].splitlines()) == 2, PATIENCE)
+        status, out, _ = ask(capfd, "list", *options)
+        assert status == 0
+        assert out.splitlines()[0] == listed[0]
+        assert out.splitlines()[1].startswith(f"  {root}/")
+        assert out.splitlines()[1].endswith(" second")
+    else:
+        assert ask(capfd, "list", *options)[1].splitlines() == listed
+    assert fifo.line() == "ready"
+    first.send(signal.SIGTERM)
+    assert first.end()[0] == 128 + signal.SIGTERM
+    following = second.hears("leading")
+    assert following["token"] > token
+    assert observer.stdout.readline() == "no leader\n"
+    assert observer.stdout.readline() == f"leader {following['node']} {following['token']} second\n"
+    status, out, _ = ask(capfd, "leader", *options, "--json")
+    assert json.loads(out) == {"data": "second", "node": following["node"], "token": following["token"]}
+    observer.send(signal.SIGINT)
+    assert observer.end() == (1, "", "")
+
+
+def test_data_is_host_and_process_unless_told(
+    zookeeper: Server, root: str, start: Callable[..., Process], capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = start("run", root, "--json", "--", *shell(WAITS))
+    process.hears("leading")
+    assert ask(capfd, "leader", root)[1] == f"{os.uname().nodename}:{process.process.pid}\n"
+
+
+def test_try_and_timeout_do_not_wait_for_ever(
+    zookeeper: Server, root: str, start: Callable[..., Process], tmp_path: Path
+) -> None:
+    leader = start("run", root, "--data", "me", "--json", "--", *shell(WAITS))
+    node = leader.hears("leading")["node"]
+    ran = tmp_path / "ran"
+    for option in (["--try"], ["--timeout", "0.5"]):
+        status, out, err = start("run", root, *option, "--", "touch", str(ran)).end()
+        assert (status, out) == (1, "")
+        assert node in err
+        assert err.endswith(" me leads\n")
+    assert not ran.exists()
+    assert on_server(lambda zk: zk.get_children(root)) == [node.rpartition("/")[2]]
+    leader.send(signal.SIGTERM)
+    leader.end()
+    assert start("run", root, "--try", "--", "touch", str(ran)).end()[0] == 0
+    assert ran.exists()
+
+
+@pytest.mark.rule("L9")
+@pytest.mark.parametrize("on_lost", ["exit", "retry"])
+def test_deletion_of_its_znode_ends_the_command(
+    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo, on_lost: str
+) -> None:
+    process = start("run", root, "--on-lost", on_lost, "--json", "--", *shell(READY, fifo))
+    node = process.hears("leading")["node"]
+    assert fifo.line() == "ready"
+    on_server(lambda zk: zk.delete(node))
+    assert "deleted" in process.hears("lost")["reason"]
+    if on_lost == "exit":
+        assert process.end()[0] == 3
+        return
+    assert process.hears("leading")["node"] != node
+    assert fifo.line() == "ready"
+    process.send(signal.SIGTERM)
+    assert process.end()[0] == 128 + signal.SIGTERM
+
+
+@pytest.mark.rule("R6")
+def test_leadership_is_released_when_the_command_has_ended_not_before(
+    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    script = (
+        f"trap 'echo asked >&9; read line <{gate}; exit 5' TERM; echo ready >&9; while :; do sleep 1000 & wait; done"
+    )
+    process = start("run", root, "--json", "--", *shell(script, fifo))
+    node = process.hears("leading")["node"]
+    assert fifo.line() == "ready"
+    process.send(signal.SIGTERM)
+    assert fifo.line() == "asked"
+    assert on_server(lambda zk: zk.exists(node)) is not None
+    gate.write_text("go on\n")
+    assert process.end()[0] == 5
+    assert on_server(lambda zk: zk.exists(node)) is None
+
+
+#: Two processes that ignore what can be ignored write the time to a file without a pause, until they are killed.
+STAMPING = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+stamps = os.open({stamps!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+os.fork()
+while True:
+    os.write(stamps, b"%.6f\\n" % time.clock_gettime(time.CLOCK_BOOTTIME))
+    time.sleep(0.001)
+"""
+
+
+@pytest.mark.rule("L11", "L13")
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_next_command_starts_when_that_of_a_stopped_or_killed_runner_is_dead(
+    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo, tmp_path: Path, number: signal.Signals
+) -> None:
+    options = (root, "--session-timeout", str(TIMEOUT), "--json", "--")
+    first = start("run", *options, *python(STAMPING.format(stamps=str(tmp_path / "first")), fifo))
+    first.hears("leading")
+    second = start("run", *options, *python(STAMPING.format(stamps=str(tmp_path / "second")), fifo))
+    on_server(lambda zk: has_children(zk, root, 2))
+    assert wait_until((tmp_path / "first").exists, PATIENCE)
+    first.send(number)
+    second.hears("leading")
+    assert wait_until(lambda: (tmp_path / "second").exists() and "\n" in (tmp_path / "second").read_text(), PATIENCE)
+    last = max(map(float, (tmp_path / "first").read_text().split()))
+    begun = float((tmp_path / "second").read_text().split()[0])
+    assert last < begun
+    if number == signal.SIGSTOP:
+        first.send(signal.SIGCONT)
+        first.hears("lost")
+        second.send(signal.SIGINT)  # which ends this command
+        assert second.end()[0] in (1, 128 + signal.SIGINT)
+        first.hears("leading")
+
+
+async def has_children(zk: Client, path: str, count: int) -> None:
+    with trio.fail_after(PATIENCE):
+        while True:
+            names, watch = await zk.get_children_and_watch(path)
+            if len(names) == count:
+                watch.disarm()
+                return
+            await watch.wait()
+
+
+def test_runner_contends_with_elections_of_the_package(
+    zookeeper: Server, root: str, start: Callable[..., Process], tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+
+    async def lead_before(zk: Client) -> None:
+        election = Election(zk, root, dialect="kazoo")
+        async with election.lead():
+            process = start("run", root, "--dialect", "kazoo", "--", "touch", str(ran))
+            await has_children(zk, root, 2)
+            assert not ran.exists()
+        status, _, err = await trio.to_thread.run_sync(process.end)
+        assert status == 0, err
+
+    on_server(lead_before)
+    assert ran.exists()
+
+
+def test_path_of_another_dialect_is_refused(
+    zookeeper: Server, root: str, start: Callable[..., Process], tmp_path: Path
+) -> None:
+    leader = start("run", root, "--dialect", "kazoo", "--json", "--", *shell(WAITS))
+    leader.hears("leading")
+    status, _, err = start("run", root, "--dialect", "curator-latch", "--", "touch", str(tmp_path / "ran")).end()
+    assert status == 1
+    assert "kazoo" in err
+    assert "curator-latch" in err
+    assert not (tmp_path / "ran").exists()
+
+
+def test_command_that_is_not_there_is_not_led_for(
+    zookeeper: Server, root: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(capfd, "run", root, "--", "no-such-command") == (
+        127,
+        "",
+        "election: no-such-command: command not found\n",
+    )
+    assert ask(capfd, "register", root, "a", "--", "no-such-command")[0] == 127
+    assert on_server(lambda zk: zk.exists(root)) is None
+
+
+# --- readers
+
+
+def test_missing_path_is_an_empty_election(zookeeper: Server, root: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert ask(capfd, "leader", root) == (4, "", f"election: {root}: there is no leader\n")
+    assert ask(capfd, "leader", root, "--json")[:2] == (4, "")
+    assert ask(capfd, "list", root) == (0, "", "")
+    assert ask(capfd, "list", root, "--mode", "simple", "--json") == (0, "", "")
+    assert on_server(lambda zk: zk.exists(root)) is None
+
+
+def test_data_that_is_no_text_is_shown_all_the_same(
+    zookeeper: Server, root: str, start: Callable[..., Process], capfd: pytest.CaptureFixture[str]
+) -> None:
+    node = on_server(lambda zk: zk.create(root, b"\xff\n\x1b"))
+    assert ask(capfd, "leader", root, "--mode", "simple") == (0, "\\xff\\n\\x1b\n", "")
+    status, out, _ = ask(capfd, "list", root, "--mode", "simple", "--json")
+    found = json.loads(out)
+    assert (status, found["data"], found["node"], found["is_leader"]) == (0, {"base64": "/wob"}, node, True)
+    observer = start("observe", root, "--mode", "simple", "--json")
+    assert json.loads(observer.stdout.readline())["data"] == {"base64": "/wob"}
+    on_server(lambda zk: zk.delete(root))
+    assert json.loads(observer.stdout.readline()) == {"data": None, "node": None, "token": None}
+
+
+def test_reader_that_has_enough_may_close_the_pipe(zookeeper: Server, root: str, start: Callable[..., Process]) -> None:
+    observer = start("observe", root)
+    assert observer.stdout.readline() == "no leader\n"
+    observer.stdout.close()
+    holder = start("run", root, "--", *shell(WAITS))
+    assert observer.process.wait(PATIENCE) == 1
+    assert observer.stderr.read() == ""
+    holder.process.kill()
+
+
+# --- registries
+
+
+def test_member_is_registered_while_its_command_runs(
+    zookeeper: Server, root: str, start: Callable[..., Process], capfd: pytest.CaptureFixture[str], fifo: Fifo
+) -> None:
+    watcher = start("members", root, "--watch")
+    process = start("register", root, "10.0.0.1:80", "--data", "x y", "--", *shell(READY, fifo))
+    assert fifo.line() == "ready"
+    assert watcher.stdout.readline() == "+ 10.0.0.1:80 x y\n"
+    assert ask(capfd, "members", root) == (0, "10.0.0.1:80 x y\n", "")
+    for strategy in ("random", "round-robin", "sticky", "least-loaded"):
+        assert ask(capfd, "pick", root, "--strategy", strategy) == (0, "10.0.0.1:80\n", "")
+    shown = {"name": "10.0.0.1:80", "host": "10.0.0.1", "port": 80, "data": "x y", "enabled": True}
+    for verb in ("members", "pick"):
+        assert json.loads(ask(capfd, verb, root, "--json")[1]) == shown
+    process.send(signal.SIGUSR1)
+    assert process.end() == (128 + signal.SIGUSR1, "", f"election: registered as {root}/10.0.0.1:80\n")
+    assert watcher.stdout.readline() == "- 10.0.0.1:80 x y\n"
+    assert ask(capfd, "members", root) == (0, "", "")
+    status, out, err = ask(capfd, "pick", root)
+    assert (status, out) == (4, "")
+    assert "no members" in err
+
+
+def test_member_is_taken_out_before_its_command_is_asked_to_end(
+    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    script = (
+        f"trap 'echo asked >&9; read line <{gate}; exit 5' TERM; echo ready >&9; while :; do sleep 1000 & wait; done"
+    )
+    process = start("register", root, "a", "--", *shell(script, fifo))
+    assert fifo.line() == "ready"
+    assert on_server(lambda zk: zk.get_children(root)) == ["a"]
+    process.send(signal.SIGTERM)
+    assert fifo.line() == "asked"
+    assert on_server(lambda zk: zk.get_children(root)) == []
+    gate.write_text("go on\n")
+    assert process.end()[0] == 5
+
+
+def test_registration_without_a_command_lasts_until_a_signal(
+    zookeeper: Server, root: str, start: Callable[..., Process]
+) -> None:
+    process = start("register", root, "127.0.0.1:80", "--layout", "curator", "--data", '{"a": 1}', "--json")
+    node = json.loads(process.stdout.readline())["node"]
+    data, stat = on_server(lambda zk: zk.get_data(node))
+    assert json.loads(data)["port"] == 80
+    assert stat.ephemeral_owner
+    process.send(signal.SIGTERM)
+    assert process.end() == (0, "", "")
+    assert on_server(lambda zk: zk.get_children(root)) == []
+
+
+def test_registration_outlives_its_session(zookeeper: Server, root: str, start: Callable[..., Process]) -> None:
+    process = start("register", root, "a", "--session-timeout", "1")
+    node = process.stdout.readline().strip()
+    process.send(signal.SIGSTOP)
+    on_server(lambda zk: until_gone(zk, node))
+    process.send(signal.SIGCONT)
+    on_server(lambda zk: has_children(zk, root, 1))
+    process.send(signal.SIGTERM)
+    assert process.end()[0] == 0
+
+
+def test_member_that_cannot_be_read_is_told_of(zookeeper: Server, root: str, capfd: pytest.CaptureFixture[str]) -> None:
+    async def put(zk: Client) -> None:
+        await zk.create(root)
+        await zk.create(root + "/bad", b"no JSON")
+
+    on_server(put)
+    status, out, err = ask(capfd, "members", root, "--layout", "curator")
+    assert (status, out) == (0, "")
+    assert err.startswith("election: bad is left out: ")
+
+
+# --- usage, and no servers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["run", "/a"], "a command is needed, behind --"),
+        (["run", "/a", "--"], "a command is needed, behind --"),
+        (["run", "/a", "true"], "unrecognized arguments: true"),
+        (["run", "/a", "--timeout", "-1", "--", "true"], "'-1' is no number of seconds"),
+        (["run", "/a", "--try", "--timeout", "1", "--", "true"], "not allowed with"),
+        (["leader", "/a", "--", "true"], "there is no command to run behind --"),
+        (["pick", "/a", "--strategy", "best"], "invalid choice: 'best'"),
+        ([], "required: VERB"),
+    ],
+)
+def test_usage_error_exits_2(arguments: list[str], text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert text in capfd.readouterr().err
+
+
+def test_path_that_is_none_exits_2(zookeeper: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["leader", "a"], ["leader", "/"], ["run", "a", "--", "true"], ["members", "a"], ["pick", "/"]):
+        status, out, err = ask(capfd, *arguments)
+        assert (status, out) == (2, ""), arguments
+        assert err.startswith("election: ")
+    assert ask(capfd, "register", "/a", "no address", "--layout", "curator")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["leader", "/a"], ["observe", "/a"], ["run", "/a", "--", "true"], ["pick", "/a"], ["register", "/a", "b"]],
+)
+def test_no_server_exits_2_and_names_it(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    more = ["--hosts", "127.0.0.1:1", "--session-timeout", "0.3"]
+    status, out, err = ask(capfd, arguments[0], *more, *arguments[1:])
+    assert (status, out) == (2, "")
+    assert "127.0.0.1:1: ConnectionRefusedError" in err
+
+
+def test_verbose_prints_every_frame_on_stderr(zookeeper: Server, root: str, capfd: pytest.CaptureFixture[str]) -> None:
+    status, out, err = ask(capfd, "list", root, "-v")
+    assert (status, out) == (0, "")
+    titles = [line.split()[:2] for line in err.splitlines() if line[:2] in ("> ", "< ")]
+    assert titles[:2] == [[">", "ConnectRequest"], ["<", "ConnectResponse"]]
+    assert titles[-2:] == [[">", "closeSession"], ["<", "closeSession"]]
+    assert [">", "getChildren2"] in titles or [">", "getChildren"] in titles
