@@ -133,3 +133,23 @@ def test_error_survives_copy_and_pickle(error: ZooKeeperError) -> None:
         assert type(twin) is type(error)
         assert str(twin) == str(error)
         assert vars(twin) == vars(error)
+
+
+#: The first release with the code, where it was not there from the first.
+SINCE = {
+    **dict.fromkeys(["UNKNOWN_SESSION", "NEW_CONFIG_NO_QUORUM", "RECONFIG_IN_PROGRESS"], "3.5.0"),
+    **dict.fromkeys(["EPHEMERAL_ON_LOCAL_SESSION", "NO_WATCHER"], "3.5.0"),
+    "NOT_READ_ONLY": "3.4.0",
+    "RECONFIG_DISABLED": "3.5.3",
+    "REQUEST_TIMEOUT": "3.5.5",
+    "SESSION_CLOSED_REQUIRE_SASL_AUTH": "3.5.9",
+    "SSL_CONNECTION_ERROR": "3.6.0",
+    **dict.fromkeys(["QUOTA_EXCEEDED", "THROTTLED_OP"], "3.7.0"),
+}
+
+
+@pytest.mark.parametrize("code", CODES, ids=lambda code: code.name)
+def test_error_knows_its_first_release_and_says_what_it_means(code: ErrorCode) -> None:
+    cls = BY_CODE[code]
+    assert SINCE.get(code.name, "") == cls.SINCE
+    assert vars(cls).get("__doc__")

@@ -20,13 +20,13 @@ LAYERS: list[list[str]] = [
     ["records", "framing", "errors"],
     ["multi"],
     ["operations", "events"],
-    ["connection", "conversation", "watches", "trace", "english", "explain"],
+    ["connection", "conversation", "watches", "trace", "english", "explain", "describe"],
     ["selection", "faults", "recording"],
     ["capture.pcap", "capture.packet", "capture.stream", "capture.resync", "capture.reader", "capture"],
     ["sasl", "session"],
     ["nursery", "transport", "call", "watching", "verbs", "bound", "client"],
     ["tap"],
-    ["cli.common", "cli.octets", "cli.explain", "cli.live", "cli.capture", "cli.export", "cli.daily", "cli"],
+    ["cli.common", "cli.octets", "cli.explain", "cli.describe", "cli.live", "cli.capture", "cli.export", "cli.daily", "cli"],
 ]
 ORDER = [module for layer in LAYERS for module in layer]
 SHELL = ORDER[ORDER.index("nursery") :]
@@ -196,7 +196,8 @@ def test_core_module_loads_neither_trio_nor_ssl_nor_construct(module: str) -> No
 
 
 #: What a verb of the command line must not load, since it needs none of it.
-LEFT_OUT = {"ls": {"construct"}, "explain": {"trio", "ssl", "asyncio", "socket"}}
+_SHELL = {"trio", "ssl", "asyncio", "socket"}
+LEFT_OUT = {"ls": {"construct"}, "explain": _SHELL, "describe": _SHELL}
 
 
 @pytest.mark.parametrize(("verb", "left_out"), LEFT_OUT.items(), ids=LEFT_OUT)

@@ -283,3 +283,21 @@ def test_multi_refuses_an_item_that_marks_the_end() -> None:
     early = last._replace(header=last.header.replace(done=True))
     reason = "multi[0]: done marks the end; the server would not read on"
     assert fault(BY_NAME["multi"], MultiRequest((early, last))) == reason
+
+
+# --- what comes of them
+
+
+def test_watches_see_what_operations_fire() -> None:
+    fired = {kind for kinds in operations.FIRES.values() for kind in kinds}
+    seen = {kind for kinds in operations.SEES.values() for kind in kinds}
+    assert fired == seen
+    assert set(operations.SEES) == set(WatcherKind)
+
+
+def test_only_operations_have_errors_and_no_error_is_told_twice() -> None:
+    for opcode, codes in operations.ERRORS.items():
+        assert opcode in BY_OPCODE
+        assert len(set(codes)) == len(codes)
+    assert set(operations.FIRES) <= set(BY_OPCODE)
+    assert set(BY_OPCODE) >= operations.NOT_IN_READ_ONLY_MODE

@@ -126,7 +126,13 @@ def sentence(types: tuple[Any, ...], records: list[Any], opcode: int | None, nam
 
 class _Names(dict[str, str]):
     def __missing__(self, name: str) -> str:
-        return {"version": " if its version is VERSION", "items": "several operations"}.get(name, name.upper())
+        words = {
+            "version": " if its version is VERSION",
+            "items": "several operations",
+            "add_mode": "persistent or persistent recursive",
+            "watches": "watches of TYPE",
+        }
+        return words.get(name, name.upper())
 
 
 class _Words(dict[str, str]):

@@ -55,6 +55,8 @@ class ZooKeeperError(ZkwireError):
     """
 
     CODE: ClassVar[ErrorCode | None] = None
+    #: The first release that has the code; "" where all known ones have. Source: KeeperException.java of each release.
+    SINCE: ClassVar[str] = ""
     index: int | None = None
     results: list[ZooKeeperError | None] | None = None
 
@@ -74,6 +76,8 @@ class ZooKeeperError(ZkwireError):
 
 
 class SystemErrorError(ZooKeeperError):
+    """Marks the range of errors of the system. No server sends it."""
+
     CODE = ErrorCode.SYSTEM_ERROR
 
 
@@ -84,6 +88,8 @@ class RuntimeInconsistencyError(ZooKeeperError):
 
 
 class DataInconsistencyError(ZooKeeperError):
+    """No server is known to send it."""
+
     CODE = ErrorCode.DATA_INCONSISTENCY
 
 
@@ -132,6 +138,8 @@ class UnimplementedError(ZooKeeperError):
 
 
 class OperationTimeoutError(ZooKeeperError):
+    """A client's own code: no server sends it."""
+
     CODE = ErrorCode.OPERATION_TIMEOUT
 
 
@@ -143,28 +151,42 @@ class BadArgumentsError(ZooKeeperError):
 
 
 class InvalidStateError(ZooKeeperError):
+    """The C client's own code."""
+
     CODE = ErrorCode.INVALID_STATE
 
 
 class UnknownSessionError(ZooKeeperError):
+    """Servers use it among themselves."""
+
     CODE = ErrorCode.UNKNOWN_SESSION
+    SINCE = "3.5.0"
 
 
 class NewConfigNoQuorumError(ZooKeeperError):
     """reconfig: no quorum of the new configuration is connected."""
 
     CODE = ErrorCode.NEW_CONFIG_NO_QUORUM
+    SINCE = "3.5.0"
 
 
 class ReconfigInProgressError(ZooKeeperError):
+    """Another reconfiguration is under way."""
+
     CODE = ErrorCode.RECONFIG_IN_PROGRESS
+    SINCE = "3.5.0"
 
 
 class SSLConnectionError(ZooKeeperError):
+    """The C client's own code."""
+
     CODE = ErrorCode.SSL_CONNECTION_ERROR
+    SINCE = "3.6.0"
 
 
 class APIError(ZooKeeperError):
+    """Marks the range of errors of single operations. No server sends it."""
+
     CODE = ErrorCode.API_ERROR
 
 
@@ -181,18 +203,26 @@ class NoAuthError(ZooKeeperError):
 
 
 class BadVersionError(ZooKeeperError):
+    """The znode, its ACL or the ensemble's configuration has another version than the one asked for."""
+
     CODE = ErrorCode.BAD_VERSION
 
 
 class NoChildrenForEphemeralsError(ZooKeeperError):
+    """The parent is ephemeral."""
+
     CODE = ErrorCode.NO_CHILDREN_FOR_EPHEMERALS
 
 
 class NodeExistsError(ZooKeeperError):
+    """There is such a znode already."""
+
     CODE = ErrorCode.NODE_EXISTS
 
 
 class NotEmptyError(ZooKeeperError):
+    """The znode has children, and only one without can be deleted."""
+
     CODE = ErrorCode.NOT_EMPTY
 
 
@@ -203,10 +233,14 @@ class SessionExpiredError(ZooKeeperError):
 
 
 class InvalidCallbackError(ZooKeeperError):
+    """A client's own code: no server sends it."""
+
     CODE = ErrorCode.INVALID_CALLBACK
 
 
 class InvalidACLError(ZooKeeperError):
+    """The ACL is empty, names an unknown scheme, or an id that the scheme does not take."""
+
     CODE = ErrorCode.INVALID_ACL
 
 
@@ -217,14 +251,20 @@ class AuthFailedError(ZooKeeperError):
 
 
 class ClosingError(ZooKeeperError):
+    """The C client's own code."""
+
     CODE = ErrorCode.CLOSING
 
 
 class NothingError(ZooKeeperError):
+    """The C client's own code."""
+
     CODE = ErrorCode.NOTHING
 
 
 class SessionMovedError(ZooKeeperError):
+    """The session goes on at another server. Servers close the connection instead of sending it."""
+
     CODE = ErrorCode.SESSION_MOVED
 
 
@@ -232,38 +272,56 @@ class NotReadOnlyError(ZooKeeperError):
     """A write, sync or multi on a server in read-only mode."""
 
     CODE = ErrorCode.NOT_READ_ONLY
+    SINCE = "3.4.0"
 
 
 class EphemeralOnLocalSessionError(ZooKeeperError):
+    """The session is a local one, of one server only, and may not become a global one."""
+
     CODE = ErrorCode.EPHEMERAL_ON_LOCAL_SESSION
+    SINCE = "3.5.0"
 
 
 class NoWatcherError(ZooKeeperError):
+    """There is no such watch to be found or removed."""
+
     CODE = ErrorCode.NO_WATCHER
+    SINCE = "3.5.0"
 
 
 class RequestTimeoutError(ZooKeeperError):
+    """The Java client's own code."""
+
     CODE = ErrorCode.REQUEST_TIMEOUT
+    SINCE = "3.5.5"
 
 
 class ReconfigDisabledError(ZooKeeperError):
+    """The server has no reconfigEnabled."""
+
     CODE = ErrorCode.RECONFIG_DISABLED
+    SINCE = "3.5.3"
 
 
 class SessionClosedRequireSaslAuthError(ZooKeeperError):
     """The server demands an authentication scheme that this connection did not use first."""
 
     CODE = ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH
+    SINCE = "3.5.9"
 
 
 class QuotaExceededError(ZooKeeperError):
+    """A quota of the znode or of one above it is used up, and the server has enforceQuota."""
+
     CODE = ErrorCode.QUOTA_EXCEEDED
+    SINCE = "3.7.0"
 
 
 class ThrottledOpError(ZooKeeperError):
     """The server shed load: the operation was not executed, and may be tried again."""
 
     CODE = ErrorCode.THROTTLED_OP
+    SINCE = "3.7.0"
 
 
 BY_CODE: dict[int, type[ZooKeeperError]] = {

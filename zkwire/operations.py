@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple
 
-from .codes import MAX_TTL_MS, AddWatchMode, CreateMode, OpCode
+from .codes import MAX_TTL_MS, AddWatchMode, CreateMode, ErrorCode, EventType, OpCode
 from .jute import Decodable, Encodable
 from .multi import MultiReadRequest, MultiRequest, MultiResponse
 from .records import (
@@ -133,6 +133,103 @@ BY_OPCODE: dict[int, Operation] = {row.opcode: row for row in list(globals().val
 
 #: The same by ZooKeeper's name: "getData".
 BY_NAME: dict[str, Operation] = {row.name: row for row in BY_OPCODE.values()}
+
+
+#: The events that each kind of watch sees: of its path, and a recursive one of all paths below it too.
+SEES: dict[WatcherKind, tuple[EventType, ...]] = {
+    WatcherKind.DATA: (EventType.NODE_DATA_CHANGED, EventType.NODE_DELETED),
+    WatcherKind.EXIST: (EventType.NODE_CREATED,),
+    WatcherKind.CHILD: (EventType.NODE_CHILDREN_CHANGED, EventType.NODE_DELETED),
+    WatcherKind.PERSISTENT: (
+        EventType.NODE_CREATED,
+        EventType.NODE_DATA_CHANGED,
+        EventType.NODE_CHILDREN_CHANGED,
+        EventType.NODE_DELETED,
+    ),
+    WatcherKind.PERSISTENT_RECURSIVE: (EventType.NODE_CREATED, EventType.NODE_DATA_CHANGED, EventType.NODE_DELETED),
+}
+
+_CREATION = (EventType.NODE_CREATED, EventType.NODE_CHILDREN_CHANGED)
+
+#: The events that an operation causes when it succeeds: NODE_CHILDREN_CHANGED of the parent, all others of the path.
+FIRES: dict[int, tuple[EventType, ...]] = {
+    OpCode.CREATE: _CREATION,
+    OpCode.CREATE2: _CREATION,
+    OpCode.CREATE_CONTAINER: _CREATION,
+    OpCode.CREATE_TTL: _CREATION,
+    OpCode.DELETE: (EventType.NODE_DELETED, EventType.NODE_CHILDREN_CHANGED),
+    OpCode.SET_DATA: (EventType.NODE_DATA_CHANGED,),
+    OpCode.RECONFIG: (EventType.NODE_DATA_CHANGED,),  # of /zookeeper/config
+    OpCode.CLOSE_SESSION: (EventType.NODE_DELETED, EventType.NODE_CHILDREN_CHANGED),  # of the session's ephemerals
+}
+
+_E = ErrorCode
+_CREATE_ERRORS = (
+    _E.BAD_ARGUMENTS,
+    _E.EPHEMERAL_ON_LOCAL_SESSION,
+    _E.INVALID_ACL,
+    _E.NO_NODE,
+    _E.NO_AUTH,
+    _E.NODE_EXISTS,
+    _E.NO_CHILDREN_FOR_EPHEMERALS,
+    _E.QUOTA_EXCEEDED,
+)
+_READ_ERRORS = (_E.NO_NODE, _E.NO_AUTH)
+
+#: What a server refuses an operation with, in the order in which it looks (PrepRequestProcessor, FinalRequestProcessor
+#: and DataTree of 3.9). Not listed: `ANY_OPERATION`, and NOT_READ_ONLY of `NOT_IN_READ_ONLY_MODE`.
+ERRORS: dict[int, tuple[ErrorCode, ...]] = {
+    OpCode.CREATE: _CREATE_ERRORS,
+    OpCode.CREATE2: _CREATE_ERRORS,
+    OpCode.CREATE_CONTAINER: tuple(code for code in _CREATE_ERRORS if code is not _E.EPHEMERAL_ON_LOCAL_SESSION),
+    OpCode.CREATE_TTL: (
+        _E.UNIMPLEMENTED,  # where the server has no zookeeper.extendedTypesEnabled
+        *(code for code in _CREATE_ERRORS if code is not _E.EPHEMERAL_ON_LOCAL_SESSION),
+    ),
+    OpCode.DELETE: (_E.BAD_ARGUMENTS, _E.NO_AUTH, _E.NO_NODE, _E.BAD_VERSION, _E.NOT_EMPTY),
+    OpCode.SET_DATA: (_E.BAD_ARGUMENTS, _E.NO_NODE, _E.NO_AUTH, _E.QUOTA_EXCEEDED, _E.BAD_VERSION),
+    OpCode.SET_ACL: (_E.BAD_ARGUMENTS, _E.INVALID_ACL, _E.NO_NODE, _E.NO_AUTH, _E.BAD_VERSION),
+    OpCode.CHECK: (_E.BAD_ARGUMENTS, _E.NO_NODE, _E.NO_AUTH, _E.BAD_VERSION),
+    OpCode.EXISTS: (_E.BAD_ARGUMENTS, _E.NO_AUTH, _E.NO_NODE),
+    OpCode.GET_DATA: _READ_ERRORS,
+    OpCode.GET_ACL: _READ_ERRORS,
+    OpCode.GET_CHILDREN: _READ_ERRORS,
+    OpCode.GET_CHILDREN2: _READ_ERRORS,
+    OpCode.GET_ALL_CHILDREN_NUMBER: _READ_ERRORS,
+    OpCode.CHECK_WATCHES: (_E.NO_WATCHER,),
+    OpCode.REMOVE_WATCHES: (_E.NO_WATCHER,),
+    OpCode.RECONFIG: (
+        _E.RECONFIG_DISABLED,
+        _E.UNIMPLEMENTED,  # by a standalone server
+        _E.RECONFIG_IN_PROGRESS,
+        _E.BAD_VERSION,
+        _E.BAD_ARGUMENTS,
+        _E.NEW_CONFIG_NO_QUORUM,
+        _E.NO_AUTH,
+    ),
+    OpCode.AUTH: (_E.AUTH_FAILED,),
+    OpCode.SASL: (_E.AUTH_FAILED,),
+}
+
+#: What any operation may be refused with.
+ANY_OPERATION = (_E.MARSHALLING_ERROR, _E.UNIMPLEMENTED, _E.SESSION_CLOSED_REQUIRE_SASL_AUTH, _E.THROTTLED_OP)
+
+#: What a server in read-only mode refuses, with NOT_READ_ONLY.
+NOT_IN_READ_ONLY_MODE = frozenset(
+    {
+        OpCode.CREATE,
+        OpCode.DELETE,
+        OpCode.SET_DATA,
+        OpCode.SET_ACL,
+        OpCode.SYNC,
+        OpCode.CHECK,
+        OpCode.MULTI,
+        OpCode.CREATE2,
+        OpCode.RECONFIG,
+        OpCode.CREATE_CONTAINER,
+        OpCode.CREATE_TTL,
+    }
+)
 
 
 def create_operation(mode: CreateMode, *, with_stat: bool) -> Operation:

@@ -5,6 +5,7 @@
     live       a session for those that speak to a server
     octets     bytes as people have them: hexadecimal, base64, dumps
     explain    explain
+    describe   describe
     capture    read
     export     export
     daily      ls, get, stat, create, set, rm
@@ -47,6 +48,7 @@ class Verb(NamedTuple):
 
 
 VERBS = [
+    Verb("describe", "describe", "any record, operation, error or event: fields, opcode, versions, errors, an example"),
     Verb("explain", "explain", "what the bytes of frames mean, given as hexadecimal, base64 or a file"),
     Verb("read", "capture", "what clients and servers said, from a file of captured packets (.pcap, .pcapng)"),
     Verb("export", "export", "what other tools need to read ZooKeeper's frames: a dissector for Wireshark"),

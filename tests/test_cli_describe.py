@@ -1,0 +1,81 @@
+"""`zkwire describe`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from zkwire.cli import main
+from zkwire.describe import everything
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        status = main(["describe", *arguments])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def test_without_a_name_it_lists_all(run: Any) -> None:
+    status, out, err = run()
+    assert (status, err) == (0, "")
+    for each in everything():
+        assert f"  {each['name']}" in out
+    assert [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")] == [
+        "operations:",
+        "records:",
+        "errors:",
+        "events:",
+    ]
+
+
+@pytest.mark.parametrize("name", [each["name"] for each in everything()])
+def test_everything_can_be_described(name: str, run: Any) -> None:
+    status, out, err = run(name)
+    assert (status, err) == (0, "")
+    assert f"\n{name}" in f"\n{out}"
+
+
+def test_operation_is_described_with_its_frames(run: Any) -> None:
+    _, out, _ = run("get_data")
+    for line in (
+        "getData, opcode 4",
+        "  since       ever",
+        "  request     GetDataRequest",
+        "      path   ustring",
+        "  arms        a data watch, when watch is True and err is 0",
+        "  inside      multiRead",
+        "  errors      NO_NODE (-101), NO_AUTH (-102)",
+        "  The client asks the server to give the data and Stat of /app (getData, xid 1).",
+        "  The server answers getData, xid 1: 5 bytes of data; version 0, no children.",
+    ):
+        assert line in out.splitlines()
+
+
+def test_error_is_described_by_its_number(run: Any) -> None:
+    _, out, _ = run("-101")
+    assert out.startswith("NO_NODE, error -101\n")
+    assert "  exception   zkwire.NoNodeError" in out.splitlines()
+
+
+def test_record_is_described_with_the_notes_beside_its_fields(run: Any) -> None:
+    _, out, _ = run("Stat")
+    assert "  czxid            long  zxid of the create" in out.splitlines()
+    assert "  example     00 00" in out
+
+
+def test_json_is_an_object_in_each_line(run: Any) -> None:
+    _, out, _ = run("setWatches", "--json")
+    assert [json.loads(line)["kind"] for line in out.splitlines()] == ["operation", "record"]
+    assert len(run("--json")[1].splitlines()) == len(everything())
+
+
+def test_unknown_name_exits_1(run: Any) -> None:
+    status, out, err = run("getDatum")
+    assert (status, out) == (1, "")
+    assert "no record, operation, error or event is named 'getDatum'" in err

@@ -1,0 +1,154 @@
+"""What the declarations say: all of it, under every name, with examples that are what they are said to be."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from tests import golden
+from zkwire import describe, records
+from zkwire.codes import ErrorCode, EventType
+from zkwire.describe import RECORDS, described, everything
+from zkwire.events import Direction
+from zkwire.explain import ANY, Wanted, explain
+from zkwire.jute import Record, decode
+from zkwire.operations import BY_NAME, BY_OPCODE, Operation
+
+
+def the(name: str, kind: str) -> dict[str, Any]:
+    (found,) = [each for each in described(name) if each["kind"] == kind]
+    return found
+
+
+def test_everything_is_there_once() -> None:
+    names = [(each["kind"], each["name"]) for each in everything()]
+    assert len(names) == len(set(names))
+    assert {name for kind, name in names if kind == "operation"} == set(BY_NAME)
+    declared = {name for name, cls in vars(records).items() if inspect.isclass(cls) and issubclass(cls, Record)}
+    assert {name for kind, name in names if kind == "record"} == (declared - {"Record"}) | {
+        "MultiRequest",
+        "MultiReadRequest",
+        "MultiResponse",
+    }
+    assert {name for kind, name in names if kind == "error"} == {code.name for code in ErrorCode} - {"OK"}
+    assert {name for kind, name in names if kind == "event"} == {kind.name for kind in EventType}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("getData", [("operation", "getData")]),
+        ("get_data", [("operation", "getData")]),
+        ("GET-DATA", [("operation", "getData")]),
+        ("4", [("operation", "getData")]),
+        ("-11", [("operation", "closeSession")]),
+        ("-101", [("error", "NO_NODE")]),
+        ("-1", [("error", "SYSTEM_ERROR")]),
+        ("NoNode", [("error", "NO_NODE")]),
+        ("NoNodeError", [("error", "NO_NODE")]),
+        ("NodeCreated", [("event", "NODE_CREATED")]),
+        ("GetDataRequest", [("record", "GetDataRequest")]),
+        ("get_data_request", [("record", "GetDataRequest")]),
+        ("setWatches", [("operation", "setWatches"), ("record", "SetWatches")]),
+        ("nothing at all", []),
+        ("10", []),
+        ("", []),
+    ],
+)
+def test_name_is_taken_in_any_spelling(name: str, expected: list[tuple[str, str]]) -> None:
+    assert [(each["kind"], each["name"]) for each in described(name)] == expected
+
+
+@pytest.mark.parametrize("row", BY_OPCODE.values(), ids=lambda row: row.name)
+def test_example_of_an_operation_is_one(row: Operation) -> None:
+    request, reply = map(bytes.fromhex, the(row.name, "operation")["example"])
+    (asked,) = explain(request)  # a request needs no telling
+    assert (asked.fault, asked.readings[0].opcode) == ("", row.opcode)
+    (answered,) = explain(reply, Wanted(Direction.RECEIVED, row.opcode))
+    assert (answered.fault, answered.readings[0].opcode) == ("", row.opcode)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_example_of_a_record_is_one(name: str) -> None:
+    (example,) = the(name, "record")["example"]
+    assert decode(RECORDS[name], bytes.fromhex(example)) is not None
+
+
+@pytest.mark.parametrize("each", [each for each in everything() if each["kind"] in ("error", "event")], ids=str)
+def test_example_of_an_error_or_event_is_one(each: dict[str, Any]) -> None:
+    for example in each["example"]:
+        (explained,) = explain(bytes.fromhex(example), ANY)
+        assert explained.fault == ""
+        assert each["name"] in explained.title
+
+
+def test_operation_tells_its_fields_watches_and_errors() -> None:
+    exists = the("exists", "operation")
+    assert exists["request"]["fields"] == [
+        {"name": "path", "type": "ustring", "note": ""},
+        {"name": "watch", "type": "boolean", "note": ""},
+    ]
+    assert exists["response"]["name"] == "ExistsResponse"
+    assert exists["arms"] == [
+        "a data watch, when watch is True and err is 0",
+        "an exist watch, when watch is True and err is NO_NODE",
+    ]
+    assert [code["name"] for code in exists["errors"]] == ["BAD_ARGUMENTS", "NO_AUTH", "NO_NODE"]
+    assert (exists["since"], exists["fires"]) == ("ever", [])
+    create = the("createTTL", "operation")
+    assert create["since"] == "3.5.3"
+    assert create["fires"] == ["NODE_CREATED", "NODE_CHILDREN_CHANGED"]
+    assert create["errors"][-1] == {"name": "NOT_READ_ONLY", "number": -119}
+    assert the("addWatch", "operation")["arms"] == ["a persistent or a persistent recursive watch, as mode says"]
+    assert the("ping", "operation")["request"] is None
+
+
+def test_record_tells_the_notes_beside_its_fields_and_who_uses_it() -> None:
+    notes = {field["name"]: field["note"] for field in the("Stat", "record")["fields"]}
+    assert notes["czxid"] == "zxid of the create"
+    assert notes["ctime"] == ""
+    assert the("GetDataResponse", "record")["used_by"] == ["getData", "reconfig"]
+    assert the("MultiRequest", "record")["items"]["delete"] == "DeleteRequest"
+    assert the("MultiResponse", "record")["items"]["error"] == "ErrorResponse"
+
+
+def test_record_without_source_has_no_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> str:
+        raise OSError("no source")
+
+    monkeypatch.setattr(inspect, "getsource", refuse)
+    describe._notes.cache_clear()
+    assert all(field["note"] == "" for field in the("Stat", "record")["fields"])
+    describe._notes.cache_clear()
+
+
+def test_error_tells_which_operations_it_answers() -> None:
+    assert the("NotEmpty", "error")["answers"] == ["delete"]
+    assert "sync" in the("NotReadOnly", "error")["answers"]
+    assert the("MarshallingError", "error")["any_operation"]
+    assert the("ConnectionLoss", "error")["example"] == []  # no server sends it
+    assert (the("NoNode", "error")["since"], the("QuotaExceeded", "error")["since"]) == ("ever", "3.7.0")
+
+
+def test_event_tells_its_causes_and_who_sees_it() -> None:
+    created = the("NodeCreated", "event")
+    assert created["caused_by"] == ["create", "create2", "createContainer", "createTTL"]
+    assert created["seen_by"] == ["exist", "persistent", "persistent recursive"]
+    assert the("DataWatchRemoved", "event")["example"] == []
+
+
+def test_every_error_of_a_real_server_is_told() -> None:
+    """The golden frames are what real servers answered."""
+    for shown in golden.load():
+        if shown.kind != "reply" or not shown.err or shown.opcode not in BY_OPCODE:
+            continue
+        operation = the(BY_OPCODE[shown.opcode].name, "operation")
+        told = {code["number"] for code in operation["errors"] + operation["errors_of_any_operation"]}
+        assert shown.err in told, shown.id
+
+
+def test_every_event_of_a_real_server_is_told() -> None:
+    sent = {int.from_bytes(shown.payload[16:20], "big") for shown in golden.load() if shown.kind == "event"}
+    assert sent == {each["number"] for each in everything() if each["kind"] == "event" and each["example"]}

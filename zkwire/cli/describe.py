@@ -1,0 +1,130 @@
+"""`zkwire describe`: any record, operation, error or event of the protocol."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from ..describe import described, everything
+from ..events import Direction
+from ..explain import ANY, Wanted, explain
+from .common import FAILED, CommandError, Paint, json_option
+from .explain import lines
+
+_INDENT = "  "
+
+
+def register(verb: str, parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "What is known of a record, an operation, an error or an event: fields and types, opcode, since which version, "
+        "what it arms, which errors it gives, and an example frame. Without NAME: a list of all."
+    )
+    parser.add_argument(
+        "name",
+        metavar="NAME",
+        nargs="?",
+        help="in any spelling: getData, get_data, GetDataRequest, NoNode, NodeCreated; or an opcode, or an error code",
+    )
+    json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    found = everything() if options.name is None else described(options.name)
+    if not found:
+        raise CommandError(
+            f"no record, operation, error or event is named {options.name!r}: see zkwire describe", FAILED
+        )
+    if options.json:
+        for each in found:
+            print(json.dumps(each, ensure_ascii=False))
+    elif options.name is None:
+        print("\n".join(_listing(found)))
+    else:
+        print("\n\n".join("\n".join(_text(each)) for each in found))
+
+
+def _listing(found: list[dict[str, Any]]) -> Iterator[str]:
+    kind = None
+    for each in found:
+        if each["kind"] != kind:
+            yield from ([""] if kind else [])
+            kind = each["kind"]
+            yield f"{kind}s:"
+        number = str(each.get("number", ""))
+        purpose = each["purpose"].removeprefix("Asks the server to ")
+        yield f"{_INDENT}{number:>4}  {each['name']:<34}{purpose}".rstrip()
+
+
+def _text(each: dict[str, Any]) -> Iterator[str]:
+    number = {"operation": "opcode ", "error": "error ", "event": "event type "}.get(each["kind"], "")
+    yield f"{each['name']}, {number}{each['number']}" if number else each["name"]
+    if each["purpose"]:
+        yield f"{_INDENT}{each['purpose']}"
+    yield from {"operation": _operation, "record": _record, "error": _error, "event": _event}[each["kind"]](each)
+    yield from _examples(each)
+
+
+def _operation(each: dict[str, Any]) -> Iterator[str]:
+    yield _row("since", each["since"])
+    for part in ("request", "response"):
+        record = each[part]
+        yield _row(part, "a header, and nothing behind it" if record is None else record["name"])
+        if record is not None:
+            yield from (_INDENT * 2 + line for line in _record(record))
+    yield _row("arms", "; ".join(each["arms"]) or "no watch")
+    yield _row("fires", ", ".join(each["fires"]) or "nothing")
+    inside = [name for name, allowed in (("multi", each["in_multi"]), ("multiRead", each["in_multi_read"])) if allowed]
+    yield _row("inside", ", ".join(inside) or "neither multi nor multiRead")
+    yield _row("errors", ", ".join(_codes(each["errors"])) or "none of its own")
+    yield _row("and always", ", ".join(_codes(each["errors_of_any_operation"])))
+
+
+def _codes(codes: list[dict[str, Any]]) -> list[str]:
+    return [f"{code['name']} ({code['number']})" for code in codes]
+
+
+def _record(each: dict[str, Any]) -> Iterator[str]:
+    if "items" in each:
+        for name, body in each["items"].items():
+            yield f"{_INDENT}{name:<20}  MultiHeader{'' if body is None else ', ' + body}".rstrip()
+        yield f"{_INDENT}{'the end':<20}  MultiHeader with done = True"
+        return
+    width = max((len(field["name"]) for field in each["fields"]), default=0)
+    kinds = max((len(field["type"]) for field in each["fields"]), default=0)
+    for field in each["fields"]:
+        yield f"{_INDENT}{field['name']:<{width}}  {field['type']:<{kinds}}  {field['note']}".rstrip()
+
+
+def _error(each: dict[str, Any]) -> Iterator[str]:
+    yield _row("exception", f"zkwire.{each['exception']}")
+    yield _row("since", each["since"])
+    answers = "any operation" if each["any_operation"] else ", ".join(each["answers"])
+    yield _row("answers", answers or "nothing: it is no answer of a server's")
+
+
+def _event(each: dict[str, Any]) -> Iterator[str]:
+    if each["caused_by"]:
+        yield _row("caused by", ", ".join(each["caused_by"]))
+        yield _row("seen by", ", ".join(f"{kind} watches" for kind in each["seen_by"]))
+
+
+def _examples(each: dict[str, Any]) -> Iterator[str]:
+    if each["kind"] == "record":
+        data = bytes.fromhex(each["example"][0])
+        for place in range(0, len(data), 16):
+            yield _row("" if place else "example", data[place : place + 16].hex(" "))
+        return
+    reply_to = each["number"] if each["kind"] == "operation" else None
+    wanted = [Wanted(Direction.SENT), Wanted(Direction.RECEIVED, reply_to)] if reply_to else [ANY]
+    for data, known in zip(each["example"], wanted):
+        for explained in explain(bytes.fromhex(data), known):
+            yield ""
+            yield from (_INDENT + line for line in lines(explained, Paint(sys.stdout), None))
+
+
+def _row(name: str, text: str) -> str:
+    return f"{_INDENT}{name:<10}  {text}"

@@ -1,0 +1,248 @@
+"""What there is to know of a record, an operation, an error or an event, from the declarations themselves. No I/O.
+
+Nothing is told here that zkwire/records.py, operations.py, codes.py, errors.py and english.py do not hold: this puts it
+together, as plain values that JSON takes.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from typing import Any
+
+from . import multi, records
+from .codes import CreateMode, ErrorCode, EventType, OpCode, Perms, Xid
+from .english import first_sentence, purpose
+from .errors import BY_CODE
+from .framing import frame
+from .jute import Record, encode
+from .jute.types import BufferType, FixedType, JuteType, NestedType, UStringType, VectorType
+from .multi import MultiItem, MultiSequence
+from .operations import (
+    ANY_OPERATION,
+    BY_OPCODE,
+    ERRORS,
+    FIRES,
+    NOT_IN_READ_ONLY_MODE,
+    SEES,
+    Operation,
+    WatcherKind,
+)
+from .records import MultiHeader, ReplyHeader, RequestHeader, Stat, WatcherEvent
+
+RECORDS: dict[str, Any] = {
+    name: kind
+    for module in (records, multi)
+    for name, kind in vars(module).items()
+    if isinstance(kind, type) and issubclass(kind, (Record, MultiSequence)) and kind not in (Record, MultiSequence)
+}
+
+_EVENTS = [EventType.NODE_CREATED, EventType.NODE_DELETED, EventType.NODE_DATA_CHANGED, EventType.NODE_CHILDREN_CHANGED]
+
+
+def everything() -> list[dict[str, Any]]:
+    """All there is, operations first."""
+    return [
+        *(_operation(row) for row in BY_OPCODE.values()),
+        *(_record(name) for name in RECORDS),
+        *(_error(code) for code in ErrorCode if code is not ErrorCode.OK),
+        *(_event(kind) for kind in EventType),
+    ]
+
+
+def described(name: str) -> list[dict[str, Any]]:
+    """What has this name, in any spelling: "getData", "get_data", "GetDataRequest", "NoNode", "NodeCreated", or as a
+    number an opcode or an error code. Empty where nothing has."""
+    wanted = _folded(name)
+    return [
+        each
+        for each in everything()
+        if wanted in {_folded(each["name"]), _folded(each.get("exception", "")), str(each.get("number"))} - {""}
+        and not (name.lstrip("-").isdigit() and each["kind"] == "event")
+    ]
+
+
+def _folded(name: str) -> str:
+    return name if name.lstrip("-").isdigit() else re.sub("[^a-z0-9]", "", name.lower())
+
+
+# --- operations
+
+
+def _operation(row: Operation) -> dict[str, Any]:
+    codes = list(ERRORS.get(row.opcode, ()))
+    if row.opcode in NOT_IN_READ_ONLY_MODE:
+        codes.append(ErrorCode.NOT_READ_ONLY)
+    return {
+        "kind": "operation",
+        "name": row.name,
+        "number": int(row.opcode),
+        "purpose": f"Asks the server to {purpose(row.opcode)}.",
+        "since": row.since or "ever",
+        "request": None if row.request is None else _record(row.request.__name__),
+        "response": None if row.response is None else _record(row.response.__name__),
+        "arms": _arms(row),
+        "in_multi": row.in_multi,
+        "in_multi_read": row.in_multi_read,
+        "fires": [kind.name for kind in FIRES.get(row.opcode, ())],
+        "errors": [_code(code) for code in codes],
+        "errors_of_any_operation": [_code(code) for code in ANY_OPERATION],
+        "example": [data.hex() for data in _exchange(row)],
+    }
+
+
+def _arms(row: Operation) -> list[str]:
+    if row.opcode == OpCode.ADD_WATCH:
+        return [f"a {WatcherKind.PERSISTENT.value} or a {WatcherKind.PERSISTENT_RECURSIVE.value} watch, as mode says"]
+    found = [] if row.arms is None else [f"a {row.arms.value} watch, when watch is True and err is 0"]
+    if row.arms_on_no_node is not None:
+        found.append(f"an {row.arms_on_no_node.value} watch, when watch is True and err is NO_NODE")
+    return found
+
+
+def _code(code: ErrorCode) -> dict[str, Any]:
+    return {"name": code.name, "number": int(code)}
+
+
+# --- records
+
+
+def _record(name: str) -> dict[str, Any]:
+    kind = RECORDS[name]
+    described: dict[str, Any] = {
+        "kind": "record",
+        "name": name,
+        "purpose": first_sentence(kind.__doc__ or "") + "." if kind.__dict__.get("__doc__") else "",
+        "used_by": [row.name for row in BY_OPCODE.values() if kind in (row.request, row.response)],
+    }
+    if issubclass(kind, MultiSequence):
+        described["items"] = {
+            BY_OPCODE[opcode].name if opcode in BY_OPCODE else "error": None if body is None else body.__name__
+            for opcode, body in kind.BODIES.items()
+        }
+        described["fields"] = []
+    else:
+        notes = _notes(kind)
+        described["fields"] = [
+            {"name": field.name, "type": str(field.type), "note": notes.get(field.name, "")} for field in kind.FIELDS
+        ]
+    described["example"] = [encode(_example(kind)).hex()]
+    return described
+
+
+@functools.cache
+def _notes(kind: type[Any]) -> dict[str, str]:
+    """The comments behind a record's fields. Empty where Python has no source to read."""
+    try:
+        source = inspect.getsource(kind)
+    except OSError:
+        return {}
+    return dict(re.findall(r"^    (\w+): [^#\n]+#\s*(.*)$", source, re.MULTILINE))
+
+
+# --- errors and events
+
+
+def _error(code: ErrorCode) -> dict[str, Any]:
+    cls = BY_CODE[code]
+    return {
+        "kind": "error",
+        **_code(code),
+        "exception": cls.__name__,
+        "purpose": " ".join((cls.__doc__ or "").split("\n\n")[0].split()),
+        "since": cls.SINCE or "ever",
+        "answers": [row.name for row in BY_OPCODE.values() if code in _refusals(row)],
+        "any_operation": code in ANY_OPERATION,
+        "example": [frame(encode(ReplyHeader(1, 0x10, code))).hex()] if _is_sent(code) else [],
+    }
+
+
+def _refusals(row: Operation) -> tuple[ErrorCode, ...]:
+    read_only = (ErrorCode.NOT_READ_ONLY,) if row.opcode in NOT_IN_READ_ONLY_MODE else ()
+    return (*ERRORS.get(row.opcode, ()), *read_only)
+
+
+def _is_sent(code: ErrorCode) -> bool:
+    return code in ANY_OPERATION or any(code in _refusals(row) for row in BY_OPCODE.values())
+
+
+def _event(kind: EventType) -> dict[str, Any]:
+    sent = kind in _EVENTS
+    return {
+        "kind": "event",
+        "name": kind.name,
+        "number": int(kind),
+        "purpose": "" if sent else "Made by clients; no server sends it.",
+        "caused_by": [BY_OPCODE[opcode].name for opcode, fired in FIRES.items() if kind in fired],
+        "seen_by": [watcher.value for watcher, seen in SEES.items() if kind in seen],
+        "example": [frame(encode(ReplyHeader(-1, -1, 0)) + encode(WatcherEvent(kind, 3, "/app"))).hex()]
+        if sent
+        else [],
+    }
+
+
+# --- examples, made with the codec
+
+#: What an example's field holds, by the field's name; else the type decides.
+_VALUES: dict[str, Any] = {
+    "path": "/app",
+    "prefix_path": "/app",
+    "data": b"hello",
+    "perms": int(Perms.ALL),
+    "scheme": "world",
+    "id": "anyone",
+    "flags": int(CreateMode.PERSISTENT),
+    "version": -1,
+    "ttl": 60_000,
+    "time_out": 10_000,
+    "passwd": bytes(16),
+    "session_id": 0x1000004515E0058,
+    "data_length": 5,
+    "read_only": False,
+    "cur_config_id": -1,
+    "children": ("a", "b"),
+    "auth_scheme": "ip",
+    "user": "127.0.0.1",
+}
+
+
+def _example(kind: Any) -> Any:
+    """A record of this class, with values as they may pass."""
+    if not issubclass(kind, MultiSequence):
+        values = {field.name: _value(field.name, field.type) for field in kind.FIELDS}
+        return kind(**{**values, "version": 0} if kind is Stat else values)
+    bodies = [(opcode, body) for opcode, body in kind.BODIES.items() if opcode in BY_OPCODE][:2]
+    request = kind is not multi.MultiResponse
+    err = -1 if request else 0
+    items = [
+        MultiItem(MultiHeader(opcode, False, err), None if body is None else _example(body)) for opcode, body in bodies
+    ]
+    return kind(tuple(items))
+
+
+def _value(name: str, kind: JuteType) -> Any:
+    if isinstance(kind, NestedType):
+        return _example(kind.record)
+    if name in _VALUES:
+        return _VALUES[name]
+    if isinstance(kind, VectorType):
+        return (_value("path" if isinstance(kind.element, UStringType) else "", kind.element),)
+    if isinstance(kind, UStringType):
+        return ""
+    if isinstance(kind, BufferType):
+        return b""
+    assert isinstance(kind, FixedType)
+    return False if kind.code == "?" else 0
+
+
+def _exchange(row: Operation) -> list[bytes]:
+    """A request, and the reply to it."""
+    xid = {OpCode.PING: Xid.PING, OpCode.AUTH: Xid.AUTH}.get(row.opcode, 1)
+    request = encode(RequestHeader(xid, row.opcode))
+    reply = encode(ReplyHeader(xid, 0x10, 0))
+    if row.request is not None:
+        request += encode(_example(row.request))
+    if row.response is not None:
+        reply += encode(_example(row.response))
+    return [frame(request), frame(reply)]
