@@ -36,6 +36,7 @@ def spawn(
     *,
     env: Mapping[str, str] | None = None,
     output: IO[bytes] | None = None,
+    keys: IO[bytes] | None = None,
     new_session: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start `command` so that the kernel kills it when this process ends, in whatever way (on Linux only).
@@ -48,13 +49,14 @@ def spawn(
         command: the program and its arguments.
         env: its environment; None: ours.
         output: where stdout and stderr go, with stdin closed; None: all three are ours.
+        keys: what is stdin then.
         new_session: out of reach of a Ctrl-C at the terminal.
     """
     if sys.platform == "linux":
         command = [sys.executable, "-I", "-S", "-c", _DIE_WITH_STARTER, str(os.getpid()), *command]
 
     def start() -> subprocess.Popen[bytes]:
-        stdin = None if output is None else subprocess.DEVNULL
+        stdin = None if output is None else keys or subprocess.DEVNULL
         return subprocess.Popen(
             command, env=env, stdin=stdin, stdout=output, stderr=output, start_new_session=new_session
         )
