@@ -166,6 +166,11 @@ class LeaderStream:
             found, self._watch = await self._observer.look()
             if self._closed:
                 self._watch.disarm()
+            elif isinstance(found, Leader) and isinstance(self._known, Leader) and found.token != self._known.token:
+                # One went and another came while nobody looked. The next call looks again.
+                self._watch.disarm()
+                self._known = self._watch = found = None
+                return None
             elif found != self._known:
                 self._known = found
                 return found
