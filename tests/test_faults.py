@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zkwire.codes import CreateMode, ErrorCode, EventType, KeeperState, OpCode, Xid
-from zkwire.conversation import Conversation, Passing
+from tests.traffic import Traffic
+from zkwire.codes import CreateMode, ErrorCode, EventType, OpCode, Xid
+from zkwire.conversation import Passing
 from zkwire.events import Direction
 from zkwire.faults import (
     DROP,
@@ -31,12 +31,9 @@ from zkwire.faults import (
     reply_to,
     request,
 )
-from zkwire.framing import frame
 from zkwire.jute import Encodable, encode
 from zkwire.multi import MultiRequest, MultiResponse, item
 from zkwire.records import (
-    ConnectRequest,
-    ConnectResponse,
     CreateRequest,
     CreateResponse,
     DeleteRequest,
@@ -44,52 +41,18 @@ from zkwire.records import (
     GetDataRequest,
     GetEphemeralsRequest,
     ReplyHeader,
-    RequestHeader,
     SetDataRequest,
     SetWatches,
     SetWatches2,
-    WatcherEvent,
 )
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 
 
-class Traffic:
-    """A conversation as it is written down: each call is one frame, and gives its Passing."""
-
-    def __init__(self) -> None:
-        self._conversation = Conversation()
-        self._xid = 0
-
-    def passing(self, direction: Direction, payload: bytes) -> Passing:
-        (piece,) = self._conversation.receive(direction, frame(payload), 0.0)
-        assert isinstance(piece, Passing)
-        return piece
-
-    def connect(self) -> Iterator[Passing]:
-        yield self.passing(SENT, encode(ConnectRequest(0, 0, 10_000, 0, bytes(16), False)))
-        yield self.passing(RECEIVED, encode(ConnectResponse(0, 10_000, 5, bytes(16), False)))
-
-    def request(self, opcode: int, record: Encodable | None = None, xid: int | None = None) -> Passing:
-        self._xid += 1
-        body = b"" if record is None else encode(record)
-        return self.passing(SENT, encode(RequestHeader(self._xid if xid is None else xid, opcode)) + body)
-
-    def reply(self, request: Passing, record: Encodable | None = None) -> Passing:
-        assert request.header is not None
-        return self.passing(
-            RECEIVED, encode(ReplyHeader(request.header.xid, 9, 0)) + (encode(record) if record else b"")
-        )
-
-    def event(self, type: int, path: str) -> Passing:
-        body = encode(WatcherEvent(type, KeeperState.SYNC_CONNECTED, path))
-        return self.passing(RECEIVED, encode(ReplyHeader(Xid.NOTIFICATION, -1, 0)) + body)
-
-
 def session() -> list[Passing]:
     """A handshake, a ping, creates and reads with their replies, two events, and what has no name."""
     traffic = Traffic()
-    frames = list(traffic.connect())
+    frames = traffic.connect()
 
     def exchange(
         opcode: int, record: Encodable | None = None, answer: Encodable | None = None, xid: int | None = None

@@ -21,12 +21,25 @@ LAYERS: list[list[str]] = [
     ["multi"],
     ["operations", "events"],
     ["connection", "conversation", "watches", "trace", "english", "explain", "describe"],
-    ["selection", "faults", "recording"],
+    ["selection", "faults", "recording", "causes", "ledger", "report"],
     ["capture.pcap", "capture.packet", "capture.stream", "capture.resync", "capture.reader", "capture"],
     ["sasl", "session"],
     ["nursery", "transport", "call", "watching", "verbs", "bound", "client"],
     ["tap"],
-    ["cli.common", "cli.octets", "cli.explain", "cli.describe", "cli.live", "cli.capture", "cli.export", "cli.daily", "cli"],
+    [
+        "cli.common",
+        "cli.octets",
+        "cli.explain",
+        "cli.describe",
+        "cli.live",
+        "cli.addresses",
+        "cli.tap",
+        "cli.capture",
+        "cli.export",
+        "cli.tree",
+        "cli.daily",
+        "cli",
+    ],
 ]
 ORDER = [module for layer in LAYERS for module in layer]
 SHELL = ORDER[ORDER.index("nursery") :]
@@ -176,7 +189,7 @@ def test_the_runtime_dependencies_are_trio_and_construct() -> None:
 
 
 #: The dumps are construct's work; who imports these wants it.
-WITH_CONSTRUCT = {"jute.wire", "trace", "explain"}
+WITH_CONSTRUCT = {"jute.wire", "report", "trace", "explain"}
 
 LOAD_ALONE = """
 import importlib, sys

@@ -44,7 +44,7 @@ def read_text(text: str) -> list[Item]:
     return list(read(text.splitlines(keepends=True)))
 
 
-_times = st.floats(0, 4e9)
+_times = st.integers(0, 4 * 10**15).map(lambda microseconds: round(microseconds / 1e6, 6))
 _numbers = st.integers(0, 2**31)
 _items = st.one_of(
     st.builds(Opened, _times, _numbers, st.text(), st.text()),

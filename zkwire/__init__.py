@@ -20,6 +20,9 @@
     selection     operations and paths, named in words
     faults        what may happen to a frame, to which, how often
     recording     traffic in a file
+    causes        which write caused an event
+    ledger        what happens on a tap's connections, entry by entry
+    report        these entries as text and as JSON
     capture/      packets that were captured, as frames
     sasl          DIGEST-MD5
     session       one session, over all its connections

@@ -82,6 +82,16 @@ class Passing:
             return ErrorCode.OK
         return known(ErrorCode, self.header.err)
 
+    @property
+    def zxid(self) -> int:
+        """A reply's or a notification's; 0 for all else."""
+        return self.header.zxid if isinstance(self.header, ReplyHeader) else 0
+
+    @property
+    def xid(self) -> int | None:
+        """None where there is no header."""
+        return None if self.header is None else self.header.xid
+
     @cached_property
     def record(self) -> Any:
         """The record behind the header, or the whole frame of the handshake. None where there is none, or where the

@@ -7,7 +7,7 @@
     {"time": 1763629203.118200, "connection": 0, "closed": "client"}
     {"end": 4}
 
-Times are seconds since 1970, of what came to the tap. `direction` is as the client sees it: ">" is to the server. Each
+Times are seconds since 1970, to the microsecond, of what came to the tap. `direction` is as the client sees it: ">" is to the server. Each
 line of `bytes` is one frame with its length in front, in hexadecimal, or a piece of what is no frame; all of a
 direction, joined, are what came. `fault` is what was done with it in place of passing it on. The last line says how
 many lines stand between it and the first, so that a recording that was cut shows it.
@@ -76,6 +76,7 @@ class Writer:
 
     def line(self, item: Item) -> str:
         self._count += 1
+        item = item._replace(time=round(item.time, 6))
         if isinstance(item, Opened):
             return _text(item._asdict())
         shown: dict[str, Any] = {"time": item.time, "connection": item.connection}

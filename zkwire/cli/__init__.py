@@ -8,7 +8,10 @@
     describe   describe
     capture    read
     export     export
-    daily      ls, get, stat, create, set, rm
+    addresses  where to listen, which servers
+    tap        tap
+    tree       whole trees of znodes, for ls -R and rm -r
+    daily      ls, get, stat, create, set, rm, watch, whoami, config
 
 To add a verb, add its row to `VERBS`, and to its module's `register` the arguments and the function that does it:
 
@@ -51,13 +54,17 @@ VERBS = [
     Verb("describe", "describe", "any record, operation, error or event: fields, opcode, versions, errors, an example"),
     Verb("explain", "explain", "what the bytes of frames mean, given as hexadecimal, base64 or a file"),
     Verb("read", "capture", "what clients and servers said, from a file of captured packets (.pcap, .pcapng)"),
+    Verb("tap", "tap", "what passes between clients and a server, live; broken on request"),
     Verb("export", "export", "what other tools need to read ZooKeeper's frames: a dissector for Wireshark"),
-    Verb("ls", "daily", "the names of a znode's children, one per line"),
+    Verb("ls", "daily", "the names of a znode's children, one per line; -R: the paths of all below it"),
     Verb("get", "daily", "a znode's data, as it is"),
     Verb("stat", "daily", "a znode's Stat, a field per line"),
     Verb("create", "daily", "create a znode, and print its path; an ephemeral one goes when the command ends"),
     Verb("set", "daily", "set a znode's data, and print its new version"),
-    Verb("rm", "daily", "delete a znode without children"),
+    Verb("rm", "daily", "delete a znode; -r: and all below it"),
+    Verb("watch", "daily", "print the events of a znode as they come"),
+    Verb("whoami", "daily", "the identities of a connection, one per line"),
+    Verb("config", "daily", "the configuration of the ensemble; empty on a standalone server"),
 ]
 
 

@@ -1,0 +1,261 @@
+"""`zkwire tap`: what passes between ZooKeeper clients and their server, as it passes; broken on request."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from datetime import datetime
+from io import FileIO
+from random import Random
+
+import trio
+
+from .. import recording
+from ..conversation import Passing
+from ..events import Direction
+from ..faults import PASS, Action, FaultError, first_of, parse_fault
+from ..ledger import Closed, Connected, Entry, Exchanged, Faulted, Filter, Ledger, Notified, Unanswered, Unreachable
+from ..report import as_json, text
+from ..selection import SelectionError, opcodes, path_pattern
+from ..tap import Tap
+from ..trace import format_frame
+from .addresses import listening, servers
+from .common import FAILED, USAGE, CommandError, Paint
+
+
+def register(verb: str, parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Listens on LISTEN, connects each client to SERVER, passes every byte on and shows what it is: a line for each "
+        "request with its reply, the time between the two, events with the write that caused them, and requests that "
+        "were left without a reply. Point any client at LISTEN. Ctrl-C ends it."
+    )
+    parser.add_argument("listen", metavar="LISTEN", help="HOST:PORT; :PORT or PORT: on loopback; port 0: any free one")
+    parser.add_argument(
+        "server", metavar="SERVER", help="HOST:PORT, :PORT or PORT; several by comma: each client gets the next"
+    )
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument("--op", metavar="OPERATIONS", help="only these: getData, create*, connect, or several by comma")
+    shown.add_argument("--path", metavar="PATTERN", help="only what concerns such a path: /app, /app/*, /app/**")
+    shown.add_argument("--session", metavar="ID", type=_session, help="only this session, as 0x100000a1b2c0000")
+    shown.add_argument("--pings", action="store_true", help="pings too")
+    shown.add_argument("--hex", action="store_true", help="with every byte of the frames, annotated")
+    shown.add_argument("--json", action="store_true", help="a JSON object in a line for each")
+    shown.add_argument("--secrets", action="store_true", help="passwords too, also in the recording")
+    parser.add_argument("--record", metavar="FILE", help="all that passes, for zkwire replay; overwrites the file")
+    broken = parser.add_argument_group(
+        "faults",
+        "ACTION WHAT [OPERATIONS] [PATH] [HOW OFTEN]: ACTION is drop, delay [SECONDS], cut [before|inside [BYTES]|"
+        "after], corrupt [OFFSET], dup or reorder; WHAT is request, reply or event; HOW OFTEN is once (where nothing "
+        "is said), nth N, always or p=P. Pings and connect are meant only where they are named.",
+    )
+    broken.add_argument(
+        "--fault", metavar="FAULT", action="append", default=[], help="as 'drop reply create /app/** nth 2'; repeatable"
+    )
+    broken.add_argument(
+        "--seed", type=int, help="of what the faults leave to chance; the same one gives the same again"
+    )
+    parser.set_defaults(run=run)
+
+
+def _session(given: str) -> int:
+    number = int(given, 0)
+    return number - 2**64 if number >= 2**63 else number
+
+
+def run(options: argparse.Namespace) -> None:
+    host = listening(options.listen)
+    target = servers(options.server)
+    wanted = _filter(options)
+    seed = secrets.randbelow(2**32) if options.seed is None else options.seed
+    try:
+        # Each has a chance of its own, so that what one does is the same whatever stands beside it.
+        faults = [parse_fault(words, Random(f"{seed}:{place}")) for place, words in enumerate(options.fault)]
+    except FaultError as error:
+        raise CommandError(str(error), USAGE) from None
+    with ExitStack() as stack:
+        epoch = _Epoch()
+        observers: list[Ledger | Recorder] = [Ledger(_Display(options, wanted, epoch).show)]
+        if options.record:
+            observers.append(stack.enter_context(Recorder(options.record, epoch, with_secrets=options.secrets)))
+
+        async def main() -> None:
+            tap = Tap(target, host.name, host.port, observer=_All(observers))
+            tap.fault = first_of(*faults) if faults else None
+            async with AsyncExitStack() as running:
+                signals = running.enter_context(trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
+                try:
+                    await running.enter_async_context(tap)
+                except OSError as error:
+                    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+                    raise CommandError(f"cannot listen on {host}: {reason}", FAILED) from None
+                print(f"zkwire: {tap.address} to {target}; Ctrl-C ends it", file=sys.stderr, flush=True)
+                if faults:
+                    print(f"zkwire: {len(faults)} faults, seed {seed}", file=sys.stderr, flush=True)
+                await signals.__anext__()
+
+        trio.run(main)
+
+
+def _filter(options: argparse.Namespace) -> Filter:
+    try:
+        return Filter(
+            None if options.op is None else opcodes(options.op),
+            None if options.path is None else path_pattern(options.path),
+            options.session,
+            options.pings,
+        )
+    except SelectionError as error:
+        raise CommandError(str(error), USAGE) from None
+
+
+class _Epoch:
+    """What is to be added to trio's clock for seconds since 1970. The wall clock is read once: it may jump."""
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
+
+    def of(self, now: float) -> float:
+        if self._offset is None:
+            self._offset = time.time() - trio.current_time()
+        return now + self._offset
+
+
+class _All:
+    """Tells each observer."""
+
+    def __init__(self, observers: list[Ledger | Recorder]) -> None:
+        self._observers = observers
+
+    def opened(self, connection: int, client: str, server: str, now: float) -> None:
+        for each in self._observers:
+            each.opened(connection, client, server, now)
+
+    def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
+        for each in self._observers:
+            each.unreachable(connection, client, reason, now)
+
+    def piece(self, connection: int, direction: Direction, piece: Passing | bytes, action: Action, now: float) -> None:
+        for each in self._observers:
+            each.piece(connection, direction, piece, action, now)
+
+    def closed(self, connection: int, by: str, now: float) -> None:
+        for each in self._observers:
+            each.closed(connection, by, now)
+
+
+class _Display:
+    """Entries on stdout: text or JSON."""
+
+    def __init__(self, options: argparse.Namespace, wanted: Filter, epoch: _Epoch) -> None:
+        self._options = options
+        self._wanted = wanted
+        self._epoch = epoch
+        self._paint = Paint(sys.stdout)
+
+    def show(self, entry: Entry) -> None:
+        if not self._wanted.wants(entry):
+            return
+        wall = self._epoch.of(entry.now)
+        if self._options.json:
+            shown = as_json(entry, wall - entry.now, show_secrets=self._options.secrets)
+            if self._options.hex:
+                shown["frames"] = [
+                    (passing.data if self._options.secrets else recording.without_secrets(passing)).hex()
+                    for passing in _frames(entry)
+                ]
+            sys.stdout.write(json.dumps(shown, ensure_ascii=True) + "\n")
+        else:
+            clock = datetime.fromtimestamp(wall).strftime("%H:%M:%S.%f")
+            sys.stdout.write(f"{self._paint.dim(clock)} {self._colour(entry)(text(entry))}\n")
+            for passing in _frames(entry) if self._options.hex else ():
+                dump = format_frame(passing.frame, show_secrets=self._options.secrets)
+                sys.stdout.write("".join(f"    {line}\n" for line in dump.split("\n")))
+        sys.stdout.flush()
+
+    def _colour(self, entry: Entry) -> Callable[[str], str]:
+        match entry:
+            case Faulted() | Unanswered() | Unreachable():
+                return self._paint.red
+            case Exchanged(reply=reply) if reply.err:
+                return self._paint.red
+            case Closed(unanswered=unanswered) if unanswered:
+                return self._paint.red
+            case Notified():
+                return self._paint.yellow
+            case Exchanged():
+                return str
+        return self._paint.cyan
+
+
+def _frames(entry: Entry) -> Iterator[Passing]:
+    match entry:
+        case Connected(request=request, response=reply) | Exchanged(request=request, reply=reply):
+            if request is not None:
+                yield request
+            yield reply
+        case Unanswered(request=request):
+            yield request
+        case Notified(event=event):
+            yield event
+
+
+class Recorder:
+    """Writes what a tap tells to a file, as it comes. For `with`: the block's end is that of the recording."""
+
+    def __init__(self, path: str, epoch: _Epoch, *, with_secrets: bool) -> None:
+        self._path = path
+        self._epoch = epoch
+        self._with_secrets = with_secrets
+        self._writer = recording.Writer(secrets=with_secrets)
+        self._file: FileIO
+
+    def __enter__(self) -> Recorder:
+        try:
+            # Only its owner reads it: data is in it, and with --secrets what gives access to more.
+            self._file = FileIO(self._path, "w", opener=lambda path, flags: os.open(path, flags, 0o600))
+        except OSError as error:
+            raise self._failed(error) from None
+        try:
+            self._write(self._writer.start())
+        except BaseException:
+            self._file.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._file:
+            self._write(self._writer.end())
+
+    def opened(self, connection: int, client: str, server: str, now: float) -> None:
+        self._write(self._writer.line(recording.Opened(self._epoch.of(now), connection, client, server)))
+
+    def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
+        """Nothing passed."""
+
+    def piece(self, connection: int, direction: Direction, piece: Passing | bytes, action: Action, now: float) -> None:
+        whole = isinstance(piece, bytes) or self._with_secrets
+        data = piece if isinstance(piece, bytes) else piece.data if whole else recording.without_secrets(piece)
+        fault = "" if action == PASS else str(action)
+        self._write(self._writer.line(recording.Chunk(self._epoch.of(now), connection, direction, data, fault)))
+
+    def closed(self, connection: int, by: str, now: float) -> None:
+        self._write(self._writer.line(recording.Closed(self._epoch.of(now), connection, by)))
+
+    def _write(self, line: str) -> None:
+        """At once: whoever looks into the file sees what has passed."""
+        data = line.encode()
+        try:
+            while data:
+                data = data[self._file.write(data) or 0 :]
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: OSError) -> CommandError:
+        return CommandError(f"{self._path}: {error.strerror or error}")
