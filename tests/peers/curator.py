@@ -71,7 +71,7 @@ def compile_contender(curator: Curator, directory: Path) -> str:
     """
     command = [java(), "-m", "jdk.compiler/com.sun.tools.javac.Main", "-d", str(directory), "-cp", curator.classpath]
     done = subprocess.run([*command, str(SOURCE)], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, f"{done.stderr}\n(if there is no module jdk.compiler, install a JDK)"
     return os.pathsep.join([str(directory), curator.classpath])
 
 
