@@ -43,8 +43,8 @@ coverage: venv zookeeper ## the sans-IO core, every branch, each module by its o
 test: venv zookeeper tools lint types coverage ## lint, types, coverage, then every test with every ZooKeeper found
 	$(BIN)/python -m pytest $(ARGS)
 
-demo: venv zookeeper ## two candidates, a takeover, every frame
-	$(BIN)/python -m tests.servers run -- $(BIN)/python -m examples.takeover
+demo: venv zookeeper ## two candidates, three registered servers, a takeover, with the frames
+	$(BIN)/python -m election demo
 
 bench: venv zookeeper ## zkwire against its peers, in one run
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'

@@ -38,6 +38,7 @@ from zkwire import (
     print_frame,
 )
 
+from . import demo
 from .dialects import DIALECTS
 from .election import Election
 from .errors import CampaignTimeout, ElectionError, NoMembersError, RegistryError
@@ -49,6 +50,7 @@ from .runner import KILL_AFTER, LeaseTerm, Runner
 from .strategies import STRATEGIES
 from .watchdog import NOT_FOUND
 
+LOCAL = "127.0.0.1:2181"
 DONE, FAILED, NO_SERVER, LOST, NO_NODE = range(5)
 USAGE = NO_SERVER
 
@@ -103,6 +105,12 @@ def _complain(error: Exception | str, status: int) -> int:
 
 async def _run(options: argparse.Namespace) -> int | None:
     """One session, or for verbs that go on one after another."""
+    if options.name == "demo":  # brings its own servers and sessions
+        try:
+            await demo.show(options.hosts, given=options.hosts != LOCAL)
+        except demo.DemoError as error:
+            raise CommandError(str(error), NO_SERVER) from None
+        return DONE
     verb: VerbFunction = options.verb
     async with connect(
         options.hosts,
@@ -447,6 +455,7 @@ VERBS = [
     Verb("register", _register_arguments, "register a member, for as long as the command runs"),
     Verb("members", _members_arguments, "the members of a service"),
     Verb("pick", _pick_arguments, "one member of a service"),
+    Verb("demo", lambda parser: None, "two candidates, three servers, a takeover, with the frames; ends by itself"),
 ]
 
 
@@ -455,7 +464,7 @@ def _parser() -> argparse.ArgumentParser:
     group = common.add_argument_group("for every verb")
     group.add_argument(
         "--hosts",
-        default=os.environ.get("ZKWIRE_HOSTS", "127.0.0.1:2181"),
+        default=os.environ.get("ZKWIRE_HOSTS", LOCAL),
         help="servers by comma, with a chroot behind them (default: $ZKWIRE_HOSTS or 127.0.0.1:2181)",
     )
     group.add_argument("--session-timeout", type=_seconds, default=10.0, metavar="S", help="in seconds (default: 10)")

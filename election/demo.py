@@ -1,0 +1,223 @@
+"""`python -m election demo`: two candidates, three registered servers, a takeover, and the frames behind each step.
+
+python -m election.demo candidate NAME HOSTS PATH        one candidate, a process of its own
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import trio
+
+import zkwire
+from zkwire import Frame, OpCode, ZkwireError, format_frame
+
+from .election import Election
+from .local_server import NoLocalServer, local_server
+from .registry import Registry
+from .term import Term
+
+#: Seconds: how long a killed leader's znodes stay, where the servers grant so little.
+SESSION_TIMEOUT = 2.0
+#: Seconds to look for a server that runs already.
+CONNECT_TIMEOUT = 2.0
+#: Seconds for the whole demo, on a slow machine.
+PATIENCE = 60.0
+
+
+class DemoError(Exception):
+    """Why the demo could not be shown."""
+
+
+class Frames:
+    """Prints frames: the first of a kind in full, byte by byte, the others as a line; heartbeats not at all."""
+
+    def __init__(self) -> None:
+        self._seen: set[Any] = set()
+
+    def __call__(self, frame: Frame) -> None:
+        kind = frame.direction, frame.opcode, frame.types[:1]
+        text = format_frame(frame)
+        proof = frame.opcode is OpCode.MULTI and "CreateRequest" not in text and "CreateResponse" not in text
+        if frame.opcode is OpCode.PING or (proof and kind in self._seen):
+            return
+        say(text.splitlines()[0] if kind in self._seen else text + "\n")
+        self._seen.add(kind)
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+# --- a candidate
+
+
+async def candidate(name: str, hosts: str, path: str) -> None:
+    """Contend, and lead until SIGTERM."""
+    async with zkwire.connect(hosts, SESSION_TIMEOUT, on_frame=Frames()) as zk:
+        election = Election(zk, path, name.encode())
+
+        async def lead(term: Term) -> None:
+            say(f"*** {name} leads, token {term.token:#x}, after {term.after}")
+            with trio.open_signal_receiver(signal.SIGTERM) as signals:
+                await anext(signals)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_tell_waiting, name, election)
+            await election.run(lead)
+            nursery.cancel_scope.cancel()
+        say(f"*** {name} resigned")
+
+
+async def _tell_waiting(name: str, election: Election) -> None:
+    async for state in election.states():
+        if state == "waiting":
+            say(f"*** {name} stands by")
+
+
+class Candidate:
+    """A candidate process, whose output is passed on with its name in front."""
+
+    def __init__(self, name: str, hosts: str, path: str) -> None:
+        self.name = name
+        self._command = [sys.executable, "-m", "election.demo", "candidate", name, hosts, path]
+        self._said: list[str] = []
+        self._spoke = trio.Event()
+        self._ended = False
+        self._process: trio.Process | None = None
+
+    async def run(self) -> None:
+        self._process = await trio.lowlevel.open_process(self._command, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        rest = b""
+        try:
+            async for data in self._process.stdout:
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    text = line.decode()
+                    say(f"{self.name} | {text}" if text else "")
+                    if text.startswith("*** "):
+                        self._said.append(text)
+                        self._spoke.set()
+        finally:
+            self._process.kill()  # no matter where it has ended already
+            self._ended = True
+            self._spoke.set()
+            with trio.CancelScope(shield=True):
+                await self._process.wait()
+
+    async def says(self, text: str) -> None:
+        """Wait until it has said it."""
+        while not any(f"{self.name} {text}" in said for said in self._said):
+            if self._ended:
+                raise DemoError(f"candidate {self.name} ended before it said {text!r}")
+            self._spoke = trio.Event()
+            await self._spoke.wait()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+# --- the show
+
+
+@asynccontextmanager
+async def servers(hosts: str, *, given: bool) -> AsyncIterator[str]:
+    """The servers to show it on: those at `hosts`, or one of our own where none answers there."""
+    try:
+        async with zkwire.connect(hosts, SESSION_TIMEOUT, connect_timeout=CONNECT_TIMEOUT):
+            found = True
+    except zkwire.NoServerError as error:
+        if given:
+            raise DemoError(str(error)) from None
+        found = False
+    if found:
+        yield hosts
+        return
+    try:
+        async with local_server() as own:
+            narrate(f"No ZooKeeper at {hosts}: one was started at {own}, for the time of this demo.")
+            yield own
+    except NoLocalServer as error:
+        raise DemoError(f"no ZooKeeper at {hosts}, and none to start ({error})") from None
+
+
+async def show(hosts: str, *, given: bool) -> None:
+    """The whole demo. `given`: whether the hosts were asked for, so that no others will do. Raises DemoError."""
+    with trio.move_on_after(PATIENCE) as patience:
+        async with servers(hosts, given=given) as found:
+            await _show_registry(found)
+            await _show_takeover(found)
+    if patience.cancelled_caught:
+        raise DemoError(f"not done after {PATIENCE:g} s")
+    narrate("Done.")
+
+
+async def _show_registry(hosts: str) -> None:
+    path = f"/demo-{os.getpid()}/servers"
+    narrate(f"Three servers register under {path}. The first frame of each kind is shown in full.")
+    async with AsyncExitStack() as stack:
+        zk = await stack.enter_async_context(zkwire.connect(hosts, SESSION_TIMEOUT, on_frame=Frames()))
+        registry = Registry(zk, path)
+        for port in (8897, 8898, 8899):
+            await stack.enter_async_context(registry.register(f"127.0.0.1:{port}"))
+        async with registry.members() as members:
+            narrate(f"A client reads them: {', '.join(member.name for member in members.snapshot())}.")
+            narrate(f"It picks one at random: {members.pick('random').name}. Then all three deregister.")
+    await _remove(hosts, path)
+
+
+async def _show_takeover(hosts: str) -> None:
+    path = f"/demo-{os.getpid()}/leader"
+    first, second = Candidate("A", hosts, path), Candidate("B", hosts, path)
+    problem: DemoError | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            narrate(f"Two candidates contend for {path}. Each frame is shown by the process that sent or got it.")
+            nursery.start_soon(first.run)
+            await first.says("leads")
+            nursery.start_soon(second.run)
+            await second.says("stands by")
+            narrate("A is killed (SIGKILL): it can say no goodbye, so its znodes stay until its session expires.")
+            first.send_signal(signal.SIGKILL)
+            killed = trio.current_time()
+            await second.says("leads")
+            narrate(f"B leads {trio.current_time() - killed:.1f} s after the kill. Now B resigns, and goes home.")
+            second.send_signal(signal.SIGTERM)
+            await second.says("resigned")
+        except DemoError as error:
+            problem = error
+            nursery.cancel_scope.cancel()
+    if problem is not None:
+        raise problem
+    await _remove(hosts, path)
+
+
+async def _remove(hosts: str, path: str) -> None:
+    """Leave nothing behind."""
+    async with zkwire.connect(hosts, SESSION_TIMEOUT) as zk:
+        for znode in (path, f"{path}-epoch", path.rpartition("/")[0]):
+            try:
+                await zk.delete(znode)
+            except (zkwire.NoNodeError, zkwire.NotEmptyError):
+                continue
+
+
+def narrate(text: str) -> None:
+    say(f"\n=== {text}\n")
+
+
+if __name__ == "__main__":
+    try:
+        name, hosts, path = sys.argv[2:]
+        trio.run(candidate, name, hosts, path)
+    except ZkwireError as error:
+        sys.exit(f"candidate: {error}")
