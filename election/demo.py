@@ -65,8 +65,8 @@ async def candidate(name: str, hosts: str, path: str) -> None:
         election = Election(zk, path, name.encode())
 
         async def lead(term: Term) -> None:
-            say(f"*** {name} leads, token {term.token:#x}, after {term.after}")
             with trio.open_signal_receiver(signal.SIGTERM) as signals:
+                say(f"*** {name} leads, token {term.token:#x}, after {term.after}")
                 await anext(signals)
 
         async with trio.open_nursery() as nursery:
