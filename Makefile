@@ -8,7 +8,7 @@ BIN = .venv/bin
 # One stamp for each interpreter: another one makes the environment anew, a changed pyproject.toml only installs again.
 STAMP = .venv/made-with-$(subst /,_,$(PYTHON))
 
-.PHONY: help venv zookeeper zookeeper-matrix tools lint types coverage test demo bench frames clean
+.PHONY: help venv zookeeper zookeeper-matrix tools lint types coverage test docs docs-test demo bench frames session clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -27,8 +27,8 @@ zookeeper: venv ## a real ZooKeeper server, and Curator: Debian's packages, wher
 zookeeper-matrix: venv ## other ZooKeeper versions, into ~/.cache/zkwire (455 MB to download)
 	.ci/fetch-matrix $(BIN)/pip $(MATRIX)
 
-tools: ## what some tests need besides: tshark
-	.ci/install-tools tshark
+tools: ## what some tests need besides: tshark and Chromium
+	.ci/install-tools tshark chromium
 
 lint: venv ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -43,6 +43,12 @@ coverage: venv zookeeper ## the sans-IO core, every branch, each module by its o
 test: venv zookeeper tools lint types coverage ## lint, types, coverage, then every test with every ZooKeeper found
 	$(BIN)/python -m pytest $(ARGS)
 
+docs: venv ## the generated pages of docs/
+	$(BIN)/python -m docs.generate
+
+docs-test: venv zookeeper tools ## whether they are as they should be, in Chromium too
+	$(BIN)/python -m pytest tests/test_docs_pages.py $(ARGS)
+
 demo: venv zookeeper ## two candidates, three registered servers, a takeover, with the frames
 	$(BIN)/python -m election demo
 
@@ -52,6 +58,9 @@ bench: venv zookeeper ## zkwire against its peers, in one run
 
 frames: venv zookeeper ## record tests/frames again, from real servers
 	$(BIN)/python -m tests.record_frames
+
+session: venv ## record docs/session.pcap again, from a real server of 3.9
+	$(BIN)/python -m tests.record_session
 
 clean: ## remove what the other targets made here
 	rm -rf .venv build dist *.egg-info .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache

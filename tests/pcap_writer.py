@@ -56,7 +56,7 @@ def link(link_type: int, packet: bytes) -> bytes:
 
 
 class PcapWriter:
-    """A .pcap file. Packets are a millisecond apart unless `now` says otherwise."""
+    """A .pcap file. The next packet is captured at `now`, which moves on by `step` seconds with each."""
 
     def __init__(self, link_type: int = ETHERNET, *, order: str = "<", nanoseconds: bool = False) -> None:
         self.link_type = link_type
@@ -64,12 +64,13 @@ class PcapWriter:
         magic = 0xA1B23C4D if nanoseconds else 0xA1B2C3D4
         self.bytes = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 262144, link_type)
         self.now = float(START)
+        self.step = 0.001
 
     def packet(self, data: bytes, *, length: int | None = None) -> None:
         seconds, fraction = divmod(round(self.now * self._ticks), self._ticks)
         fields = (seconds, fraction, len(data), len(data) if length is None else length)
         self.bytes += struct.pack(self._order + "IIII", *fields) + data
-        self.now = round(self.now + 0.001, 6)
+        self.now = round(self.now + self.step, 6)
 
 
 class PcapngWriter(PcapWriter):
@@ -92,7 +93,7 @@ class PcapngWriter(PcapWriter):
         ticks = round(self.now * self._ticks)
         fields = (0, ticks >> 32, ticks & 0xFFFFFFFF, len(data), len(data) if length is None else length)
         self.block(6, struct.pack(self._order + "IIIII", *fields) + data)
-        self.now = round(self.now + 0.001, 6)
+        self.now = round(self.now + self.step, 6)
 
 
 class Connection:
