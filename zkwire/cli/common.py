@@ -6,12 +6,17 @@ import argparse
 import json
 import os
 import sys
+import time
+from types import TracebackType
 from typing import Any, TextIO
 
 from ..paths import printable
 
 DONE, FAILED, NO_SERVER, LOST, NO_NODE = range(5)
 USAGE = NO_SERVER
+
+#: Of a field longer than so many bytes, dumps show the first and the last.
+LIMIT = 256
 
 
 class CommandError(Exception):
@@ -78,3 +83,26 @@ class Paint:
 
     def cyan(self, text: str) -> str:
         return self._in("36", text)
+
+
+class Progress:
+    """How far a long command is, on stderr where that is a terminal, ten times a second; wiped away at the end."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._shown = 0.0
+        self._enabled = sys.stderr.isatty()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def update(self, count: int) -> None:
+        if self._enabled and time.monotonic() - self._shown > 0.1:
+            self._shown = time.monotonic()
+            print(f"\r{count} {self._what}", end="", file=sys.stderr, flush=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

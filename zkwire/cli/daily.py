@@ -9,11 +9,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..client import Client
-from ..codes import CreateMode
-from ..errors import NoNodeError
+from ..codes import AddWatchMode, CreateMode, EventType, KeeperState, hexadecimal, name_of
+from ..errors import NoNodeError, SessionExpiredError
+from ..events import WatchedEvent
+from ..hosts import parse
 from ..records import Stat
-from .common import connection_options, json_option, show
+from .common import USAGE, CommandError, connection_options, json_option, show
 from .live import in_session
+from .tree import delete_all, pre_order, refuse_reserved, walk
 
 _MODES = {
     "persistent": CreateMode.PERSISTENT,
@@ -22,28 +25,55 @@ _MODES = {
     "ephemeral-sequential": CreateMode.EPHEMERAL_SEQUENTIAL,
     "container": CreateMode.CONTAINER,
 }
+_TTL_MODES = {
+    "persistent": CreateMode.PERSISTENT_WITH_TTL,
+    "sequential": CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL,
+}
 
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH")
-    connection_options(parser)
-    json_option(parser)
+    if verb == "ls":
+        parser.add_argument("path", metavar="PATH", nargs="?", default="/", help="default: /")
+        parser.add_argument("-R", "--recursive", action="store_true", help="the paths of all below it too, and its own")
+    elif verb not in ("whoami", "config"):
+        parser.add_argument("path", metavar="PATH")
     if verb == "create":
-        parser.add_argument("data", metavar="DATA", nargs="?", default="")
+        parser.add_argument("data", metavar="DATA", nargs="?", default="", help="default: empty; -: stdin")
+        parser.add_argument("-p", "--parents", action="store_true", help="create the parents that are missing too")
         parser.add_argument("--mode", choices=list(_MODES), default="persistent")
+        parser.add_argument("--ttl", type=float, metavar="S", help="seconds it lives without change and children")
     if verb == "set":
-        parser.add_argument("data", metavar="DATA")
+        parser.add_argument("data", metavar="DATA", help="-: stdin")
+    if verb == "rm":
+        parser.add_argument("-r", "--recursive", action="store_true", help="all below it too")
     if verb in ("set", "rm"):
         parser.add_argument("--version", type=int, default=-1, metavar="N", help="only where this is its version")
+    if verb == "watch":
+        parser.add_argument("-R", "--recursive", action="store_true", help="everything below it too")
+        parser.add_argument("-n", "--count", type=int, metavar="N", help="end after so many events")
+    connection_options(parser)
+    json_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.verb == "rm":
+        if options.recursive and options.version != -1:
+            raise CommandError("rm -r deletes whatever the versions: it takes no --version", USAGE)
+        refuse_reserved(options.path, parse(options.hosts)[1])
+    if options.verb in ("create", "set"):
+        # Read before there is a session: it could end while stdin waits for somebody.
+        options.data = sys.stdin.buffer.read() if options.data == "-" else options.data.encode(errors="surrogateescape")
+    if options.verb == "create" and options.ttl is not None and options.mode not in _TTL_MODES:
+        raise CommandError(f"a znode of mode {options.mode} has no --ttl", USAGE)
     in_session(options, _VERBS[options.verb])
 
 
 async def ls(zk: Client, options: argparse.Namespace) -> None:
-    names = sorted(await zk.get_children(options.path))
+    if options.recursive:
+        names = pre_order(await walk(zk, options.path), options.path)
+    else:
+        names = sorted(await zk.get_children(options.path))
     show(options, names, "\n".join(names))
 
 
@@ -65,17 +95,61 @@ async def stat(zk: Client, options: argparse.Namespace) -> None:
 
 
 async def create(zk: Client, options: argparse.Namespace) -> None:
-    path = await zk.create(options.path, options.data.encode(), mode=_MODES[options.mode])
+    mode = (_MODES if options.ttl is None else _TTL_MODES)[options.mode]
+    parent = options.path.rpartition("/")[0]
+    if options.parents and parent:
+        await zk.ensure_path(parent)
+    path = await zk.create(options.path, options.data, mode=mode, ttl=options.ttl)
     show(options, {"path": path}, path)
 
 
 async def set_(zk: Client, options: argparse.Namespace) -> None:
-    found = await zk.set_data(options.path, options.data.encode(), version=options.version)
+    found = await zk.set_data(options.path, options.data, version=options.version)
     show(options, {"path": options.path, "version": found.version}, str(found.version))
 
 
 async def rm(zk: Client, options: argparse.Namespace) -> None:
-    await zk.delete(options.path, version=options.version)
+    if options.recursive:
+        count = await delete_all(zk, options.path)
+    else:
+        await zk.delete(options.path, version=options.version)
+        count = 1
+    if options.json:
+        show(options, {"path": options.path, "deleted": count}, "")
+
+
+async def watch(zk: Client, options: argparse.Namespace) -> None:
+    mode = AddWatchMode.PERSISTENT_RECURSIVE if options.recursive else AddWatchMode.PERSISTENT
+    left = options.count
+    async with zk.add_watch(options.path, mode) as events:
+        print(f"zkwire: watching {options.path}", file=sys.stderr, flush=True)
+        while left is None or left > 0:
+            event = await events.__anext__()
+            if event.type == EventType.NONE:
+                raise SessionExpiredError(options.path, "addWatch")
+            _show_event(options, event)
+            left = None if left is None else left - 1
+
+
+def _show_event(options: argparse.Namespace, event: WatchedEvent) -> None:
+    kind = name_of(EventType, event.type)
+    value = {"type": kind, "path": event.path, "state": name_of(KeeperState, event.state), "zxid": event.zxid}
+    show(options, value, f"{kind} {event.path}" + (f" zxid={hexadecimal(event.zxid)}" if event.zxid != -1 else ""))
+    sys.stdout.flush()
+
+
+async def whoami(zk: Client, options: argparse.Namespace) -> None:
+    found = await zk.who_am_i()
+    identities = [{"scheme": info.auth_scheme, "user": info.user} for info in found]
+    show(options, identities, "\n".join(f"{info.auth_scheme} {info.user}".rstrip() for info in found))
+
+
+async def config(zk: Client, options: argparse.Namespace) -> None:
+    data, stat = await zk.get_config()
+    text = (data or b"").decode(errors="replace")
+    servers = [line for line in text.splitlines() if line.startswith("server.")]
+    version = next((line.partition("=")[2] for line in text.splitlines() if line.startswith("version=")), None)
+    show(options, {"servers": servers, "version": version, "stat": _stat_json(stat)}, text.rstrip("\n"))
 
 
 _VERBS: dict[str, Callable[[Client, argparse.Namespace], Awaitable[None]]] = {
@@ -85,6 +159,9 @@ _VERBS: dict[str, Callable[[Client, argparse.Namespace], Awaitable[None]]] = {
     "create": create,
     "set": set_,
     "rm": rm,
+    "watch": watch,
+    "whoami": whoami,
+    "config": config,
 }
 
 

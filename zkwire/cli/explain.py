@@ -14,10 +14,8 @@ from ..events import Direction
 from ..explain import Explained, Wanted, explain, opcode_named
 from ..jute.wire import Span
 from ..trace import hex_rows, value_text
-from .common import DONE, FAILED, USAGE, CommandError, Paint, complain, json_option
+from .common import DONE, FAILED, LIMIT, USAGE, CommandError, Paint, complain, json_option
 from .octets import NotBytes, octets
-
-_LIMIT = 256
 
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -39,7 +37,7 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
     what.add_argument("--reply-to", metavar="OPERATION", help="the frames are replies to that: getData, or its opcode")
     what.add_argument("--event", action="store_true", help="the frames are notifications")
     parser.add_argument("--connect", action="store_true", help="the frames are the first of their direction")
-    parser.add_argument("--full", action="store_true", help=f"all bytes of fields longer than {_LIMIT} bytes")
+    parser.add_argument("--full", action="store_true", help=f"all bytes of fields longer than {LIMIT} bytes")
     json_option(parser)
     parser.set_defaults(run=run)
 
@@ -54,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             if number:
                 print()
-            for line in lines(explained, paint, None if options.full else _LIMIT):
+            for line in lines(explained, paint, None if options.full else LIMIT):
                 print(line)
         if explained.fault:
             sys.stdout.flush()

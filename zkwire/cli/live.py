@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import trio
 
 from ..client import Client, connect
 from ..events import Frame
+from .common import LIMIT
 
 
 def in_session(
@@ -19,9 +21,10 @@ def in_session(
 ) -> None:
     """Run `verb` in a session of its own, with the options of `connection_options`."""
     if options.verbose and on_frame is None:
-        from ..trace import print_frame  # late: the dumps are construct's work, which takes 20 ms to load
+        from ..trace import format_frame  # late: the dumps are construct's work, which takes 20 ms to load
 
-        on_frame = print_frame
+        def on_frame(frame: Frame) -> None:
+            print(format_frame(frame, limit=LIMIT), end="\n\n", file=sys.stderr)
 
     async def run() -> None:
         async with connect(options.hosts, options.session_timeout, on_frame=on_frame, new_session=False) as zk:

@@ -1,0 +1,118 @@
+"""Whole trees of znodes. Requests do not wait for the replies to those before them, but no more than `WINDOW` are on
+their way at once."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+from .. import paths
+from ..call import Call
+from ..client import Client
+from ..errors import NoNodeError, NotEmptyError
+from .common import USAGE, CommandError, Progress
+
+WINDOW = 256
+
+#: How often a tree is looked through anew for what appeared in it while it was being deleted.
+ROUNDS = 10
+
+#: What no server deletes (DataTree, PrepRequestProcessor.pRequest2TxnDelete).
+RESERVED = ("/", "/zookeeper", "/zookeeper/config", "/zookeeper/quota")
+
+
+def refuse_reserved(path: str, chroot: str) -> None:
+    """Raise the CommandError for a path that is not to be deleted. The root of a chroot is one too: whoever means that
+    znode can name it without."""
+    if path == "/" or paths.under(chroot, path) in RESERVED:
+        raise CommandError(f"{path} cannot be deleted: it belongs to the server or is the root", USAGE)
+
+
+async def walk(zk: Client, root: str) -> dict[str, list[str]]:
+    """The znode and all below it, level by level, each with the names of its children. What goes meanwhile is left out.
+
+    Raises:
+        NoNodeError: there is no such root.
+    """
+    found: dict[str, list[str]] = {}
+    pending = deque([root])
+    calls: deque[tuple[str, Call[list[str]]]] = deque()
+    with Progress("znodes found") as progress:
+        while pending or calls:
+            while pending and len(calls) < WINDOW:
+                path = pending.popleft()
+                calls.append((path, zk.get_children(path)))
+            path, call = calls.popleft()
+            try:
+                names = await call
+            except NoNodeError:
+                if path == root:
+                    raise
+                continue
+            found[path] = names
+            pending += (child(path, name) for name in names)
+            progress.update(len(found))
+    return found
+
+
+def child(parent: str, name: str) -> str:
+    return f"/{name}" if parent == "/" else f"{parent}/{name}"
+
+
+def pre_order(tree: dict[str, list[str]], root: str) -> list[str]:
+    """The paths of a tree that `walk` found: each znode, then its children by name."""
+    found: list[str] = []
+    pending = [root]
+    while pending:
+        path = pending.pop()
+        if path in tree:
+            found.append(path)
+            pending += (child(path, name) for name in sorted(tree[path], reverse=True))
+    return found
+
+
+async def delete_all(zk: Client, root: str) -> int:
+    """Delete the znode and all below it, the lowest first; how many were deleted. What others delete meanwhile is gone
+    all the same; for what they create meanwhile the tree is looked through again.
+
+    Raises:
+        NoNodeError: there is no such root.
+        NotEmptyError: others create faster than this deletes.
+    """
+    deleted = 0
+    not_empty: NotEmptyError | None = None
+    for _ in range(ROUNDS):
+        try:
+            tree = await walk(zk, root)
+        except NoNodeError:
+            if not_empty is None:
+                raise
+            return deleted  # somebody else deleted the rest
+        # walk gives parents before children. A session's requests are done in order, so a parent's delete can be on its
+        # way before the replies to its children's have come.
+        count, not_empty = await _delete(zk, list(reversed(tree)))
+        deleted += count
+        if not_empty is None:
+            return deleted
+    assert not_empty is not None
+    raise not_empty
+
+
+async def _delete(zk: Client, doomed: list[str]) -> tuple[int, NotEmptyError | None]:
+    """How many were deleted, and the last error of one that had got children."""
+    deleted = 0
+    not_empty: NotEmptyError | None = None
+    paths_left = iter(doomed)
+    calls = deque(zk.delete(path) for path in islice(paths_left, WINDOW))
+    with Progress("znodes deleted") as progress:
+        while calls:
+            try:
+                await calls.popleft()
+                deleted += 1
+            except NoNodeError:
+                pass
+            except NotEmptyError as error:
+                not_empty = error
+            calls.extend(zk.delete(path) for path in islice(paths_left, 1))
+            progress.update(deleted)
+    return deleted, not_empty
