@@ -29,6 +29,7 @@ from zkwire.records import (
     GetChildrenResponse,
     GetDataResponse,
     SetDataResponse,
+    SyncResponse,
 )
 from zkwire.transport import StreamTransport, Transport
 
@@ -101,6 +102,8 @@ class ServerSide:
                 return GetChildrenResponse(("a", "b"))
             case OpCode.ADD_WATCH:
                 return ErrorResponse(0)
+            case OpCode.SYNC:
+                return SyncResponse(got.record.path)
         return None
 
     async def serve(self) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
+import zkwire
 from election import registration as module
 from election.errors import RegistryError
 from election.layouts import Endpoint, ServersetMember, ServiceInstance, ServiceType, decode_member
@@ -16,6 +18,7 @@ from election.registration import Registration
 from election.registry import Registry
 from tests.conftest import External
 from tests.live import PATIENCE, Line, client, cut, reached, restore, until_gone, watched_paths
+from tests.memory_server import MemoryServers, ServerSide
 from tests.servers import Distribution, Server
 from zkwire import (
     ACL,
@@ -26,6 +29,7 @@ from zkwire import (
     CreateMode,
     Delete,
     Direction,
+    ErrorCode,
     EventType,
     Frame,
     Id,
@@ -204,6 +208,66 @@ async def test_registry_needs_a_path_of_its_own(zookeeper: Server | External, pa
             Registry(zk, path)
 
 
+async def test_in_a_chroot(zookeeper: Server | External, root: str) -> None:
+    async with client(zookeeper) as other, client(zookeeper, root) as zk:
+        await other.create(root)
+        async with Registry(zk, "/s").members() as members, Registry(zk, "/s").register(NAME) as registration:
+            change = await members.__anext__()
+            assert (change.kind, change.member.name, registration.node) == ("added", NAME, f"/s/{NAME}")
+            await other.delete(f"{root}/s/{NAME}")
+            assert [(await members.__anext__()).kind for _ in range(2)] == ["removed", "added"]
+
+
+async def test_server_that_sheds_load_is_asked_again_after_a_pause(autojump_clock: MockClock) -> None:
+    asked: list[float] = []
+
+    async def busy(side: ServerSide) -> None:
+        await side.shake_hands()
+        while (got := await side.read()) is not None:
+            if got.opcode is OpCode.CREATE:
+                asked.append(trio.current_time())
+                if len(asked) < 3:
+                    await side.reply(got, err=ErrorCode.THROTTLED_OP)
+                    continue
+            await side.answer(got)
+
+    async with zkwire.connect("10.0.0.1:2181", dial=MemoryServers(busy).dial) as zk, Registry(zk, "/s").register(NAME):
+        first, second, third = asked
+        assert (second - first, third - second) == pytest.approx((module.SHED_PAUSE, module.SHED_PAUSE))
+
+
+@pytest.mark.rule("C13")
+async def test_server_in_read_only_mode_is_not_asked_again(autojump_clock: MockClock) -> None:
+    """It waits for one that takes writes."""
+    asked: list[str] = []
+
+    async def read_only(side: ServerSide) -> None:
+        await side.shake_hands(read_only=True)
+        while (got := await side.read()) is not None:
+            if got.opcode is OpCode.CREATE:
+                asked.append("read-only")
+                await side.reply(got, err=ErrorCode.NOT_READ_ONLY)
+            else:
+                await side.answer(got)
+
+    async def says_that_it_is_read_write(side: ServerSide) -> None:
+        await trio.sleep(1)
+        await side.stream.send_all(b"rw")
+
+    async def read_write(side: ServerSide) -> None:
+        asked.append("read-write")
+        await side.shake_hands(read_only=False)
+        await side.serve_on()
+
+    servers = MemoryServers(read_only, says_that_it_is_read_write, read_write)
+    with trio.fail_after(600):
+        async with (
+            zkwire.connect("10.0.0.1:2181", dial=servers.dial, read_only=True) as zk,
+            Registry(zk, "/s").register(NAME),
+        ):
+            assert asked == ["read-only", "read-write"]
+
+
 # --- updating
 
 
@@ -353,14 +417,57 @@ async def test_lost_reply_to_create_is_resolved_by_a_search_behind_a_sync(
         assert len(await other.get_children(root)) == (1 if layout == "serverset" else 0)
 
 
-@pytest.mark.parametrize("layout", ["names", "serverset"])
-async def test_lost_create_is_made_again(zookeeper: Server | External, root: str, layout: str) -> None:
+@pytest.mark.rule("C6")
+async def test_lost_create_is_made_again(zookeeper: Server | External, root: str) -> None:
     async with client(zookeeper) as other, Tap(zookeeper.address) as tap, client(tap) as zk:
         await other.create(root)
-        tap.fault = cutting(before=request(OpCode.CREATE))
-        async with Registry(zk, root, layout).register(NAME) as registration:
+        fault = tap.fault = cutting(before=request(OpCode.CREATE))
+        async with Registry(zk, root).register(NAME) as registration:
+            assert len(fault.hits) == 1
             await other.sync()
             assert [f"{root}/{name}" for name in await other.get_children(root)] == [registration.node]
+
+
+@pytest.mark.rule("C6")
+@pytest.mark.parametrize("whose", ["another's", "ours"])
+async def test_member_with_the_same_data_is_not_taken_for_the_lost_one(
+    zookeeper: Server | External, root: str, whose: str
+) -> None:
+    """Neither that of another session, nor that of another registration of this client."""
+    async with (
+        client(zookeeper) as other,
+        Tap(zookeeper.address) as tap,
+        client(tap) as zk,
+        Registry(zk if whose == "ours" else other, root, "serverset").register(NAME) as first,
+    ):
+        fault = tap.fault = cutting(before=request(OpCode.CREATE))
+        async with Registry(zk, root, "serverset").register(NAME) as second:
+            assert len(fault.hits) == 1
+            await other.sync()
+            found = {f"{root}/{name}" for name in await other.get_children(root)}
+            assert found == {await standing(first), await standing(second)}
+            assert len(found) == 2
+
+
+@pytest.mark.rule("D2")
+async def test_lost_reply_to_a_read_of_ours_changes_nothing(zookeeper: Server | External, root: str) -> None:
+    frames: list[Frame] = []
+    async with (
+        client(zookeeper) as other,
+        Tap(zookeeper.address) as tap,
+        client(tap, on_frame=frames.append) as zk,
+    ):
+        await other.create(root)
+        fault = tap.fault = cutting(before=reply_to(OpCode.GET_DATA))
+        async with Registry(zk, root).register(NAME) as registration:
+            stat = await placed(other, f"{root}/{NAME}")
+            await fault.wait()
+            await reached(zk, KeeperState.DISCONNECTED)
+            await reached(zk, KeeperState.SYNC_CONNECTED)
+            await registration.update(b"new")
+            _, after = await other.get_data(f"{root}/{NAME}")
+            assert (after.czxid, after.version) == (stat.czxid, 1)
+            assert sent(frames, *CREATES) == 1
 
 
 @pytest.mark.rule("C7")
