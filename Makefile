@@ -27,8 +27,9 @@ zookeeper: venv ## a real ZooKeeper server, and Curator: Debian's packages, wher
 zookeeper-matrix: venv ## other ZooKeeper versions, into ~/.cache/zkwire (455 MB to download)
 	.ci/fetch-matrix $(BIN)/pip $(MATRIX)
 
-tools: ## what some tests need besides: tshark and Chromium
+tools: ## what some tests need besides: tshark, Chromium and ZooKeeper's C client
 	.ci/install-tools tshark chromium
+	.ci/install-c-client
 
 lint: venv ## ruff: rules and format
 	$(BIN)/ruff check .
