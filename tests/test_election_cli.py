@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,16 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
             # A pytest that was started in the background has SIGINT ignored; these heed it.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.stdout, self.stderr = self.process.stdout, self.process.stderr
+        # Whoever still waits for output then sees its end.
+        self._limit = threading.Timer(60, self.process.kill)
+        self._limit.start()
 
     def hears(self, event: str) -> dict[str, Any]:
         """Wait for a message of `run --json`."""
@@ -80,6 +85,11 @@ class Process:
         out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out, err
 
+    def close(self) -> None:
+        self._limit.cancel()
+        self.process.kill()  # and its watchdog kills the command
+        self.process.communicate()
+
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Process]]:
@@ -91,8 +101,7 @@ def start() -> Iterator[Callable[..., Process]]:
 
     yield start
     for each in started:
-        each.process.kill()  # and its watchdog kills the command
-        each.process.communicate()
+        each.close()
 
 
 def ask(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -275,6 +284,30 @@ def test_next_command_starts_when_that_of_a_stopped_or_killed_runner_is_dead(
         second.send(signal.SIGINT)  # which ends this command
         assert second.end()[0] in (1, 128 + signal.SIGINT)
         first.hears("leading")
+
+
+@pytest.mark.rule("L11")
+async def test_next_command_starts_when_that_of_a_runner_that_is_cut_off_is_dead(
+    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo, tmp_path: Path
+) -> None:
+    def stamping(name: str) -> list[str]:
+        return ["--json", "--", *python(STAMPING.format(stamps=str(tmp_path / name)), fifo)]
+
+    with trio.fail_after(60):
+        async with zkwire.Tap(zookeeper.address) as tap, zkwire.connect(zookeeper.address) as zk:
+            options = (root, "--session-timeout", str(TIMEOUT))
+            first = start("run", *options, "--hosts", tap.address, *stamping("first"))
+            await trio.to_thread.run_sync(first.hears, "leading")
+            second = start("run", *options, *stamping("second"))
+            await has_children(zk, root, 2)
+            tap.partition()
+            await trio.to_thread.run_sync(second.hears, "leading")
+            assert await trio.to_thread.run_sync(wait_until, (tmp_path / "second").exists, PATIENCE)
+            await tap.heal()
+            await trio.to_thread.run_sync(first.hears, "lost")
+    assert wait_until(lambda: "\n" in (tmp_path / "second").read_text(), PATIENCE)
+    last = max(map(float, (tmp_path / "first").read_text().split()))
+    assert last < float((tmp_path / "second").read_text().split()[0])
 
 
 async def has_children(zk: Client, path: str, count: int) -> None:

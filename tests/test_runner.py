@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,6 +44,9 @@ class Running:
             # A pytest that was started in the background has SIGINT ignored; this runner heeds it.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
         )
+        # Whoever still waits for what it says then sees its end.
+        self._limit = threading.Timer(60, self.process.kill)
+        self._limit.start()
 
     def tell(self, order: str) -> None:
         with self._control.open("w") as control:
@@ -76,6 +80,7 @@ class Running:
         return self.process.wait(PATIENCE)
 
     def close(self) -> None:
+        self._limit.cancel()
         self.process.kill()
         self.process.communicate()
 
