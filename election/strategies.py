@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -61,9 +61,10 @@ class Sticky(Strategy):
     _last: str | None = None
 
     def pick(self, members: Sequence[M], in_flight: Mapping[str, int]) -> M:
-        for member in members:
-            if member.name == self._last:
-                return member
+        if self._last is not None:
+            place = bisect_left(members, self._last, key=lambda member: member.name)
+            if place < len(members) and members[place].name == self._last:
+                return members[place]
         chosen = self._rng.choice(members)
         self._last = chosen.name
         return chosen
@@ -73,6 +74,10 @@ class LeastLoaded(Strategy):
     """One with the fewest uses in flight, any of these. It knows of this client's uses only."""
 
     def pick(self, members: Sequence[M], in_flight: Mapping[str, int]) -> M:
+        if 2 * len(in_flight) < len(members):  # most are idle: one of them is found in two tries or so
+            while (chosen := self._rng.choice(members)).name in in_flight:
+                pass
+            return chosen
         fewest = min(in_flight.get(member.name, 0) for member in members)
         return self._rng.choice([member for member in members if in_flight.get(member.name, 0) == fewest])
 
