@@ -109,6 +109,10 @@ class Registration:
                 await bound.set_data(node, wanted.data)
             except (NoNodeError, SessionExpiredError):
                 await moved.wait()  # it is made again, with these contents
+            except NotReadOnlyError:
+                await read_write(self._zk)
+            except ThrottledOpError:
+                await trio.sleep(SHED_PAUSE)
             except UNCERTAIN:
                 await trio.lowlevel.checkpoint()
             except Exception:

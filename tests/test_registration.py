@@ -20,6 +20,7 @@ from tests.conftest import External
 from tests.live import PATIENCE, Line, client, cut, reached, restore, until_gone, watched_paths
 from tests.memory_server import MemoryServers, ServerSide
 from tests.servers import Distribution, Server
+from tests.wire_server import STAT
 from zkwire import (
     ACL,
     AddWatchMode,
@@ -41,6 +42,7 @@ from zkwire import (
     SessionExpiredError,
     Stat,
 )
+from zkwire.records import GetDataResponse
 from zkwire.tap import Cut, Delay, Tap, When, reply_to, request
 from zkwire.tap import cut as cutting
 
@@ -234,6 +236,29 @@ async def test_server_that_sheds_load_is_asked_again_after_a_pause(autojump_cloc
     async with zkwire.connect("10.0.0.1:2181", dial=MemoryServers(busy).dial) as zk, Registry(zk, "/s").register(NAME):
         first, second, third = asked
         assert (second - first, third - second) == pytest.approx((module.SHED_PAUSE, module.SHED_PAUSE))
+
+
+@pytest.mark.rule("D4")
+async def test_update_that_is_shed_is_sent_again_after_a_pause(autojump_clock: MockClock) -> None:
+    asked: list[float] = []
+
+    async def busy(side: ServerSide) -> None:
+        await side.shake_hands()
+        while (got := await side.read()) is not None:
+            if got.opcode is OpCode.GET_DATA:
+                await side.reply(got, GetDataResponse(b"", STAT.replace(ephemeral_owner=zk.session_id)))
+            elif got.opcode is OpCode.SET_DATA and len(asked) < 2:
+                asked.append(trio.current_time())
+                await side.reply(got, err=ErrorCode.THROTTLED_OP)
+            else:
+                await side.answer(got)
+
+    async with zkwire.connect("10.0.0.1:2181", dial=MemoryServers(busy).dial) as zk:
+        with trio.fail_after(600):
+            async with Registry(zk, "/s").register(NAME) as registration:
+                await registration.update(b"new")
+                assert trio.current_time() - asked[0] >= 2 * module.SHED_PAUSE
+        assert len(asked) == 2
 
 
 @pytest.mark.rule("C13")
