@@ -12,7 +12,7 @@ from tests import golden
 from tests.golden import Golden
 from zkwire.codes import OpCode
 from zkwire.events import Direction
-from zkwire.explain import ANY, Explained, Wanted, explain, opcode_named, readings
+from zkwire.explain import ANY, Explained, Wanted, explain, explain_frame, opcode_named, readings
 from zkwire.framing import MAX_REPLY, frame
 from zkwire.jute import encode
 from zkwire.operations import BY_NAME, BY_OPCODE
@@ -333,6 +333,14 @@ def test_unknown_opcode_is_a_request_when_it_is_too_short_for_a_reply() -> None:
 def test_error_with_a_body_is_that_of_multi_read_or_sasl() -> None:
     (reading,) = readings(encode(ReplyHeader(1, 0, -115)) + b"\xff\xff\xff\xff")
     assert reading.names == ("sasl",)
+
+
+@every_golden
+def test_frame_that_is_known_is_explained_as_that(shown: Golden) -> None:
+    found = explain_frame(shown.frame)
+    assert found.spans == one(frame(shown.payload), wanted_for(shown)).spans or shown.name in MALFORMED
+    assert_tiles(found)
+    assert found.readings[0].opcode == shown.opcode
 
 
 # --- what cannot be

@@ -36,6 +36,7 @@ LAYERS: list[list[str]] = [
         "cli.tap",
         "cli.capture",
         "cli.export",
+        "cli.send",
         "cli.tree",
         "cli.daily",
         "cli",

@@ -18,6 +18,7 @@ from .codes import EventType, KeeperState, OpCode, Xid
 from .english import sentence
 from .events import Direction, Frame
 from .framing import MAX_REPLY
+from .framing import frame as framed
 from .jute import JuteError, decode_at
 from .jute.types import FixedType, JuteType, NestedType
 from .jute.wire import Span
@@ -105,6 +106,14 @@ def explain(data: bytes, wanted: Wanted = ANY) -> Iterator[Explained]:
         explained = _explain_one(data, offset, wanted, asked)
         yield explained
         offset += len(explained.data)
+
+
+def explain_frame(frame: Frame) -> Explained:
+    """A frame of which is known what it is: as `on_frame` has it."""
+    operation = None if frame.opcode is None else BY_OPCODE.get(frame.opcode)
+    reading = Reading(frame.direction, frame.types, frame.opcode, () if operation is None else (operation.name,))
+    length = len(frame.payload)
+    return _read(0, framed(frame.payload), Span("length", "int", 0, 4, length), reading, length, {})
 
 
 def _explain_one(data: bytes, offset: int, wanted: Wanted, asked: dict[int, int]) -> Explained:

@@ -10,6 +10,7 @@
     export     export
     addresses  where to listen, which servers
     tap        tap
+    send       send
     tree       whole trees of znodes, for ls -R and rm -r
     daily      ls, get, stat, create, set, rm, watch, whoami, config
 
@@ -51,6 +52,7 @@ class Verb(NamedTuple):
 
 
 VERBS = [
+    Verb("send", "send", "one request, given as JSON, and its reply: every byte explained"),
     Verb("describe", "describe", "any record, operation, error or event: fields, opcode, versions, errors, an example"),
     Verb("explain", "explain", "what the bytes of frames mean, given as hexadecimal, base64 or a file"),
     Verb("read", "capture", "what clients and servers said, from a file of captured packets (.pcap, .pcapng)"),

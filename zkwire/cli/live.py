@@ -19,15 +19,23 @@ def in_session(
     verb: Callable[[Client, argparse.Namespace], Awaitable[None]],
     on_frame: Callable[[Frame], Any] | None = None,
 ) -> None:
-    """Run `verb` in a session of its own, with the options of `connection_options`."""
-    if options.verbose and on_frame is None:
+    """Run `verb` in a session of its own, with the options of `connection_options`; `on_frame` sees its frames."""
+    dump = None
+    if options.verbose:
         from ..trace import format_frame  # late: the dumps are construct's work, which takes 20 ms to load
 
-        def on_frame(frame: Frame) -> None:
-            print(format_frame(frame, limit=LIMIT), end="\n\n", file=sys.stderr)
+        dump = format_frame
+
+    def take(frame: Frame) -> None:
+        if dump is not None:
+            print(dump(frame, limit=LIMIT), end="\n\n", file=sys.stderr)
+        if on_frame is not None:
+            on_frame(frame)
+
+    observed = take if on_frame or dump else None
 
     async def run() -> None:
-        async with connect(options.hosts, options.session_timeout, on_frame=on_frame, new_session=False) as zk:
+        async with connect(options.hosts, options.session_timeout, on_frame=observed, new_session=False) as zk:
             await verb(zk, options)
 
     trio.run(run)

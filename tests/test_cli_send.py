@@ -1,0 +1,228 @@
+"""`zkwire send`: requests from JSON, sent to real servers, and both frames explained."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from tests.conftest import External
+from tests.servers import Server
+from zkwire.cli import main
+from zkwire.cli.common import CommandError
+from zkwire.cli.send import request_of
+from zkwire.codes import OpCode
+from zkwire.describe import RECORDS, described
+from zkwire.jute import decode
+from zkwire.multi import MultiItem, MultiRequest
+from zkwire.operations import BY_OPCODE, Operation
+from zkwire.records import (
+    ACL,
+    CreateRequest,
+    DeleteRequest,
+    GetDataRequest,
+    GetSASLRequest,
+    Id,
+    MultiHeader,
+    SetDataRequest,
+    SetWatches,
+)
+
+
+def record(text: str) -> Any:
+    return request_of(text)[1]
+
+
+ANYONE = (ACL(31, Id("world", "anyone")),)
+
+
+# --- from JSON
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"getData": {"path": "/a", "watch": true}}', GetDataRequest("/a", True)),
+        ('{"get_data": {"path": "/a"}}', GetDataRequest("/a", False)),
+        ('{"4": {"path": "/a"}}', GetDataRequest("/a", False)),
+        ('{"getData": {"path": null}}', GetDataRequest(None, False)),
+        ('{"setData": {"path": "/a", "data": "text\\u00e9"}}', SetDataRequest("/a", "texté".encode(), -1)),
+        ('{"setData": {"path": "/a", "data": {"hex": "00ff"}}}', SetDataRequest("/a", b"\x00\xff", -1)),
+        ('{"setData": {"path": "/a", "data": {"base64": "AP8="}, "version": 3}}', SetDataRequest("/a", b"\x00\xff", 3)),
+        ('{"setData": {"path": "/a", "data": null}}', SetDataRequest("/a", None, -1)),
+        ('{"create": {"path": "/a"}}', CreateRequest("/a", b"", ANYONE, 0)),
+        (
+            '{"create": {"path": "/a", "acl": [{"perms": 1, "id": {"scheme": "auth", "id": ""}}], "flags": 1}}',
+            CreateRequest("/a", b"", (ACL(1, Id("auth", "")),), 1),
+        ),
+        (
+            '{"setWatches": {"relative_zxid": 5, "data_watches": ["/a"], "exist_watches": [], "child_watches": []}}',
+            SetWatches(5, ("/a",), (), ()),
+        ),
+        ('{"sasl": {"token": ""}}', GetSASLRequest(b"")),
+        ('{"whoAmI": {}}', None),
+        ('{"closeSession": null}', None),
+        ('{"multi": []}', MultiRequest()),
+        (
+            '{"multi": [{"delete": {"path": "/a", "version": 2}}]}',
+            MultiRequest((MultiItem(MultiHeader(OpCode.DELETE, False, -1), DeleteRequest("/a", 2)),)),
+        ),
+    ],
+)
+def test_request_is_made_of_json(text: str, expected: Any) -> None:
+    assert record(text) == expected
+
+
+def as_json(value: Any) -> Any:
+    """A record as the JSON that stands for it."""
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode()}
+    if hasattr(value, "FIELDS"):
+        return {field.name: as_json(item) for field, item in zip(value.FIELDS, value)}
+    if isinstance(value, MultiRequest) or type(value).__name__ == "MultiReadRequest":
+        return [{BY_OPCODE[header.type].name: as_json(body)} for header, body in value]
+    return [as_json(item) for item in value] if isinstance(value, tuple) else value
+
+
+#: Those that nobody may send; the flags of createContainer and createTTL are not the example's.
+OTHERS = {OpCode.PING, OpCode.CHECK, OpCode.CREATE_CONTAINER, OpCode.CREATE_TTL}
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in BY_OPCODE.values() if row.opcode not in OTHERS], ids=lambda row: row.name
+)
+def test_every_operation_can_be_told_in_json(row: Operation) -> None:
+    if row.request is None:
+        assert request_of(json.dumps({row.name: {}})) == (row, None)
+        return
+    example = next(each for each in described(row.request.__name__) if each["kind"] == "record")["example"][0]
+    made: Any = decode(RECORDS[row.request.__name__], bytes.fromhex(example))
+    if row.opcode == OpCode.MULTI:
+        made = MultiRequest((MultiItem(MultiHeader(OpCode.DELETE, False, -1), DeleteRequest("/a", -1)),))
+    operation, found = request_of(json.dumps({row.name: as_json(made)}))
+    assert (operation, found) == (row, made)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "this is no JSON"),
+        ("{", "this is no JSON"),
+        ("[]", 'the request is an object of one operation, {"getData": {"path": "/a"}}, not []'),
+        ('{"getData": {}, "exists": {}}', "object of one operation"),
+        ('{"getDatum": {}}', "'getDatum' is no operation; there are addWatch, auth"),
+        ('{"getData": 5}', "getData is an object with path, watch, not 5"),
+        ('{"getData": {}}', "getData lacks path"),
+        ('{"getData": {"path": "/a", "wotch": 1}}', "getData has no field 'wotch'; it has path, watch"),
+        ('{"getData": {"path": "/a", "watch": 1}}', "getData.watch: boolean takes True or False, not int 1"),
+        ('{"getData": {"path": 5}}', "getData.path: ustring takes str or None, not int 5"),
+        ('{"setData": {"path": "/a", "data": 5}}', "setData.data: buffer takes bytes or None, not int 5"),
+        ('{"setData": {"path": "/a", "data": {"hex": "0"}}}', "setData.data is no hex: '0'"),
+        ('{"setData": {"path": "/a", "data": {"base64": "?"}}}', "setData.data is no base64: '?'"),
+        ('{"setData": {"path": "/a", "data": {"rot13": "?"}}}', "setData.data: buffer takes"),
+        ('{"setData": {"path": "/a", "version": 4294967296}}', "setData.version: int takes a value of 4 bytes"),
+        ('{"create": {"path": "/a", "acl": {}}}', "create.acl: vector<ACL> takes"),
+        ('{"create": {"path": "/a", "acl": [{"perms": 1}]}}', "create.acl[0] lacks id"),
+        ('{"create": {"path": "/a", "acl": []}}', "create: the ACL is empty"),
+        ('{"create": {"path": "/a", "flags": 9}}', "flags 9 are no CreateMode"),
+        ('{"createTTL": {"path": "/a", "ttl": -1, "flags": 5}}', "ttl is 1 to"),
+        ('{"whoAmI": {"path": "/a"}}', 'whoAmI has no fields: it is {}, not {"path": "/a"}'),
+        ('{"multi": {}}', "multi is a list of operations"),
+        ('{"multi": [5]}', "multi[0] is an object of one operation"),
+        ('{"multi": [{"getData": {"path": "/a"}}]}', "multi[0]: getData is not allowed in multi"),
+        ('{"multi": [{"delete": {"path": "/a"}}, {"delete": {"pith": 1}}]}', "multi[1].delete has no field 'pith'"),
+        ('{"ping": {}}', "ping is the session's own"),
+        ('{"check": {"path": "/a"}}', "check stands only inside multi"),
+    ],
+)
+def test_what_is_wrong_with_it_is_named(text: str, reason: str) -> None:
+    with pytest.raises(CommandError) as refused:
+        request_of(text)
+    assert reason in str(refused.value)
+    assert refused.value.status == 2
+
+
+# --- on a session
+
+
+@pytest.fixture
+def run(zookeeper: Server | External, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
+    monkeypatch.setenv("ZKWIRE_HOSTS", zookeeper.address)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        status = main(["send", *arguments])
+        captured = capfd.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def titles(text: str) -> list[str]:
+    return [" ".join(line.split()[:2]) for line in text.splitlines() if line[:2] in ("> ", "< ")]
+
+
+def test_both_frames_are_shown(run: Any) -> None:
+    status, out, err = run('{"getData": {"path": "/zookeeper", "watch": false}}')
+    assert (status, err) == (0, "")
+    assert titles(out) == ["> getData", "< getData"]
+    assert "GetDataRequest.path   ustring  '/zookeeper'" in out
+    assert "The server answers getData, xid 1: empty data;" in out
+
+
+def test_request_is_read_from_stdin(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"exists": {"path": "/"}}'))
+    assert titles(run()[1]) == ["> exists", "< exists"]
+
+
+def test_events_between_them_are_shown_too(run: Any) -> None:
+    watches = {"relative_zxid": 0, "data_watches": [], "exist_watches": ["/zookeeper"], "child_watches": []}
+    status, out, _ = run(json.dumps({"setWatches": watches}))
+    assert status == 0
+    assert titles(out) == ["> setWatches", "< event", "< setWatches"]
+
+
+def test_json_is_an_object_for_each_frame(run: Any, root: str) -> None:
+    status, out, _ = run(json.dumps({"create": {"path": root, "flags": 1}}), "--json")
+    request, reply = map(json.loads, out.splitlines())
+    assert status == 0
+    assert (request["direction"], request["operation"]) == ("sent", "create")
+    assert (reply["direction"], reply["operation"]) == ("received", "create")
+    assert reply["fields"][-1]["value"] == root
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "name"),
+    [
+        ('{"getData": {"path": "/no-such-znode"}}', 4, "NO_NODE"),
+        ('{"create": {"path": "/zookeeper"}}', 1, "NODE_EXISTS"),
+        ('{"auth": {"type": 0, "scheme": "no-such-scheme", "auth": "x"}}', 1, "AUTH_FAILED"),
+    ],
+)
+def test_refusal_is_shown_and_sets_the_status(text: str, status: int, name: str, run: Any) -> None:
+    found, out, err = run(text)
+    assert found == status
+    assert f" {name} " in out.splitlines()[[line[:1] for line in out.splitlines()].index("<")]
+    assert err.startswith(f"zkwire: {name}")
+
+
+@pytest.mark.parametrize("name", ["closeSession", "whoAmI"])
+def test_request_without_fields_is_sent(name: str, run: Any) -> None:
+    status, out, _ = run(json.dumps({name: {}}))
+    assert (status, titles(out)) == (0, [f"> {name}", f"< {name}"])
+
+
+def test_verbose_shows_the_whole_session_beside_it(run: Any) -> None:
+    _, out, err = run('{"exists": {"path": "/"}}', "-v")
+    assert titles(out) == ["> exists", "< exists"]
+    assert titles(err) == [
+        "> ConnectRequest",
+        "< ConnectResponse",
+        "> exists",
+        "< exists",
+        "> closeSession",
+        "< closeSession",
+    ]
