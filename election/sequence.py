@@ -1,12 +1,16 @@
 """The number behind a sequential znode's name, and who came first by it, also after the counter has wrapped.
 
 The server appends `String.format("%010d", counter)` of the parent's counter of creates, a signed 32-bit integer
-(PrepRequestProcessor). It is shared by all children, counts plain creates too, starts again at 0 with a new parent, and
-goes on with -2147483648 after 2147483647. So three forms exist:
+(PrepRequestProcessor). It is shared by all children, counts plain creates too, and starts again at 0 with a new parent.
+Three forms exist:
 
     0000000000 .. 2147483647        ten digits
     -2147483648 .. -1000000000      a minus and ten digits
     -999999999 .. -000000001        a minus and nine digits, since the sign counts among the ten characters
+
+Behind 2147483647 comes -2147483648, but 3.8.0 and 3.9.4 get there only among creates that are under way together, and
+then stay at 2147483647, since DataTree takes no smaller counter than it has. From there on numbers are equal and their
+order says nothing: who contends has to make the path anew before that.
 """
 
 from __future__ import annotations
