@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import trio
 
-from benchmarks import footprint, targets
+from benchmarks import elections, footprint, targets
 from benchmarks.meter import Measurement, Rounds
 from benchmarks.peers import PEERS, load
 from benchmarks.peers.bare_socket import Connection, fire_watches, set_data
@@ -29,7 +29,7 @@ _ROWS_OF = {
     "zkwire in order": ("get_data-500", "set_data-500"),
     "zkwire on_frame": ("tracing",),
 }
-_OTHERS = ("decode", "footprint")
+_OTHERS = ("decode", "footprint", "failovers", "registry")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,6 +70,13 @@ async def _run(hosts: str, chosen: Sequence[str], quick: bool, rounds: int) -> N
         print("\ndecode: a GetDataResponse of 100 bytes\n")
         print(_grid([["", "us"], *([name, f"{figure:.2f}"] for name, figure in microseconds.items())]))
         met += targets.of_decode(microseconds)
+    if "failovers" in chosen:
+        print("\nfailovers: from resigning to the next leader; packets of the server for each")
+        print(_figures(elections.failovers(hosts, 5 if quick else 51)), flush=True)
+    if "registry" in chosen:
+        members = 1000 if quick else elections.MEMBERS
+        print(f"\nregistry: {members:,} members, of which {elections.CHURN} go and others come")
+        print(_figures(elections.registries(hosts, members)), flush=True)
     if met:
         print("\ntargets\n\n" + "\n".join(map(str, met)))
 
@@ -171,6 +178,12 @@ def _python(module: str, *arguments: str) -> str:
     return subprocess.run(
         [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, check=True
     ).stdout
+
+
+def _figures(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows of figures by name, as a table."""
+    texts = [[f"{value:,.1f}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
+    return "\n" + _grid([list(rows[0]), *texts])
 
 
 def _grid(rows: Sequence[Sequence[str]]) -> str:

@@ -236,10 +236,10 @@ class Term:
             trio.lowlevel.remove_instrument(self._gate)
         self._forget_closer()
         self._keeper.cancel()
-        self._watch.disarm()
         try:
             await self._campaign.resign(self.node, self._version)
         finally:
+            self._watch.disarm()  # in vain where it has seen the end of its znode
             self._become("resigned")
             self._finished.set()
 
