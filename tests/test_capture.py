@@ -11,7 +11,6 @@ from tests.dialogues import HANDSHAKE, TALK, connected, dialogue, frames, notice
 from tests.golden import Golden
 from tests.pcap_writer import ACK, ETHERNET, FIN, RAW, RST, SYN, Connection, PcapngWriter, PcapWriter, ip, link, tcp
 from zkwire.capture import Capture, CaptureError, Notice, Seen, reader
-from zkwire.capture.resync import FrameFinder, is_handshake
 from zkwire.conversation import Passing
 from zkwire.events import Direction
 from zkwire.framing import frame
@@ -635,64 +634,6 @@ def test_bad_file_gives_all_in_front_of_the_fault() -> None:
     assert list(capture.end()) == []
     with pytest.raises(CaptureError):
         read(whole()[:-1])
-
-
-# --- where frames start
-
-
-@pytest.mark.parametrize("golden", FRAMES[2:], ids=lambda golden: golden.name)
-def test_every_frame_is_found_alone_and_behind_other_bytes(golden: Golden) -> None:
-    data = frame(golden.payload)
-    assert FrameFinder(golden.direction).receive(data) == 0
-    finder = FrameFinder(golden.direction)
-    assert finder.receive(b"\xff" * 10) is None
-    assert finder.receive(data[:6]) is None
-    assert finder.receive(data[6:]) == 10
-    together = FrameFinder(golden.direction)
-    assert together.receive(b"\xff" * 7 + data) == 7
-
-
-def test_a_frame_needs_another_behind_it_or_the_end() -> None:
-    data = frame(TALK["ping"][0].payload)
-    assert FrameFinder(SENT).receive(data + data[:3]) == 0
-    assert FrameFinder(SENT).receive(data + b"\xff" * 20) is None
-
-
-@pytest.mark.parametrize(
-    ("direction", "payload"),
-    [
-        (SENT, b"\0\0\0\1\0\0\0\x63"),  # opcode 99
-        (SENT, b"\xff\xff\xff\xff\0\0\0\x0b"),  # xid -1
-        (SENT, b"\xff\xff\xff\xfe\0\0\0\x0b\0"),  # a ping with a body
-        (SENT, b"\0\0\0\1\0\0\0\4"),  # a getData without one
-        (SENT, b"\0\0\0\1\0\0\0\4\0\0\0\1/\0\0"),  # a byte behind it
-        (RECEIVED, b"\0\0\0\1" + bytes(7) + b"\1" + b"\0\0\0\1"),  # err 1
-        (RECEIVED, b"\0\0\0\1" + b"\xff" * 7 + b"\xfe" + bytes(4)),  # zxid -2
-        (RECEIVED, b"\xff" * 12 + bytes(4)),  # an event without a body
-        (RECEIVED, b"\xff\xff\xff\xfd" + bytes(12)),  # xid -3
-        (RECEIVED, b"\xff\xff\xff\xfe" + bytes(13)),  # a ping's with a body
-        (RECEIVED, b"\0\0\0\1" + bytes(12)),  # zxid 0 and nothing
-        (RECEIVED, b"\0\0\0\1" + bytes(7) + b"\1" + b"\xff\xff\xff\x9b" + bytes(4)),  # NoNode with a body
-        (RECEIVED, b"\0\0\0\1" + bytes(7) + b"\1" + bytes(4) + b"\xff"),  # no record
-    ],
-)
-def test_what_no_peer_sends_is_no_frame(direction: Direction, payload: bytes) -> None:
-    assert FrameFinder(direction).receive(frame(payload)) is None
-
-
-@pytest.mark.parametrize("direction", list(Direction))
-def test_a_handshake_is_known_by_its_first_bytes(direction: Direction) -> None:
-    data = frame(HANDSHAKE[0 if direction is SENT else 1].payload)
-    for size in range(len(data)):
-        assert is_handshake(direction, data[:size]) is None
-    assert is_handshake(direction, data) is True
-    assert is_handshake(direction, data + b"more") is True
-    other = bytearray(data)
-    other[7] = 1  # protocol version
-    assert is_handshake(direction, bytes(other)) is False
-    assert is_handshake(direction, frame(data[4:] + b"\0\0")) is False
-    assert is_handshake(direction, b"\0\0\4\1" + data[4:]) is False
-    assert is_handshake(direction, b"GET") is False
 
 
 def test_link_layer_of_another_capture_is_not_mistaken() -> None:

@@ -13,9 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.dialogues import TALK, connected, dialogue, say
+from tests.dialogues import read as dialogues_read
 from tests.pcap_writer import Connection, PcapWriter
 from zkwire.cli import main
+from zkwire.cli.capture import line
+from zkwire.conversation import Passing
 from zkwire.framing import frame
+from zkwire.paths import printable
+from zkwire.trace import title
 
 CAPTURES = Path(__file__).parent / "captures"
 
@@ -83,6 +88,15 @@ def test_json_has_an_object_for_each_frame(capture: Path, capfd: pytest.CaptureF
     assert (found[8]["err"], found[8]["error"], found[8]["zxid"]) == (-101, "NO_NODE", zxid)
     assert (found[8]["latency_ms"], found[8]["size"]) == (1.0, 20)
     assert (found[-2]["kind"], found[-2]["bytes"]) == ("bytes", b"ruok".hex())
+
+
+def test_json_has_the_error_of_a_failed_multi(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = PcapWriter()
+    connected(file, "multi-NoNode")
+    path = tmp_path / "multi.pcap"
+    path.write_bytes(file.bytes)
+    reply = json.loads(read(capfd, str(path), "--json")[-1])
+    assert (reply["op"], reply["err"], reply["error"]) == ("multi", -101, "NO_NODE")
 
 
 def test_hex_shows_every_byte_and_no_password(capture: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -197,6 +211,39 @@ def test_colours_only_on_a_terminal(capture: Path) -> None:
         assert b"NO_NODE" in done.stdout
     done = subprocess.run(["bash", "-c", script], env=plain, capture_output=True, timeout=60, check=False)
     assert b"\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(TALK))
+def test_a_line_is_the_title_with_the_path_of_the_request(name: str) -> None:
+    file = PcapWriter()
+    connected(file, name)
+    for seen in dialogues_read(file.bytes):
+        assert isinstance(seen.what, Passing)
+        text = title(seen.what.frame)
+        if seen.what.request is not None and seen.what.path:
+            text = text.replace(f" xid={seen.what.xid}", f" xid={seen.what.xid} path={printable(seen.what.path)}", 1)
+        assert line(seen.what) == text
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\0\0\0\1\0\0\0\x63",
+        b"\0\0\0\2\0\0\0\1\0\0\0\x7f/a",
+        b"\0\0\0\3\0\0\0\4\0\0\0\2/a",
+        b"\0\0\0\4\0\0\0\x0e\0\0\0\x63\0\0\0\0\0",
+        b"\0\0\0\1\0\0\0\4\0\0\0\0\0",
+        b"\0\0\0\1\0\0\0\4\0\0\0\3/\x1b[\0",
+        b"\0",
+        b"",
+    ],
+)
+def test_a_line_of_other_bytes_is_their_title(payload: bytes) -> None:
+    file = PcapWriter()
+    connected(file).client(frame(payload))
+    last = dialogues_read(file.bytes)[-1].what
+    assert isinstance(last, Passing)
+    assert line(last) == title(last.frame)
 
 
 # --- real captures (tests/captures/README.md)

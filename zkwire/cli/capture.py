@@ -11,11 +11,13 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, BinaryIO
 
 from ..capture import Capture, CaptureError, Link, Notice, Seen, Stray
-from ..codes import ErrorCode, EventType, hexadecimal, name_of
+from ..codes import ErrorCode, EventType, OpCode, hexadecimal, name_of
 from ..conversation import Passing
 from ..events import Direction
+from ..multi import MultiResponse, MultiSequence
 from ..operations import BY_OPCODE
 from ..paths import printable
+from ..records import ErrorResponse
 from ..selection import CONNECT, SelectionError, opcodes, path_pattern
 from ..trace import format_frame, title
 from .common import DONE, FAILED, USAGE, CommandError, Paint, complain
@@ -127,12 +129,38 @@ def _wanted(options: argparse.Namespace) -> Callable[[Passing | Stray], bool]:
 
 
 def line(passing: Passing) -> str:
-    """What the frame is: its title, of a reply with the path of its request."""
-    text = title(passing.frame)
-    if passing.request is None or passing.path is None:
-        return text
-    xid = f" xid={passing.xid}"
-    return text.replace(xid, f"{xid} path={printable(passing.path)}", 1)
+    """What the frame is: its title, of a reply with the path of its request.
+
+    `trace.title` says the same of any bytes, but maps every field for it, which takes three times as long.
+    """
+    record, header = passing.record, passing.header
+    if (record is None and len(passing.frame.types) != (header is not None)) or not passing.frame.types:
+        return title(passing.frame)  # not what it should be
+    words = [passing.direction.value]
+    if passing.is_handshake:
+        words += [type(record).__name__, f"session={hexadecimal(record.session_id)}", f"time_out={record.time_out} ms"]
+    elif passing.is_notification:
+        words += ["event", name_of(EventType, record.type), str(record.path)]
+    else:
+        words += [_name(passing.opcode), f"xid={passing.xid}"]
+        words += [f"path={passing.path}"] if passing.path else []
+        words += [f"items={len(record)}"] if isinstance(record, MultiSequence) else []
+        if passing.direction is Direction.RECEIVED:
+            words += [name_of(ErrorCode, _failure(passing)), f"zxid={hexadecimal(passing.zxid)}"]
+    return printable(" ".join(words))
+
+
+def _name(opcode: int | None) -> str:
+    if opcode is None:
+        return "reply"
+    return BY_OPCODE[opcode].name if opcode in BY_OPCODE else f"opcode {opcode:d}"
+
+
+def _failure(passing: Passing) -> int:
+    """A reply's error. Of a failed multi the header says 0, and its results say why."""
+    items = passing.record if passing.opcode == OpCode.MULTI and isinstance(passing.record, MultiResponse) else ()
+    errors = (item.body.err for item in items if isinstance(item.body, ErrorResponse))
+    return next(filter(None, errors), passing.err)
 
 
 def latency_ms(passing: Passing) -> float | None:
@@ -160,8 +188,8 @@ def as_json(seen: Seen) -> dict[str, Any]:
         "op": _operation(what),
         "xid": what.xid,
         "path": what.path,
-        "err": int(what.err) if is_reply else None,
-        "error": name_of(ErrorCode, what.err) if is_reply else None,
+        "err": int(_failure(what)) if is_reply else None,
+        "error": name_of(ErrorCode, _failure(what)) if is_reply else None,
         "zxid": hexadecimal(what.zxid) if what.direction is Direction.RECEIVED and what.header is not None else None,
         "event": name_of(EventType, what.record.type) if what.is_notification and what.record else None,
         "latency_ms": None if latency is None else round(latency, 3),
@@ -206,7 +234,7 @@ class _Lines:
 
     def _frame(self, seen: Seen, passing: Passing) -> None:
         paint = self._paint.cyan if passing.direction is Direction.SENT else self._paint.green
-        if passing.err:
+        if _failure(passing):
             paint = self._paint.red
         latency = latency_ms(passing)
         took = "" if latency is None else self._paint.dim(f"  {latency:.3f} ms")
