@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from election import Election, Term
 from election.sequence import split
 from tests.live import client
 from tests.servers import Distribution, Server
-from zkwire import CreateMode, NodeExistsError, OpCode
+from zkwire import Client, CreateMode, NodeExistsError, OpCode
 
 LAST = 2**31 - 1
 
@@ -75,25 +76,49 @@ async def test_counter_stays_at_its_last_value(old_server: Server) -> None:
             await zk.create("/e/e-", b"", mode=CreateMode.PERSISTENT_SEQUENTIAL)
 
 
+async def until_there_are(zk: Client, number: int) -> None:
+    while True:
+        children, watch = await zk.get_children_and_watch("/e")
+        async with watch:
+            if len(children) == number:
+                return
+            await watch.wait()
+
+
 @pytest.mark.rule("W12")
-async def test_no_two_of_ours_lead_when_the_counter_is_used_up(old_server: Server) -> None:
-    """The numbers are equal then, and the order is lost; the holder still lets one lead at a time, and each does."""
+async def test_no_two_of_ours_lead_when_the_counter_is_used_up(
+    old_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers are equal then, and each that comes is first by its name, so that it does not wait for the leader's
+    znode; the holder still lets one lead at a time."""
+    guids = (f"{number:08x}-0000-4000-8000-000000000000" for number in itertools.count(2**31, -1))
+    monkeypatch.setattr("election.contender.new_guid", lambda: next(guids))
     leading: list[str] = []
     led: list[str] = []
+    began, all_in = trio.Event(), trio.Event()
 
     async def contend(name: str) -> None:
         async with client(old_server) as zk:
 
             async def body(term: Term) -> None:
                 leading.append(name)
+                began.set()
                 assert leading == [name]
-                await trio.sleep(0.05)
+                await all_in.wait()
+                await trio.sleep(0.02)
                 leading.remove(name)
                 led.append(name)
 
             await Election(zk, "/e", name.encode()).run(body)
 
-    async with trio.open_nursery() as nursery:
-        for name in "abcdef":
+    async with client(old_server) as zk, trio.open_nursery() as nursery:
+        for name in ("one", "two"):
+            await zk.delete(await zk.create(f"/e/{name}-", b"", mode=CreateMode.PERSISTENT_SEQUENTIAL))
+        for place, name in enumerate("abcdef", start=1):
             nursery.start_soon(contend, name)
+            await until_there_are(zk, place)
+            await began.wait()
+        assert {parts[1] for child in await zk.get_children("/e") if (parts := split(child))} == {LAST}
+        all_in.set()
+    assert led[0] == "a"
     assert sorted(led) == list("abcdef")
