@@ -28,6 +28,18 @@ def test_program_of_the_readme_prints_what_the_readme_shows(zookeeper: Server | 
     assert dump in shown.stderr
 
 
+def test_election_of_the_readme_leads(zookeeper: Server | External, root: str) -> None:
+    program = re.findall(r"```python\n(.+?)```", README, re.DOTALL)[1]
+    code = program.replace("127.0.0.1:2181", zookeeper.address).replace("/jobs", root)
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(2)]
+        process.kill()
+    assert re.fullmatch(r"leading with token \d+\n", lines[0]), lines
+    assert lines[0] == lines[1]
+
+
 @pytest.mark.parametrize("name", re.findall(r"\]\((?!https?:)([^)]+)\)", README))
 def test_file_named_in_the_readme_exists(name: str) -> None:
     assert (ROOT / name).exists()
