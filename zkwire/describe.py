@@ -123,7 +123,7 @@ def _record(name: str) -> dict[str, Any]:
         }
         described["fields"] = []
     else:
-        notes = _notes(kind)
+        notes = _notes().get(name, {})
         described["fields"] = [
             {"name": field.name, "type": str(field.type), "note": notes.get(field.name, "")} for field in kind.FIELDS
         ]
@@ -132,13 +132,17 @@ def _record(name: str) -> dict[str, Any]:
 
 
 @functools.cache
-def _notes(kind: type[Any]) -> dict[str, str]:
-    """The comments behind a record's fields. Empty where Python has no source to read."""
+def _notes() -> dict[str, dict[str, str]]:
+    """The comments behind the fields, by record and field. Empty where Python has no source to read."""
     try:
-        source = inspect.getsource(kind)
+        source = inspect.getsource(records)
     except OSError:
         return {}
-    return dict(re.findall(r"^    (\w+): [^#\n]+#\s*(.*)$", source, re.MULTILINE))
+    parts = re.split(r"^class (\w+)\(", source, flags=re.MULTILINE)
+    return {
+        name: dict(re.findall(r"^    (\w+): [^#\n]+#\s*(.*)$", body, re.MULTILINE))
+        for name, body in zip(parts[1::2], parts[2::2])
+    }
 
 
 # --- errors and events
