@@ -23,6 +23,7 @@ from zkwire import (
     Create,
     CreateMode,
     Delete,
+    KeeperState,
     MultiOperation,
     NodeExistsError,
     NoNodeError,
@@ -93,6 +94,8 @@ class Campaign(ABC):
         self.zk = plan.zk.bound()
         self.guid = new_guid()
         LIVE.add(self.guid)
+        #: Whether anything of ours may be on the servers.
+        self.has_traces = False
         self._found_holder = False
 
     @property
@@ -118,8 +121,9 @@ class Campaign(ABC):
         """Delete all znodes of this campaign, however far it came, also those whose creation was never answered (rule
         C9). Ends when that is done or the session is over. Not while a body runs."""
         try:
-            await self.clear_contender()
-            await self._drop_holder()
+            if self.has_traces:
+                await self.clear_contender()
+                await self._drop_holder()
         except SESSION_OVER:
             pass
         finally:
@@ -174,8 +178,11 @@ class Campaign(ABC):
 
         Returns the beginning; or what `first` met; or None, when it may be tried again.
         """
+        if await self.writable():
+            return None  # what was listed may be old
         places, mark = self.plan.places, self.mark.encode()
         holder = Create(places.holder, mark, mode=CreateMode.EPHEMERAL, acl=self.plan.acl)
+        before, self.has_traces = self.has_traces, True
         # One behind the other on the wire: the read sees the epoch as it was before.
         reading = self.zk.get_data(places.epoch)
         proving = _Proving(self.zk, node, first, holder, SetData(places.epoch, b"leading " + mark))
@@ -189,16 +196,19 @@ class Campaign(ABC):
         try:
             return Won(node, self._after(record), await proving.done())
         except NotReadOnlyError:
+            self.has_traces = before
             await read_write(self.plan.zk)
             return None
         except UNCERTAIN:  # the reply is lost, and perhaps not the transaction
             return await self.confirm(node, self._after(record))
         except ZooKeeperError as error:
+            if error.index is None and isinstance(error, NoNodeError):  # begun, and its node is gone already
+                return await self.confirm(node, self._after(record))
+            if error.index is not None:  # and so nothing was applied
+                self.has_traces = before
             if error.index == 0:
                 self._found_holder = False
                 return error
-            if error.index is None and isinstance(error, NoNodeError):  # begun, and its node is gone already
-                return await self.confirm(node, self._after(record))
             if error.index == 1 and isinstance(error, NodeExistsError):
                 await self._wait_for_holder()
             elif isinstance(error, NoNodeError):
@@ -207,6 +217,14 @@ class Campaign(ABC):
             else:
                 raise
             return None
+
+    async def writable(self) -> bool:
+        """Wait while the client is on a server in read-only mode; whether that was so. Nothing is sent there, so that
+        nothing need be cleared there, where it could not (rule C13)."""
+        waited = self.plan.zk.state is KeeperState.CONNECTED_READ_ONLY
+        if waited:
+            await read_write(self.plan.zk)
+        return waited
 
     async def confirm(self, node: str, after: After) -> Won | None:
         """Prove again what `begin` began; None when it is no more or never was, and then nothing is left of it."""

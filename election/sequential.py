@@ -74,12 +74,16 @@ class SequentialCampaign(Campaign):
             self._name = ""
         prefix = f"{path}/{plan.dialect.prefix(self.guid)}"
         while not self._name:
+            await self.writable()
+            before, self.has_traces = self.has_traces, True
             try:
                 node = await self.zk.create(prefix, plan.data, mode=CreateMode.EPHEMERAL_SEQUENTIAL, acl=plan.acl)
                 self._name = node.rpartition("/")[2]
             except NoNodeError:
+                self.has_traces = before
                 await retried(lambda: self.zk.ensure_path(path, plan.acl))
             except NotReadOnlyError:
+                self.has_traces = before
                 await read_write(plan.zk)
             except UNCERTAIN:
                 self._name = await self._find()
