@@ -213,6 +213,17 @@ async def test_create_refuses_an_empty_acl_locally(zookeeper: Server | External,
             await zk.create(root, acl=[])
 
 
+async def test_ensure_path_passes_parents_that_permit_nothing(zookeeper: Server | External, root: str) -> None:
+    async with client(zookeeper) as zk:
+        await zk.ensure_path(root + "/locked/open")
+        await zk.set_acl(root + "/locked", READ_ACL_UNSAFE)
+        await zk.set_acl(root, READ_ACL_UNSAFE)
+        await zk.ensure_path(root + "/locked/open/new")
+        assert await zk.exists(root + "/locked/open/new") is not None
+        with pytest.raises(NoAuthError, match="/locked/new"):
+            await zk.ensure_path(root + "/locked/new/child")
+
+
 async def test_ensure_path_creates_what_is_missing_and_may_be_repeated(zookeeper: Server | External, root: str) -> None:
     async with client(zookeeper) as zk:
         await zk.create(root, b"keep")

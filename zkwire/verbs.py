@@ -16,7 +16,7 @@ from . import operations as ops
 from . import paths
 from .call import Call, CallOwner
 from .codes import AddWatchMode, CreateMode, ErrorCode, OpCode, Perms, WatcherType
-from .errors import BadArgumentsError, LocalProtocolError, NodeExistsError, RemoteProtocolError, from_code
+from .errors import BadArgumentsError, LocalProtocolError, NoAuthError, NodeExistsError, RemoteProtocolError, from_code
 from .events import Replied
 from .multi import MultiItem, MultiReadRequest, MultiRequest, MultiResponse, item
 from .operations import Operation
@@ -235,7 +235,10 @@ class Verbs(CallOwner):
         return Call(self, ops.SYNC, record, lambda reply: self._own(reply, "SyncResponse"))
 
     async def ensure_path(self, path: str, acl: Sequence[ACL] = OPEN_ACL_UNSAFE) -> None:
-        """Create the znode and its parents where they do not exist. The chroot itself too, for `ensure_path("/")`."""
+        """Create the znode and its parents where they do not exist. The chroot itself too, for `ensure_path("/")`.
+
+        A parent that is there need not permit anything: servers look at permissions first.
+        """
         server_path = self._path(path, ops.CREATE)
         for parent in reversed(paths.ancestors(server_path)[:-1] if server_path != "/" else []):
             operation, record = ops.CREATE, CreateRequest(parent, b"", _acl(acl, "create"), CreateMode.PERSISTENT)
@@ -243,6 +246,10 @@ class Verbs(CallOwner):
                 await Call(self, operation, record, _nothing)
             except NodeExistsError:
                 continue
+            except NoAuthError:
+                seeing = Call(self, ops.EXISTS, ExistsRequest(parent, False), _stat_or_none, expected=ErrorCode.NO_NODE)
+                if await seeing is None:
+                    raise
 
     # --- watches
 
