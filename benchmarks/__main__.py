@@ -65,6 +65,10 @@ async def _run(hosts: str, chosen: Sequence[str], quick: bool, rounds: int) -> N
         if "footprint" in chosen:
             imports, sessions = _footprint(peers, quick)
             met += targets.of_footprint(imports, sessions)
+            commands = footprint.cold(2 if quick else 15)
+            rows = [[name, f"{milliseconds:.0f}"] for name, milliseconds in commands.items()]
+            print(f"\nfootprint: a cold start\n\n{_grid([['', 'ms'], *rows])}", flush=True)
+            met += targets.of_commands(commands)
     if "decode" in chosen:
         microseconds = json.loads(_python("benchmarks.decode", "1000" if quick else "10000"))
         print("\ndecode: a GetDataResponse of 100 bytes\n")

@@ -69,6 +69,28 @@ def imported(name: str, times: int) -> Imported:
     return min(found)
 
 
+#: Row of the table: what runs, from the start of its process to its end.
+COMMANDS = {
+    "python -c 'import trio, construct'": ["-c", "import trio, construct"],
+    "zkwire ls /": ["-m", "zkwire", "ls", "/"],
+    "zkwire explain": ["-m", "zkwire", "explain", "00000008fffffffe0000000b"],
+    "zkwire describe": ["-m", "zkwire", "describe", "getData"],
+}
+
+
+def cold(times: int) -> dict[str, float]:
+    """Milliseconds that each command takes, the least of all times, by turns. $ZKWIRE_HOSTS names a server."""
+    least = dict.fromkeys(COMMANDS, float("inf"))
+    with tempfile.TemporaryDirectory(prefix="zkwire-benchmark-") as bytecode:
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
+        for _ in range(times + 1):
+            for name, arguments in COMMANDS.items():
+                began = time.perf_counter()
+                subprocess.run([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, check=True)
+                least[name] = min(least[name], (time.perf_counter() - began) * 1e3)
+    return least
+
+
 def idle(names: Sequence[str], session_timeout: float, intervals: int) -> dict[str, Idle]:
     """One idle session of each client, all at the same time: none disturbs another by doing nothing.
 

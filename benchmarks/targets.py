@@ -55,6 +55,11 @@ def of_decode(microseconds: Mapping[str, float]) -> list[Target]:
     return [Target("decode of GetDataResponse: construct / fused", 10, ratio, at_least=True)]
 
 
+def of_commands(milliseconds: Mapping[str, float]) -> list[Target]:
+    ratio = milliseconds["zkwire ls /"] / milliseconds["python -c 'import trio, construct'"]
+    return [Target("a cold `zkwire ls /` / python -c 'import trio, construct'", 2, ratio)]
+
+
 def of_footprint(imports: Mapping[str, Imported], sessions: Mapping[str, Idle]) -> list[Target]:
     core, session = imports["zkwire's core"], sessions["zkwire"]
     return [

@@ -65,3 +65,12 @@ def test_benchmarks_fire_the_watches_and_leave_no_znodes_behind(zookeeper: Serve
     finally:
         witness.stop()
         witness.close()
+
+
+def test_benchmarks_measure_what_a_client_and_a_command_cost_before_they_do_anything(
+    zookeeper: Server | External,
+) -> None:
+    output = _benchmarks(zookeeper, "--quick", "--only", "footprint")
+
+    for target in ("import of the core, ms of CPU", "a cold `zkwire ls /` / python -c 'import trio, construct'"):
+        assert re.search(rf"^(met|NOT MET) +{re.escape(target)}: \d+\.\d+, target <= \d+$", output, re.MULTILINE)
