@@ -12,6 +12,10 @@ from typing import Literal
 #: The exit status of a process that `exit` ended: its session is as good as lost.
 STATUS = 3
 
+#: Seconds that a process has which was stopped, or whose machine was suspended, until after the end of its lease: the
+#: body hears of its cancellation only when it goes on.
+REVIVAL = 0.5
+
 Action = Literal["exit", "raise", "ignore"] | Callable[[], object]
 
 
@@ -53,12 +57,17 @@ class Overrun:
             self._stopped.set()
 
     def _run(self) -> None:
+        stood_still = False
         while True:
-            left = self.end - self._boottime()
+            now = self._boottime()
+            left = self.end - now
             if left <= 0:
                 break
             if self._stopped.wait(min(left, self._interval)):
                 return
+            stood_still = self._boottime() > now + min(left, self._interval) + REVIVAL
+        if stood_still and self._stopped.wait(REVIVAL):
+            return
         with self._lock:
             if not self._stopped.is_set():
                 self._act()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import pytest
 
 from election.clocks import boottime
 from election.overrun import STATUS, Overrun, OverrunError
+from tests.processes import wait_until
 
 #: Seconds until a test gives up.
 PATIENCE = 20.0
@@ -113,6 +115,28 @@ def test_time_that_passes_in_a_suspend_counts() -> None:
     assert not acted.event.wait(0.05)
     now[0] = 3600.0
     assert acted.event.wait(PATIENCE)
+
+
+@pytest.mark.rule("L12", "L13")
+@pytest.mark.parametrize("finishes", [True, False])
+def test_body_of_a_stopped_process_may_still_finish_when_it_goes_on(finishes: bool) -> None:
+    watched = f"""
+import signal
+def finish(*_):
+    if {finishes}: overrun.stop(); print("finished", flush=True); raise SystemExit
+signal.signal(signal.SIGCONT, finish)
+print(overrun.end, flush=True)
+while True: time.sleep(60)
+"""
+    program = PROGRAM.format(body=watched, action="exit").replace("0.2", "1.0")
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        end = float(process.stdout.readline())
+        process.send_signal(signal.SIGSTOP)
+        assert wait_until(lambda: boottime() > end + 1, PATIENCE)
+        process.send_signal(signal.SIGCONT)
+        told, _ = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, told) == ((0, b"finished\n") if finishes else (STATUS, b""))
 
 
 def test_ignored_overrun_has_no_thread() -> None:
