@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -38,6 +39,31 @@ def test_election_of_the_readme_leads(zookeeper: Server | External, root: str) -
         process.kill()
     assert re.fullmatch(r"leading with token \d+\n", lines[0]), lines
     assert lines[0] == lines[1]
+
+
+def shell(command: str, hosts: str = "127.0.0.1:1") -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "ZKWIRE_HOSTS": hosts}
+    return subprocess.run(
+        ["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("block", re.findall(r"^```\n\$ (.+?)```", README, re.DOTALL | re.MULTILINE))
+def test_command_of_the_readme_prints_what_the_readme_shows(block: str) -> None:
+    command, _, expected = block.partition("\n")
+    shown = shell(command)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, expected, "")
+
+
+def test_daily_commands_of_the_readme_are_done_in_their_order(zookeeper: Server | External) -> None:
+    section = README.partition("## On the command line")[2].partition("\n## ")[0]
+    commands = re.findall(r"^zkwire .+$", section, re.MULTILINE)
+    assert len(commands) >= 9
+    for command in commands:
+        if not command.startswith("zkwire watch"):  # which has no end of its own
+            shown = shell(command, zookeeper.address)
+            assert shown.returncode == 0, f"{command}: {shown.stderr}"
 
 
 @pytest.mark.parametrize("name", re.findall(r"\]\((?!https?:)([^)]+)\)", README))
