@@ -14,7 +14,7 @@ STATUS = 3
 
 #: Seconds that a process has which was stopped, or whose machine was suspended, until after the end of its lease: the
 #: body hears of its cancellation only when it goes on.
-REVIVAL = 0.5
+REVIVAL = 2.0
 
 Action = Literal["exit", "raise", "ignore"] | Callable[[], object]
 

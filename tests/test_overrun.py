@@ -133,7 +133,7 @@ while True: time.sleep(60)
         assert process.stdout is not None
         end = float(process.stdout.readline())
         process.send_signal(signal.SIGSTOP)
-        assert wait_until(lambda: boottime() > end + 1, PATIENCE)
+        assert wait_until(lambda: boottime() > end + 3, PATIENCE)
         process.send_signal(signal.SIGCONT)
         told, _ = process.communicate(timeout=PATIENCE)
     assert (process.returncode, told) == ((0, b"finished\n") if finishes else (STATUS, b""))
