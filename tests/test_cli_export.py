@@ -283,12 +283,16 @@ def test_replies_name_their_requests_and_requests_their_replies(lua: Path, path:
 
 
 def test_second_pass_finds_the_same(lua: Path, path: Path) -> None:
+    """Several frames in one packet, with one xid and of different operations: only their order tells them apart."""
     file = PcapWriter()
     connection = connected(file)
-    say(connection, [TALK["getData"][0]] * 3)
-    connection.server(b"".join(frame(golden.payload) for golden in [TALK["getData"][1]] * 3))
+    names = ("getData", "exists", "getACL")
+    for side, say_it in enumerate((connection.client, connection.server)):
+        say_it(b"".join(frame(TALK[name][side].payload) for name in names))
     path.write_bytes(file.bytes)
-    assert by_tshark(lua, path, "-2") == by_tshark(lua, path) == by_read(read(file.bytes))
+    rows = by_tshark(lua, path, "-2")
+    assert rows == by_tshark(lua, path) == by_read(read(file.bytes))
+    assert [row.op for row in rows[-3:]] == list(names)
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ class Stream:
             if piece.start > reached:
                 break
             reached = max(reached, piece.end)
-        return reached + (reached == self._fin)
+        return reached
 
     def peek(self) -> Piece | None:
         """What `take` will give, perhaps with bytes in front that were taken before."""

@@ -173,8 +173,19 @@ end
 local connections = {} -- by tcp.stream
 local meanings = {} -- by packet number: what was found in it when it was first seen
 
+local seen = {} -- by packet number: whether it was dissected before
+local look -- the packet that is dissected for the first time, though it counts as visited
+
 function zk.init()
-  connections, meanings = {}, {}
+  connections, meanings, seen, look = {}, {}, {}, nil
+end
+
+-- Whether this packet is dissected for the first time. tshark -2 counts packets as visited that it only passed over.
+local function is_first_look(pinfo)
+  local number = pinfo.number
+  if pinfo.visited and not seen[number] then look = number end
+  seen[number] = true
+  return not pinfo.visited or look == number
 end
 
 local function is_port(port)
@@ -264,7 +275,6 @@ end
 -- Each look at a packet passes all its frames, in the same order.
 local function meaning_again(pinfo)
   local kept = meanings[pinfo.number]
-  if kept == nil then return nil end
   kept.next = kept.next % #kept + 1
   return kept[kept.next]
 end
@@ -318,7 +328,7 @@ end
 local function show(tvb, pinfo, root)
   local connection = connection_of(tvb, pinfo)
   local is_request = pinfo.dst_port == connection.server
-  local meaning = pinfo.visited and meaning_again(pinfo) or meaning_of(tvb, pinfo, connection, is_request)
+  local meaning = is_first_look(pinfo) and meaning_of(tvb, pinfo, connection, is_request) or meaning_again(pinfo)
   meaning.op = operation_name(meaning)
   local tree = root:add(zk, tvb())
   tree:add(f.length, tvb(0, 4))
@@ -387,7 +397,7 @@ function zk.dissector(tvb, pinfo, root)
   local connection = connection_of(tvb, pinfo)
   local is_request = pinfo.dst_port == connection.server
   local side = is_request and "sent" or "received"
-  if not pinfo.visited then
+  if is_first_look(pinfo) then
     if lost_segment() then connection.known[side] = false end
     if not connection.known[side] and not may_start(tvb, is_request) then
       connection.strays = connection.strays or {}
