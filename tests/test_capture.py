@@ -203,6 +203,15 @@ def test_much_of_what_is_not_known_yet_is_not_kept(monkeypatch: pytest.MonkeyPat
     assert "bytes were not captured" in " ".join(notices(found))
 
 
+def test_connection_that_is_long_and_one_sided_at_first() -> None:
+    file = PcapWriter()
+    other = Connection(file, client_port=1, server_port=80)
+    for _ in range(300):
+        other.client(b"more")
+    other.server(b"thanks")
+    assert read(file.bytes) == []
+
+
 # --- segments in disorder
 
 

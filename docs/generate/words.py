@@ -31,10 +31,10 @@ STORY = [
     "watch is used up.",
     "So the observer asks again, and sets the next watch in the same request, so that no change between falls through.",
     "The znode is there, and the watch stands again.",
-    "The worker has nothing to say, and says that. A client pings when a third of its timeout went by without a frame.",
+    "The worker has nothing to say, and says that. Clients do so when a third of the timeout went by without a frame.",
     "The answer tells the client that the server lives. It carries the last transaction that this server knows.",
     "Two seconds of silence: the worker's session expired, and the leader deleted its ephemeral znode. That is what "
-    "the observer sees. The worker sees nothing: its TCP connection is closed.",
+    "the observer sees. All that the worker sees is that its connection was closed.",
     "The worker comes back and wants to go on with its session: the same first frame, now with an id and the password "
     "(and no last zxid, since this worker kept none).",
     "No. A timeout of 0 is how a server says that the session is over, and it closes the connection. The worker must "

@@ -32,7 +32,7 @@ _LATE_NS = 10**9
 #: The most bytes of one direction that wait for others.
 _MAX_WAITING = 16 * 2**20
 #: How much of a connection is kept until it is known whether it is ZooKeeper's: bytes of data, and packets.
-_MAX_HELD, _MAX_ARRIVALS = 64 * 2**10, 256
+_MAX_HELD, _MAX_ARRIVALS = 16 * 2**10, 256
 
 _NAMES = {Direction.SENT: "client to server", Direction.RECEIVED: "server to client"}
 
@@ -176,11 +176,11 @@ class _Candidate:
 
     def add(self, arrival: Arrival) -> None:
         """Keep it, unless that is much already. What is behind will be told of as missing, should it ever be wanted."""
-        target = arrival.segment.target
+        stream = self._streams.setdefault(arrival.segment.target, Stream())
         if self._held <= _MAX_HELD and len(self.arrivals) < _MAX_ARRIVALS:
             self.arrivals.append(arrival)
             self._held += len(arrival.segment.data)
-            self._streams.setdefault(target, Stream()).receive(arrival)
+            stream.receive(arrival)
 
     def server(self, target: Endpoint) -> Endpoint | None:
         """This end, when a ConnectRequest is sent to it first of all."""
