@@ -21,7 +21,7 @@ LAYERS: list[list[str]] = [
     ["multi"],
     ["operations", "events"],
     ["connection", "conversation", "watches", "trace", "english", "explain", "describe"],
-    ["selection", "faults", "recording", "causes", "ledger", "report"],
+    ["selection", "faults", "recording", "causes", "ledger", "report", "replay", "rerun"],
     ["capture.pcap", "capture.packet", "capture.stream", "capture.resync", "capture.reader", "capture"],
     ["sasl", "session"],
     ["nursery", "transport", "call", "watching", "verbs", "bound", "client"],
@@ -34,6 +34,7 @@ LAYERS: list[list[str]] = [
         "cli.live",
         "cli.addresses",
         "cli.tap",
+        "cli.replay",
         "cli.capture",
         "cli.export",
         "cli.send",
@@ -190,7 +191,7 @@ def test_the_runtime_dependencies_are_trio_and_construct() -> None:
 
 
 #: The dumps are construct's work; who imports these wants it.
-WITH_CONSTRUCT = {"jute.wire", "report", "trace", "explain"}
+WITH_CONSTRUCT = {"jute.wire", "report", "replay", "rerun", "trace", "explain"}
 
 LOAD_ALONE = """
 import importlib, sys

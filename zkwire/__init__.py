@@ -23,6 +23,8 @@
     causes        which write caused an event
     ledger        what happens on a tap's connections, entry by entry
     report        these entries as text and as JSON
+    replay        recorded traffic, played again to a client
+    rerun         recorded traffic, sent again to a server
     capture/      packets that were captured, as frames
     sasl          DIGEST-MD5
     session       one session, over all its connections

@@ -23,7 +23,8 @@ from .records import ErrorResponse
 _CREATES = {OpCode.CREATE, OpCode.CREATE2, OpCode.CREATE_CONTAINER, OpCode.CREATE_TTL}
 _EPHEMERAL = {CreateMode.EPHEMERAL, CreateMode.EPHEMERAL_SEQUENTIAL}
 _SEQUENTIAL = {mode for mode in CreateMode if mode.is_sequential}
-_WRITES = {*_CREATES, OpCode.DELETE, OpCode.SET_DATA, OpCode.MULTI, OpCode.RECONFIG, OpCode.CLOSE_SESSION}
+#: The operations that change the tree.
+WRITES = {*_CREATES, OpCode.DELETE, OpCode.SET_DATA, OpCode.MULTI, OpCode.RECONFIG, OpCode.CLOSE_SESSION}
 _CONFIG = "/zookeeper/config"
 
 #: How many writes are remembered.
@@ -93,7 +94,7 @@ class Causes:
 
     def request(self, passing: Passing) -> None:
         """A request went by."""
-        if passing.opcode in _WRITES:
+        if passing.opcode in WRITES:
             self._unanswered.append(passing)
 
     def reply(self, passing: Passing) -> None:
@@ -102,7 +103,7 @@ class Causes:
         if request is None:
             return
         self._arm(request, passing)
-        if request.opcode in _WRITES:
+        if request.opcode in WRITES:
             self._unanswered = [each for each in self._unanswered if each is not request]
             if not failure(passing):
                 self._done[passing.zxid] = (_step(request), tuple(self._effects(request, passing)))

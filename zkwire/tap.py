@@ -75,6 +75,7 @@ __all__ = [
     "frame_number",
     "notification",
     "parse_fault",
+    "reason",
     "reply_to",
     "request",
 ]
@@ -281,7 +282,7 @@ class Tap:
             try:
                 stream = await trio.open_tcp_stream(host.name, host.port)
             except OSError as error:
-                reasons.append(f"{host}: {_reason(error)}")
+                reasons.append(f"{host}: {reason(error)}")
                 continue
             link.sockets[Side.SERVER] = socket.socket(fileno=stream.socket.detach())
             link.dialed = True
@@ -483,8 +484,8 @@ _SIDES = {Direction.SENT: (Side.CLIENT, Side.SERVER), Direction.RECEIVED: (Side.
 _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-def _reason(error: OSError) -> str:
-    """Of several attempts, as trio tells them, the first says it."""
+def reason(error: OSError) -> str:
+    """Why a host was not reached, or not listened on, in a few words; of several attempts the first's."""
     cause = error.__cause__
     nested = getattr(cause, "exceptions", None)
     if nested:

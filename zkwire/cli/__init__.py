@@ -10,6 +10,7 @@
     export     export
     addresses  where to listen, which servers
     tap        tap
+    replay     replay
     send       send
     tree       whole trees of znodes, for ls -R and rm -r
     daily      ls, get, stat, create, set, rm, watch, whoami, config
@@ -58,6 +59,7 @@ VERBS = [
     Verb("read", "capture", "what clients and servers said, from a file of captured packets (.pcap, .pcapng)"),
     Verb("tap", "tap", "what passes between clients and a server, live; broken on request"),
     Verb("export", "export", "what other tools need to read ZooKeeper's frames: a dissector for Wireshark"),
+    Verb("replay", "replay", "recorded traffic again, as the server or as the client that it was"),
     Verb("ls", "daily", "the names of a znode's children, one per line; -R: the paths of all below it"),
     Verb("get", "daily", "a znode's data, as it is"),
     Verb("stat", "daily", "a znode's Stat, a field per line"),

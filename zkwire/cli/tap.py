@@ -26,8 +26,8 @@ from ..report import as_json, text
 from ..selection import SelectionError, opcodes, path_pattern
 from ..tap import Tap
 from ..trace import format_frame
-from .addresses import listening, servers
-from .common import FAILED, USAGE, CommandError, Paint
+from .addresses import listening, reason, servers
+from .common import USAGE, CommandError, Paint
 
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -93,8 +93,7 @@ def run(options: argparse.Namespace) -> None:
                 try:
                     await running.enter_async_context(tap)
                 except OSError as error:
-                    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-                    raise CommandError(f"cannot listen on {host}: {reason}", FAILED) from None
+                    raise CommandError(f"cannot listen on {host}: {reason(error)}") from None
                 print(f"zkwire: {tap.address} to {target}; Ctrl-C ends it", file=sys.stderr, flush=True)
                 if faults:
                     print(f"zkwire: {len(faults)} faults, seed {seed}", file=sys.stderr, flush=True)

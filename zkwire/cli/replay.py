@@ -1,0 +1,262 @@
+"""`zkwire replay`: recorded traffic again, as the server or as the client that it was."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+
+import trio
+
+from .. import recording
+from ..codes import OpCode
+from ..conversation import Conversation, Passing
+from ..events import Direction
+from ..framing import frame
+from ..hosts import Host, parse
+from ..jute import encode
+from ..records import RequestHeader
+from ..replay import Recorded, Script, Step, connections, timeline
+from ..report import frame_text
+from ..rerun import Rerun
+from .addresses import listening, reason, servers
+from .common import DONE, FAILED, NO_SERVER, CommandError
+
+_RECEIVE_SIZE = 64 * 1024
+
+
+def register(verb: str, parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Plays what zkwire tap --record has written. As a server (without --to): listens, and gives whoever asks what "
+        "was asked then the recorded replies and events; each connection plays the next of the recording that asked "
+        "for the same session. As a client (--to): sends the recorded requests, and compares the replies; session ids, "
+        "zxids, times and the numbers of sequential znodes are matched, not compared. Prints what was not as recorded, "
+        "and exits 1 if there was any."
+    )
+    parser.add_argument("file", metavar="FILE", help="a recording")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--listen", metavar="LISTEN", default="2181", help="HOST:PORT, :PORT or PORT (default: 2181 on loopback)"
+    )
+    where.add_argument("--to", metavar="SERVER", help="be the client of this server")
+    parser.add_argument(
+        "--timeout", type=float, default=10.0, metavar="S", help="with --to: how long to wait for a reply (default: 10)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    steps, with_secrets = _load(options.file)
+    count = len(connections(steps))
+    if not count:
+        raise CommandError(f"{options.file}: no connection of ZooKeeper's is in it")
+    faulted = sum(recorded.faulted for recorded in connections(steps))
+    if faulted:
+        _note(f"a fault acted on {faulted} frames of the recording; they are played as they came, without it")
+    if options.to is None:
+        return trio.run(_serve, steps, listening(options.listen))
+    return trio.run(_rerun, steps, servers(options.to), Rerun(with_secrets=with_secrets), options.timeout)
+
+
+def _load(path: str) -> tuple[list[Step], bool]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            with_secrets = recording.has_secrets(file.readline())
+            file.seek(0)
+            return timeline(recording.read(file)), with_secrets
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from None
+    except (recording.RecordingError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path}: {error}") from None
+
+
+def _note(text: str) -> None:
+    print(f"zkwire: {text}", file=sys.stderr, flush=True)
+
+
+# --- as a server
+
+
+async def _serve(steps: list[Step], host: Host) -> int:
+    recorded = connections(steps)
+    script = Script(recorded, lambda text: print(text, flush=True))
+    over = trio.Event()
+
+    async def play(stream: trio.SocketStream) -> None:
+        playing = script.accept()
+        try:
+            async with stream:
+                while not playing.is_over:
+                    data = await stream.receive_some(_RECEIVE_SIZE)
+                    if not data:
+                        break
+                    await stream.send_all(playing.receive(bytes(data), trio.current_time()))
+        except trio.BrokenResourceError:
+            pass  # the client has gone: as an end
+        finally:
+            playing.close()
+            if script.is_over:
+                over.set()
+
+    try:
+        listeners = await trio.open_tcp_listeners(host.port, host=host.name)
+    except OSError as error:
+        raise CommandError(f"cannot listen on {host}: {reason(error)}") from None
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+
+        async def until_signal() -> None:
+            await signals.__anext__()
+            over.set()
+
+        async with trio.open_nursery() as nursery:
+            address = host._replace(port=listeners[0].socket.getsockname()[1])
+            _note(f"{address} plays {len(recorded)} connections; Ctrl-C ends it")
+            nursery.start_soon(trio.serve_listeners, play, listeners)
+            nursery.start_soon(until_signal)
+            await over.wait()
+            nursery.cancel_scope.cancel()
+    return FAILED if script.divergences else DONE
+
+
+# --- as a client
+
+
+class _Line:
+    """One connection to the server, as one of the recording was."""
+
+    def __init__(self, stream: trio.SocketStream, number: int) -> None:
+        self._stream = stream
+        self._conversation = Conversation(number)
+        self._came: list[Passing] = []  # and nobody has asked for it yet
+        self.has_session = False
+
+    async def send(self, data: bytes) -> None:
+        self._conversation.receive(Direction.SENT, data, trio.current_time())
+        await self._stream.send_all(data)
+
+    async def take(self, wanted: Callable[[Passing], bool]) -> Passing | None:
+        """The next frame that is wanted; those before it stay for later. None at the end of the stream."""
+        while True:
+            found = next((passing for passing in self._came if wanted(passing)), None)
+            if found is not None:
+                self._came.remove(found)
+                return found
+            data = await self._stream.receive_some(_RECEIVE_SIZE)
+            if not data:
+                return None
+            pieces = self._conversation.receive(Direction.RECEIVED, bytes(data), trio.current_time())
+            self._came += [piece for piece in pieces if isinstance(piece, Passing)]
+
+    def events(self) -> list[Passing]:
+        """Those that came and nobody asked for."""
+        return [passing for passing in self._came if passing.is_notification]
+
+    async def close(self) -> None:
+        """Close the session too: nobody else will."""
+        async with self._stream:
+            if self.has_session:
+                with trio.move_on_after(2):
+                    await self.send(frame(encode(RequestHeader(-1000, OpCode.CLOSE_SESSION))))
+                    await self.take(lambda passing: passing.opcode == OpCode.CLOSE_SESSION)
+
+
+class _Client:
+    """Goes through the steps of a recording, one by one."""
+
+    def __init__(self, server: str, rerun: Rerun, timeout: float) -> None:
+        self._server = server
+        self._rerun = rerun
+        self._timeout = timeout
+        self._lines: dict[int, _Line] = {}  # by the connection's number
+        self._unsent: set[Passing] = set()
+        self.sent = self.compared = self.divergences = 0
+
+    async def go(self, steps: list[Step]) -> None:
+        try:
+            for recorded, what in steps:
+                if what is None:
+                    self._lines[recorded.number] = await self._dial(recorded)
+                elif recorded.number not in self._lines:
+                    continue  # it has ended too early, which was told of
+                elif isinstance(what, str):
+                    await self._close(recorded)
+                elif what.direction is Direction.SENT:
+                    await self._send(recorded, what)
+                else:
+                    await self._expect(recorded, what)
+        finally:
+            with trio.CancelScope(shield=True):
+                for line in self._lines.values():
+                    await line.close()
+
+    async def _dial(self, recorded: Recorded) -> _Line:
+        hosts, _ = parse(self._server)
+        reasons = []
+        for host in hosts:
+            try:
+                return _Line(await trio.open_tcp_stream(host.name, host.port), recorded.number)
+            except OSError as error:
+                reasons.append(f"{host}: {reason(error)}")
+        raise CommandError("; ".join(reasons), NO_SERVER)
+
+    async def _close(self, recorded: Recorded) -> None:
+        line = self._lines.pop(recorded.number)
+        for event in line.events():
+            self._differs(recorded, event, "was not recorded")
+        if recorded.closed_by != "tap":
+            line.has_session = False  # a session that outlived its connection does so again
+        await line.close()
+
+    async def _send(self, recorded: Recorded, passing: Passing) -> None:
+        why = self._rerun.why_not_sent(passing)
+        if why is not None:
+            self._unsent.add(passing)
+            _note(f"connection {recorded.number}: {frame_text(passing)} is not sent: {why}")
+            return
+        self.sent += 1
+        try:
+            await self._lines[recorded.number].send(self._rerun.request(passing))
+        except trio.BrokenResourceError:
+            await self._ended(recorded, passing)
+
+    async def _expect(self, recorded: Recorded, passing: Passing) -> None:
+        if passing.request in self._unsent:
+            return
+        line = self._lines[recorded.number]
+        self.compared += 1
+        try:
+            with trio.fail_after(self._timeout):
+                now = await line.take(lambda each: self._rerun.matches(passing, each))
+        except trio.TooSlowError:
+            self._differs(recorded, passing, f"did not come within {self._timeout:g} s")
+            return
+        except trio.BrokenResourceError:
+            now = None
+        if now is None:
+            await self._ended(recorded, passing)
+            return
+        if passing.is_handshake:
+            line.has_session = now.record is not None and now.record.time_out > 0
+        elif passing.opcode == OpCode.CLOSE_SESSION:
+            line.has_session = False
+        for difference in self._rerun.compare(passing, now):
+            self._differs(recorded, passing, difference)
+
+    async def _ended(self, recorded: Recorded, passing: Passing) -> None:
+        self._differs(recorded, passing, "the server closed the connection instead")
+        line = self._lines.pop(recorded.number)
+        line.has_session = False
+        await line.close()
+
+    def _differs(self, recorded: Recorded, passing: Passing, text: str) -> None:
+        self.divergences += 1
+        print(f"connection {recorded.number}: {frame_text(passing)}: {text}", flush=True)
+
+
+async def _rerun(steps: list[Step], server: str, rerun: Rerun, timeout: float) -> int:
+    client = _Client(server, rerun, timeout)
+    await client.go(steps)
+    outcome = f"{client.divergences} differences" if client.divergences else "as recorded"
+    print(f"{client.sent} requests sent, {client.compared} replies and events compared: {outcome}")
+    return FAILED if client.divergences else DONE
