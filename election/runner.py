@@ -173,7 +173,8 @@ class Command:
             self._process.kill()  # which kills the command too
             await self._process.wait()
             # All that is left has become ours, and nobody else waits for it: so the numbers are their own.
-            while left := watchdog.children():
+            while watchdog.has_children():
+                left = watchdog.children()
                 if self.pid in left:
                     watchdog.send(self.pid, signal.SIGKILL, group=True)
                 for pid in left:

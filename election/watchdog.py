@@ -70,13 +70,22 @@ def die_with_parent() -> None:
 def children() -> list[int]:
     """The pids of our children, those included that have ended and were not waited for.
 
-    The kernel may skip one while another ends. Whether there is none, `waitid` knows.
+    The kernel may skip one while another ends. Whether there is none, `has_children` knows.
     """
     pids: list[int] = []
     for thread in os.listdir("/proc/self/task"):
         with suppress(FileNotFoundError), open(f"/proc/self/task/{thread}/children", encoding="ascii") as file:
             pids += map(int, file.read().split())
     return pids
+
+
+def has_children() -> bool:
+    """Whether the kernel knows of any child of ours that was not waited for."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def send(pid: int, number: int, group: bool = False) -> None:
@@ -279,12 +288,8 @@ class Watchdog:
         if not self._waited:
             os.waitid(os.P_PID, self._cmd, os.WEXITED)
             self._waited = True
-        try:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return True
-        self._killed = True  # somebody was skipped in the list of our children
-        return False
+        self._killed = has_children()  # then somebody was skipped in the list of our children
+        return not self._killed
 
 
 class _BootTimer:

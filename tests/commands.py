@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -36,17 +35,16 @@ class Fifo:
         return "\n" in self._text
 
     def nobody_is_left(self) -> bool:
-        """Whether all that ever held it have ended by now."""
+        """Whether all that ever held it have ended by now. Lines that they left can still be read."""
         try:
-            return os.read(self._descriptor, 4096) == b""
+            while data := os.read(self._descriptor, 4096):
+                self._text += data.decode()
         except BlockingIOError:
             return False
+        return True
 
     def wait_until_nobody_is_left(self) -> None:
-        while select.select([self._descriptor], [], [], PATIENCE)[0]:
-            if os.read(self._descriptor, 4096) == b"":
-                return
-        raise AssertionError("somebody is left")
+        assert wait_until(self.nobody_is_left, PATIENCE), "somebody is left"
 
 
 def shell(script: str, fifo: Fifo | None = None) -> list[str]:

@@ -45,7 +45,7 @@ class Running:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
         )
         # Whoever still waits for what it says then sees its end.
-        self._limit = threading.Timer(60, self.process.kill)
+        self._limit = threading.Timer(60, self.kill)
         self._limit.start()
 
     def tell(self, order: str) -> None:
@@ -81,8 +81,14 @@ class Running:
 
     def close(self) -> None:
         self._limit.cancel()
-        self.process.kill()
+        self.kill()
         self.process.communicate()
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            for pid in self.children():
+                os.kill(pid, signal.SIGCONT)  # a watchdog that was stopped is to see the end of its runner
+        self.process.kill()
 
 
 @pytest.fixture
@@ -98,7 +104,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         each.close()
 
 
-#: Two processes write the time to descriptor 8, from when they say that they are ready to their end, without a pause.
+#: Two processes write the time to a file, from when they say that they are ready to their end.
 STAMPING = """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -107,6 +113,7 @@ os.fork()
 say("ready")
 while True:
     os.write(stamps, b"%.6f\\n" % time.clock_gettime(time.CLOCK_BOOTTIME))
+    time.sleep(0.0005)
 """
 
 
