@@ -34,12 +34,13 @@ async def plant(zk: Client, root: str, width: int, depth: int = 1) -> list[str]:
 
 async def test_walk_and_delete_a_large_tree_with_a_bounded_pipeline(zookeeper: Server | External, root: str) -> None:
     most = {OpCode.GET_CHILDREN: 0, OpCode.DELETE: 0}
-    on_their_way = 0
+    on_their_way = deletes = 0
 
     def count(passing: Passing) -> Any:
-        nonlocal on_their_way
+        nonlocal on_their_way, deletes
         if passing.direction is Direction.SENT:
             on_their_way += 1
+            deletes += passing.opcode == OpCode.DELETE
         elif passing.request is not None:
             on_their_way -= 1
         if passing.opcode in most:
@@ -56,6 +57,7 @@ async def test_walk_and_delete_a_large_tree_with_a_bounded_pipeline(zookeeper: S
         assert await delete_all(zk, root) == len(made)
         tap.fault = None
         assert await zk.exists(root) is None
+    assert deletes == len(made)  # children first: none is refused, and none asked for twice
     for largest in most.values():
         assert 1 < largest <= WINDOW + 1  # a ping may be among them
 

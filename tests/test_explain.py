@@ -389,6 +389,13 @@ def test_cut_that_could_be_in_many_fields_names_some_and_counts_the_others() -> 
     assert re.search(r"is cut after 22 of \d+ bytes, in .* at offset 20, or one of \d+ others$", fault)
 
 
+def test_cut_frame_is_none_that_would_be_longer() -> None:
+    """9 bytes are left behind a count of 9: enough for text of that length, not for a vector of so many."""
+    beginning = encode(ReplyHeader(1, 9, 0)) + (9).to_bytes(4, "big")
+    found = {name for reading in readings(beginning, length=len(beginning) + 9) for name in reading.names}
+    assert found == {"create", "sync", "sasl"}
+
+
 def test_cut_request_of_a_known_operation_needs_no_option() -> None:
     data = frame(encode(RequestHeader(3, 1)) + encode(CreateRequest("/a", None, None, 3)))
     explained = one(data[:-5])
