@@ -42,12 +42,13 @@ class Fault(NamedTuple):
     close        client    its session is closed by somebody who knows its id
     part         server    the server and all others do not hear each other; "leader" is cut off from everyone
     lag          server    what the leader says comes `amount` seconds late
+    slow         server    what is agreed upon is applied `amount` seconds late
     kill         server    the process ends, and is started again when the fault is over
     pause        server    the process stands still
     delete       -         an administrator deletes the path `how`, with all below
     suspend      -         the clients' machine sleeps: the servers' time jumps ahead by `amount`
 
-    A client is a name, or "leading" for what the caller makes of it. A server is its number, "leader", "follower" (the
+    A client is a name. A server is its number, "leader", "follower" (the
     first that follows), or the name of a client for the server that this one is connected to.
     """
 
@@ -79,6 +80,7 @@ class FakeEnsemble:
         tick, sync_limit: seconds, and ticks, as in zoo.cfg. Sessions may last 2 to 20 ticks.
         delay, peer_delay: from and to how many seconds bytes take, to clients and between servers.
         election_time: from and to how many seconds servers look for a leader at a time.
+        waking: within how many seconds the threads of a server that stood still go on, each when it likes.
         first_sequence: what the counters of new parents start with.
     """
 
@@ -92,6 +94,7 @@ class FakeEnsemble:
         delay: tuple[float, float] = (0.001, 0.003),
         peer_delay: tuple[float, float] = (0.001, 0.003),
         election_time: tuple[float, float] = (0.2, 0.6),
+        waking: float = 0.02,
         first_sequence: int = 0,
     ) -> None:
         self.seed = seed
@@ -100,6 +103,7 @@ class FakeEnsemble:
         self.tick = tick
         self.patience = tick * sync_limit
         self.election_time = election_time
+        self.waking = waking
         self.first_sequence = first_sequence
         self.quorum = size // 2 + 1
         self.servers = [Server(self, index) for index in range(size)]
@@ -108,6 +112,7 @@ class FakeEnsemble:
         self._delay = delay
         self._peer_delay = peer_delay
         self._lags: dict[Server, float] = {}
+        self._slow: dict[Server, float] = {}
         self._cuts: list[tuple[Fault, list[Connection] | None]] = []  # None: all, and no new ones
         self._parted: list[Server] = []
         self._mended = trio.Event()
@@ -215,6 +220,9 @@ class FakeEnsemble:
     def lag(self, follower: Server) -> float:
         return self.peer_delay() + self._lags.get(follower, 0.0)
 
+    def slowness(self, follower: Server) -> float:
+        return self._slow.get(follower, 0.0)
+
     def loses_reply(self, client: str, opcode: OpCode) -> bool:
         if (client, opcode.name) not in self._drops:
             return False
@@ -254,18 +262,22 @@ class FakeEnsemble:
 
     # --- faults
 
-    async def inflict(self, faults: Iterable[Fault], leading: Callable[[], str | None] = lambda: None) -> None:
-        """All of them, each at its time from now; returns when the last is over."""
+    async def inflict(
+        self, faults: Iterable[Fault], resolve: Callable[[Fault], Fault | None] = lambda fault: fault
+    ) -> None:
+        """All of them, each at its time from now; returns when the last is over. `resolve` gives, when it begins, what
+        a fault means, or None for nothing."""
         start = trio.current_time()
         async with trio.open_nursery() as nursery:
             for fault in sorted(faults, key=lambda fault: fault.at):
-                nursery.start_soon(self._inflict, start, fault, leading)
+                nursery.start_soon(self._inflict, start, fault, resolve)
 
-    async def _inflict(self, start: float, fault: Fault, leading: Callable[[], str | None]) -> None:
-        await trio.sleep_until(start + fault.at)
-        if fault.who == "leading":
-            fault = fault._replace(who=leading() or "")
-        if fault.kind in ("part", "lag", "kill", "pause"):
+    async def _inflict(self, start: float, planned: Fault, resolve: Callable[[Fault], Fault | None]) -> None:
+        await trio.sleep_until(start + planned.at)
+        fault = resolve(planned)
+        if fault is None:
+            return
+        if fault.kind in ("part", "lag", "slow", "kill", "pause"):
             if (server := self._server(fault.who)) is not None:
                 await self._trouble(fault, server)
         elif fault.kind in ("cut", "stall"):
@@ -315,6 +327,8 @@ class FakeEnsemble:
             server.pause()
         elif fault.kind == "lag":
             self._lags[server] = fault.amount
+        elif fault.kind == "slow":
+            self._slow[server] = fault.amount
         else:
             self._parted.append(server)
             self._parts_changed()
@@ -325,6 +339,8 @@ class FakeEnsemble:
             server.resume()
         elif fault.kind == "lag":
             self._lags.pop(server, None)
+        elif fault.kind == "slow":
+            self._slow.pop(server, None)
         else:
             self._parted.remove(server)
             self._parts_changed()

@@ -25,10 +25,13 @@ class Tracker:
         self._tick = tick
         self._phase = phase  # servers' clocks start anywhere
         self._expiry: dict[int, float] = {}
+        #: Before when none of them ends, whatever happens: the last touch that has been heard of, plus the timeout.
+        self.promised: dict[int, float] = {}
         self.closing: set[int] = set()
         self.owners: dict[int, object] = {}
 
     def track(self, session: int, timeout: int, now: float) -> None:
+        self.promised[session] = now + timeout / 1000
         self._expiry[session] = self._bucket(now + timeout / 1000)
 
     def touch(self, session: int, timeout: int, now: float) -> bool:
@@ -221,7 +224,7 @@ class Leadership:
 
     def _answer_sync(self, request: Request, owner: object) -> None:
         if isinstance(owner, Peering):
-            owner.tell_follower(owner.follower.finish, request)
+            owner.tell_follower(owner.follower.synced, request)
         else:
             self.server.finish(request)
 

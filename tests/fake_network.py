@@ -76,7 +76,11 @@ class Wire:
     def send(self, item: Any) -> None:
         if self._cut:
             return
-        self._last = max(self._last, self._timeline.now + self._delay())
+        delay = self._delay()
+        if not delay and not self._on_the_way and not self._held:
+            self._deliver(item)
+            return
+        self._last = max(self._last, self._timeline.now + delay)
         self._on_the_way.append((self._last, item))
         self._schedule()
 

@@ -7,6 +7,7 @@ the leader, and everything behind them in a session waits for them (CommitProces
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tests.fake_leader import Leadership, Peering
@@ -309,6 +310,7 @@ class Server:
         self.connections: list[Connection] = []
         self.peering: Peering | None = None  # a follower's, with its leader
         self.leadership: Leadership | None = None  # a leader's
+        self._agreed = self._new_queue()  # what a follower has still to apply
         self._touched: dict[int, int] = {}  # since the leader's last ping
         self._life = 0  # of timers: they end with the role
         self._backlog: list[tuple[Action, bool]] = []
@@ -342,17 +344,14 @@ class Server:
             self.paused = True
 
     def resume(self) -> None:
-        """Go on: with what has arrived, in order, and somewhere between with what the clocks say: other threads."""
+        """Go on with what has arrived, in order. What clocks start comes from other threads, which may wake later."""
         if not self.paused:
             return
         self.paused = False
-        timers = [action for action, timer in self._backlog if timer]
-        actions = [action for action, timer in self._backlog if not timer]
-        where = self.ensemble.random.randint(0, len(actions))
-        actions[where:where] = timers
-        self._backlog = []
-        for action in actions:
-            self.take(action)
+        backlog, self._backlog = self._backlog, []
+        for action, timer in backlog:
+            delay = self.ensemble.random.uniform(0, self.ensemble.waking) if timer else 0.0
+            self.ensemble.timeline.after(delay, partial(self.take, action, timer=timer))
 
     def kill(self) -> None:
         if self.role == "down":
@@ -385,6 +384,8 @@ class Server:
 
     def _leave_quorum(self) -> None:
         self._life += 1
+        self._agreed.cut()
+        self._agreed = self._new_queue()
         self._touched = {}
         peering, self.peering = self.peering, None
         if peering is not None:
@@ -480,9 +481,25 @@ class Server:
         self.peering.tell_leader(self.peering.leadership.ack, self.peering, transaction.zxid)
 
     def committed(self, zxid: int) -> None:
-        transaction = self.log[self.applied]
-        assert transaction.zxid == zxid
-        self.apply(transaction)
+        def act() -> None:
+            transaction = self.log[self.applied]
+            assert transaction.zxid == zxid
+            self.apply(transaction)
+
+        self._in_order(act)
+
+    def synced(self, request: Request) -> None:
+        """Behind all that was committed before."""
+        self._in_order(lambda: self.finish(request))
+
+    def _in_order(self, action: Action) -> None:
+        """What the leader has said goes through one queue (CommitProcessor); its answers about sessions and its pings
+        do not."""
+        self._agreed.send(action)
+
+    def _new_queue(self) -> Wire:
+        ensemble = self.ensemble
+        return Wire(ensemble.timeline, lambda: ensemble.slowness(self), self.take)
 
     def pinged(self) -> None:
         """Only now does the leader learn whom this server has heard from (LearnerHandler)."""
