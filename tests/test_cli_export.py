@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
@@ -52,6 +53,7 @@ def tshark(lua: Path, capture: Path, *options: str) -> str:
     command = ["tshark", "-X", f"lua_script:{lua}", "-r", str(capture), *options]
     done = subprocess.run(command, capture_output=True, timeout=60, check=True)
     assert b"Lua" not in done.stderr, done.stderr
+    assert b"Lua Error" not in done.stdout
     return done.stdout.decode(errors="replace")  # it shows strings that are no UTF-8 as they are
 
 
@@ -338,6 +340,31 @@ def test_real_capture_is_listed_alike(lua: Path) -> None:
     rows = by_read(read(capture.read_bytes()))
     assert by_tshark(lua, capture) == rows
     assert len(rows) > 60
+
+
+def test_real_capture_of_packets_cut_short_is_listed_alike(lua: Path) -> None:
+    capture = CAPTURES / "kazoo-any-snapped.pcapng"
+    rows = by_read(read(capture.read_bytes()))
+    assert by_tshark(lua, capture) == rows
+    assert 50 < len(rows) < len(by_read(read((CAPTURES / "kazoo.pcap").read_bytes())))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_bytes_come_the_dissector_makes_no_error(lua: Path, path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    file = PcapWriter()
+    for port in range(30000, 30040):
+        connection = Connection(file, client_port=port)
+        connection.handshake()
+        for golden in dialogue(*chance.sample(sorted(TALK), 4)):
+            data = bytearray(frame(golden.payload))
+            for _ in range(chance.choice([0, 0, 1, 4])):
+                first = chance.choice([0, 4, 4, 4])  # the length, seldom
+                data[chance.randrange(first, len(data))] = chance.choice([0, 1, 127, 255, chance.randrange(256)])
+            say_it = connection.client if golden.direction is Direction.SENT else connection.server
+            say_it(bytes(data[: chance.choice([len(data), len(data), chance.randrange(1, len(data))])]))
+    path.write_bytes(file.bytes)
+    assert len(dissected(lua, path)) > 300
 
 
 def test_the_verb_prints_the_dissector(capfd: pytest.CaptureFixture[str]) -> None:

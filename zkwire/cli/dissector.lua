@@ -393,6 +393,18 @@ local function frame(tvb, pinfo, root)
   return show(tvb, pinfo, root)
 end
 
+-- A packet of which only the beginning was captured: its whole frames. What follows starts anywhere.
+local function cut_short(tvb, pinfo, root)
+  local offset = 0
+  while offset + 4 <= tvb:len() do
+    local length = frame_length(tvb, pinfo, offset)
+    if offset + length > tvb:len() then break end
+    frame(tvb(offset, length):tvb(), pinfo, root)
+    offset = offset + length
+  end
+  if offset < tvb:len() then stray(tvb(offset):tvb(), pinfo, root) end
+end
+
 function zk.dissector(tvb, pinfo, root)
   local connection = connection_of(tvb, pinfo)
   local is_request = pinfo.dst_port == connection.server
@@ -407,6 +419,11 @@ function zk.dissector(tvb, pinfo, root)
     end
   end
   if connection.strays and connection.strays[pinfo.number] then return stray(tvb, pinfo, root) end
+  if tvb:len() < tvb:reported_len() then
+    if is_first_look(pinfo) then connection.known[side] = false end
+    cut_short(tvb, pinfo, root)
+    return tvb:len()
+  end
   dissect_tcp_pdus(tvb, root, 4, frame_length, frame)
   return tvb:len()
 end
