@@ -165,10 +165,22 @@ async def end_session(server: Server, session: SessionInfo) -> None:
         pass
 
 
+async def alone(server: Server) -> None:
+    """Wait until the server has seen the clients of earlier tests go, and holds no watches of theirs."""
+    with trio.fail_after(PATIENCE):
+        while await _figure(server, "zk_num_alive_connections") > 1:  # noqa: ASYNC110 - only the server can tell
+            await trio.sleep(0.02)  # one is that of the question
+    assert await watch_count(server) == 0
+
+
 async def watch_count(server: Server) -> int:
     """How many watches of any kind the server holds for anybody."""
+    return await _figure(server, "zk_watch_count")
+
+
+async def _figure(server: Server, name: str) -> int:
     text = await trio.to_thread.run_sync(server.four_letter, "mntr")
-    found = re.search(r"^zk_watch_count\s+(\d+)", text, re.MULTILINE)
+    found = re.search(rf"^{name}\s+(\d+)", text, re.MULTILINE)
     assert found is not None, text
     return int(found[1])
 

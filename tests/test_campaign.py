@@ -16,13 +16,14 @@ from tests.campaigns import (
     PATIENCE,
     RECEIVED,
     administrator,
+    alone,
     below,
     children,
     contender,
     end_session,
     guid_of,
     leading,
-    watches,
+    watch_count,
 )
 from tests.servers import Server
 from zkwire import (
@@ -156,6 +157,7 @@ async def test_create_whose_end_is_not_known_is_looked_for_before_another(
 async def test_term_begins_once_when_the_end_of_its_transaction_is_not_known(
     zookeeper: Server, root: str, mode: Mode, match: Callable[[Passing], bool]
 ) -> None:
+    await alone(zookeeper)
     path = f"{root}/master"
     async with (
         administrator(zookeeper) as zk,
@@ -177,7 +179,7 @@ async def test_term_begins_once_when_the_end_of_its_transaction_is_not_known(
         await task.end()
         assert await zk.exists(holder) is None
         assert await zk.exists(term.node) is None
-        assert await watches(zookeeper, who.zk.session_id) == []
+        assert await watch_count(zookeeper) == 0
 
 
 @pytest.mark.rule("C6")
@@ -272,6 +274,7 @@ async def test_second_znode_with_our_guid_is_removed(zookeeper: Server, root: st
 async def test_refusal_is_raised_and_not_taken_for_somebody_elses_leadership(
     zookeeper: Server, root: str, mode: Mode
 ) -> None:
+    await alone(zookeeper)
     path = f"{root}/read/master"
     async with administrator(zookeeper) as zk, contender(zookeeper, path, mode=mode) as who:
         await zk.create(root)
@@ -286,7 +289,7 @@ async def test_refusal_is_raised_and_not_taken_for_somebody_elses_leadership(
         with pytest.raises(InvalidACLError):
             await Election(who.zk, f"{root}/open/master", mode=mode, acl=NOBODY).campaign()
         assert who.election.state == "idle"
-        assert await watches(zookeeper, who.zk.session_id) == []
+        assert await watch_count(zookeeper) == 0
 
 
 #: An identity without a scheme.
@@ -384,6 +387,7 @@ def _both(*faults: Fault) -> Fault:
 async def test_campaign_cancelled_with_a_request_under_way_leaves_no_znode(
     zookeeper: Server, root: str, direction: str, then: str, opcode: OpCode
 ) -> None:
+    await alone(zookeeper)
     async with administrator(zookeeper) as zk, contender(zookeeper, root) as who, trio.open_nursery() as nursery:
         async with who.election.lead():
             pass  # makes what is missing
@@ -400,7 +404,7 @@ async def test_campaign_cancelled_with_a_request_under_way_leaves_no_znode(
             await task.over.wait()
             assert await children(zk, root) == []
             assert await zk.exists(f"{root}-holder") is None
-            assert await watches(zookeeper, who.zk.session_id) == []
+            assert await watch_count(zookeeper) == 0
             assert who.zk.state is KeeperState.SYNC_CONNECTED
             assert who.election.state == "idle"
 
@@ -433,6 +437,7 @@ async def test_campaign_cancelled_without_a_connection_ends_with_its_session(zoo
 @pytest.mark.rule("W15")
 @pytest.mark.parametrize("mode", MODES)
 async def test_campaign_out_of_time_has_removed_its_znode(zookeeper: Server, root: str, mode: Mode) -> None:
+    await alone(zookeeper)
     path = f"{root}/master"
     async with (
         administrator(zookeeper) as zk,
@@ -444,7 +449,7 @@ async def test_campaign_out_of_time_has_removed_its_znode(zookeeper: Server, roo
             with pytest.raises(CampaignTimeout, match="master"):
                 await who.election.campaign(timeout)
             assert await children(zk, path) == ([] if mode == "simple" else [term.node.rpartition("/")[2]])
-            assert await watches(zookeeper, who.zk.session_id) == []
+            assert await watch_count(zookeeper) == 1, "the leader's own"
             assert who.election.state == "idle"
 
 
