@@ -188,6 +188,31 @@ def test_a_capture_may_begin_with_the_syn_of_the_server() -> None:
     assert notices(found) == []
 
 
+def test_the_first_segment_says_who_is_the_server_where_both_ports_could_be() -> None:
+    for flags in (SYN, SYN | ACK):
+        file = PcapWriter()
+        connection = Connection(file, client_port=2182, server_port=2181)
+        side = 0 if flags == SYN else 1
+        connection.segment(side, b"", flags=flags)
+        connection.sequence[side] += 1
+        say(connection, FRAMES)
+        found = read(file.bytes, ports=[2181, 2182])
+        assert frames(found) == said(FRAMES)
+        assert found[0].link is not None
+        assert found[0].link.server.port == 2181
+
+
+def test_ports_that_were_used_for_something_else_before() -> None:
+    file = PcapWriter()
+    other = Connection(file, server_port=2391)
+    other.handshake()
+    other.client(b"GET / HTTP/1.1\r\n\r\n")
+    other.close()
+    connected(file, *NAMES, server_port=2391, first=(900_000, 700_000))
+    found = read(file.bytes)
+    assert (frames(found), notices(found), strays(found)) == (said(FRAMES), [], [])
+
+
 def test_much_of_what_is_not_known_yet_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "_MAX_HELD", 100)
     file = PcapWriter()

@@ -144,6 +144,22 @@ def test_what_was_not_captured_is_told(tmp_path: Path, capfd: pytest.CaptureFixt
     assert "client to server: 5 bytes were not captured" in notices
 
 
+def test_frames_that_waited_for_others_stand_where_they_passed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = PcapWriter()
+    first = connected(file, "create")
+    first.sequence[0] += 5  # never captured, nor acknowledged
+    first.client(frame(TALK["ping"][0].payload))
+    connected(file, "getData", client_port=40001)
+    path = tmp_path / "waits.pcap"
+    path.write_bytes(file.bytes)
+    lines = read(capfd, str(path))
+    numbers = [int(line.split()[0]) for line in lines]
+    assert numbers == sorted(numbers)
+    assert " > ping" in lines[6]
+
+
 def test_live_capture_is_shown_as_it_comes(capture: Path) -> None:
     data = capture.read_bytes()
     command = [sys.executable, "-m", "zkwire", "read", "-"]

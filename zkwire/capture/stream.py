@@ -83,7 +83,7 @@ class Stream:
         end = start + segment.length
         self._known = max(self._known, end)
         piece = Piece(start, segment.data, arrival.number, arrival.time_ns, segment.acknowledged)
-        if segment.data and self.next is not None and piece.end > self.next:
+        if segment.data:
             place = len(self._waiting)
             while place and self._waiting[place - 1].start > start:
                 place -= 1
