@@ -6,6 +6,8 @@ same way: one transaction begins the term, or fails. They differ in how a conten
 
 from __future__ import annotations
 
+import re
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -45,6 +47,8 @@ After = Literal["nobody", "resignation", "expiry", "deletion"]
 #: GUIDs of the campaigns and terms of this process. A znode of our own session that has none of them was left behind by
 #: another process that had the session before (rules C10, R3).
 LIVE: set[str] = set()
+#: In the name of a contender, or in a mark: with dashes, or as kazoo has it without.
+_GUID = re.compile(rb"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -258,7 +262,7 @@ class Campaign(ABC):
         """Whether a znode that is marked with `data` is this session's, and of no campaign of this process."""
         if stat.ephemeral_owner != self.zk.session.id:
             return False
-        return not any(guid.encode() in (data or b"") or _hex(guid).encode() in (data or b"") for guid in LIVE)
+        return not any(str(uuid.UUID(guid.decode())) in LIVE for guid in _GUID.findall(data or b""))
 
     async def _end(self, *operations: MultiOperation) -> bool:
         """Commit it; whether it is to be tried again."""
@@ -331,7 +335,3 @@ class _Proving:
         """Leave no watch behind."""
         with trio.CancelScope(shield=True), suppress(ZkwireError):
             (await self._arming)[2].disarm()
-
-
-def _hex(guid: str) -> str:
-    return guid.replace("-", "")
