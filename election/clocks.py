@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -25,14 +26,16 @@ class Clocks:
     """Times of trio's clock as boot times.
 
     trio's clock is CLOCK_MONOTONIC, which stands still during a suspend while the servers' clocks go on (rule L4). A
-    time of before the last suspend is converted as of then, so that a lease is never counted from too late a time.
+    time of before the last suspend is converted as of then, so that a lease is never counted from too late a time. So
+    this is made early, and kept: of what was before the first look at the clocks nothing is known.
     """
 
     def __init__(self, boottime: Callable[[], float]) -> None:
         """`boottime` is the clock of leases; tests give their own."""
         self.boottime = boottime
         self._offsets: list[tuple[float, float]] = []  # (trio's time, what to add to it), oldest first
-        self.sample()
+        with suppress(RuntimeError):  # made outside of trio: the first look comes later
+            self.sample()
 
     def sample(self) -> None:
         """Look whether the machine was suspended."""

@@ -105,6 +105,7 @@ class Election:
         self._grace = grace
         self._overrun = overrun
         self._boottime = boottime
+        self._time = clocks.Clocks(boottime)
         self._plan = Plan(zk, places(path, mode), data, DIALECTS[dialect], acl, mixed, jitter, self._become)
         self._observer = Observer(zk, self._plan.places, mode, DIALECTS[dialect])
         self._state = "idle"
@@ -225,12 +226,12 @@ class Election:
 
     async def _campaign(self, *, impatient: bool) -> Term:
         """Campaigns, one in each session, until one is won."""
-        time = clocks.Clocks(self._boottime)
+        self._time.sample()
         while True:
             kind = SequentialCampaign if self.mode == "sequential" else SimpleCampaign
             campaign = kind(self._plan, impatient=impatient)
             try:
-                term = await self._win(campaign, time)
+                term = await self._win(campaign, self._time)
             except SessionExpiredError:
                 with trio.CancelScope(shield=True):
                     await campaign.clear()

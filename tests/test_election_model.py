@@ -119,6 +119,15 @@ def test_no_two_leaders_when_their_machine_sleeps(plot: Plot, suspends: list[Fau
     assert wrongs(play(plot._replace(lingers=False, faults=(*plot.faults[:2], *suspends)))) == []
 
 
+@pytest.mark.rule("L4")
+def test_lease_counts_from_before_a_suspend_as_of_then() -> None:
+    """The second campaign begins right after one, and counts what was sent before it."""
+    players = (Player("lead", 1.0, 2.0, 4.0),)
+    story = play(Plot(players, (Fault(7.0, "suspend", amount=8.0),), timeout=12.0, lingers=False))
+    assert [stint.enter > 7.0 for stint in story.stints][:2] == [False, True]
+    assert wrongs(story) == []
+
+
 def test_same_plot_is_the_same_story_twice() -> None:
     plot = Plot((Player("count"), Player("lead"), Player("campaign")), (Fault(8, "kill", "leader", 3.0),), seed=5)
     one, other = play(plot), play(plot)
