@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import trio
 
-from benchmarks import elections, footprint, targets
+from benchmarks import elections, footprint, tapped, targets
 from benchmarks.meter import Measurement, Rounds
 from benchmarks.peers import PEERS, load
 from benchmarks.peers.bare_socket import Connection, fire_watches, set_data
@@ -29,7 +29,7 @@ _ROWS_OF = {
     "zkwire in order": ("get_data-500", "set_data-500"),
     "zkwire on_frame": ("tracing",),
 }
-_OTHERS = ("decode", "footprint", "failovers", "registry")
+_OTHERS = ("decode", "footprint", "failovers", "registry", "tap")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,6 +62,8 @@ async def _run(hosts: str, chosen: Sequence[str], quick: bool, rounds: int) -> N
             )
             print(f"\n{name}: {scenario.title}\n\n{table(results[name])}", flush=True)
         met += targets.of_scenarios(results)
+        if "tap" in chosen:
+            met += targets.of_tap(_tap(hosts, quick, rounds))
         if "footprint" in chosen:
             imports, sessions = _footprint(peers, quick)
             met += targets.of_footprint(imports, sessions)
@@ -136,7 +138,8 @@ def _rows(scenario: Scenario, peers: Iterable[str]) -> list[str]:
 
 def _measure_once(hosts: str, name: str, scenario: Scenario, repetitions: int) -> Measurement:
     command = [sys.executable, "-m", "benchmarks.peer", name, scenario.name, str(repetitions)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "ZKWIRE_HOSTS": hosts}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = ""
         for line in process.stdout:
@@ -155,6 +158,19 @@ def _send(hosts: str, frames: bytes, replies: int) -> None:
     connection = Connection(hosts)
     connection.exchange(frames, replies)
     connection.close()
+
+
+def _tap(hosts: str, quick: bool, rounds: int) -> float:
+    """Microseconds that a tap adds."""
+    scenario = SCENARIOS["get_data-serial"]
+    repetitions = scenario.quick if quick else scenario.repetitions
+    found = tapped.measure(hosts, rounds, lambda way: _measure_once(way, "bare socket", scenario, repetitions))
+    rows = [
+        [name, f"{row.figure('median'):,.0f}", f"{row.figure('p99'):,.0f}", f"{tapped.added(found, name):,.0f}"]
+        for name, row in found.items()
+    ]
+    print(f"\ntap: {scenario.title}, by a bare socket\n\n{_grid([['', 'median us', 'p99 us', 'added us'], *rows])}")
+    return tapped.added(found, "tap")
 
 
 def _footprint(peers: Sequence[str], quick: bool) -> tuple[dict[str, footprint.Imported], dict[str, footprint.Idle]]:

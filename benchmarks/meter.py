@@ -32,6 +32,10 @@ class Rounds(NamedTuple):
         """The median of the ratios within each round: what slows the machine for a while slows both."""
         return statistics.median(ours / theirs for ours, theirs in zip(self._figures(name), other._figures(name)))
 
+    def difference(self, name: str, other: Rounds) -> float:
+        """The median of the differences within each round."""
+        return statistics.median(ours - theirs for ours, theirs in zip(self._figures(name), other._figures(name)))
+
     def _figures(self, name: str) -> list[float]:
         return [getattr(measurement, name) for measurement in self.rounds]
 

@@ -60,6 +60,10 @@ def of_commands(milliseconds: Mapping[str, float]) -> list[Target]:
     return [Target("a cold `zkwire ls /` / python -c 'import trio, construct'", 2, ratio)]
 
 
+def of_tap(microseconds: float) -> list[Target]:
+    return [Target("what zkwire tap adds to the median latency, us", 150, microseconds)]
+
+
 def of_footprint(imports: Mapping[str, Imported], sessions: Mapping[str, Idle]) -> list[Target]:
     core, session = imports["zkwire's core"], sessions["zkwire"]
     return [

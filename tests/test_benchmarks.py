@@ -54,6 +54,17 @@ def test_benchmarks_compare_zkwire_with_the_targets_of_a_scenario(zookeeper: Ser
     assert re.search(r"^(met|NOT MET) +get_data-serial: cpu of zkwire / kazoo: \d+\.\d+, target <= 0\.4$", output, re.M)
 
 
+def test_benchmarks_measure_what_a_tap_adds(zookeeper: Server | External) -> None:
+    output = _benchmarks(zookeeper, "--quick", "--only", "tap")
+
+    taps = ["tap", "tap --json", "tap --hex", "tap --fault"]
+    rows = re.findall(r"^\| (\S.*?) +\| +[\d,]+ \|", output, re.MULTILINE)
+    assert rows == ["straight", "a relay that reads nothing", *taps]
+    assert re.search(
+        r"^(met|NOT MET) +what zkwire tap adds to the median latency, us: -?[\d.]+, target <= 150$", output, re.M
+    )
+
+
 def test_benchmarks_fire_the_watches_and_leave_no_znodes_behind(zookeeper: Server | External) -> None:
     output = _benchmarks(zookeeper, "--quick", "--only", "watches-1000")
 

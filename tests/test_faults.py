@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import zkwire.faults
 from tests.traffic import Traffic
 from zkwire.codes import CreateMode, ErrorCode, EventType, OpCode, Xid
 from zkwire.conversation import Passing
@@ -45,6 +48,9 @@ from zkwire.records import (
     SetWatches,
     SetWatches2,
 )
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+DOCUMENTED = zkwire.faults.__doc__ or ""
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 
@@ -318,3 +324,10 @@ def test_first_of_asks_until_one_acts() -> None:
     fault = first_of(first, second)
     assert [action for passing in session()[4:8] if (action := fault(passing)) != PASS] == [DROP, Duplicate()]
     assert [label(hit) for hit in second.hits] == [">15"]
+
+
+@pytest.mark.parametrize(
+    "text", re.findall(r"--fault '([^']+)'", README) + re.findall(r"^    (\w.*?)  +[a-z]", DOCUMENTED, re.M)
+)
+def test_fault_that_the_documentation_shows_is_one(text: str) -> None:
+    assert isinstance(parse_fault(text, Random(0)), Rule)

@@ -379,7 +379,8 @@ class Tap:
         data = b"".join(pieces)
         pieces.clear()
         if data:
-            await self._open.wait()
+            if not self._open.is_set():
+                await self._open.wait()
             await link.send(sink, data)
 
 

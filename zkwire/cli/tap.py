@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import secrets
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import datetime
 from io import FileIO
 from random import Random
+from typing import Any
 
 import trio
 
@@ -86,20 +89,40 @@ def run(options: argparse.Namespace) -> None:
             observers.append(stack.enter_context(Recorder(options.record, epoch, with_secrets=options.secrets)))
 
         async def main() -> None:
-            tap = Tap(target, host.name, host.port, observer=_All(observers))
+            later = _Later(observers)
+            tap = Tap(target, host.name, host.port, observer=later)
             tap.fault = first_of(*faults) if faults else None
-            async with AsyncExitStack() as running:
-                signals = running.enter_context(trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
-                try:
-                    await running.enter_async_context(tap)
-                except OSError as error:
-                    raise CommandError(f"cannot listen on {host}: {reason(error)}") from None
-                print(f"zkwire: {tap.address} to {target}; Ctrl-C ends it", file=sys.stderr, flush=True)
-                if faults:
-                    print(f"zkwire: {len(faults)} faults, seed {seed}", file=sys.stderr, flush=True)
-                await signals.__anext__()
+            try:
+                async with AsyncExitStack() as running:
+                    try:
+                        await running.enter_async_context(tap)
+                    except OSError as error:
+                        raise CommandError(f"cannot listen on {host}: {reason(error)}") from None
+                    print(f"zkwire: {tap.address} to {target}; Ctrl-C ends it", file=sys.stderr, flush=True)
+                    if faults:
+                        print(f"zkwire: {len(faults)} faults, seed {seed}", file=sys.stderr, flush=True)
+                    with ending_by_signal():
+                        await later.run()
+            finally:
+                later.catch_up()
 
         trio.run(main)
+
+
+@contextmanager
+def ending_by_signal() -> Iterator[None]:
+    """SIGINT and SIGTERM end the block, and nothing else."""
+    token = trio.lowlevel.current_trio_token()
+    with trio.CancelScope() as scope:
+        before = {
+            number: signal.signal(number, lambda *_: token.run_sync_soon(scope.cancel))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _filter(options: argparse.Namespace) -> Filter:
@@ -126,27 +149,57 @@ class _Epoch:
         return now + self._offset
 
 
-class _All:
-    """Tells each observer."""
+class _Later:
+    """Tells the observers what passes, not as it passes but soon after, many at a time: printing a frame takes longer
+    than passing it on, and few clients are to wait for that."""
+
+    _PAUSE = 0.05  # seconds until what has come is looked at
+    _TURN = 0.01  # seconds of work before the clients have their turn
+    _LIMIT = 10_000  # of what waits; with more, the clients wait after all
 
     def __init__(self, observers: list[Ledger | Recorder]) -> None:
         self._observers = observers
+        self._waiting: deque[tuple[str, tuple[Any, ...]]] = deque()
+        self._some = trio.Event()
 
-    def opened(self, connection: int, client: str, server: str, now: float) -> None:
-        for each in self._observers:
-            each.opened(connection, client, server, now)
+    def opened(self, *told: Any) -> None:
+        self._note("opened", told)
 
-    def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
-        for each in self._observers:
-            each.unreachable(connection, client, reason, now)
+    def unreachable(self, *told: Any) -> None:
+        self._note("unreachable", told)
 
-    def piece(self, connection: int, direction: Direction, piece: Passing | bytes, action: Action, now: float) -> None:
-        for each in self._observers:
-            each.piece(connection, direction, piece, action, now)
+    def piece(self, *told: Any) -> None:
+        self._note("piece", told)
 
-    def closed(self, connection: int, by: str, now: float) -> None:
-        for each in self._observers:
-            each.closed(connection, by, now)
+    def closed(self, *told: Any) -> None:
+        self._note("closed", told)
+
+    def _note(self, what: str, told: tuple[Any, ...]) -> None:
+        self._waiting.append((what, told))
+        self._some.set()
+        if len(self._waiting) > self._LIMIT:
+            self.catch_up()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._some.wait()
+            await trio.sleep(self._PAUSE)
+            self._some = trio.Event()
+            while self._waiting:
+                self._tell(time.perf_counter() + self._TURN)
+                await trio.sleep(self._TURN)
+
+    def catch_up(self) -> None:
+        """Tell all that waits, now."""
+        self._tell(math.inf)
+
+    def _tell(self, until: float) -> None:
+        while self._waiting and time.perf_counter() < until:
+            what, told = self._waiting.popleft()
+            for each in self._observers:
+                getattr(each, what)(*told)
+        sys.stdout.flush()
 
 
 class _Display:
@@ -176,7 +229,6 @@ class _Display:
             for passing in _frames(entry) if self._options.hex else ():
                 dump = format_frame(passing.frame, show_secrets=self._options.secrets)
                 sys.stdout.write("".join(f"    {line}\n" for line in dump.split("\n")))
-        sys.stdout.flush()
 
     def _colour(self, entry: Entry) -> Callable[[str], str]:
         match entry:
@@ -248,7 +300,7 @@ class Recorder:
         self._write(self._writer.line(recording.Closed(self._epoch.of(now), connection, by)))
 
     def _write(self, line: str) -> None:
-        """At once: whoever looks into the file sees what has passed."""
+        """Unbuffered: whoever looks into the file sees what has passed."""
         data = line.encode()
         try:
             while data:
