@@ -325,13 +325,15 @@ def test_conversation_pairs_an_auth_reply_that_overtakes() -> None:
     conversation = Conversation()
     auth = frame(encode(RequestHeader(Xid.AUTH, OpCode.AUTH)) + b"\0" * 12)
     conversation.receive(SENT, CONNECT + exists(1) + auth, 0.0)
-    _, first, second = conversation.receive(
-        RECEIVED, CONNECTED + frame(encode(ReplyHeader(Xid.AUTH, 0, 0))) + no_node(1), 0.0
+    connected, first, second = conversation.receive(
+        RECEIVED, CONNECTED + frame(encode(ReplyHeader(Xid.AUTH, 0, 0))) + no_node(1, zxid=7), 0.0
     )
+    assert isinstance(connected, Passing)
+    assert (connected.xid, connected.zxid) == (None, 0)
     assert isinstance(first, Passing)
     assert isinstance(second, Passing)
     assert (first.opcode, second.opcode) == (OpCode.AUTH, OpCode.EXISTS)
-    assert second.path == "/a"
+    assert (second.path, second.xid, second.zxid) == ("/a", 1, 7)
 
 
 def test_conversation_goes_on_behind_bytes_that_were_not_seen() -> None:
