@@ -7,10 +7,10 @@
     {"time": 1763629203.118200, "connection": 0, "closed": "client"}
     {"end": 4}
 
-Times are seconds since 1970, to the microsecond, of what came to the tap. `direction` is as the client sees it: ">" is to the server. Each
-line of `bytes` is one frame with its length in front, in hexadecimal, or a piece of what is no frame; all of a
-direction, joined, are what came. `fault` is what was done with it in place of passing it on. The last line says how
-many lines stand between it and the first, so that a recording that was cut shows it.
+Times are seconds since 1970, to the microsecond, of what came to the tap. `direction` is as the client sees it: ">" is
+to the server. Each line of `bytes` is one frame with its length in front, in hexadecimal, or a piece of what is no
+frame; all of a direction, joined, are what came. `fault` is what was done with it in place of passing it on. The last
+line says how many lines stand between it and the first, so that a recording that was cut shows it.
 
 The fields that dumps show as dots (zkwire.trace.SECRETS) are zeros unless `secrets` is true. One frame, explained:
 
