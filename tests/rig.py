@@ -168,6 +168,12 @@ class Slot:
     def is_alive(self) -> bool:
         return self.program.popen.poll() is None
 
+    @property
+    def is_contending(self) -> bool:
+        """Whether its process waits or leads, by what it says."""
+        states = [line.split()[-1] for line in self.program.lines(" (idle|entering|waiting|leading|suspended|lost)$")]
+        return self.is_alive and states[-1:] in (["waiting"], ["leading"])
+
     async def start(self) -> None:
         rig, fleet = self._fleet.rig, self._fleet
         stem = rig.directory / f"{self.name}-{len(self._runs)}"
@@ -287,14 +293,29 @@ class Fleet:
         try:
             await until(stepped, f"a body of {self.name}")
         except AssertionError as error:
-            logs = "\n".join(f"{slot.name}:\n{slot.program.log.read_text()}" for slot in self.slots)
-            raise AssertionError(f"{error}; {self.stints()[-5:]}\n{logs}") from None
-        self.recovered_in.append((time.monotonic_ns() - now) / 1e9)
+            raise AssertionError(f"{error}; {self.stints()[-5:]}\n{self.logs()}") from None
+
+    async def recovers(self) -> None:
+        """Wait until a body works; nothing that was done so far is wrong."""
+        began = trio.current_time()
+        await self.works()
+        self.recovered_in.append(trio.current_time() - began)
+        if self.recovered_in[-1] > 2 * (self.timeout + TICK):
+            print(f"{self.name} took {self.recovered_in[-1]:.1f} s at {time.monotonic():.3f}\n{self.logs()}")
+        assert not (found := self.wrongs()), "\n".join([*found, self.logs()])
+
+    def logs(self) -> str:
+        """What the present processes have said."""
+        return "\n".join(f"{slot.name}:\n{slot.program.log.read_text()}" for slot in self.slots)
 
     async def node(self) -> str | None:
         """The leader's znode."""
         leader = await persistently(Election(self.rig.zk, self.path, mode=self.mode).leader)
         return None if leader is None else leader.node
+
+    def is_complete(self) -> bool:
+        """Whether each of them waits or leads."""
+        return all(slot.is_contending for slot in self.slots)
 
     def overlap(self) -> Overlap | None:
         return contest.largest_overlap(self.stints())
@@ -372,9 +393,9 @@ class Rig:
 
     async def all_well(self) -> None:
         """Wait until a body of each fleet works; nothing that was done so far is wrong."""
-        for fleet in self.fleets:
-            await fleet.works()
-            assert not (found := fleet.wrongs()), "\n".join(found)
+        async with trio.open_nursery() as nursery:
+            for fleet in self.fleets:
+                nursery.start_soon(fleet.recovers)
 
     async def leave(self) -> list[str]:
         """All contenders leave. What they have left behind, or counted wrongly."""
@@ -401,6 +422,7 @@ class Rig:
     async def all_contend(self) -> None:
         """Nobody is out of the race, and nobody is in it twice."""
         for fleet in self.fleets:
+            await until(fleet.is_complete, "all to contend")
             if fleet.mode == "sequential":
                 children = await self._children(fleet.path)
                 with trio.move_on_after(PATIENCE):
