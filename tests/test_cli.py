@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -118,3 +119,79 @@ def test_usage_error_exits_2() -> None:
     with pytest.raises(SystemExit) as caught:
         main(["no-such-verb"])
     assert caught.value.code == 2
+
+
+# --- streams that do not take what is written
+
+
+@pytest.mark.parametrize("verb", [["describe"], ["explain", "00000008fffffffe0000000b"], ["export", "wireshark"]])
+def test_stdout_that_is_full_exits_1_and_says_so(verb: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "zkwire", *verb], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (process.returncode, process.stderr) == (1, "zkwire: No space left on device\n")
+
+
+def test_read_into_a_full_stdout_exits_1() -> None:
+    capture = Path(__file__).parent.parent / "docs" / "session.pcap"
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "zkwire", "read", str(capture)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (process.returncode, process.stderr) == (1, "zkwire: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "err"),
+    [
+        ("explain <&-", 2, "zkwire: no bytes to explain: give hexadecimal, base64 or a file, or pipe them in\n"),
+        ("describe >&-", 0, ""),
+        ("describe bogus 2>&-", 1, ""),
+    ],
+)
+def test_streams_that_are_closed_are_empty(redirection: str, status: int, err: str) -> None:
+    """And print(file=None) would write complaints to stdout."""
+    process = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m zkwire {redirection}"], capture_output=True, text=True, check=False
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (status, "", err)
+
+
+def test_names_that_an_encoding_lacks_are_escaped(hosts: str, root: str) -> None:
+    """create has made the znode when it prints its path: no traceback may hide that."""
+    for verb, shown in (["create", "-p", f"{root}/ü"], f"{root}/\\xfc\n"), (["ls", "--json", root], '["\\u00fc"]\n'):
+        process = subprocess.run(
+            [sys.executable, "-m", "zkwire", *verb],
+            env=os.environ | {"PYTHONIOENCODING": "ascii"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (process.returncode, process.stdout, process.stderr) == (0, shown, "")
+
+
+def test_terminal_gets_no_control_character_and_a_pipe_the_name_as_it_is(
+    hosts: str, root: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Servers refuse ESC in a name, but take U+202E, which turns the rest of a line around."""
+    assert main(["create", "-p", f"{root}/\u202egnp.exe", "\x9b31m"]) == 0
+    capfd.readouterr()
+    assert main(["ls", root]) == 0
+    assert capfd.readouterr().out == "\u202egnp.exe\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["ls", root]) == 0
+    assert capfd.readouterr().out == "\\u202egnp.exe\n"
+    assert main(["get", f"{root}/\u202egnp.exe", "--json"]) == 0
+    shown = capfd.readouterr().out
+    assert shown.isascii()
+    assert json.loads(shown)["data"] == "\x9b31m"
+
+
+def test_what_must_not_be_sent_exits_2(hosts: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "/", "--session-timeout", "-3"]) == 2
+    assert capfd.readouterr().err == "zkwire: session_timeout is seconds, above 0 and below 2147483, not -3.0\n"

@@ -34,14 +34,23 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from typing import NamedTuple
 
 from .. import __version__
-from ..errors import ClosedError, ConnectionLossError, NoNodeError, NoServerError, SessionExpiredError, ZkwireError
+from ..errors import (
+    ClosedError,
+    ConnectionLossError,
+    LocalProtocolError,
+    NoNodeError,
+    NoServerError,
+    SessionExpiredError,
+    ZkwireError,
+)
 from ..hosts import HostsError
-from .common import DONE, FAILED, LOST, NO_NODE, NO_SERVER, CommandError, complain
+from .common import DONE, FAILED, LOST, NO_NODE, NO_SERVER, USAGE, CommandError, complain
 
 
 class Verb(NamedTuple):
@@ -75,6 +84,7 @@ VERBS = [
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit status."""
     given = sys.argv[1:] if arguments is None else arguments
+    _prepare_streams()
     options = parser(given).parse_args(given)
     try:
         status: int | None = options.run(options)
@@ -87,15 +97,36 @@ def main(arguments: list[str] | None = None) -> int:
         return complain(error, LOST)
     except NoNodeError as error:
         return complain(error, NO_NODE)
+    except LocalProtocolError as error:
+        return complain(error, USAGE)
     except ZkwireError as error:
         return complain(error, FAILED)
     except BrokenPipeError:
-        # Whoever read stdout has enough. Python would complain at exit when it cannot flush: give it another place.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()  # whoever read it has enough
         return FAILED
+    except OSError as error:
+        _give_up_stdout()
+        return complain(error.strerror or error, FAILED)
     except KeyboardInterrupt:
         return FAILED
     return DONE if status is None else status
+
+
+def _prepare_streams() -> None:
+    """Streams as the verbs expect them. One that the caller has closed is None in Python, and what was meant for it
+    would end up elsewhere: print takes stdout for it, a socket its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr does by itself: what the terminal's encoding lacks is no reason to lose the result of a write.
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _give_up_stdout() -> None:
+    """Nothing can be written there any more. Python would complain at exit when it cannot flush: give it another
+    place."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser(arguments: list[str]) -> argparse.ArgumentParser:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -20,7 +19,7 @@ from ..paths import printable
 from ..records import ErrorResponse
 from ..selection import CONNECT, SelectionError, opcodes, path_pattern
 from ..trace import format_frame, title
-from .common import DONE, FAILED, USAGE, CommandError, Paint, complain
+from .common import DONE, FAILED, USAGE, CommandError, Paint, complain, json_line
 
 _BLOCK = 1 << 20
 _STRAY_SHOWN = 60
@@ -61,18 +60,13 @@ def run(options: argparse.Namespace) -> int:
     capture = Capture(options.port)
     shown = _Lines(options)
     status = DONE
-    try:
-        with _opened(options.file) as file:
-            for seen in _in_order(file, capture, is_live=options.file == "-"):
-                if isinstance(seen, CaptureError):
-                    sys.stdout.flush()
-                    status = complain(f"{options.file}: {seen}", FAILED)
-                elif isinstance(seen.what, Notice) or wanted(seen.what):
-                    shown.show(seen)
-    except BrokenPipeError:
-        raise  # of stdout: not the file's
-    except OSError as error:
-        raise CommandError(str(error), USAGE) from None
+    with _opened(options.file) as file:
+        for seen in _in_order(file, capture, is_live=options.file == "-"):
+            if isinstance(seen, CaptureError):
+                sys.stdout.flush()
+                status = complain(f"{options.file}: {seen}", FAILED)
+            elif isinstance(seen.what, Notice) or wanted(seen.what):
+                shown.show(seen)
     if not capture.links and status == DONE:
         ports = ", ".join(map(str, sorted(capture.ports)))
         status = complain(
@@ -84,7 +78,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _opened(name: str) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if name == "-" else open(name, "rb")
+    if name == "-":
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return open(name, "rb")
+    except OSError as error:
+        raise CommandError(f"{name}: {error.strerror}", USAGE) from None
 
 
 def _in_order(file: BinaryIO, capture: Capture, *, is_live: bool) -> Iterator[Seen | CaptureError]:
@@ -217,7 +216,7 @@ class _Lines:
 
     def show(self, seen: Seen) -> None:
         if self._options.json:
-            print(json.dumps(as_json(seen), ensure_ascii=False), flush=self._options.file == "-")
+            print(json_line(as_json(seen)), flush=self._options.file == "-")
             return
         if seen.link is not None and seen.link not in self._links:
             self._links.add(seen.link)

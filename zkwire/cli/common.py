@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -49,12 +50,19 @@ def json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the result as JSON, in one line")
 
 
-def show(options: argparse.Namespace, value: Any, text: str) -> None:
-    """The result: `value` with --json, else `text`, unless that is empty."""
+def show(options: argparse.Namespace, value: Any, lines: Iterable[str]) -> None:
+    """The result: `value` with --json, else the lines. They may hold what others have chosen: where a terminal would
+    obey it, it is escaped; a pipe gets it as it is."""
     if options.json:
-        print(json.dumps(value, ensure_ascii=False))
-    elif text:
-        print(text)
+        print(json_line(value))
+        return
+    is_terminal = sys.stdout.isatty()
+    sys.stdout.write("".join(f"{printable(line) if is_terminal else line}\n" for line in lines))
+
+
+def json_line(value: Any) -> str:
+    """`value` as JSON, in ASCII: every encoding has it, and no terminal obeys any of it."""
+    return json.dumps(value, ensure_ascii=True)
 
 
 class Paint:

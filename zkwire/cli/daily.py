@@ -74,13 +74,13 @@ async def ls(zk: Client, options: argparse.Namespace) -> None:
         names = pre_order(await walk(zk, options.path), options.path)
     else:
         names = sorted(await zk.get_children(options.path))
-    show(options, names, "\n".join(names))
+    show(options, names, names)
 
 
 async def get(zk: Client, options: argparse.Namespace) -> None:
     data, stat = await zk.get_data(options.path)
     if options.json:
-        show(options, {"path": options.path, "data": _data_json(data), "stat": _stat_json(stat)}, "")
+        show(options, {"path": options.path, "data": _data_json(data), "stat": _stat_json(stat)}, [])
     else:
         sys.stdout.buffer.write(data or b"")
         sys.stdout.buffer.flush()
@@ -91,7 +91,7 @@ async def stat(zk: Client, options: argparse.Namespace) -> None:
     if found is None:
         raise NoNodeError(options.path, "exists")
     fields = _stat_json(found)
-    show(options, fields, "\n".join(f"{name} = {value}" for name, value in fields.items()))
+    show(options, fields, [f"{name} = {value}" for name, value in fields.items()])
 
 
 async def create(zk: Client, options: argparse.Namespace) -> None:
@@ -100,12 +100,12 @@ async def create(zk: Client, options: argparse.Namespace) -> None:
     if options.parents and parent:
         await zk.ensure_path(parent)
     path = await zk.create(options.path, options.data, mode=mode, ttl=options.ttl)
-    show(options, {"path": path}, path)
+    show(options, {"path": path}, [path])
 
 
 async def set_(zk: Client, options: argparse.Namespace) -> None:
     found = await zk.set_data(options.path, options.data, version=options.version)
-    show(options, {"path": options.path, "version": found.version}, str(found.version))
+    show(options, {"path": options.path, "version": found.version}, [str(found.version)])
 
 
 async def rm(zk: Client, options: argparse.Namespace) -> None:
@@ -115,7 +115,7 @@ async def rm(zk: Client, options: argparse.Namespace) -> None:
         await zk.delete(options.path, version=options.version)
         count = 1
     if options.json:
-        show(options, {"path": options.path, "deleted": count}, "")
+        show(options, {"path": options.path, "deleted": count}, [])
 
 
 async def watch(zk: Client, options: argparse.Namespace) -> None:
@@ -134,14 +134,15 @@ async def watch(zk: Client, options: argparse.Namespace) -> None:
 def _show_event(options: argparse.Namespace, event: WatchedEvent) -> None:
     kind = name_of(EventType, event.type)
     value = {"type": kind, "path": event.path, "state": name_of(KeeperState, event.state), "zxid": event.zxid}
-    show(options, value, f"{kind} {event.path}" + (f" zxid={hexadecimal(event.zxid)}" if event.zxid != -1 else ""))
+    zxid = f" zxid={hexadecimal(event.zxid)}" if event.zxid != -1 else ""
+    show(options, value, [f"{kind} {event.path}{zxid}"])
     sys.stdout.flush()
 
 
 async def whoami(zk: Client, options: argparse.Namespace) -> None:
     found = await zk.who_am_i()
     identities = [{"scheme": info.auth_scheme, "user": info.user} for info in found]
-    show(options, identities, "\n".join(f"{info.auth_scheme} {info.user}".rstrip() for info in found))
+    show(options, identities, [f"{info.auth_scheme} {info.user}".rstrip() for info in found])
 
 
 async def config(zk: Client, options: argparse.Namespace) -> None:
@@ -149,7 +150,7 @@ async def config(zk: Client, options: argparse.Namespace) -> None:
     text = (data or b"").decode(errors="replace")
     servers = [line for line in text.splitlines() if line.startswith("server.")]
     version = next((line.partition("=")[2] for line in text.splitlines() if line.startswith("version=")), None)
-    show(options, {"servers": servers, "version": version, "stat": _stat_json(stat)}, text.rstrip("\n"))
+    show(options, {"servers": servers, "version": version, "stat": _stat_json(stat)}, text.splitlines())
 
 
 _VERBS: dict[str, Callable[[Client, argparse.Namespace], Awaitable[None]]] = {

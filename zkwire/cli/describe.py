@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from ..describe import described, everything
 from ..events import Direction
 from ..explain import ANY, Wanted, explain
-from .common import FAILED, CommandError, Paint, json_option
+from .common import FAILED, CommandError, Paint, json_line, json_option
 from .explain import lines
 
 _INDENT = "  "
@@ -40,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
         )
     if options.json:
         for each in found:
-            print(json.dumps(each, ensure_ascii=False))
+            print(json_line(each))
     elif options.name is None:
         print("\n".join(_listing(found)))
     else:

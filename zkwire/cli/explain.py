@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..events import Direction
 from ..explain import Explained, Wanted, explain, opcode_named
 from ..jute.wire import Span
 from ..trace import hex_rows, value_text
-from .common import DONE, FAILED, LIMIT, USAGE, CommandError, Paint, complain, json_option
+from .common import DONE, FAILED, LIMIT, USAGE, CommandError, Paint, complain, json_line, json_option
 from .octets import NotBytes, octets
 
 
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     paint = Paint(sys.stdout)
     for number, explained in enumerate(explain(data, _wanted(options))):
         if options.json:
-            print(json.dumps(as_json(explained), ensure_ascii=False))
+            print(json_line(as_json(explained)))
         else:
             if number:
                 print()

@@ -18,7 +18,7 @@ from ..jute.types import BufferType, JuteType, NestedType, VectorType
 from ..multi import MultiItem, MultiSequence
 from ..operations import BY_NAME, BY_OPCODE, Operation, fault
 from ..records import ACL, Id, MultiHeader
-from .common import LIMIT, USAGE, CommandError, Paint, connection_options, json_option
+from .common import LIMIT, USAGE, CommandError, Paint, connection_options, json_line, json_option
 from .explain import as_json, lines
 from .live import in_session
 
@@ -78,7 +78,7 @@ class _Printer:
         self._replied = frame.opcode == self._opcode and frame.direction is Direction.RECEIVED
         found = explain_frame(frame)
         if self._json:
-            print(json.dumps(as_json(found), ensure_ascii=False))
+            print(json_line(as_json(found)))
         else:
             print("\n" * bool(self._printed) + "\n".join(lines(found, self._paint, LIMIT)))
         self._printed += 1
