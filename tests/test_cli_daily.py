@@ -86,6 +86,19 @@ def test_ls_recursive_gives_each_znode_then_its_children_by_name(run: Any, root:
     assert set(expected) <= set(out.splitlines())
 
 
+def test_ls_recursive_lists_what_can_be_read_and_tells_of_the_rest(run: Any, root: str) -> None:
+    for path in ("", "/a", "/b", "/b/x"):
+        assert run("create", root + path)[0] == 0
+    closed = {"path": f"{root}/a", "acl": [{"perms": 8, "id": {"scheme": "world", "id": "anyone"}}]}
+    assert run("send", json.dumps({"setACL": closed}))[0] == 0
+    status, out, err = run("ls", "-R", root)
+    assert (status, out.splitlines()) == (1, [root, f"{root}/a", f"{root}/b", f"{root}/b/x"])
+    assert f"zkwire: NO_AUTH (-102): getChildren {root}/a\nzkwire: 1 of 4 znodes could not be read" in err
+    status, out, err = run("ls", "-R", f"{root}/a")
+    assert (status, out) == (1, "")
+    assert "NO_AUTH" in err
+
+
 def test_create_makes_parents_when_asked(run: Any, root: str) -> None:
     assert run("create", f"{root}/a/b")[0] == 4
     assert run("create", "-p", f"{root}/a/b", "data") == (0, f"{root}/a/b\n", "")

@@ -13,7 +13,7 @@ import trio
 from tests.conftest import External
 from tests.live import PATIENCE, client
 from tests.servers import Server
-from zkwire import Client, NoNodeError, NotEmptyError, OpCode
+from zkwire import ACL, OPEN_ACL_UNSAFE, Client, Id, NoAuthError, NoNodeError, NotEmptyError, OpCode, Perms
 from zkwire.cli.common import Progress
 from zkwire.cli.tree import ROUNDS, WINDOW, delete_all, pre_order, walk
 from zkwire.conversation import Passing
@@ -51,7 +51,7 @@ async def test_walk_and_delete_a_large_tree_with_a_bounded_pipeline(zookeeper: S
         made = await plant(zk, root, width=38, depth=2)
         assert len(made) == 1483
         tap.fault = count
-        tree = await walk(zk, root)
+        tree = await walk(zk, root, {})
         assert sorted(tree) == sorted(made)
         assert pre_order(tree, root) == sorted(made, key=lambda path: path.split("/"))
         assert await delete_all(zk, root) == len(made)
@@ -105,7 +105,7 @@ async def test_walk_leaves_out_what_goes_meanwhile(zookeeper: Server | External,
     async with client(zookeeper) as zk:
         await plant(zk, root, width=3)
     held = Held(OpCode.GET_CHILDREN, f"{root}/n1")
-    tree = await meanwhile(zookeeper, held, lambda zk: walk(zk, root), lambda other: other.delete(f"{root}/n1"))
+    tree = await meanwhile(zookeeper, held, lambda zk: walk(zk, root, {}), lambda other: other.delete(f"{root}/n1"))
     assert sorted(tree) == [root, f"{root}/n0", f"{root}/n2"]
     assert pre_order(tree, root) == sorted(tree)
 
@@ -195,9 +195,35 @@ async def test_delete_gives_up_when_others_create_faster(zookeeper: Server | Ext
 async def test_missing_root_is_no_node(zookeeper: Server | External, root: str) -> None:
     async with client(zookeeper) as zk:
         with pytest.raises(NoNodeError):
-            await walk(zk, root)
+            await walk(zk, root, {})
         with pytest.raises(NoNodeError):
             await delete_all(zk, root)
+
+
+# --- znodes that must not be read
+
+CLOSED = [ACL(Perms.DELETE, Id("world", "anyone"))]
+
+
+async def test_unreadable_znodes_stand_in_the_tree_without_children(zookeeper: Server | External, root: str) -> None:
+    async with client(zookeeper) as zk:
+        await plant(zk, root, width=2)
+        await zk.set_acl(f"{root}/n0", CLOSED)
+        unreadable: dict[str, NoAuthError] = {}
+        assert await walk(zk, root, unreadable) == {root: ["n0", "n1"], f"{root}/n0": [], f"{root}/n1": []}
+        assert list(unreadable) == [f"{root}/n0"]
+        assert await delete_all(zk, root) == 3
+
+
+async def test_unreadable_parent_is_what_delete_fails_with(zookeeper: Server | External, root: str) -> None:
+    async with client(zookeeper) as zk:
+        await plant(zk, root, width=2, depth=2)
+        await zk.set_acl(f"{root}/n0", [ACL(Perms.DELETE | Perms.ADMIN, Id("world", "anyone"))])
+        with pytest.raises(NoAuthError, match=f"getChildren {root}/n0$"):
+            await delete_all(zk, root)
+        assert await zk.exists(f"{root}/n1") is None  # and all else is gone
+        await zk.set_acl(f"{root}/n0", OPEN_ACL_UNSAFE)
+        assert await delete_all(zk, root) == 4
 
 
 # --- progress

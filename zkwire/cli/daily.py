@@ -10,11 +10,11 @@ from typing import Any
 
 from ..client import Client
 from ..codes import AddWatchMode, CreateMode, EventType, KeeperState, hexadecimal, name_of
-from ..errors import NoNodeError, SessionExpiredError
+from ..errors import NoAuthError, NoNodeError, SessionExpiredError
 from ..events import WatchedEvent
 from ..hosts import parse
 from ..records import Stat
-from .common import USAGE, CommandError, connection_options, json_option, show
+from .common import FAILED, USAGE, CommandError, complain, connection_options, json_option, show
 from .live import in_session
 from .tree import delete_all, pre_order, refuse_reserved, walk
 
@@ -71,10 +71,21 @@ def run(options: argparse.Namespace) -> None:
 
 async def ls(zk: Client, options: argparse.Namespace) -> None:
     if options.recursive:
-        names = pre_order(await walk(zk, options.path), options.path)
+        unreadable: dict[str, NoAuthError] = {}
+        tree = await walk(zk, options.path, unreadable)
+        if options.path in unreadable:
+            raise unreadable[options.path]
+        paths = pre_order(tree, options.path)
+        show(options, paths, paths)
+        if unreadable:
+            for error in unreadable.values():
+                complain(error, FAILED)
+            raise CommandError(
+                f"{len(unreadable)} of {len(tree)} znodes could not be read: what is below them is not listed"
+            )
     else:
         names = sorted(await zk.get_children(options.path))
-    show(options, names, names)
+        show(options, names, names)
 
 
 async def get(zk: Client, options: argparse.Namespace) -> None:

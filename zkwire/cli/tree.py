@@ -9,7 +9,7 @@ from itertools import islice
 from .. import paths
 from ..call import Call
 from ..client import Client
-from ..errors import NoNodeError, NotEmptyError
+from ..errors import NoAuthError, NoNodeError, NotEmptyError
 from .common import USAGE, CommandError, Progress
 
 WINDOW = 256
@@ -28,8 +28,9 @@ def refuse_reserved(path: str, chroot: str) -> None:
         raise CommandError(f"{path} cannot be deleted: it belongs to the server or is the root", USAGE)
 
 
-async def walk(zk: Client, root: str) -> dict[str, list[str]]:
+async def walk(zk: Client, root: str, unreadable: dict[str, NoAuthError]) -> dict[str, list[str]]:
     """The znode and all below it, level by level, each with the names of its children. What goes meanwhile is left out.
+    What this connection must not read stands there without children, and its error in `unreadable`.
 
     Raises:
         NoNodeError: there is no such root.
@@ -49,6 +50,9 @@ async def walk(zk: Client, root: str) -> dict[str, list[str]]:
                 if path == root:
                     raise
                 continue
+            except NoAuthError as error:
+                unreadable[path] = error
+                names = []
             found[path] = names
             pending += (child(path, name) for name in names)
             progress.update(len(found))
@@ -73,17 +77,20 @@ def pre_order(tree: dict[str, list[str]], root: str) -> list[str]:
 
 async def delete_all(zk: Client, root: str) -> int:
     """Delete the znode and all below it, the lowest first; how many were deleted. What others delete meanwhile is gone
-    all the same; for what they create meanwhile the tree is looked through again.
+    all the same; for what they create meanwhile the tree is looked through again. A znode that must not be read can be
+    deleted where it has no children.
 
     Raises:
         NoNodeError: there is no such root.
+        NoAuthError: what is left must not be deleted, or not be read and has children.
         NotEmptyError: others create faster than this deletes.
     """
     deleted = 0
     not_empty: NotEmptyError | None = None
     for _ in range(ROUNDS):
         try:
-            tree = await walk(zk, root)
+            unreadable: dict[str, NoAuthError] = {}
+            tree = await walk(zk, root, unreadable)
         except NoNodeError:
             if not_empty is None:
                 raise
@@ -94,6 +101,8 @@ async def delete_all(zk: Client, root: str) -> int:
         deleted += count
         if not_empty is None:
             return deleted
+        if unreadable and not count:
+            raise next(iter(unreadable.values()))
     assert not_empty is not None
     raise not_empty
 
