@@ -22,7 +22,7 @@ from zkwire.cli.common import Paint
 from zkwire.codes import OpCode
 from zkwire.framing import frame
 from zkwire.jute import encode
-from zkwire.records import RequestHeader, SetDataRequest
+from zkwire.records import GetDataRequest, RequestHeader, SetDataRequest
 
 
 @pytest.fixture
@@ -94,6 +94,37 @@ def test_what_holds_no_bytes_exits_2(given: str, reason: str, explain: Any) -> N
     status, out, err = explain(given)
     assert (status, out) == (2, "")
     assert reason in err
+
+
+def test_missing_file_is_not_taken_for_base64(explain: Any) -> None:
+    status, out, err = explain("/nonexistent")
+    assert (status, out) == (2, "")
+    assert "there is no such file" in err
+    assert explain("ruok", "--format", "base64")[0] == 1
+
+
+def test_directory_exits_2(explain: Any) -> None:
+    status, out, err = explain("/tmp")
+    assert (status, out) == (2, "")
+    assert "Is a directory" in err
+
+
+def test_argument_longer_than_a_file_name_is_no_file(explain: Any) -> None:
+    request = frame(encode(RequestHeader(1, OpCode.GET_DATA)) + encode(GetDataRequest("/" + "a" * 5000, False)))
+    for given in (request.hex(), base64.b64encode(request).decode()):
+        status, out, err = explain(given)
+        assert (status, err) == (0, "")
+        assert "GetDataRequest.path" in out
+
+
+def test_input_may_be_a_pipe(explain: Any) -> None:
+    """As <(...) gives in a shell."""
+    read, write = os.pipe()
+    os.write(write, PING)
+    os.close(write)
+    status, out, _ = explain(f"/dev/fd/{read}")
+    os.close(read)
+    assert (status, out.splitlines()[0].split()[1]) == (0, "ping")
 
 
 def test_file_that_cannot_be_read_exits_2(explain: Any, stdin: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,8 @@ def test_rows_whose_offsets_do_not_follow_are_no_dump() -> None:
     [
         (b"hello world!", None, "neither hexadecimal nor base64"),
         (b"hello world!", "hex", "no hexadecimal"),
+        (b"ruok", None, "neither hexadecimal nor base64 of a frame"),
+        (b"/dev/nothing", None, "neither hexadecimal nor base64 of a frame"),
         (b"\xff", "hex", "no hex"),
         (b"abc", None, "3 hexadecimal digits"),
         (b"?", "base64", "nor base64"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,7 +81,7 @@ def _input(options: argparse.Namespace) -> bytes:
     try:
         if given in ([], ["-"]):
             raw = sys.stdin.buffer.read()
-        elif len(given) == 1 and Path(given[0]).is_file():
+        elif len(given) == 1 and os.path.exists(given[0]):  # Path.exists refuses what is too long for a name
             raw = Path(given[0]).read_bytes()
         else:
             raw = " ".join(given).encode(errors="surrogateescape")
@@ -88,7 +89,8 @@ def _input(options: argparse.Namespace) -> bytes:
     except OSError as error:
         raise CommandError(str(error), USAGE) from None
     except NotBytes as error:
-        raise CommandError(f"{error}: give hexadecimal, base64 or a file", USAGE) from None
+        no_file = ", and there is no such file" if len(given) == 1 and given != ["-"] else ""
+        raise CommandError(f"{error}{no_file}: give hexadecimal, base64 or a file", USAGE) from None
     if not data:
         raise CommandError("no bytes to explain: give hexadecimal, base64 or a file, or pipe them in", USAGE)
     return data

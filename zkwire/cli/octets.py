@@ -6,6 +6,11 @@ import base64
 import binascii
 import re
 
+from ..framing import MAX_REPLY
+
+#: No frame begins with a higher byte.
+_LARGEST_FIRST = MAX_REPLY.to_bytes(4, "big")[:1]
+
 _DUMP_ROW = re.compile(r"\s*(?:0x)?([0-9a-fA-F]{4,8})(?::\s*|\s{2,}|\t|\s*$)(.*)")
 _PAIRS = re.compile(r"(?:[0-9a-fA-F]{2}){1,8}")
 _DRESS = re.compile(r"0[xX]|\\x|[\s:,;_\-\"'()\[\]{}]")
@@ -19,7 +24,8 @@ def octets(data: bytes, form: str | None = None) -> bytes:
     """The bytes that `data` means. `form` is "hex", "base64" or "bytes"; None: found out.
 
     A frame's first byte is a zero, which no text has: what has one is bytes. Text of nothing but hexadecimal digits is
-    hexadecimal, although it could be base64.
+    hexadecimal, although it could be base64. Words could be base64 too, so what is found out to be that has to begin as
+    a frame does.
 
     Raises:
         NotBytes: says what is wrong.
@@ -46,7 +52,10 @@ def octets(data: bytes, form: str | None = None) -> bytes:
         return bytes.fromhex(digits)
     if form == "hex":
         raise NotBytes("this is no hexadecimal")
-    return _base64(text)
+    found = _base64(text)
+    if found[:1] > _LARGEST_FIRST:
+        raise NotBytes("this is neither hexadecimal nor base64 of a frame")
+    return found
 
 
 def _base64(text: str) -> bytes:
