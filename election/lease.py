@@ -8,9 +8,10 @@ What the servers do (ExpiryQueue, LearnerSessionTracker, LearnerHandler; docs/el
 - A follower that is cut off still answers reads and the client's pings. Only a commit shows that the leading server
   took part: here `multi([check(own znode), check(holder)])`.
 
-So when a proof that was sent at s has been committed, the leading server had heard of all that was sent up to s - T/4,
-the last of it at p: the session lives until p + T. The ConnectRequest counts without the T/4, since the leading server
-itself answers for the session then.
+So when a proof that was sent at s has been committed, the leading server had heard of all that had reached the follower
+by s - T/4. What had been answered by then had; the last of it was sent at p: the session lives until p + T. (What was
+merely sent by then may have been on its way for long.) The ConnectRequest counts without the T/4, since the leading
+server itself answers for the session then.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Lease:
         self._grace = grace
         #: Until when nobody else can lead; -inf before the first proof.
         self.end = -math.inf
-        self._answered: deque[float] = deque(maxlen=16)  # when proofs were sent that have been answered
+        self._answered: deque[tuple[float, float]] = deque(maxlen=16)  # when proofs were sent, and answered
         self._slow = -math.inf  # when the last slow answer came
 
     @property
@@ -47,7 +48,7 @@ class Lease:
         """When the body is cancelled."""
         return self.end - self.grace
 
-    def committed(self, sent: float, answered: float, last_sent: float | None) -> bool:
+    def committed(self, sent: float, answered: float, heard: float | None) -> bool:
         """A proof sent at `sent` was committed, and its reply came at `answered`. Whether it counted.
 
         It counts from when it was sent, not from when the reply came (rule L1); but not when it took longer than T/12,
@@ -56,18 +57,18 @@ class Lease:
         has passed since.
 
         Args:
-            last_sent: when the last bytes up to sent - T/4 left, or the ConnectRequest of this connection if that was
-                later. None when that is not known; then proofs of before count.
+            heard: when the last request left that had been answered by sent - T/4, or the ConnectRequest of this
+                connection if that was later. None when that is not known; then proofs of before count.
         """
-        self._answered.append(sent)
+        self._answered.append((sent, answered))
         if answered - sent > self.timeout * PROOF_INTERVAL:
             self._slow = answered
             return False
         if sent - self._slow < self.timeout * HALF_TICK:
             return False
-        known = [time for time in self._answered if time <= sent - self.timeout * HALF_TICK]
-        if last_sent is not None and last_sent <= sent:
-            known.append(last_sent)
+        known = [time for time, reply in self._answered if reply <= sent - self.timeout * HALF_TICK]
+        if heard is not None and heard <= sent:
+            known.append(heard)
         if not known:
             return False
         self.end = max(self.end, max(known) + self.timeout * (1 - DRIFT))

@@ -353,7 +353,7 @@ class Term:
 
     def _reconnected(self) -> None:
         """The session is on a connection again, perhaps with another timeout (rule L3)."""
-        connected = self._zk.last_sent(-math.inf)
+        connected = self._zk.last_answered(-math.inf)  # by then nothing but the ConnectRequest can have been
         if connected is not None and self._client.session_timeout != self._lease.timeout:
             self._lease.renegotiated(self._client.session_timeout, self._clocks.boot(connected))
             self._renewed()
@@ -426,9 +426,9 @@ class Term:
 
 def prove(lease: Lease, clocks: Clocks, zk: BoundClient, sent: float) -> bool:
     """Count a commit that was sent at `sent` and has just been answered; whether it counted."""
-    last_sent = zk.last_sent(sent - lease.timeout * HALF_TICK)
+    heard = zk.last_answered(sent - lease.timeout * HALF_TICK)
     return lease.committed(
-        clocks.boot(sent), clocks.boot(trio.current_time()), None if last_sent is None else clocks.boot(last_sent)
+        clocks.boot(sent), clocks.boot(trio.current_time()), None if heard is None else clocks.boot(heard)
     )
 
 

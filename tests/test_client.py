@@ -587,8 +587,8 @@ async def test_new_session_follows_an_expired_one_and_takes_nothing_over(autojum
         assert (last.session_id, last.last_zxid_seen) == (0, 0)
         assert (await retried)[0] == b"/b"
         assert bound.expired
-        assert bound.last_sent(math.inf) is None
-        assert zk.last_sent(math.inf) == zk.bound().last_sent(math.inf) == trio.current_time()
+        assert bound.last_answered(math.inf) is None
+        assert zk.last_answered(math.inf) == zk.bound().last_answered(math.inf) == trio.current_time()
         with pytest.raises(SessionExpiredError):
             bound.get_data("/c")
 

@@ -163,6 +163,19 @@ def test_lease_of_pings_does_not(renewal: Renewal, timeout: float) -> None:
     assert 1.0 < first.exit - second.enter < 10.0 - timeout / 3 + 1.5
 
 
+@pytest.mark.rule("L1")
+@pytest.mark.parametrize(("timeout", "start", "lasts"), [(6.0, 10.0, 3.0), (4.0, 11.0, 2.0)])
+def test_lease_does_not_count_what_was_long_on_its_way(timeout: float, start: float, lasts: float) -> None:
+    """The second wins when a link that stood still moves again: its pings come to its follower then, not when they were
+    sent, and the leading server has not heard of them."""
+    stays = start + lasts - 1.0 - timeout / 20
+    first, second = Player("lead", 1.0, stays, 60.0, at=0), Player(starts=1.5, at=1)
+    for seed in range(3):
+        story = play(Plot((first, second), (Fault(start, "cut", "p1", lasts),), seed=seed, timeout=timeout))
+        assert [stint.player for stint in story.stints][:2] == ["p0", "p1"]
+        assert wrongs(story) == []
+
+
 @pytest.mark.parametrize("renewal", ["commit", "ping", "none"])
 def test_leaders_of_pings_lose_updates_unless_they_are_guarded(renewal: Renewal) -> None:
     outside = hole._replace(renewal=renewal, players=tuple(each._replace(how="outside") for each in hole.players))
@@ -184,7 +197,7 @@ class Breakage(NamedTuple):
 
 
 def lease_from_reply(patch: pytest.MonkeyPatch) -> None:
-    def committed(self: Lease, sent: float, answered: float, last_sent: float | None) -> bool:
+    def committed(self: Lease, sent: float, answered: float, heard: float | None) -> bool:
         self.end = max(self.end, answered + self.timeout * 0.98)
         return True
 
@@ -194,7 +207,7 @@ def lease_from_reply(patch: pytest.MonkeyPatch) -> None:
 def lease_from_the_last_proof(patch: pytest.MonkeyPatch) -> None:
     """As if a commit showed that the leading server had heard of all that was sent before."""
 
-    def committed(self: Lease, sent: float, answered: float, last_sent: float | None) -> bool:
+    def committed(self: Lease, sent: float, answered: float, heard: float | None) -> bool:
         self.end = max(self.end, sent + self.timeout * 0.98)
         return True
 
@@ -263,7 +276,7 @@ BREAKAGES = {
     "lease from the last proof": Breakage(lease_from_the_last_proof, Plot(one_leads, timeout=4.0), unfounded_leases),
     "lease on a clock that sleeps": Breakage(
         lease_on_a_clock_that_sleeps,
-        Plot(one_leads, (Fault(10, "cut", "p0", 15), Fault(10.5, "suspend", amount=3.5)), lingers=False),
+        Plot(one_leads, (Fault(10, "cut", "p0", 15), Fault(10.5, "suspend", amount=4.5)), lingers=False),
         overlaps,
     ),
     "no sync before the search": Breakage(

@@ -1739,13 +1739,13 @@ def test_auths_are_for_the_session_that_follows() -> None:
     assert talk.session.auths == [("digest", b"a:b"), ("digest", b"c:d")]
 
 
-def test_session_tells_when_its_connection_last_sent_and_nothing_without_one() -> None:
+def test_session_tells_what_its_connection_has_an_answer_to_and_nothing_without_one() -> None:
     session = Session(10.0)
-    assert session.last_sent(9.0) is None
+    assert session.last_answered(9.0) is None
     session.tcp_connected(2.0, 5.0)
-    assert session.last_sent(9.0) == 2.0
+    assert session.last_answered(9.0) == 2.0
     session.tcp_lost(3.0, "cut")
-    assert session.last_sent(9.0) is None
+    assert session.last_answered(9.0) is None
 
 
 def connected_with_auths(*auths: tuple[str, bytes]) -> Talk:

@@ -116,7 +116,7 @@ async def test_deadline_moves_with_each_proof(autojump_clock: MockClock) -> None
         seen = set()
         for _ in range(200):
             seen.add(round(term.deadline, 3))
-            assert trio.current_time() + 0.4 * T < term.deadline < trio.current_time() + 0.98 * T - 1
+            assert trio.current_time() + 0.39 * T < term.deadline < trio.current_time() + 0.98 * T - 1
             assert term.lease_end == pytest.approx(term.deadline + 1, abs=0.001)
             await trio.sleep(0.1)
         assert len(seen) > 30

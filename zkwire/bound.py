@@ -33,9 +33,9 @@ class BoundClient(Verbs):
         """Whether that session is over for this client."""
         return self._client._session is not self._bound_to or self._bound_to.state in TERMINAL_STATES
 
-    def last_sent(self, before: float) -> float | None:
-        """Client.last_sent; None when the session is over."""
-        return None if self.expired else self._bound_to.last_sent(before)
+    def last_answered(self, before: float) -> float | None:
+        """Client.last_answered; None when the session is over."""
+        return None if self.expired else self._bound_to.last_answered(before)
 
     def submit(self, call: Call[Any]) -> None:
         if self._client._session is not self._bound_to:

@@ -195,13 +195,14 @@ class Client(Verbs):
         """The highest zxid of all replies in this session."""
         return self._session.last_zxid
 
-    def last_sent(self, before: float) -> float | None:
-        """When the last bytes up to `before` left on this connection, or its ConnectRequest if that was later.
+    def last_answered(self, before: float) -> float | None:
+        """When the last of the requests and pings left on this connection that had been answered by `before`; its
+        ConnectRequest if none had.
 
         Both are seconds on trio's clock. None without a connection. May be early by 1/24 of the session timeout, never
-        late. What a lease is counted from: a server that answers what was sent later has got these bytes.
+        late. What a lease is counted from: by `before` this had reached the server, and so had the session's touch.
         """
-        return self._session.last_sent(before)
+        return self._session.last_answered(before)
 
     def states(self) -> StateStream:
         """The state now, then every change, for `async for`. Ends after CLOSED or AUTH_FAILED, and after EXPIRED unless

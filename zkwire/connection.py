@@ -164,10 +164,13 @@ class Connection:
         self.pending: deque[Request] = deque()
         self._auths: deque[Request] = deque()
         self._last_sent = now
-        #: Some of the times at which bytes left, the first of them the ConnectRequest's: see `last_sent`.
+        # See `last_answered`. Of some of the times at which bytes left: the time, and where those bytes lie among all;
+        # and when the first reply came to something that left no earlier, with that time.
         self._began = now
-        self._sent_times: deque[float] = deque([now], maxlen=SENT_TIMES)
+        self._sent_times: deque[tuple[float, int]] = deque(maxlen=SENT_TIMES)
         self._next_sent_time = now
+        self._answered_times: deque[tuple[float, float]] = deque(maxlen=SENT_TIMES)
+        self._pings: deque[int] = deque(maxlen=SENT_TIMES)  # where those lie that were not answered yet
         self._last_received = now
         self._emit(encode(connect_request), (ConnectRequest,), None, now)
 
@@ -192,6 +195,7 @@ class Connection:
         if self.last_frame is not None and now >= self.last_frame + self.session_timeout * 4 / 3:
             return f"no whole frame from the server for {now - self.last_frame:.3g} s, 4/3 of the session timeout"
         if now >= self._last_sent + self.session_timeout / 3 and self.state is ConnectionState.ESTABLISHED:
+            self._pings.append(self._queued_bytes)
             self._emit_request(Xid.PING, PING, b"", now)
             self._last_sent = now  # a ping that the caller cannot write yet is not followed by another
         return None
@@ -254,23 +258,29 @@ class Connection:
             return b""
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         outbox.clear()
+        if now >= self._next_sent_time:
+            self._sent_times.append((now, self._handed_out))
+            self._next_sent_time = now + (self.session_timeout or 0.0) / SENT_TIMES_PER_TIMEOUT
         self._handed_out += len(data)
         self._last_sent = now
-        if now >= self._next_sent_time:
-            self._sent_times.append(now)
-            self._next_sent_time = now + (self.session_timeout or 0.0) / SENT_TIMES_PER_TIMEOUT
         return data
 
-    def last_sent(self, before: float) -> float:
-        """When the last bytes up to `before` left, or the ConnectRequest if that was later.
+    def last_answered(self, before: float) -> float:
+        """When the last of the requests and pings left that had been answered by `before`; the ConnectRequest if none.
 
         Never later than that, but it may be earlier by 1/24 of the session timeout; and when `before` is more than 3/8
         of it ago, by more.
         """
-        for sent in reversed(self._sent_times):
-            if sent <= before:
-                return max(sent, self._began)
+        for answered, sent in reversed(self._answered_times):
+            if answered <= before:
+                return sent
         return self._began
+
+    def _note_answer(self, place: int, now: float) -> None:
+        """What lies at `place` among the bytes sent has been answered."""
+        sent_times = self._sent_times
+        while sent_times and sent_times[0][1] <= place:
+            self._answered_times.append((now, sent_times.popleft()[0]))
 
     def next_event(
         self, now: float
@@ -378,6 +388,8 @@ class Connection:
                 response, _ = decode_at(response_type, buffer, body, end)
             pending.popleft()
             self.last_frame = now
+            if self._sent_times:
+                self._note_answer(request.start, now)
             if self._on_frame is not None:
                 types = (ReplyHeader,) if response is None else (ReplyHeader, response_type)
                 self._trace(Direction.RECEIVED, buffer[start:end], types, request.operation.opcode, now)
@@ -417,6 +429,8 @@ class Connection:
             types = (ReplyHeader, WatcherEvent)
         elif xid == Xid.PING:
             result, opcode = Ponged(zxid), OpCode.PING
+            if self._pings:
+                self._note_answer(self._pings.popleft(), now)
             if err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
                 result = AuthReplied(None, err)  # this server wants an authentication before anything else
             elif err:

@@ -345,9 +345,9 @@ class Session:
         """All (scheme, auth) pairs that are sent on every connection: for a Session that follows this one."""
         return [(request.record.scheme, request.record.auth) for request in self._auths]
 
-    def last_sent(self, before: float) -> float | None:
-        """Connection.last_sent, of the connection that stands; None without one."""
-        return None if self._connection is None else self._connection.last_sent(before)
+    def last_answered(self, before: float) -> float | None:
+        """Connection.last_answered, of the connection that stands; None without one."""
+        return None if self._connection is None else self._connection.last_answered(before)
 
     @property
     def outstanding(self) -> int:
