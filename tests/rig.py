@@ -157,8 +157,10 @@ class Slot:
         self.statuses: list[int] = []  # of those that ended
         self._fleet = fleet
         self._runs: list[tuple[Program, Tape, list[Pause]]] = []
-        self._stopped_at: int | None = None
+        self._stops = 0  # how many faults hold it
+        self._stopped: dict[Program, int] = {}  # since when
         self._was_killed = False
+        self._starting = trio.Lock()
 
     @property
     def program(self) -> Program:
@@ -189,26 +191,31 @@ class Slot:
         """Start it again whenever it has ended, until it is to leave."""
         while True:
             await trio.sleep(0.05)
-            if self._runs and not self.is_alive and not self.is_leaving:
-                status = self.program.popen.returncode
-                self.statuses.append(status)
-                expected = [OVERRUN] + [-signal.SIGKILL] * self._was_killed
-                assert status in expected, f"{self.name} ended with {status}:\n{self.program.log.read_text()}"
-                await self.start()
+            async with self._starting:
+                if self._runs and not self.is_alive and not self.is_leaving:
+                    status = self.program.popen.returncode
+                    self.statuses.append(status)
+                    expected = [OVERRUN] + [-signal.SIGKILL] * self._was_killed
+                    assert status in expected, f"{self.name} ended with {status}:\n{self.program.log.read_text()}"
+                    await self.start()
 
     async def stop(self) -> None:
         """SIGSTOP; returns when it stands still."""
-        self.program.send(signal.SIGSTOP)
-        status = Path(f"/proc/{self.program.pid}/status")
-        await until(lambda: not self.is_alive or "(stopped)" in status.read_text(), "a process to stop")
-        self._stopped_at = time.monotonic_ns()
+        program = self.program
+        self._stops += 1
+        program.send(signal.SIGSTOP)
+        status = Path(f"/proc/{program.pid}/status")
+        await until(lambda: program.popen.poll() is not None or "(stopped)" in status.read_text(), "a process to stop")
+        self._stopped.setdefault(program, time.monotonic_ns())
 
     def go_on(self) -> None:
-        """SIGCONT."""
-        assert self._stopped_at is not None
-        self._runs[-1][2].append(Pause(self._stopped_at, time.monotonic_ns()))
-        self._stopped_at = None
-        self.program.send(signal.SIGCONT)
+        """SIGCONT, when nobody else has stopped it."""
+        self._stops -= 1
+        if self._stops == 0:
+            for program, _, pauses in self._runs:
+                if program in self._stopped:
+                    pauses.append(Pause(self._stopped.pop(program), time.monotonic_ns()))
+                    program.send(signal.SIGCONT)
 
     def kill(self) -> None:
         self._was_killed = True
@@ -225,8 +232,10 @@ class Slot:
         assert program.popen.returncode in (0, OVERRUN, -signal.SIGTERM), program.log.read_text()
 
     async def come_back(self) -> None:
-        await self.start()
-        self.is_leaving = False
+        async with self._starting:
+            if self.is_leaving:
+                await self.start()
+                self.is_leaving = False
 
     def end(self) -> None:
         for program, _, _ in self._runs:
@@ -244,9 +253,9 @@ class Slot:
         found = []
         for index, (program, tape, pauses) in enumerate(self._runs):
             is_over = program.popen.poll() is not None  # before it is read
-            standing = [Pause(self._stopped_at, time.monotonic_ns())] if self._stopped_at else []
-            now = pauses + (standing if index == len(self._runs) - 1 else [])
-            found += contest.stints(f"{self.name}-{index}", tape.read(), now, is_over=is_over)
+            # One that stands still now does so until it goes on.
+            now = [Pause(self._stopped[program], time.monotonic_ns())] if program in self._stopped else []
+            found += contest.stints(f"{self.name}-{index}", tape.read(), pauses + now, is_over=is_over)
         return found
 
 

@@ -57,6 +57,18 @@ async def stop(share: float, fleet: Fleet, rng: random.Random) -> None:
     leader.go_on()
 
 
+async def stop_waiters(fleet: Fleet, rng: random.Random) -> None:
+    """Their turn comes, and their sessions expire, while they stand still."""
+    leader, waiting = fleet.leader, fleet.waiting
+    for slot in waiting:
+        await slot.stop()
+    await leader.leave()
+    await leader.come_back()
+    await trio.sleep(1.2 * TIMEOUT + TICK)
+    for slot in waiting:
+        slot.go_on()
+
+
 async def kill(fleet: Fleet, rng: random.Random) -> None:
     fleet.leader.kill()
 
@@ -180,6 +192,7 @@ FAULTS: dict[str, Fault] = {
     "stop 0.9 T": partial(stop, 0.9),
     "stop 1.1 T": partial(stop, 1.1),
     "stop 3 T": partial(stop, 3.0),
+    "stop all who wait": stop_waiters,
     "kill": kill,
     "hold both": partial(hold, (SENT, RECEIVED)),
     "hold requests": partial(hold, (SENT,)),
@@ -291,7 +304,7 @@ async def end(stage: Rig) -> None:
     assert left == []
 
 
-PROCESSES = ["stop 0.5 T", "stop 0.9 T", "stop 1.1 T", "stop 3 T", "kill"]
+PROCESSES = ["stop 0.5 T", "stop 0.9 T", "stop 1.1 T", "stop 3 T", "stop all who wait", "kill"]
 LINKS = [name for name in FAULTS if name.split()[0] in ("hold", "reset", "delay", "stall")]
 ZNODES = [name for name in FAULTS if name.split()[0] in ("lose", "delete")]
 SERVERS = list(SERVER_FAULTS)
