@@ -195,7 +195,12 @@ async def watches_over_a_gap(connect: Connect, root: str) -> list[Any]:
             other.create(f"{root}/again"),
             other.create(f"{root}/created"),
         ]
+        states = zk.states()
         zk._lose("the script breaks it")
+        async for state in states:
+            if state is KeeperState.DISCONNECTED:
+                break
+        await states.aclose()
         for change in changes:
             await change
         await state_of(zk, KeeperState.SYNC_CONNECTED)

@@ -406,3 +406,19 @@ async def test_what_was_acknowledged_survives_every_fault(autojump_clock: MockCl
         outcome = await life(seed)
         if seed < 3:
             assert await life(seed) == outcome
+
+
+async def test_leader_hears_of_a_followers_client_by_its_own_pings_alone(autojump_clock: MockClock) -> None:
+    fake = FakeEnsemble()
+    async with fake.running(), at(fake, 1, "a") as on_follower, at(fake, 0, "b") as on_leader:
+        leadership = fake.servers[0].leadership
+        assert leadership is not None
+        promised = leadership.tracker.promised
+        await trio.sleep_until(10.3)  # between two pings
+        before = dict(promised)
+        await on_follower.create("/a")
+        await on_leader.create("/b")
+        assert promised[on_follower.session_id] == before[on_follower.session_id]
+        assert promised[on_leader.session_id] == pytest.approx(10.3 + 6.0, abs=0.1)
+        await trio.sleep_until(11.1)
+        assert promised[on_follower.session_id] == pytest.approx(11.0 + 6.0, abs=0.1)
