@@ -8,7 +8,7 @@ import trio
 
 from zkwire import Create, CreateMode, EventType, NodeExistsError, NoNodeError, Stat, Watch
 
-from .contender import Campaign, Won
+from .contender import Campaign, Plan, Won
 from .errors import ElectionError
 from .places import parent_of
 from .znodes import SESSION_OVER, delete_own, retried, synced
@@ -16,6 +16,10 @@ from .znodes import SESSION_OVER, delete_own, retried, synced
 
 class SimpleCampaign(Campaign):
     """A contender that stands by. It has no znode before it leads; then it has all at once."""
+
+    def __init__(self, plan: Plan, *, impatient: bool) -> None:
+        super().__init__(plan, impatient=impatient)
+        self._czxid = 0  # of the leader's znode, once it is known to be ours
 
     @property
     def mark(self) -> str:
@@ -27,6 +31,7 @@ class SimpleCampaign(Campaign):
         while True:
             begun = await self.begin(path, Create(path, plan.data, mode=CreateMode.EPHEMERAL, acl=plan.acl))
             if isinstance(begun, Won):
+                self._czxid = begun.proof.stat.czxid
                 return begun
             if isinstance(begun, NodeExistsError):
                 if await self._stand_by() and plan.jitter:
@@ -37,9 +42,10 @@ class SimpleCampaign(Campaign):
                 raise begun
 
     async def clear_contender(self) -> None:
-        # The leader's znode and the holder were made together: ours is the one as long as ours is the other.
-        if await self.holds():
-            await delete_own(self.zk, self.plan.places.path, lambda data, stat: True)
+        # The leader's znode and the holder were made together: ours is the one as long as ours is the other. Where
+        # somebody has deleted the holder, the znode is known by its czxid.
+        holds = await self.holds()
+        await delete_own(self.zk, self.plan.places.path, lambda data, stat: holds or stat.czxid == self._czxid)
 
     async def resign(self, node: str, version: int) -> None:
         # The path is anybody's: when our znode was deleted, another program's may be there (rule R1).

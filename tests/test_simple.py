@@ -231,6 +231,18 @@ async def test_znode_of_another_program_survives_the_resignation_of_a_deleted_le
         await waiting.end()
 
 
+@pytest.mark.rule("R2", "R7")
+async def test_leader_whose_holder_alone_is_deleted_leaves_nothing_in_the_way(zookeeper: Server, root: str) -> None:
+    async with administrator(zookeeper) as zk, simple(zookeeper, root) as who:
+        term = await who.election.campaign()
+        await zk.delete(f"{root}-holder")
+        with trio.fail_after(PATIENCE):
+            assert f"{root}-holder was deleted" in await term.lost
+        await term.resign()
+        assert await zk.exists(root) is None
+        await (await Election(zk, root, mode="simple").campaign(timeout=0)).resign()
+
+
 # --- at once
 
 
