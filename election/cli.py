@@ -235,17 +235,43 @@ async def register(zk: Client, options: argparse.Namespace) -> int:
         if shutil.which(options.command[0]) is None:
             raise CommandError(f"{options.command[0]}: command not found", NOT_FOUND)
         return await _register_while_it_runs(registration, options)
+    return await _register_until_a_signal(registration, options)
+
+
+async def _register_until_a_signal(registration: Registration, options: argparse.Namespace) -> int:
+    """The first signal ends it in good order; one that comes before the name is free, or a second, at once."""
     heeded = [
         number
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         if signal.getsignal(number) is not signal.SIG_IGN
     ]
+    status = DONE
+    registered, asked = False, trio.Event()
+    failure: Exception | None = None
+
+    async def heed(signals: AsyncIterator[int]) -> None:
+        nonlocal status
+        async for number in signals:
+            if not registered:
+                status = 128 + number
+            if not registered or asked.is_set():
+                nursery.cancel_scope.cancel()
+            asked.set()
+
     with trio.open_signal_receiver(*heeded) as signals:
-        async with registration:
-            _show(options, {"node": registration.node}, f"{registration.node}")
-            async for _ in signals:
-                break
-    return DONE
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(heed, signals)
+            try:
+                async with registration:
+                    registered = True
+                    _show(options, {"node": registration.node}, f"{registration.node}")
+                    await asked.wait()
+            except Exception as error:  # outside of the nursery, which would wrap it
+                failure = error
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return status
 
 
 async def _register_while_it_runs(registration: Registration, options: argparse.Namespace) -> int:

@@ -453,6 +453,22 @@ def test_registration_without_a_command_lasts_until_a_signal(
     assert on_server(lambda zk: zk.get_children(root)) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_registration_that_waits_for_its_name_ends_by_a_signal(
+    zookeeper: Server, root: str, start: Callable[..., Process], number: int
+) -> None:
+    first = start("register", root, "a")
+    first.stdout.readline()
+    second = start("register", root, "a", "-v")
+    while not (line := second.stderr.readline()).startswith("> exists"):
+        assert line, "it ended before it waited"
+    second.send(number)
+    status, out, _ = second.end()
+    assert (status, out) == (128 + number, "")
+    first.send(number)
+    assert first.end()[0] == 0
+
+
 def test_registration_outlives_its_session(zookeeper: Server, root: str, start: Callable[..., Process]) -> None:
     process = start("register", root, "a", "--session-timeout", "1")
     node = process.stdout.readline().strip()
