@@ -408,6 +408,23 @@ def test_event_is_told_with_the_request_that_armed_its_watch(
         assert book.events() == [("/a", None, False, 1 if kind in kinds else None)]
 
 
+def test_recursive_watch_did_not_see_a_change_of_children() -> None:
+    """A recursive watch that was armed later is not what saw it."""
+    book = Book()
+    book.arm(OpCode.GET_CHILDREN, GetChildrenRequest("/a", True))
+    book.arm(OpCode.ADD_WATCH, AddWatchRequest("/a", AddWatchMode.PERSISTENT_RECURSIVE))
+    for kind in (CHILDREN, CREATED, CHILDREN):
+        book.watcher.event(kind, "/a")
+    assert [armed for *_, armed in book.events()] == [1, 2, None]
+
+
+def test_watch_of_a_mode_that_nobody_knows_is_none() -> None:
+    book = Book()
+    book.arm(OpCode.ADD_WATCH, AddWatchRequest("/a", 7))
+    book.watcher.event(CHANGED, "/a")
+    assert book.events() == [("/a", None, False, None)]
+
+
 def test_one_shot_watches_are_used_up_and_persistent_ones_are_not() -> None:
     book = Book()
     book.arm(OpCode.GET_DATA, GetDataRequest("/a", True))

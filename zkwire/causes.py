@@ -14,33 +14,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from .codes import AddWatchMode, CreateMode, ErrorCode, EventType, OpCode
+from .codes import CreateMode, ErrorCode, EventType, OpCode, WatcherType
 from .conversation import Passing
 from .multi import MultiSequence
+from .operations import ADD_WATCH_ARMS, BY_OPCODE, FIRES, WatcherKind
 from .paths import ancestors
-from .records import ErrorResponse
+from .watches import SERVER_TYPE, TABLE_SEES
 
-_CREATES = {OpCode.CREATE, OpCode.CREATE2, OpCode.CREATE_CONTAINER, OpCode.CREATE_TTL}
+#: The operations that create a znode.
+_CREATES = {opcode for opcode, fired in FIRES.items() if EventType.NODE_CREATED in fired}
 _EPHEMERAL = {CreateMode.EPHEMERAL, CreateMode.EPHEMERAL_SEQUENTIAL}
 _SEQUENTIAL = {mode for mode in CreateMode if mode.is_sequential}
-#: The operations that change the tree.
-WRITES = {*_CREATES, OpCode.DELETE, OpCode.SET_DATA, OpCode.MULTI, OpCode.RECONFIG, OpCode.CLOSE_SESSION}
+#: The operations that may cause an event.
+WRITES = {*FIRES, OpCode.MULTI}
 _CONFIG = "/zookeeper/config"
 
 #: How many writes are remembered.
 _KEPT = 10_000
 
-#: The events that each kind of watch sees.
-_DATA = frozenset({EventType.NODE_CREATED, EventType.NODE_DELETED, EventType.NODE_DATA_CHANGED})
-_CHILD = frozenset({EventType.NODE_CHILDREN_CHANGED, EventType.NODE_DELETED})
-_ALL = _DATA | _CHILD
-_ARMS: dict[int, frozenset[EventType]] = {
-    OpCode.EXISTS: _DATA,
-    OpCode.GET_DATA: _DATA,
-    OpCode.GET_CHILDREN: _CHILD,
-    OpCode.GET_CHILDREN2: _CHILD,
-}
+#: What arms watches that the operations table does not say.
 _ARM_OTHERS = {OpCode.ADD_WATCH, OpCode.SET_WATCHES, OpCode.SET_WATCHES2}
+_ONE_SHOT = {WatcherType.DATA, WatcherType.CHILDREN}
 
 
 class Step(NamedTuple):
@@ -84,7 +78,7 @@ class Causes:
         self._unanswered: list[Passing] = []  # writes
         self._done: dict[int, tuple[Step, tuple[_Effect, ...]]] = {}  # writes by zxid, oldest first
         self._waiting: list[tuple[Passing, int, Step | None]] = []  # events, their sessions, and what armed them
-        self._armed: dict[int, dict[tuple[frozenset[EventType], str, bool], Step]] = {}  # by connection
+        self._armed: dict[int, dict[tuple[WatcherType, str], Step]] = {}  # by connection
         self._sessions: dict[int, int] = {}  # by connection
         self._ephemerals: dict[int, set[str]] = {}  # by session
 
@@ -105,7 +99,7 @@ class Causes:
         self._arm(request, passing)
         if request.opcode in WRITES:
             self._unanswered = [each for each in self._unanswered if each is not request]
-            if not failure(passing):
+            if not passing.failure:
                 self._done[passing.zxid] = (_step(request), tuple(self._effects(request, passing)))
                 self._note_ephemerals(request, passing)
                 if len(self._done) > _KEPT:
@@ -137,27 +131,19 @@ class Causes:
     def _effects(self, request: Passing, reply: Passing | None) -> Iterator[_Effect]:
         if request.opcode == OpCode.CLOSE_SESSION:
             for mine in self._ephemerals.get(self._sessions.get(request.connection, 0), ()):
-                yield from _deletion(mine)
+                yield from _fired(OpCode.CLOSE_SESSION, mine)
         for opcode, asked, answered in _operations(request, reply):
-            path = getattr(asked, "path", None)
-            if opcode == OpCode.RECONFIG:
-                yield _Effect(EventType.NODE_DATA_CHANGED, _CONFIG)
-            elif not path:
-                continue
-            elif opcode in _CREATES:
-                created = getattr(answered, "path", None)
-                yield _Effect(EventType.NODE_CREATED, created or path, created is None and asked.flags in _SEQUENTIAL)
-                yield _Effect(EventType.NODE_CHILDREN_CHANGED, _parent(path))
-            elif opcode == OpCode.DELETE:
-                yield from _deletion(path)
-            elif opcode == OpCode.SET_DATA:
-                yield _Effect(EventType.NODE_DATA_CHANGED, path)
+            path = _CONFIG if opcode == OpCode.RECONFIG else getattr(asked, "path", None)
+            created = getattr(answered, "path", None) if opcode in _CREATES else None
+            is_open = created is None and opcode in _CREATES and asked is not None and asked.flags in _SEQUENTIAL
+            if path:
+                yield from _fired(opcode, created or path, is_open)
 
     def _may_cause(self, request: Passing, event: Passing) -> bool:
         """Whether a write that is on its way may have caused the event. Of a session that ends not all ephemerals need
         be known here; where the zxid will tell, it is waited for."""
         if request.opcode == OpCode.CLOSE_SESSION and event.zxid > 0:
-            return event.record.type in _CHILD
+            return event.record.type in FIRES[OpCode.CLOSE_SESSION]
         return any(effect.is_of(event.record) for effect in self._effects(request, None))
 
     # --- events
@@ -190,23 +176,9 @@ class Causes:
     # --- watches
 
     def _arm(self, request: Passing, reply: Passing) -> None:
-        types = _ARMS.get(request.opcode or 0)
-        record = request.record if types is not None or request.opcode in _ARM_OTHERS else None
-        if record is None:
-            return
         watches = self._armed.setdefault(request.connection, {})
-        missing = request.opcode == OpCode.EXISTS and reply.err == ErrorCode.NO_NODE
-        if reply.err and not missing:
-            return
-        if types is not None:
-            if record.watch:
-                watches[types, record.path, False] = _step(request)
-        elif request.opcode == OpCode.ADD_WATCH:
-            watches[_ALL, record.path, record.mode == AddWatchMode.PERSISTENT_RECURSIVE] = _step(request)
-        else:
-            kinds = [(_DATA, False), (_DATA, False), (_CHILD, False), (_ALL, False), (_ALL, True)]
-            for (kind, deep), paths in zip(kinds, record[1:]):
-                watches.update({(kind, path, deep): _step(request) for path in paths or ()})
+        for kind, path in _armed_by(request, reply.err):
+            watches[SERVER_TYPE[kind], path] = _step(request)
 
     def _disarm(self, event: Passing) -> Step | None:
         """The latest request that armed a watch for this event; one-shot watches are used up."""
@@ -215,29 +187,45 @@ class Causes:
             return None
         armed = []
         for at in ancestors(record.path):
-            for kind, deep in ((_DATA, False), (_CHILD, False), (_ALL, False), (_ALL, True)):
-                step = watches.get((kind, at, deep))
-                if step is not None and record.type in kind and (deep or at == record.path):
+            for table in TABLE_SEES if at == record.path else (WatcherType.PERSISTENT_RECURSIVE,):
+                step = watches.get((table, at))
+                if step is not None and record.type in TABLE_SEES[table]:
                     armed.append(step)
-                    if kind is not _ALL:
-                        del watches[kind, at, deep]
+                    if table in _ONE_SHOT:
+                        del watches[table, at]
         return max(armed, key=lambda step: step.now, default=None)
 
 
-def failure(reply: Passing) -> int:
-    """Why a request failed, or 0. A multi that failed says so in its results only: its header has 0 (rule 68)."""
-    if not reply.err and reply.opcode == OpCode.MULTI and isinstance(reply.record, MultiSequence):
-        results = [each.body for each in reply.record]
-        return next((body.err for body in results if isinstance(body, ErrorResponse) and body.err), 0)
-    return reply.err
+def _armed_by(request: Passing, err: int) -> Iterator[tuple[WatcherKind, str]]:
+    """The watches that a request has set when its reply has this error."""
+    operation = BY_OPCODE.get(request.opcode or 0)
+    kind = None if operation is None else operation.arms_on_no_node if err == ErrorCode.NO_NODE else operation.arms
+    if kind is not None:
+        if request.record is not None and request.record.watch and err in (0, ErrorCode.NO_NODE):
+            yield kind, request.record.path
+    elif err or request.opcode not in _ARM_OTHERS or request.record is None:
+        return
+    elif request.opcode == OpCode.ADD_WATCH:
+        if request.record.mode not in ADD_WATCH_ARMS:
+            return  # no server would have said yes, but what passes here need not be a server's
+        yield ADD_WATCH_ARMS[request.record.mode], request.record.path
+    else:
+        for kind in WatcherKind:
+            for path in getattr(request.record, f"{kind.name.lower()}_watches", None) or ():
+                yield kind, path
 
 
 def _step(request: Passing) -> Step:
     return Step(request.connection, request.xid, request.opcode, request.path, request.frame.now)
 
 
-def _deletion(path: str) -> list[_Effect]:
-    return [_Effect(EventType.NODE_DELETED, path), _Effect(EventType.NODE_CHILDREN_CHANGED, _parent(path))]
+def _fired(opcode: int | None, path: str, is_open: bool = False) -> Iterator[_Effect]:
+    """What an operation on the path causes."""
+    for kind in FIRES.get(opcode or 0, ()):
+        if kind is EventType.NODE_CHILDREN_CHANGED:
+            yield _Effect(kind, _parent(path))
+        else:
+            yield _Effect(kind, path, is_open)
 
 
 def _operations(request: Passing, reply: Passing | None) -> Iterator[tuple[int | None, Any, Any]]:

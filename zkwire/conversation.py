@@ -20,11 +20,12 @@ from .codes import ErrorCode, OpCode, Xid, known
 from .events import Direction, Frame
 from .framing import MAX_REPLY, FrameBuffer, FrameError, frame
 from .jute import JuteError, decode_at
-from .multi import MultiSequence
+from .multi import MultiResponse, MultiSequence
 from .operations import BY_OPCODE
 from .records import (
     ConnectRequest,
     ConnectResponse,
+    ErrorResponse,
     GetEphemeralsRequest,
     ReplyHeader,
     RequestHeader,
@@ -81,6 +82,15 @@ class Passing:
         if not isinstance(self.header, ReplyHeader):
             return ErrorCode.OK
         return known(ErrorCode, self.header.err)
+
+    @property
+    def failure(self) -> ErrorCode | int:
+        """Why a request failed; 0 where it did not. A multi that failed says so in its results only: its header has 0
+        (rule 68)."""
+        if self.err or self.opcode != OpCode.MULTI or not isinstance(self.record, MultiResponse):
+            return self.err
+        errors = (known(ErrorCode, item.body.err) for item in self.record if isinstance(item.body, ErrorResponse))
+        return next(filter(None, errors), self.err)
 
     @property
     def zxid(self) -> int:

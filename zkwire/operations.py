@@ -135,6 +135,14 @@ BY_OPCODE: dict[int, Operation] = {row.opcode: row for row in list(globals().val
 BY_NAME: dict[str, Operation] = {row.name: row for row in BY_OPCODE.values()}
 
 
+def operation_name(opcode: int | None) -> str:
+    """ZooKeeper's name of the operation, or its number; "reply" where it is not known, since only a reply does not say
+    it."""
+    if opcode is None:
+        return "reply"
+    return BY_OPCODE[opcode].name if opcode in BY_OPCODE else f"opcode {opcode:d}"
+
+
 #: The events that each kind of watch sees: of its path, and a recursive one of all paths below it too.
 SEES: dict[WatcherKind, tuple[EventType, ...]] = {
     WatcherKind.DATA: (EventType.NODE_DATA_CHANGED, EventType.NODE_DELETED),

@@ -14,7 +14,7 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-from .causes import Step, failure
+from .causes import Step
 from .codes import (
     AddWatchMode,
     CreateMode,
@@ -41,7 +41,7 @@ from .ledger import (
     Unreachable,
 )
 from .multi import MultiItem, MultiSequence
-from .operations import BY_OPCODE
+from .operations import BY_OPCODE, operation_name
 from .paths import printable
 from .records import ACL, ConnectRequest, ConnectResponse, SetWatches, SetWatches2, Stat
 from .trace import HEXADECIMAL, SECRETS
@@ -96,11 +96,6 @@ def frame_text(passing: Passing) -> str:
     else:
         what = request_text(passing if passing.request is None else passing.request)
     return f"{passing.direction.value} {what}"
-
-
-def operation_name(opcode: int | None) -> str:
-    """ZooKeeper's name of the operation, or its number."""
-    return BY_OPCODE[opcode].name if opcode in BY_OPCODE else f"opcode {opcode}"
 
 
 def request_text(request: Passing) -> str:
@@ -168,7 +163,7 @@ def _count(number: int, one: str, many: str) -> str:
 
 def _outcome(reply: Passing) -> str:
     """The error, or OK and what came."""
-    failed = failure(reply)
+    failed = reply.failure
     words = [name_of(ErrorCode, failed)]
     if not failed and reply.record is not None:
         said = ", ".join(_result(reply))
@@ -274,7 +269,7 @@ def as_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) -> 
             shown |= {"refused": refused, "latency_ms": _latency_ms(request, response)}
             shown |= {"request": record(request), "response": record(response)}
         case Exchanged(request=request, reply=reply):
-            failed = failure(reply)
+            failed = reply.failure
             shown |= _asked(reply if request is None else request)
             shown |= {"err": int(failed), "error": name_of(ErrorCode, failed), "zxid": hexadecimal(reply.zxid)}
             shown |= {"latency_ms": _latency_ms(request, reply)}

@@ -22,7 +22,7 @@ from .framing import frame as framed
 from .jute import JuteError
 from .jute.wire import Span, spans
 from .multi import MultiSequence
-from .operations import BY_OPCODE
+from .operations import BY_OPCODE, operation_name
 from .paths import printable
 
 _BYTES_PER_ROW = 16
@@ -89,8 +89,7 @@ def _title(frame: Frame, fields: list[Span]) -> str:
     elif "WatcherEvent" in names and "path" in found:
         words += ["event", name_of(EventType, found["type"]), str(found["path"])]
     elif frame.opcode is not None:
-        name = BY_OPCODE[frame.opcode].name if frame.opcode in BY_OPCODE else f"opcode {frame.opcode:d}"
-        words += [name, f"xid={found.get('xid')}"]
+        words += [operation_name(frame.opcode), f"xid={found.get('xid')}"]
         if any(issubclass(record_type, MultiSequence) for record_type in frame.types):
             words.append(f"items={sum(span.path.endswith('.done') and not span.value for span in fields)}")
         elif found.get("path") and frame.direction is Direction.SENT:

@@ -19,7 +19,7 @@ from typing import Any
 
 from .codes import AddWatchMode, EventType, WatcherType
 from .events import WatchedEvent
-from .operations import WatcherKind
+from .operations import SEES, WatcherKind
 from .paths import ancestors
 from .records import RemoveWatchesRequest, SetWatches, SetWatches2
 
@@ -40,12 +40,16 @@ SERVER_TYPE = {
 _ONE_SHOTS = {WatcherType.DATA: (_DATA, _EXIST), WatcherType.CHILDREN: (_CHILD,)}
 _PERSISTENTS = {WatcherType.PERSISTENT: _PERSISTENT, WatcherType.PERSISTENT_RECURSIVE: _RECURSIVE}
 
+#: The events that a watch in each of these tables sees. A server does not know why it stands there.
+TABLE_SEES: dict[WatcherType, frozenset[EventType]] = {
+    table: frozenset(event for kind, its in SERVER_TYPE.items() if its is table for event in SEES[kind])
+    for table in SERVER_TYPE.values()
+}
+
 #: Which one-shot kinds an event on their path fires and uses up.
 _FIRES_ONCE: dict[int, tuple[WatcherKind, ...]] = {
-    EventType.NODE_CREATED: (_DATA, _EXIST),
-    EventType.NODE_DATA_CHANGED: (_DATA, _EXIST),
-    EventType.NODE_CHILDREN_CHANGED: (_CHILD,),
-    EventType.NODE_DELETED: (_DATA, _EXIST, _CHILD),
+    event: tuple(kind for table, kinds in _ONE_SHOTS.items() if event in TABLE_SEES[table] for kind in kinds)
+    for event in frozenset().union(*TABLE_SEES.values())
 }
 
 

@@ -10,13 +10,12 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, BinaryIO
 
 from ..capture import Capture, CaptureError, Link, Notice, Seen, Stray
-from ..codes import ErrorCode, EventType, OpCode, hexadecimal, name_of
+from ..codes import ErrorCode, EventType, hexadecimal, name_of
 from ..conversation import Passing
 from ..events import Direction
-from ..multi import MultiResponse, MultiSequence
-from ..operations import BY_OPCODE
+from ..multi import MultiSequence
+from ..operations import BY_OPCODE, operation_name
 from ..paths import printable
-from ..records import ErrorResponse
 from ..selection import CONNECT, SelectionError, opcodes, path_pattern
 from ..trace import format_frame, title
 from .common import DONE, FAILED, USAGE, CommandError, Paint, complain, json_line
@@ -141,25 +140,12 @@ def line(passing: Passing) -> str:
     elif passing.is_notification:
         words += ["event", name_of(EventType, record.type), str(record.path)]
     else:
-        words += [_name(passing.opcode), f"xid={passing.xid}"]
+        words += [operation_name(passing.opcode), f"xid={passing.xid}"]
         words += [f"path={passing.path}"] if passing.path else []
         words += [f"items={len(record)}"] if isinstance(record, MultiSequence) else []
         if passing.direction is Direction.RECEIVED:
-            words += [name_of(ErrorCode, _failure(passing)), f"zxid={hexadecimal(passing.zxid)}"]
+            words += [name_of(ErrorCode, passing.failure), f"zxid={hexadecimal(passing.zxid)}"]
     return printable(" ".join(words))
-
-
-def _name(opcode: int | None) -> str:
-    if opcode is None:
-        return "reply"
-    return BY_OPCODE[opcode].name if opcode in BY_OPCODE else f"opcode {opcode:d}"
-
-
-def _failure(passing: Passing) -> int:
-    """A reply's error. Of a failed multi the header says 0, and its results say why."""
-    items = passing.record if passing.opcode == OpCode.MULTI and isinstance(passing.record, MultiResponse) else ()
-    errors = (item.body.err for item in items if isinstance(item.body, ErrorResponse))
-    return next(filter(None, errors), passing.err)
 
 
 def latency_ms(passing: Passing) -> float | None:
@@ -187,8 +173,8 @@ def as_json(seen: Seen) -> dict[str, Any]:
         "op": _operation(what),
         "xid": what.xid,
         "path": what.path,
-        "err": int(_failure(what)) if is_reply else None,
-        "error": name_of(ErrorCode, _failure(what)) if is_reply else None,
+        "err": int(what.failure) if is_reply else None,
+        "error": name_of(ErrorCode, what.failure) if is_reply else None,
         "zxid": hexadecimal(what.zxid) if what.direction is Direction.RECEIVED and what.header is not None else None,
         "event": name_of(EventType, what.record.type) if what.is_notification and what.record else None,
         "latency_ms": None if latency is None else round(latency, 3),
@@ -233,7 +219,7 @@ class _Lines:
 
     def _frame(self, seen: Seen, passing: Passing) -> None:
         paint = self._paint.cyan if passing.direction is Direction.SENT else self._paint.green
-        if _failure(passing):
+        if passing.failure:
             paint = self._paint.red
         latency = latency_ms(passing)
         took = "" if latency is None else self._paint.dim(f"  {latency:.3f} ms")
