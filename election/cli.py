@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import io
 import json
 import math
 import os
@@ -26,10 +27,12 @@ from typing import Any, NamedTuple
 import trio
 
 from zkwire import (
+    BadArgumentsError,
     Client,
     ClosedError,
     ConnectionLossError,
     HostsError,
+    LocalProtocolError,
     NoNodeError,
     NoServerError,
     SessionExpiredError,
@@ -48,7 +51,7 @@ from .registration import Registration
 from .registry import Registry
 from .runner import KILL_AFTER, LeaseTerm, Runner
 from .strategies import STRATEGIES
-from .watchdog import NOT_FOUND
+from .watchdog import NOT_EXECUTABLE, NOT_FOUND
 
 LOCAL = "127.0.0.1:2181"
 DONE, FAILED, NO_SERVER, LOST, NO_NODE = range(5)
@@ -69,6 +72,7 @@ class CommandError(Exception):
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit status."""
     given, command = _split(sys.argv[1:] if arguments is None else arguments)
+    _prepare_streams()
     options = _parser().parse_args(given)
     parser: argparse.ArgumentParser = options.parser
     if command is not None and not hasattr(options, "command"):
@@ -87,15 +91,36 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(error, LOST)
     except (NoNodeError, NoMembersError) as error:
         return _complain(error, NO_NODE)
+    except (LocalProtocolError, BadArgumentsError) as error:  # a path, a size or a time that there cannot be
+        return _complain(error, USAGE)
     except (ZkwireError, ElectionError) as error:
         return _complain(error, FAILED)
     except BrokenPipeError:
-        # Whoever read stdout has enough. Python would complain at exit when it cannot flush: give it another place.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()  # whoever read it has enough
         return FAILED
+    except OSError as error:
+        _give_up_stdout()
+        return _complain(error.strerror or str(error), FAILED)
     except KeyboardInterrupt:
         return FAILED
     return DONE if status is None else status
+
+
+def _prepare_streams() -> None:
+    """Streams as the verbs expect them. One that the caller has closed is None in Python, and what was meant for it
+    would end up elsewhere: print takes stdout for it, a socket its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr does by itself: what the terminal's encoding lacks is no reason to lose a result.
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _give_up_stdout() -> None:
+    """Nothing can be written there any more. Python would complain at exit when it cannot flush: give it another
+    place."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: Exception | str, status: int) -> int:
@@ -133,8 +158,7 @@ def _election(zk: Client, options: argparse.Namespace, **more: Any) -> Election:
 
 
 async def run(zk: Client, options: argparse.Namespace) -> int:
-    if shutil.which(options.command[0]) is None:  # sooner than when leading
-        raise CommandError(f"{options.command[0]}: command not found", NOT_FOUND)
+    _look_for(options.command[0])
     data = f"{socket.gethostname()}:{os.getpid()}".encode() if options.data is None else os.fsencode(options.data)
     # The watchdog keeps the hard deadline; this process may live on when it has passed.
     election = _election(zk, options, data=data, overrun="ignore")
@@ -161,6 +185,14 @@ async def run(zk: Client, options: argparse.Namespace) -> int:
     except CampaignTimeout as error:
         leader = await election.leader()
         raise CommandError(str(error) if leader is None else f"{error}; {_line(leader)} leads") from None
+
+
+def _look_for(program: str) -> None:
+    """Whether it can be run is told sooner than when leading."""
+    if shutil.which(program) is None:
+        if os.sep in program and os.path.exists(program):
+            raise CommandError(f"{program}: not executable", NOT_EXECUTABLE)
+        raise CommandError(f"{program}: command not found", NOT_FOUND)
 
 
 #: What `run` reports, in words.
@@ -232,8 +264,7 @@ async def register(zk: Client, options: argparse.Namespace) -> int:
     except RegistryError as error:
         raise CommandError(str(error), USAGE) from None
     if options.command:
-        if shutil.which(options.command[0]) is None:
-            raise CommandError(f"{options.command[0]}: command not found", NOT_FOUND)
+        _look_for(options.command[0])
         return await _register_while_it_runs(registration, options)
     return await _register_until_a_signal(registration, options)
 
@@ -343,7 +374,7 @@ def _member_json(member: Member) -> dict[str, Any]:
 
 def _show(options: argparse.Namespace, value: Any, text: str) -> None:
     """One result: `value` with --json, else `text`; at once, since whoever reads it may wait for it."""
-    print(json.dumps(value, ensure_ascii=False) if options.json else _printable(text), flush=True)
+    print(json.dumps(value) if options.json else _printable(text), flush=True)
 
 
 def _say(text: str) -> None:

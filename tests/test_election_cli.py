@@ -359,6 +359,7 @@ def test_command_that_is_not_there_is_not_led_for(
         "election: no-such-command: command not found\n",
     )
     assert ask(capfd, "register", root, "a", "--", "no-such-command")[0] == 127
+    assert ask(capfd, "run", root, "--", "/etc/passwd") == (126, "", "election: /etc/passwd: not executable\n")
     assert on_server(lambda zk: zk.exists(root)) is None
 
 
@@ -520,6 +521,44 @@ def test_path_that_is_none_exits_2(zookeeper: Server, capfd: pytest.CaptureFixtu
         assert (status, out) == (2, ""), arguments
         assert err.startswith("election: ")
     assert ask(capfd, "register", "/a", "no address", "--layout", "curator")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["leader", "/a/"], ["run", "/a//b", "--", "true"], ["members", "/a//b"], ["list", "/a", "--session-timeout", "0"]],
+)
+def test_what_the_client_refuses_to_send_exits_2(
+    zookeeper: Server, arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = ask(capfd, *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("election: ")
+
+
+def redirected(arguments: str, redirection: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m election {arguments} {redirection}"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_streams_that_are_closed_full_or_ascii_lose_no_more_than_they_must(zookeeper: Server, root: str) -> None:
+    name = "ü"
+    on_server(lambda zk: zk.create(root))
+    on_server(lambda zk: zk.create(f"{root}/{name}", name.encode()))
+    asked = f"members {root}"
+    closed = redirected(asked, ">&- 2>&-")
+    assert (closed.returncode, closed.stdout, closed.stderr) == (0, "", "")
+    full = redirected(asked, ">/dev/full")
+    assert (full.returncode, full.stderr) == (1, "election: No space left on device\n")
+    ascii_only = redirected(asked, "", PYTHONIOENCODING="ascii")
+    assert (ascii_only.returncode, ascii_only.stdout, ascii_only.stderr) == (0, "\\xfc \\xfc\n", "")
+    as_json = redirected(f"{asked} --json", "", PYTHONIOENCODING="ascii")
+    assert json.loads(as_json.stdout)["name"] == name
 
 
 @pytest.mark.parametrize(
