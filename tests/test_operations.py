@@ -288,6 +288,14 @@ def test_multi_refuses_an_item_that_marks_the_end() -> None:
 # --- what comes of them
 
 
+@pytest.mark.parametrize(
+    ("opcode", "name"),
+    [(4, "getData"), (-11, "closeSession"), (OpCode.ERROR, "opcode -1"), (99, "opcode 99"), (None, "reply")],
+)
+def test_operation_has_a_name(opcode: int | None, name: str) -> None:
+    assert operations.operation_name(opcode) == name
+
+
 def test_watches_see_what_operations_fire() -> None:
     fired = {kind for kinds in operations.FIRES.values() for kind in kinds}
     seen = {kind for kinds in operations.SEES.values() for kind in kinds}

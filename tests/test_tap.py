@@ -19,7 +19,7 @@ from zkwire import Direction, ErrorCode, EventType, Frame, OpCode, Xid
 from zkwire.conversation import Conversation, Passing
 from zkwire.framing import frame
 from zkwire.jute import Encodable, encode
-from zkwire.multi import MultiRequest, item
+from zkwire.multi import MultiItem, MultiRequest, MultiResponse, item
 from zkwire.records import (
     CheckVersionRequest,
     ConnectRequest,
@@ -27,8 +27,10 @@ from zkwire.records import (
     CreateRequest,
     CreateResponse,
     DeleteRequest,
+    ErrorResponse,
     ExistsRequest,
     GetEphemeralsRequest,
+    MultiHeader,
     ReplyHeader,
     RequestHeader,
     SetWatches,
@@ -334,6 +336,27 @@ def test_conversation_pairs_an_auth_reply_that_overtakes() -> None:
     assert isinstance(second, Passing)
     assert (first.opcode, second.opcode) == (OpCode.AUTH, OpCode.EXISTS)
     assert (second.path, second.xid, second.zxid) == ("/a", 1, 7)
+
+
+def test_conversation_finds_the_error_of_a_failed_multi_in_its_results() -> None:
+    conversation = Conversation()
+    asked = MultiRequest((item(OpCode.DELETE, DeleteRequest("/a", -1)),))
+    many = b"".join(frame(encode(RequestHeader(xid, OpCode.MULTI)) + encode(asked)) for xid in range(1, 5))
+    conversation.receive(SENT, CONNECT + many + exists(5), 0.0)
+    failed = MultiResponse(
+        tuple(MultiItem(MultiHeader(OpCode.ERROR, False, err), ErrorResponse(err)) for err in (0, -103, -2))
+    )
+    done = MultiResponse((MultiItem(MultiHeader(OpCode.DELETE, False, 0), None),))
+    answers = [
+        encode(ReplyHeader(1, 7, 0)) + encode(failed),
+        encode(ReplyHeader(2, 7, 0)) + encode(done),
+        encode(ReplyHeader(3, 7, 0)) + b"?",
+        encode(ReplyHeader(4, 7, ErrorCode.MARSHALLING_ERROR)),
+        encode(ReplyHeader(5, 7, ErrorCode.NO_NODE)),
+    ]
+    _, *replies = conversation.receive(RECEIVED, CONNECTED + b"".join(map(frame, answers)), 0.0)
+    failures = [each.failure for each in replies if isinstance(each, Passing)]
+    assert failures == [ErrorCode.BAD_VERSION, 0, 0, ErrorCode.MARSHALLING_ERROR, ErrorCode.NO_NODE]
 
 
 def test_conversation_goes_on_behind_bytes_that_were_not_seen() -> None:

@@ -20,6 +20,7 @@ from .codes import ErrorCode, OpCode, Xid, known
 from .events import Direction, Frame
 from .framing import MAX_REPLY, FrameBuffer, FrameError, frame
 from .jute import JuteError, decode_at
+from .jute.types import NestedType
 from .multi import MultiResponse, MultiSequence
 from .operations import BY_OPCODE
 from .records import (
@@ -34,8 +35,9 @@ from .records import (
     WatcherEvent,
 )
 
-_REQUEST_HEADER_SIZE = 8
-_REPLY_HEADER_SIZE = 16
+#: In bytes. Whatever is shorter has none.
+REQUEST_HEADER_SIZE = NestedType(RequestHeader).min_size
+REPLY_HEADER_SIZE = NestedType(ReplyHeader).min_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,7 @@ class Passing:
         types = self.frame.types if self.header is None else self.frame.types[1:]
         if not types:
             return None
-        sizes = {RequestHeader: _REQUEST_HEADER_SIZE, ReplyHeader: _REPLY_HEADER_SIZE}
+        sizes = {RequestHeader: REQUEST_HEADER_SIZE, ReplyHeader: REPLY_HEADER_SIZE}
         offset = sizes.get(self.frame.types[0], 0)
         try:
             return decode_at(types[0], self.frame.payload, offset, len(self.frame.payload))[0]
@@ -210,7 +212,7 @@ class Conversation:
         return self._received(payload, index, now)
 
     def _sent(self, payload: bytes, index: int, now: float) -> Passing:
-        if index == 0 or len(payload) < _REQUEST_HEADER_SIZE:
+        if index == 0 or len(payload) < REQUEST_HEADER_SIZE:
             first: tuple[Any, ...] = (ConnectRequest,) if index == 0 else ()
             return Passing(Frame(Direction.SENT, payload, first, None, now), None, index, None, self.connection)
         header, _ = decode_at(RequestHeader, payload, 0, len(payload))
@@ -224,7 +226,7 @@ class Conversation:
         return passing
 
     def _received(self, payload: bytes, index: int, now: float) -> Passing:
-        if index == 0 or len(payload) < _REPLY_HEADER_SIZE:
+        if index == 0 or len(payload) < REPLY_HEADER_SIZE:
             first: tuple[Any, ...] = (ConnectResponse,) if index == 0 else ()
             return Passing(Frame(Direction.RECEIVED, payload, first, None, now), None, index, None, self.connection)
         header, _ = decode_at(ReplyHeader, payload, 0, len(payload))

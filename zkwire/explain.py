@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .codes import EventType, KeeperState, OpCode, Xid
+from .conversation import REPLY_HEADER_SIZE, REQUEST_HEADER_SIZE
 from .english import sentence
 from .events import Direction, Frame
 from .framing import MAX_REPLY
@@ -27,8 +28,6 @@ from .records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader
 from .trace import read_frame, title
 
 _HANDSHAKE = (ConnectRequest, ConnectResponse)
-_REQUEST_HEADER_SIZE = 8
-_REPLY_HEADER_SIZE = 16
 
 
 class Wanted(NamedTuple):
@@ -163,7 +162,8 @@ def _read(offset: int, whole: bytes, measure: Span, reading: Reading, length: in
     records = _records(reading, payload)
     text = sentence(reading.types, records, reading.opcode, reading.names)
     if end < len(payload) and not fault:
-        text += f" Of the {len(payload) - end} bytes behind it a server takes no notice."
+        count = len(payload) - end
+        text += f" Of the {f'{count} bytes' if count > 1 else 'byte'} behind it a server takes no notice."
     if reading.direction is Direction.SENT and reading.opcode is not None and records:
         asked[records[0].xid] = reading.opcode
     return Explained(offset, whole, [reading], [measure, *_moved(shown)], title(frame), text, fault)
@@ -282,9 +282,9 @@ def _candidates(payload: bytes, length: int, wanted: Wanted, asked: Mapping[int,
             yield Reading(Direction.RECEIVED, (ConnectResponse,))
     if wanted.connect:
         return
-    if sent and length >= _REQUEST_HEADER_SIZE:
+    if sent and length >= REQUEST_HEADER_SIZE:
         yield from _requests(payload, wanted)
-    if not received or length < _REPLY_HEADER_SIZE:
+    if not received or length < REPLY_HEADER_SIZE:
         return
     if xid in (None, Xid.NOTIFICATION):
         yield Reading(Direction.RECEIVED, (ReplyHeader, WatcherEvent))
@@ -293,7 +293,7 @@ def _candidates(payload: bytes, length: int, wanted: Wanted, asked: Mapping[int,
 
 
 def _requests(payload: bytes, wanted: Wanted) -> Iterator[Reading]:
-    if len(payload) < _REQUEST_HEADER_SIZE:
+    if len(payload) < REQUEST_HEADER_SIZE:
         yield Reading(Direction.SENT, (RequestHeader,))
         return
     opcode = int.from_bytes(payload[4:8], "big", signed=True)
@@ -318,7 +318,7 @@ _BODY_WITH_ERROR = (OpCode.MULTI_READ, OpCode.SASL)
 
 
 def _replies(payload: bytes, xid: int | None, reply_to: int | None, asked: Mapping[int, int]) -> Iterator[Reading]:
-    if len(payload) < _REPLY_HEADER_SIZE:
+    if len(payload) < REPLY_HEADER_SIZE:
         yield Reading(Direction.RECEIVED, (ReplyHeader,))
         return
     err = int.from_bytes(payload[12:16], "big", signed=True)
@@ -362,7 +362,7 @@ def _end(reading: Reading, payload: bytes) -> int | None:
 def _may_go_on(reading: Reading, payload: bytes, length: int) -> bool:
     """Whether `payload` can be the beginning of such a frame, of `length` bytes as a whole."""
     header_only = reading.types in ((RequestHeader,), (ReplyHeader,))
-    whole_header = {RequestHeader: _REQUEST_HEADER_SIZE, ReplyHeader: _REPLY_HEADER_SIZE}.get(reading.types[0], 0)
+    whole_header = {RequestHeader: REQUEST_HEADER_SIZE, ReplyHeader: REPLY_HEADER_SIZE}.get(reading.types[0], 0)
     if header_only and len(payload) >= whole_header:
         return reading.direction is Direction.SENT and reading.opcode not in BY_OPCODE  # else it were at its end
     sizes = [_sizes(NestedType(kind)) if hasattr(kind, "FIELDS") else (9, None) for kind in reading.types]
@@ -444,7 +444,7 @@ def _mismatch(payload: bytes, wanted: Wanted) -> str:
     """Why no reading is left."""
     if wanted.connect:
         return f"{len(payload)} bytes at offset 4 hold neither a ConnectRequest nor a ConnectResponse"
-    if wanted.event and len(payload) >= _REPLY_HEADER_SIZE:
+    if wanted.event and len(payload) >= REPLY_HEADER_SIZE:
         xid = int.from_bytes(payload[:4], "big", signed=True)
         return f"ReplyHeader.xid at offset 4: {xid}, but a notification has {Xid.NOTIFICATION:d}"
     return f"{len(payload)} bytes at offset 4 hold no header: a request's has 8 bytes, a reply's 16"
