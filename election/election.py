@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -25,7 +26,13 @@ from .simple import SimpleCampaign
 from .states import StateStream
 from .term import OUT_OF_TIME, Renewal, Term, prove
 
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup  # which trio brings along there
+
 T = TypeVar("T")
+
+#: Of the session timeout. With a longer grace a body would be cancelled while all is well.
+LONGEST_GRACE = 1 / 3
 
 
 class Election:
@@ -66,8 +73,8 @@ class Election:
                 is one znode for whoever creates it first.
             dialect: how contenders are named in mode "sequential": "native" (contends with Curator's LeaderSelector and
                 InterProcessMutex and with go-zookeeper), "curator-latch" (LeaderLatch), "kazoo".
-            renewal: what keeps the lease. "commit": a committed check of the own znodes each T/12; safe. "ping": a read
-                each T/12, which a server that is cut off from the others answers too: two leaders are then possible
+            renewal: what keeps the lease. "commit": a committed check of the own znodes each T/16; safe. "ping": a read
+                each T/16, which a server that is cut off from the others answers too: two leaders are then possible
                 for as long as it does. "none": no lease; leadership lasts until the client hears that it is over,
                 which is up to T/3 after another leader may have begun, or never while the process stands still.
             acl: for all znodes made here.
@@ -112,6 +119,7 @@ class Election:
         # Weakly: a reader that breaks out of its loop leaves its stream behind.
         self._streams: weakref.WeakSet[StateStream] = weakref.WeakSet()
         self._term: Term | None = None  # of `campaign`
+        self._block: Term | None = None  # of `lead`
 
     # --- leading
 
@@ -130,7 +138,9 @@ class Election:
             CampaignTimeout: the turn did not come in time; it is also a TimeoutError.
             What `campaign` raises.
         """
-        term = await self._campaign_for(timeout)
+        if self._block is not None and self._block.is_inside():
+            raise ElectionError(f"{self.path}: this block leads already, and would wait for itself")
+        self._block = term = await self._campaign_for(timeout)
         scope = term.body()
         try:
             with scope:
@@ -138,6 +148,7 @@ class Election:
         finally:
             if scope.cancel_called and not term.resignation_asked:
                 term.lose(OUT_OF_TIME)  # unless it knows a better reason already
+            self._block = None
             with trio.CancelScope(shield=True):
                 await term.finish()
         if scope.cancelled_caught and not term.resignation_asked:
@@ -147,15 +158,17 @@ class Election:
         """Lead, and run `body(term)`; lead again when leadership was lost; until the body returns.
 
         Returns what the body returned, or None when it ended by `term.resign()`. What it raises passes through, and
-        leadership is released.
+        leadership is released; but not what says that this term was lost, alone or in a group.
         """
         while True:
+            term: Term | None = None
             try:
                 async with self.lead() as term:
                     return await body(term)
                 return None
-            except LeadershipLostError:
-                continue
+            except (LeadershipLostError, BaseExceptionGroup) as error:
+                if term is None or not term.was_lost or not _says_lost(error):
+                    raise
 
     async def campaign(self, timeout: float | None = None) -> Term:
         """Wait for the turn, and lead until `term.resign()`.
@@ -170,7 +183,8 @@ class Election:
         Raises:
             CampaignTimeout: the turn did not come in time; it is also a TimeoutError.
             MixedDialect: the path has contenders of another dialect.
-            ElectionError: it leads already; or a znode of the election was made by something else.
+            ElectionError: it leads already; a znode of the election was made by something else; or `grace` is more
+                than a third of the session timeout.
             SessionExpiredError, ClosedError, AuthFailedError: the client has no session any more.
             ZooKeeperError: what the servers refused, as NoAuthError.
         """
@@ -251,6 +265,12 @@ class Election:
         lease = Lease(self._zk.session_timeout, self._grace)
         won: Won | None = None
         while True:
+            lease.timeout = self._zk.session_timeout
+            if lease.grace > lease.timeout * LONGEST_GRACE:
+                raise ElectionError(
+                    f"{self.path}: a grace of {lease.grace:g} s is more than a third of the session timeout, "
+                    f"{lease.timeout:g} s"
+                )
             if won is None:
                 won = await campaign.win()
             time.sample()
@@ -290,3 +310,10 @@ class Election:
                 with trio.CancelScope(shield=True):
                     await term.finish()
         return due
+
+
+def _says_lost(error: BaseException) -> bool:
+    """Whether it says that leadership was lost, and nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(LeadershipLostError)[1] is None
+    return isinstance(error, LeadershipLostError)

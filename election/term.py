@@ -116,12 +116,14 @@ class Term:
         self._scope: trio.CancelScope | None = None  # the body's
         self._keeper = trio.CancelScope()
         self._resigning = False  # asked to
+        self._was_lost = False
         self._finished = trio.Event()
         self._gate = _Gate(self)
         self._overrun = Overrun(
             f"the leader of {campaign.plan.places.path}", overrun, clocks.boottime, lease.timeout * PROOF_INTERVAL
         )
         self._body_task: trio.lowlevel.Task | None = None
+        self._nurseries_around: list[trio.Nursery] = []  # that were open in that task when the body began
         self._forget_closer = zk.before_close(self._close)
         trio.lowlevel.add_instrument(self._gate)
         trio.lowlevel.spawn_system_task(self._keep)
@@ -191,12 +193,13 @@ class Term:
         """Give up leadership; the next contender leads at once. Nothing happens the second time.
 
         In a block of `lead` this cancels the block, whose end releases leadership: only then has its work finished. In
-        the block itself it does not return. After `campaign` it says that the work is over: the znodes go now.
+        the block itself, and in tasks that it waits for, this does not return, unless they are shielded. After
+        `campaign` it says that the work is over: the znodes go now.
         """
         self._resigning = True
         if self._scope is not None:
             self._scope.cancel()
-            if trio.lowlevel.current_task() is self._body_task:
+            if self.is_inside():
                 await trio.lowlevel.checkpoint_if_cancelled()
             else:
                 await self._finished.wait()
@@ -211,12 +214,28 @@ class Term:
         """The scope that the body runs in; from now on there is a hard deadline too."""
         self._scope = trio.CancelScope()
         self._body_task = trio.lowlevel.current_task()
+        self._nurseries_around = list(self._body_task.child_nurseries)
         self._renewed()
         if self.lost.is_set():
             self._scope.cancel()
         if self._renewal != "none":
             self._overrun.start()
         return self._scope
+
+    def is_inside(self) -> bool:
+        """Whether the body cannot finish before the running task goes on: it is the body's own, or one in a nursery
+        that the body has opened."""
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        nursery: trio.Nursery | None = None  # on the way up from the running task
+        while task is not None and task is not self._body_task:
+            nursery = task.parent_nursery
+            task = None if nursery is None else nursery.parent_task
+        return task is not None and nursery not in self._nurseries_around
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether it ended before anybody had it end."""
+        return self._was_lost
 
     @property
     def resignation_asked(self) -> bool:
@@ -248,6 +267,7 @@ class Term:
         if self._state not in ("leading", "suspended"):
             return
         self._become("lost")  # before anybody hears of it (rule L10)
+        self._was_lost = True
         self.lost.set(reason)
         if self._scope is not None:
             self._scope.cancel()
@@ -264,7 +284,7 @@ class Term:
             await self.finish()
             return
         self.lose("the client is being closed")
-        if trio.lowlevel.current_task() is not self._body_task:
+        if not self.is_inside():  # what the body itself closes cannot wait for it
             with trio.move_on_at(self._clocks.trio(min(self.lease_end, self._clocks.boottime() + self._lease.timeout))):
                 await self._finished.wait()
 

@@ -1,0 +1,159 @@
+"""Blocks of `lead` and bodies of `run` that do unusual things. Against the pretended ensemble, with a virtual clock."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from election import Election, ElectionError, LeadershipLostError, Term
+from tests.test_term import HOLDER, PATH, T, loses, stage
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+Block = Callable[[Election, Term, trio.Nursery], Awaitable[None]]
+
+
+async def lose(election: Election, term: Term) -> None:
+    """Delete the leader's znode, and wait until that is known."""
+    await election._zk.delete(term.node)
+    await term.lost.wait()
+
+
+async def proclaim(term: Term) -> None:
+    with trio.CancelScope(shield=True):  # to hear of it by its error, not by the cancellation
+        await term.proclaim(b"")
+
+
+@pytest.mark.parametrize("mode", ["sequential", "simple"])
+async def test_grace_of_more_than_a_third_of_the_timeout_is_an_error_and_not_a_wait(
+    mode: str, autojump_clock: MockClock
+) -> None:
+    async with stage() as on, on.client("a") as zk:
+        for grace in (T / 3 + 0.01, 60.0, float("inf")):
+            with pytest.raises(ElectionError, match="more than a third"):
+                await on.on(zk, mode=mode, grace=grace).campaign()
+        assert await zk.exists(PATH) is None
+        async with on.on(zk, mode=mode, grace=T / 3).lead() as term:
+            assert term.is_leader
+
+
+async def test_run_leads_again_when_the_loss_comes_in_a_group(autojump_clock: MockClock) -> None:
+    terms: list[Term] = []
+
+    async def body(term: Term) -> str:
+        terms.append(term)
+        if len(terms) == 1:
+            async with trio.open_nursery() as nursery:
+                await lose(election, term)
+                nursery.start_soon(proclaim, term)
+                nursery.start_soon(proclaim, term)
+        return "done"
+
+    async with stage() as on, on.election() as election:
+        assert await election.run(body) == "done"
+        assert len(terms) == 2
+
+
+async def test_run_lets_pass_what_else_comes_in_a_group_with_the_loss(autojump_clock: MockClock) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    async def body(term: Term) -> None:
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope(shield=True):
+                await lose(election, term)
+            nursery.start_soon(proclaim, term)
+            nursery.start_soon(fail)
+
+    async with stage() as on, on.election() as election:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await election.run(body)
+        assert {type(error) for error in caught.value.exceptions} == {LeadershipLostError, ZeroDivisionError}
+
+
+async def test_run_does_not_take_the_loss_of_another_election_for_its_own(autojump_clock: MockClock) -> None:
+    runs = 0
+
+    async def body(term: Term) -> None:
+        nonlocal runs
+        runs += 1
+        async with Election(outer._zk, "/inner", overrun="ignore", boottime=on.ensemble.boottime).lead() as inner:
+            await lose(outer, inner)
+            await trio.sleep_forever()
+
+    async with stage() as on, on.election() as outer:
+        with loses("/inner"):
+            await outer.run(body)
+        assert runs == 1
+        assert await outer._zk.exists(HOLDER) is None
+
+
+async def test_block_that_would_wait_for_itself_is_refused(autojump_clock: MockClock) -> None:
+    async with stage() as on, on.election() as election:
+        async with election.lead() as term:
+            for again in (election.lead(), election.lead(timeout=1.0)):
+                with pytest.raises(ElectionError, match="wait for itself"):
+                    await again.__aenter__()
+            assert term.is_leader
+            assert election.state == "leading"
+        async with election.lead():
+            assert await election.contenders() != []
+
+
+async def test_lead_of_another_task_waits_for_the_block(autojump_clock: MockClock) -> None:
+    led: list[int] = []
+
+    async def lead_too() -> None:
+        async with election.lead():
+            led.append(2)
+
+    async with stage() as on, on.election() as election:
+        # The nursery is this task's, and opened before the block: who runs in it is not inside.
+        async with trio.open_nursery() as nursery, election.lead():
+            nursery.start_soon(lead_too)
+            await trio.sleep(2 * T)
+            led.append(1)
+        assert led == [1, 2]
+
+
+async def resign_shielded(election: Election, term: Term, nursery: trio.Nursery) -> None:
+    with trio.CancelScope(shield=True):
+        await term.resign()
+
+
+async def close(election: Election, term: Term, nursery: trio.Nursery) -> None:
+    await election._zk.aclose()
+    await trio.lowlevel.checkpoint()
+
+
+async def resign_shielded_in_a_task(election: Election, term: Term, nursery: trio.Nursery) -> None:
+    nursery.start_soon(resign_shielded, election, term, nursery)
+    await trio.sleep_forever()
+
+
+async def close_in_a_task(election: Election, term: Term, nursery: trio.Nursery) -> None:
+    nursery.start_soon(close, election, term, nursery)
+    await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("block", [resign_shielded, resign_shielded_in_a_task, close, close_in_a_task])
+async def test_block_that_ends_itself_does_not_wait_for_itself(block: Block, autojump_clock: MockClock) -> None:
+    lost = None
+    async with stage() as on, on.election() as election:
+        before = trio.current_time()
+        try:
+            async with election.lead() as term, trio.open_nursery() as nursery:
+                await block(election, term, nursery)
+        except LeadershipLostError as error:
+            lost = error
+        assert trio.current_time() - before < T / 6
+        assert (lost is not None) == (block in (close, close_in_a_task))
+        await trio.sleep(1.0)
+        assert HOLDER not in on.ensemble.tree.nodes
