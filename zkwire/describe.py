@@ -38,8 +38,6 @@ RECORDS: dict[str, Any] = {
     if isinstance(kind, type) and issubclass(kind, (Record, MultiSequence)) and kind not in (Record, MultiSequence)
 }
 
-_EVENTS = [EventType.NODE_CREATED, EventType.NODE_DELETED, EventType.NODE_DATA_CHANGED, EventType.NODE_CHILDREN_CHANGED]
-
 
 def everything() -> list[dict[str, Any]]:
     """All there is, operations first."""
@@ -172,7 +170,7 @@ def _is_sent(code: ErrorCode) -> bool:
 
 
 def _event(kind: EventType) -> dict[str, Any]:
-    sent = kind in _EVENTS
+    sent = any(kind in fired for fired in FIRES.values())
     return {
         "kind": "event",
         "name": kind.name,
