@@ -8,22 +8,28 @@ What the servers do (ExpiryQueue, LearnerSessionTracker, LearnerHandler; docs/el
 - A follower that is cut off still answers reads and the client's pings. Only a commit shows that the leading server
   took part: here `multi([check(own znode), check(holder)])`.
 
-So when a proof that was sent at s has been committed, the leading server had heard of all that had reached the follower
-by s - T/4. What had been answered by then had; the last of it was sent at p: the session lives until p + T. (What was
-merely sent by then may have been on its way for long.) The ConnectRequest counts without the T/4, since the leading
-server itself answers for the session then.
+- It may stand still, as in a pause of its JVM, just when it is about to ping; it then does so when it goes on. It
+  commits nothing meanwhile, so that a pause lies between two of our commits.
+
+So when a proof has been committed, let s be when the proof before it was sent, or it itself if it is the first. The
+leading server had asked the follower at s - T/4 or later: either half a tick before the commit, or before it stood
+still, and that was behind the commit before. What had been answered by s - T/4 had reached the follower; the last of
+it was sent at p: the session lives until p + T. (What was merely sent by then may have been on its way for long.) The
+ConnectRequest counts at once, since the leading server itself answers for the session then.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 #: All are shares of the session timeout T.
-PROOF_INTERVAL = 1 / 12  #: from the sending of one proof to the next
+PROOF_INTERVAL = 1 / 16  #: from the sending of one proof to the next
 HALF_TICK = 1 / 4  #: half a tick at most, since the servers grant no T below two ticks (minSessionTimeout's default)
 DRIFT = 1 / 50  #: by how much the servers' clocks may be faster than ours, over T
 GRACE = 1 / 6  #: for the body to finish in, between its cancellation and the end of the lease
+LONGEST_GRACE = 1 / 3  #: with more of it a body would be cancelled while all is well
 
 
 class Lease:
@@ -35,8 +41,7 @@ class Lease:
         self._grace = grace
         #: Until when nobody else can lead; -inf before the first proof.
         self.end = -math.inf
-        self._answered: deque[tuple[float, float]] = deque(maxlen=16)  # when proofs were sent, and answered
-        self._slow = -math.inf  # when the last slow answer came
+        self._proofs: deque[tuple[float, float]] = deque(maxlen=64)  # when each was sent, and answered
 
     @property
     def grace(self) -> float:
@@ -48,25 +53,20 @@ class Lease:
         """When the body is cancelled."""
         return self.end - self.grace
 
-    def committed(self, sent: float, answered: float, heard: float | None) -> bool:
+    def committed(self, sent: float, answered: float, last_answered: Callable[[float], float | None]) -> bool:
         """A proof sent at `sent` was committed, and its reply came at `answered`. Whether it counted.
 
-        It counts from when it was sent, not from when the reply came (rule L1); but not when it took longer than T/12,
-        nor within T/4 after one that did. A leading server that stood still, as in a pause of its JVM, may commit what
-        queued up and expire the session in the same breath; it has heard of the latest touches only when half a tick
-        has passed since.
+        It counts from what was sent before it, not from when its reply came (rule L1).
 
         Args:
-            heard: when the last request left that had been answered by sent - T/4, or the ConnectRequest of this
-                connection if that was later. None when that is not known; then proofs of before count.
+            last_answered: for seconds before `sent`: when the last request left that had been answered by then, or the
+                ConnectRequest of this connection if that was later. None when that is not known; then proofs of before
+                count.
         """
-        self._answered.append((sent, answered))
-        if answered - sent > self.timeout * PROOF_INTERVAL:
-            self._slow = answered
-            return False
-        if sent - self._slow < self.timeout * HALF_TICK:
-            return False
-        known = [time for time, reply in self._answered if reply <= sent - self.timeout * HALF_TICK]
+        asked = (self._proofs[-1][0] if self._proofs else sent) - self.timeout * HALF_TICK
+        self._proofs.append((sent, answered))
+        known = [time for time, reply in self._proofs if reply <= asked]
+        heard = last_answered(sent - asked)
         if heard is not None and heard <= sent:
             known.append(heard)
         if not known:

@@ -32,7 +32,7 @@ from zkwire import (
 from .clocks import Clocks
 from .contender import After, Campaign, Won
 from .errors import LeadershipLostError, NotLeaderError, ProclaimConflict
-from .lease import HALF_TICK, PROOF_INTERVAL, Lease
+from .lease import PROOF_INTERVAL, Lease
 from .overrun import Action, Overrun
 from .znodes import SESSION_OVER, UNCERTAIN, synced
 
@@ -446,10 +446,13 @@ class Term:
 
 def prove(lease: Lease, clocks: Clocks, zk: BoundClient, sent: float) -> bool:
     """Count a commit that was sent at `sent` and has just been answered; whether it counted."""
-    heard = zk.last_answered(sent - lease.timeout * HALF_TICK)
-    return lease.committed(
-        clocks.boot(sent), clocks.boot(trio.current_time()), None if heard is None else clocks.boot(heard)
-    )
+
+    def last_answered(before: float) -> float | None:
+        # A suspend between the two makes this too early, and never too late.
+        heard = zk.last_answered(sent - before)
+        return None if heard is None else clocks.boot(heard)
+
+    return lease.committed(clocks.boot(sent), clocks.boot(trio.current_time()), last_answered)
 
 
 class _Gate(trio.abc.Instrument):

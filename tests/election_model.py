@@ -256,8 +256,7 @@ class Stage:
         leader = self.play.fake.leader
         if leader is not None and leader.leadership is not None and self.play.plot.renewal == "commit":
             promised = leader.leadership.tracker.promised.get(zk.session_id)
-            # A stall of the leading server goes unnoticed for as long as a proof may take.
-            if promised is not None and end > promised + self.play.plot.timeout / 12:
+            if promised is not None and end > promised:
                 now = trio.current_time()
                 self.play.story.unfounded.append(
                     f"at {now:.3f} {stint} has a lease to {end:.3f}, its session may end at {promised:.3f}"

@@ -197,7 +197,7 @@ class Breakage(NamedTuple):
 
 
 def lease_from_reply(patch: pytest.MonkeyPatch) -> None:
-    def committed(self: Lease, sent: float, answered: float, heard: float | None) -> bool:
+    def committed(self: Lease, sent: float, answered: float, last_answered: object) -> bool:
         self.end = max(self.end, answered + self.timeout * 0.98)
         return True
 
@@ -207,7 +207,7 @@ def lease_from_reply(patch: pytest.MonkeyPatch) -> None:
 def lease_from_the_last_proof(patch: pytest.MonkeyPatch) -> None:
     """As if a commit showed that the leading server had heard of all that was sent before."""
 
-    def committed(self: Lease, sent: float, answered: float, heard: float | None) -> bool:
+    def committed(self: Lease, sent: float, answered: float, last_answered: object) -> bool:
         self.end = max(self.end, sent + self.timeout * 0.98)
         return True
 

@@ -116,7 +116,7 @@ async def test_deadline_moves_with_each_proof(autojump_clock: MockClock) -> None
         seen = set()
         for _ in range(200):
             seen.add(round(term.deadline, 3))
-            assert trio.current_time() + 0.39 * T < term.deadline < trio.current_time() + 0.98 * T - 1
+            assert trio.current_time() + 0.36 * T < term.deadline < trio.current_time() + 0.98 * T - 1
             assert term.lease_end == pytest.approx(term.deadline + 1, abs=0.001)
             await trio.sleep(0.1)
         assert len(seen) > 30
@@ -127,7 +127,7 @@ async def test_renewals_are_told_to_whoever_asks(autojump_clock: MockClock) -> N
         told: list[float] = []
         term.on_renewal = told.append
         await trio.sleep(T)
-        assert 10 <= len(told) <= 13
+        assert 14 <= len(told) <= 17
         assert told == sorted(told)
         assert told[-1] == term.lease_end
 
@@ -243,7 +243,7 @@ async def test_leader_whose_znode_an_administrator_deletes_hears_of_it(path: str
                 on.ensemble.delete(term.node if path == "node" else path)
                 await trio.sleep_forever()
         took = trio.current_time() - began
-        assert took < (0.1 if path == "node" else T / 12 + 0.1)
+        assert took < (0.1 if path == "node" else T / 16 + 0.1)
 
 
 @pytest.mark.rule("L10")
