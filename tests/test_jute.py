@@ -29,6 +29,7 @@ from zkwire.jute import (
     Long,
     Record,
     TrailingBoolean,
+    UString,
     Vector,
     decode,
     decode_at,
@@ -74,6 +75,12 @@ class EveryType(Record):
     tail: TrailingBoolean
 
 
+class Named(Record):
+    """One more string."""
+
+    text: UString
+
+
 class Crowd(Record):
     """Elements that take no bytes: their count would be bounded by nothing."""
 
@@ -83,7 +90,7 @@ class Crowd(Record):
 RECORDS: list[Any] = [
     cls for cls in vars(records).values() if inspect.isclass(cls) and issubclass(cls, Record) and cls is not Record
 ]
-RECORDS += [Empty, EveryType]
+RECORDS += [Empty, EveryType, Named]
 
 every_record_with_fields = pytest.mark.parametrize(
     "cls", [cls for cls in RECORDS if cls.FIELDS], ids=lambda cls: cls.__name__
