@@ -151,6 +151,14 @@ def test_config_of_an_ensemble_lists_its_servers(ensemble: Ensemble, capfd: pyte
 # --- watch
 
 
+@pytest.mark.parametrize("count", ["0", "-1", "x"])
+def test_watch_for_no_event_at_all_exits_2(count: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["watch", "/", "-n", count])
+    assert caught.value.code == 2
+    assert "expected a number of events, 1 or more" in capfd.readouterr().err
+
+
 async def test_watch_prints_events_as_they_come(hosts: str, root: str, capfd: pytest.CaptureFixture[str]) -> None:
     statuses: list[int] = []
     screen = Screen(capfd)

@@ -10,7 +10,7 @@ from tests.traffic import Traffic
 from zkwire.causes import Step
 from zkwire.codes import AddWatchMode, CreateMode, ErrorCode, EventType, OpCode, Xid
 from zkwire.events import Direction
-from zkwire.faults import DROP
+from zkwire.faults import DROP, PASS
 from zkwire.jute import Encodable, encode
 from zkwire.ledger import (
     Closed,
@@ -204,6 +204,21 @@ def test_beginning_of_a_frame_is_told_of() -> None:
     book = Book()
     book.ledger.piece(1, RECEIVED, b"\0\0\0\x09abc", DROP, 0.0)
     assert book.entries == [Opaque(1, 6, 0.0, RECEIVED, "7 bytes of a frame whose end did not come")]
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"\0\0\0\x2dabc", "7 bytes of a frame whose end did not come"),
+        (b"\0\0\0", "not ZooKeeper: 3 bytes, 00 00 00"),
+    ],
+)
+def test_client_that_dies_within_its_first_frame_is_zookeepers(data: bytes, what: str) -> None:
+    entries: list[Entry] = []
+    ledger = Ledger(entries.append)
+    ledger.opened(0, "client", "server", 0.0)
+    ledger.piece(0, SENT, data, PASS, 0.0)
+    assert entries[1:] == [Opaque(0, 0, 0.0, SENT, what)]
 
 
 # --- causes

@@ -249,4 +249,6 @@ def name_of_bytes(data: bytes) -> str:
         return "SSH"
     if len(data) in (4, 5, 6) and data[:4].isalpha() and data[:4].islower():
         return f"the four-letter word {data[:4].decode()}"
+    if len(data) >= 4 and 0 <= int.from_bytes(data[:4], "big", signed=True) <= MAX_REPLY:
+        return _rest(data)  # of the first frame already
     return f"not ZooKeeper: {len(data)} bytes, {data[:16].hex(' ')}{' ...' if len(data) > 16 else ''}"

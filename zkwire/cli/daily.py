@@ -50,10 +50,16 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--version", type=int, default=-1, metavar="N", help="only where this is its version")
     if verb == "watch":
         parser.add_argument("-R", "--recursive", action="store_true", help="everything below it too")
-        parser.add_argument("-n", "--count", type=int, metavar="N", help="end after so many events")
+        parser.add_argument("-n", "--count", type=_count, metavar="N", help="end after so many events")
     connection_options(parser)
     json_option(parser)
     parser.set_defaults(run=run)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"expected a number of events, 1 or more, got {text!r}")
+    return int(text)
 
 
 def run(options: argparse.Namespace) -> None:
