@@ -49,7 +49,7 @@ from .layouts import Member
 from .observing import Contender, Leader
 from .registration import Registration
 from .registry import Registry
-from .runner import KILL_AFTER, LeaseTerm, Runner
+from .runner import KILL_AFTER, LeaseTerm, Runner, heeded
 from .strategies import STRATEGIES
 from .watchdog import NOT_EXECUTABLE, NOT_FOUND
 
@@ -271,11 +271,6 @@ async def register(zk: Client, options: argparse.Namespace) -> int:
 
 async def _register_until_a_signal(registration: Registration, options: argparse.Namespace) -> int:
     """The first signal ends it in good order; one that comes before the name is free, or a second, at once."""
-    heeded = [
-        number
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    ]
     status = DONE
     registered, asked = False, trio.Event()
     failure: Exception | None = None
@@ -289,7 +284,7 @@ async def _register_until_a_signal(registration: Registration, options: argparse
                 nursery.cancel_scope.cancel()
             asked.set()
 
-    with trio.open_signal_receiver(*heeded) as signals:
+    with trio.open_signal_receiver(*heeded(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(heed, signals)
             try:

@@ -63,6 +63,11 @@ class LeaseTerm(Protocol):
     def lease_end(self) -> float: ...
 
 
+def heeded(*numbers: signal.Signals) -> list[signal.Signals]:
+    """Those that this process was not started to ignore (nohup, or & in a script)."""
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 class Ended(NamedTuple):
     """The end of a command, and of all it started.
 
@@ -234,12 +239,7 @@ class Runner:
         """
         failure: Exception | None = None
         status = 0
-        heeded = [
-            number
-            for number in (signal.SIGTERM, *_TO_GROUP, *_TO_COMMAND)
-            if signal.getsignal(number) is not signal.SIG_IGN
-        ]
-        with trio.open_signal_receiver(*heeded) as received:
+        with trio.open_signal_receiver(*heeded(signal.SIGTERM, *_TO_GROUP, *_TO_COMMAND)) as received:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed, received)
                 try:

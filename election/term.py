@@ -34,7 +34,7 @@ from .contender import After, Campaign, Won
 from .errors import LeadershipLostError, NotLeaderError, ProclaimConflict
 from .lease import PROOF_INTERVAL, Lease
 from .overrun import Action, Overrun
-from .znodes import SESSION_OVER, UNCERTAIN, synced
+from .znodes import SESSION_OVER, UNCERTAIN, read_write, synced
 
 Renewal = Literal["commit", "ping", "none"]
 
@@ -320,7 +320,7 @@ class Term:
         sent = self._last_proof
         while True:
             await trio.sleep_until(sent + self._lease.timeout * PROOF_INTERVAL)
-            await self._connected()
+            await read_write(self._client)
             sent = trio.current_time()
             try:
                 if self._renewal == "commit":
@@ -379,15 +379,6 @@ class Term:
             self._renewed()
         if self._renewal == "none" and self._state == "suspended":
             self._become("leading")
-
-    async def _connected(self) -> None:
-        states = self._client.states()
-        try:
-            async for state in states:
-                if state is KeeperState.SYNC_CONNECTED:
-                    return
-        finally:
-            await states.aclose()
 
     # --- details
 
