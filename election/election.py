@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 #: Of the session timeout. With a longer grace a body would be cancelled while all is well.
 LONGEST_GRACE = 1 / 3
+#: What a body meets that has lost leadership.
+_LOSSES = (LeadershipLostError, SessionExpiredError)
 
 
 class Election:
@@ -158,7 +160,8 @@ class Election:
         """Lead, and run `body(term)`; lead again when leadership was lost; until the body returns.
 
         Returns what the body returned, or None when it ended by `term.resign()`. What it raises passes through, and
-        leadership is released; but not what says that this term was lost, alone or in a group.
+        leadership is released; but not what says that this term was lost or its session has expired, alone or in a
+        group. SessionExpiredError of the client comes when no new session follows.
         """
         while True:
             term: Term | None = None
@@ -166,7 +169,7 @@ class Election:
                 async with self.lead() as term:
                     return await body(term)
                 return None
-            except (LeadershipLostError, BaseExceptionGroup) as error:
+            except (*_LOSSES, BaseExceptionGroup) as error:
                 if term is None or not term.was_lost or not _says_lost(error):
                     raise
 
@@ -315,5 +318,5 @@ class Election:
 def _says_lost(error: BaseException) -> bool:
     """Whether it says that leadership was lost, and nothing else."""
     if isinstance(error, BaseExceptionGroup):
-        return error.split(LeadershipLostError)[1] is None
-    return isinstance(error, LeadershipLostError)
+        return error.split(_LOSSES)[1] is None
+    return isinstance(error, _LOSSES)

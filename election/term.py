@@ -235,7 +235,7 @@ class Term:
     @property
     def was_lost(self) -> bool:
         """Whether it ended before anybody had it end."""
-        return self._was_lost
+        return self._was_lost or self._zk.expired  # which the body may have met first
 
     @property
     def resignation_asked(self) -> bool:

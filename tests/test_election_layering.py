@@ -62,7 +62,7 @@ def test_module_uses_public_names_of_zkwire_and_no_other_package_but_trio(module
             assert name == "zkwire", f"{module} imports {name}"
             assert set(names) <= set(zkwire.__all__)
         elif top:
-            assert top in sys.stdlib_module_names | {"trio"}, f"{module} imports {name}"
+            assert top in sys.stdlib_module_names | {"trio", "exceptiongroup"}, f"{module} imports {name}"
 
 
 @pytest.mark.parametrize("module", PURE)

@@ -6,7 +6,7 @@ T is 6 s: the lease ends at most 5.88 s after what it counts from, and the body 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -339,6 +339,25 @@ async def test_run_returns_what_the_body_returns_and_does_not_queue_again(autoju
         assert await election.run(body) == 42
         assert await election.contenders() == []
         assert election.state == "resigned"
+
+
+@pytest.mark.rule("L8", "L15")
+async def test_body_whose_own_request_meets_the_end_of_the_session_leads_again(autojump_clock: MockClock) -> None:
+    tokens: list[int] = []
+
+    async def body(term: Term) -> None:
+        tokens.append(term.token)
+        if len(tokens) == 1:
+            nursery.start_soon(lambda: on.fault("close"))
+        while len(tokens) == 1:
+            with suppress(ConnectionLossError):
+                await bound.get_data("/")
+
+    async with stage() as on, on.election() as election, trio.open_nursery() as nursery:
+        bound = election._zk.bound()
+        await election.run(body)
+        assert len(tokens) == 2
+        assert tokens[0] < tokens[1]
 
 
 @pytest.mark.rule("L16")
