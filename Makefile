@@ -2,6 +2,7 @@
 
 PYTHON = python3#        the interpreter of .venv, as in: make test PYTHON=python3.12
 ARGS =#                  more arguments for pytest or the benchmarks, as in: make test ARGS="-k watches -x"
+WORKERS = 4#             test files at a time: most tests wait for servers; 0: in one process, for a debugger
 MATRIX = 3.9.4#          the versions `make zookeeper-matrix` fetches; it also knows 3.6.3 and 3.4.14
 
 BIN = .venv/bin
@@ -42,7 +43,7 @@ coverage: venv zookeeper ## the sans-IO core, every branch, each module by its o
 	.ci/core-coverage $(BIN)/python
 
 test: venv zookeeper tools lint types coverage ## lint, types, coverage, then every test with every ZooKeeper found
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 docs: venv ## the generated pages of docs/
 	$(BIN)/python -m docs.generate

@@ -232,9 +232,20 @@ class Server(Started):
         self.start()
 
     def suspend(self) -> None:
-        """Freeze the process (SIGSTOP): its connections stay open and nothing answers."""
+        """Freeze the process (SIGSTOP): its connections stay open and nothing answers. Returns when all its threads
+        stand still."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
+            wait_until(self._stands_still, START_TIMEOUT)
+
+    def _stands_still(self) -> bool:
+        """Whether no thread runs (proc(5); where there is no /proc, that is believed)."""
+        assert self._process is not None
+        threads = Path(f"/proc/{self._process.pid}/task")
+        if not threads.exists():
+            return True
+        states = [(thread / "stat").read_text().rpartition(")")[2].split()[0] for thread in threads.iterdir()]
+        return all(state in "TtZX" for state in states)
 
     def resume(self) -> None:
         """Let a suspended process go on (SIGCONT); time has passed for it, so sessions may expire at once."""

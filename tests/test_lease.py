@@ -141,7 +141,7 @@ def test_grace_may_be_given() -> None:
     assert lease.end - lease.cancel_at == 1.5
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     tick=st.just(1.0) | st.floats(0.1, 1.0),  # of half of T
     phase=st.floats(0.0, 1.0),
