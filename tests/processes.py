@@ -92,5 +92,5 @@ def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(POLL_INTERVAL)
+        time.sleep(POLL_INTERVAL)  # another process changes it, and tells nobody
     return True

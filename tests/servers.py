@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -93,14 +94,16 @@ def _close_servers() -> None:
         server.close()
 
 
-class Started:
+class Started(ABC):
     """`with` starts it, then closes it."""
 
+    @abstractmethod
     def start(self) -> None:
-        raise NotImplementedError
+        """Start it; it serves when this returns."""
 
+    @abstractmethod
     def close(self) -> None:
-        raise NotImplementedError
+        """End it."""
 
     def __enter__(self: StartedT) -> StartedT:
         try:

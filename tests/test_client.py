@@ -1096,7 +1096,7 @@ class Resolver(trio.abc.HostnameResolver):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
     async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
-        raise NotImplementedError
+        raise AssertionError("a client resolves names, never addresses")
 
 
 @pytest.mark.rule(43)

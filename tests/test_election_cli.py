@@ -250,7 +250,8 @@ def test_leadership_is_released_when_the_command_has_ended_not_before(
     assert on_server(lambda zk: zk.exists(node)) is None
 
 
-#: Two processes that ignore what can be ignored write the time to a file without a pause, until they are killed.
+#: Two processes that ignore what can be ignored write the time to a file, each millisecond, until they are killed. The
+#: sleep is theirs: what they do between two stamps.
 STAMPING = """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 stamps = os.open({stamps!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

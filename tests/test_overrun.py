@@ -126,7 +126,7 @@ def finish(*_):
     if {finishes}: overrun.stop(); print("finished", flush=True); raise SystemExit
 signal.signal(signal.SIGCONT, finish)
 print(overrun.end, flush=True)
-while True: time.sleep(60)
+while True: signal.pause()
 """
     program = PROGRAM.format(body=watched, action="exit").replace("0.2", "1.0")
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

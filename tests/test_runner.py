@@ -104,7 +104,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         each.close()
 
 
-#: Two processes write the time to a file, from when they say that they are ready to their end.
+#: Two processes write the time to a file, from when they say that they are ready to their end. The sleep is theirs.
 STAMPING = """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.signal(signal.SIGHUP, signal.SIG_IGN)

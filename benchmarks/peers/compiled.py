@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from benchmarks.meter import Meter
@@ -23,7 +24,7 @@ from benchmarks.scenarios import (
 )
 
 
-class CompiledPeer:
+class CompiledPeer(ABC):
     """Its program is given: HOSTS SCENARIO REPETITIONS WARM_UP TIMEOUT_MS, and the scenarios' constants in its
     environment. It prints what benchmarks/meter.py prints."""
 
@@ -32,9 +33,9 @@ class CompiledPeer:
         self._program = self.build()
 
     @classmethod
+    @abstractmethod
     def build(cls) -> Path:
         """The program. Raises ImportError when what it needs is not installed."""
-        raise NotImplementedError
 
     def run(self, scenario: str, meter: Meter) -> None:
         self._become(scenario, meter.repetitions, meter.warm_up, SESSION_TIMEOUT)
