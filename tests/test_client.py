@@ -187,6 +187,11 @@ async def test_client_is_entered_once(autojump_clock: MockClock) -> None:
         await client.__aenter__()
 
 
+async def test_client_that_was_never_entered_cannot_be_left() -> None:
+    with pytest.raises(RuntimeError, match="never entered"):
+        await connect(MemoryServers()).__aexit__(None, None, None)
+
+
 async def test_request_outside_the_block_is_refused(autojump_clock: MockClock) -> None:
     with pytest.raises(LocalProtocolError, match="inside `async with"):
         connect(MemoryServers()).get_data("/a")

@@ -225,6 +225,19 @@ def test_client_is_answered_whatever_pieces_its_requests_come_in() -> None:
     assert sent == CONNECTED + reply(2)
 
 
+def test_recorded_request_that_is_too_short_for_a_header_is_played_without_an_answer() -> None:
+    tape = Tape()
+    traffic = tape.connection()
+    traffic.passing(SENT, b"\0\0\0\1")
+    exchange(traffic, OpCode.SYNC)
+    script = tape.script()
+    playing = script.accept()
+    connect(playing)
+    assert playing.receive(frame(b"\0\0\0\1"), 0.0) == b""
+    assert ask(playing, 2, OpCode.SYNC) == reply(2)
+    assert script.divergences == []
+
+
 def test_pings_are_answered_with_the_last_zxid() -> None:
     tape = Tape()
     exchange(tape.connection(), OpCode.GET_DATA, get(), zxid=12)

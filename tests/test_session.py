@@ -872,14 +872,14 @@ def test_a_loss_of_no_connection_is_nothing() -> None:
 
 def test_a_second_connection_beside_the_first_is_a_fault_of_the_caller() -> None:
     talk = connected()
-    with pytest.raises(AssertionError, match="tcp_lost comes between"):
+    with pytest.raises(LocalProtocolError, match="tcp_lost comes between"):
         talk.dial()
 
 
 def test_a_connection_for_a_session_that_is_over_is_a_fault_of_the_caller() -> None:
     talk = Talk()
     talk.session.detach()
-    with pytest.raises(AssertionError, match="over"):
+    with pytest.raises(LocalProtocolError, match="over"):
         talk.dial()
 
 

@@ -46,7 +46,8 @@ class HiddenNursery:
 
         `stop` makes the tasks end. It is not awaited when one of them has failed, since then all are cancelled already.
         """
-        assert self._nursery is not None
+        if self._nursery is None:
+            raise RuntimeError("this block was never entered: use `async with`")
         scope = self._nursery.cancel_scope
         failed = scope.cancel_called  # nobody else cancels it
         try:

@@ -166,8 +166,10 @@ class Session:
 
     def tcp_connected(self, now: float, deadline: float) -> None:
         """A TCP (or TLS) stream to a server stands. Its answer must come before `deadline`."""
-        assert self._connection is None, "tcp_lost comes between two connections"
-        assert self.error is None, "a session that is over needs no connection"
+        if self._connection is not None:
+            raise LocalProtocolError("tcp_connected: a connection stands already; tcp_lost comes between two of them")
+        if self.error is not None:
+            raise LocalProtocolError(f"tcp_connected: this session is over and needs no connection: {self.error!r}")
         resumes = self._seen_read_write
         self._requested_id = self.info.id if resumes else 0
         request = ConnectRequest(

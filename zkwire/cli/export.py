@@ -105,7 +105,8 @@ def _names(codes: type[IntEnum]) -> dict[int, str]:
 
 def _field(field: Any) -> list[Any]:
     kind = field.type
-    assert isinstance(kind, (FixedType, NestedType, VectorType)) or str(kind) in ("ustring", "buffer")
+    if not isinstance(kind, (FixedType, NestedType, VectorType)) and str(kind) not in ("ustring", "buffer"):
+        raise TypeError(f"the dissector cannot read {field.name}: it knows no type {kind}")
     is_optional = isinstance(kind, FixedType) and kind.optional
     return [field.name, str(kind), *([True] if is_optional else [])]
 
@@ -117,7 +118,8 @@ def _lua(value: Any, indent: str = "") -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
-        assert value.isprintable()
+        if not value.isprintable():
+            raise ValueError(f"{value!r} cannot stand in a string of the dissector: it is not printable")
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     inner = indent + "  "
     if isinstance(value, Mapping):
