@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from zkwire import ZkwireError
 
-class ElectionError(Exception):
-    """The base of all errors of this package."""
+
+class ElectionError(ZkwireError):
+    """The base of all errors of this package. A ZkwireError, so that programs need to look for one kind only."""
 
 
 class CampaignTimeout(ElectionError, TimeoutError):

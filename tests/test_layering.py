@@ -24,7 +24,7 @@ LAYERS: list[list[str]] = [
     ["selection", "faults", "recording", "causes", "ledger", "report", "replay", "rerun"],
     ["capture.pcap", "capture.packet", "capture.stream", "capture.resync", "capture.reader", "capture"],
     ["sasl", "session"],
-    ["nursery", "transport", "call", "watching", "verbs", "bound", "client"],
+    ["nursery", "transport", "call", "watching", "verbs", "bound", "client", "program"],
     ["tap"],
     [
         "cli.common",

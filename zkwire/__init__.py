@@ -36,6 +36,7 @@
     verbs         one method per operation
     bound         the same, bound to one session
     client        connect() and Client
+    program       run(): a program that signals stop, and whose errors are one line
     tap           a frame-aware proxy
     cli/          the command line: a module for each group of verbs
 
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from .events import WatchedEvent as WatchedEvent
     from .hosts import HostsError as HostsError
     from .nursery import HiddenNursery as HiddenNursery
+    from .program import run as run
     from .records import ACL as ACL
     from .records import ClientInfo as ClientInfo
     from .records import Id as Id
@@ -118,6 +120,7 @@ _PUBLIC = {
     "events": "Direction Frame NEED_DATA SessionInfo WatchedEvent",
     "hosts": "HostsError",
     "nursery": "HiddenNursery",
+    "program": "run",
     "records": "ACL ClientInfo Id Stat",
     "sasl": "DigestMD5 Mechanism SaslError",
     "session": "Session",
