@@ -224,3 +224,30 @@ def layouts(text: str) -> dict[str, list[tuple[str, str]]]:
     return {
         name: [(field.name, str(field.type)) for field in declared.fields] for name, declared in parse(text).items()
     }
+
+
+_FIELD = re.compile(r"^\s+[\w.<>,]+ (\w+);(?:\s*// (.*))?$")
+_CLASS = re.compile(r"^\s*class (\w+) ")
+_MORE = re.compile(r"^\s+// (.*)$")
+
+
+def notes(text: str) -> dict[str, dict[str, str]]:
+    """Returns the comment that follows each field, by class and field, as far as there are any.
+
+    A comment goes on in the lines below its field. Only text laid out as `vendor-jute/zookeeper.jute` is understood:
+    one class or field in a line.
+    """
+    found: dict[str, dict[str, str]] = {}
+    name, field = "", ""
+    for line in text.splitlines():
+        if begun := _CLASS.match(line):
+            name, field = begun[1], ""
+        elif declared := _FIELD.match(line):
+            field = declared[1]
+            if declared[2]:
+                found.setdefault(name, {})[field] = declared[2]
+        elif field and (more := _MORE.match(line)):
+            found[name][field] += f" {more[1]}"
+        else:
+            field = ""
+    return found

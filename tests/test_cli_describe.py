@@ -48,6 +48,7 @@ def test_operation_is_described_with_its_frames(run: Any) -> None:
         "  since       ever",
         "  request     GetDataRequest",
         "      path   ustring",
+        "      watch  boolean  True sets a data watch; ignored inside multiRead",
         "  arms        a data watch, when watch is True and err is 0",
         "  inside      multiRead",
         "  errors      NO_NODE (-101), NO_AUTH (-102)",
@@ -66,7 +67,18 @@ def test_error_is_described_by_its_number(run: Any) -> None:
 def test_record_is_described_with_the_notes_beside_its_fields(run: Any) -> None:
     _, out, _ = run("Stat")
     assert "  czxid            long  zxid of the create" in out.splitlines()
+    assert (
+        "  ctime            long  time of the create: milliseconds since 1970 by the leader's clock" in out.splitlines()
+    )
     assert "  example     00 00" in out
+
+
+def test_long_note_goes_on_below_itself_and_no_line_is_too_long(run: Any) -> None:
+    _, out, _ = run("ReplyHeader")
+    first = next(line for line in out.splitlines() if line.startswith("  zxid  long  zxid of the write"))
+    below = out.splitlines()[out.splitlines().index(first) + 1]
+    assert below.startswith(" " * 14 + below.strip()[0])
+    assert max(map(len, (out + run("ConnectResponse")[1] + run("ErrorResponse")[1]).splitlines())) <= 116
 
 
 def test_json_is_an_object_in_each_line(run: Any) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import compileall
 import inspect
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +20,7 @@ from zkwire.codes import ErrorCode, EventType
 from zkwire.describe import RECORDS, described, everything
 from zkwire.events import Direction
 from zkwire.explain import ANY, Wanted, explain
+from zkwire.framing import frame
 from zkwire.jute import Record, decode
 from zkwire.operations import BY_NAME, BY_OPCODE, Operation
 
@@ -88,7 +96,11 @@ def test_operation_tells_its_fields_watches_and_errors() -> None:
     exists = the("exists", "operation")
     assert exists["request"]["fields"] == [
         {"name": "path", "type": "ustring", "note": ""},
-        {"name": "watch", "type": "boolean", "note": ""},
+        {
+            "name": "watch",
+            "type": "boolean",
+            "note": "True sets a data watch, or an exist watch where there is no such znode",
+        },
     ]
     assert exists["response"]["name"] == "ExistsResponse"
     assert exists["arms"] == [
@@ -108,20 +120,40 @@ def test_operation_tells_its_fields_watches_and_errors() -> None:
 def test_record_tells_the_notes_beside_its_fields_and_who_uses_it() -> None:
     notes = {field["name"]: field["note"] for field in the("Stat", "record")["fields"]}
     assert notes["czxid"] == "zxid of the create"
-    assert notes["ctime"] == ""
+    assert notes["data_length"] == "bytes of data; 0 for null data too"
+    assert {field["note"] for field in the("SetACLResponse", "record")["fields"]} == {""}
     assert the("GetDataResponse", "record")["used_by"] == ["getData", "reconfig"]
     assert the("MultiRequest", "record")["items"]["delete"] == "DeleteRequest"
     assert the("MultiResponse", "record")["items"]["error"] == "ErrorResponse"
 
 
-def test_record_without_source_has_no_notes(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: object) -> str:
-        raise OSError("no source")
-
-    monkeypatch.setattr(inspect, "getsource", refuse)
-    describe._notes.cache_clear()
-    assert all(field["note"] == "" for field in the("Stat", "record")["fields"])
-    describe._notes.cache_clear()
+def test_everything_is_told_by_python_OO_without_sources(tmp_path: Path) -> None:
+    """From an archive that holds nothing but what `python -OO` compiles: no docstrings, no comments, no files."""
+    package = Path(describe.__file__).parent
+    shutil.copytree(package, tmp_path / "zkwire", ignore=shutil.ignore_patterns("__pycache__"))
+    assert compileall.compile_dir(tmp_path / "zkwire", quiet=1, legacy=True, optimize=2)
+    archive = tmp_path / "zkwire.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted((tmp_path / "zkwire").rglob("*")):
+            if path.is_file() and path.suffix != ".py":
+                file.write(path, path.relative_to(tmp_path))
+    program = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from zkwire import explain
+from zkwire.describe import everything
+sentences = [next(explain.explain(bytes.fromhex(each))).sentence for each in sys.argv[2:]]
+print(json.dumps([explain.__file__, explain.__doc__, everything(), sentences]))
+"""
+    replies = [frame(shown.payload) for shown in golden.load() if shown.kind == "reply" and shown.err]
+    command = [sys.executable, "-OO", "-c", program, str(archive), *(data.hex() for data in replies)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    file, docstring, told, sentences = json.loads(done.stdout)
+    assert file.startswith(str(archive))
+    assert docstring is None
+    assert told == everything()
+    assert sentences == [next(explain(data)).sentence for data in replies]
 
 
 def test_error_tells_which_operations_it_answers() -> None:

@@ -75,6 +75,15 @@ class EveryType(Record):
     tail: TrailingBoolean
 
 
+class Noted(Record):
+    """Fields with a note, and one without."""
+
+    time: Annotated[Long, "milliseconds"]
+    acl: Annotated[ACL, "who"]
+    paths: Annotated[Vector[UString], "paths"]
+    flag: Boolean
+
+
 class Named(Record):
     """One more string."""
 
@@ -310,6 +319,19 @@ def test_record_class_refuses_an_annotation_that_is_no_jute_type() -> None:
 
 def test_type_of_finds_the_jute_type_among_other_annotations() -> None:
     assert str(type_of(Annotated[int, "a note", FixedType("int", "i")])) == "int"
+    assert str(type_of(Annotated[ACL, "a note"])) == "ACL"
+    with pytest.raises(TypeError, match="expected a Jute type or a Record class"):
+        type_of(Annotated[int, "a note"])
+
+
+def test_field_has_the_note_of_its_annotation() -> None:
+    assert [(str(field.type), field.note) for field in Noted.FIELDS] == [
+        ("long", "milliseconds"),
+        ("ACL", "who"),
+        ("vector<ustring>", "paths"),
+        ("boolean", ""),
+    ]
+    assert decode(Noted, encode(noted := Noted(5, ACL(1, Id("world", "anyone")), ("/a",), True))) == noted
 
 
 def test_codec_reads_a_stat_with_one_unpack() -> None:

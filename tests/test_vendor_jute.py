@@ -7,14 +7,18 @@ import re
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.class_file import ClassFile, ClassFileError, jars_on, jute_type, read_records
-from tests.jute_grammar import JuteSyntaxError, Map, Primitive, Reference, Vector, layouts, parse
+from tests.jute_grammar import JuteSyntaxError, Map, Primitive, Reference, Vector, layouts, notes, parse
 from tests.servers import Distribution
-from zkwire import records
+from zkwire import codes, records
 from zkwire.jute import Record
+from zkwire.jute.record import Field
+from zkwire.jute.types import FixedType
+from zkwire.trace import CODES, HEXADECIMAL
 
 Layout = list[tuple[str, str]]
 
@@ -86,6 +90,64 @@ def test_records_are_those_of_the_jute_file() -> None:
 def test_record_has_the_fields_of_the_jute_file(name: str) -> None:
     fields = [(field.name, str(field.type)) for field in RECORDS[name].FIELDS]
     assert fields == [(snake_case(field), type_text) for field, type_text in DECLARED[name]]
+
+
+# ---- the notes of the fields ----
+
+FIELDS = [(name, field) for name, record in RECORDS.items() for field in record.FIELDS]
+every_field = pytest.mark.parametrize(("name", "field"), FIELDS, ids=[f"{name}.{field.name}" for name, field in FIELDS])
+NOTES = {(name, snake_case(field)): note for name, found in notes(TEXT).items() for field, note in found.items()}
+
+
+@every_field
+def test_every_int_long_and_boolean_has_a_note(name: str, field: Field) -> None:
+    assert field.note or not isinstance(field.type, FixedType), "unit, enum or range?"
+
+
+@every_field
+def test_note_in_records_is_that_of_the_jute_file(name: str, field: Field) -> None:
+    assert field.note == NOTES.get((name, field.name), "")
+
+
+@pytest.mark.parametrize(("place", "note"), NOTES.items(), ids=map(".".join, NOTES))
+def test_note_in_the_jute_file_is_that_of_records(place: tuple[str, str], note: str) -> None:
+    name, field = place
+    assert {each.name: each.note for each in RECORDS[name].FIELDS}[field] == note
+
+
+#: Fields with an enum whose numbers dumps print as they are, or as the names of operations.
+ENUMS = {
+    "RequestHeader.type": codes.OpCode,
+    "MultiHeader.type": codes.OpCode,
+    "ACL.perms": codes.Perms,
+    "CheckWatchesRequest.type": codes.WatcherType,
+    "RemoveWatchesRequest.type": codes.WatcherType,
+    "AddWatchRequest.mode": codes.AddWatchMode,
+}
+
+
+@every_field
+def test_note_names_the_enum_of_its_field_or_what_a_hexadecimal_number_is(name: str, field: Field) -> None:
+    """What dumps print as a name or in hexadecimal is said to be one."""
+    place = f"{name}.{field.name}"
+    kind = ENUMS.get(place, CODES.get(place, CODES.get(field.name)))
+    if kind is not None:
+        assert re.search(rf"\b{kind.__name__}\b", field.note)
+    if field.name in HEXADECIMAL:
+        assert re.search("zxid|session", field.note)
+
+
+def test_numbers_with_a_name_in_the_notes_are_those_of_codes() -> None:
+    """READ 1 and 3 (SYNC_CONNECTED), in notes that name Perms and KeeperState."""
+    seen = 0
+    for (name, field), note in NOTES.items():
+        enums: list[Any] = [getattr(codes, word) for word in re.findall(r"\w+", note) if hasattr(codes, word)]
+        pairs = [(word, number) for word, number in re.findall(r"\b([A-Z][A-Z_]+) (-?\d+)\b", note)]
+        pairs += [(word, number) for number, word in re.findall(r"(-?\d+) \(([A-Z][A-Z_]+)\)", note)]
+        for word, number in pairs:
+            seen += 1
+            assert int(number) in [int(kind[word]) for kind in enums if word in kind.__members__], (name, field, word)
+    assert seen >= 8
 
 
 # ---- with the classes of real servers ----

@@ -6,8 +6,6 @@ together, as plain values that JSON takes.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import re
 from typing import Any
 
@@ -121,26 +119,11 @@ def _record(name: str) -> dict[str, Any]:
         }
         described["fields"] = []
     else:
-        notes = _notes().get(name, {})
         described["fields"] = [
-            {"name": field.name, "type": str(field.type), "note": notes.get(field.name, "")} for field in kind.FIELDS
+            {"name": field.name, "type": str(field.type), "note": field.note} for field in kind.FIELDS
         ]
     described["example"] = [encode(_example(kind)).hex()]
     return described
-
-
-@functools.cache
-def _notes() -> dict[str, dict[str, str]]:
-    """The comments behind the fields, by record and field. Empty where Python has no source to read."""
-    try:
-        source = inspect.getsource(records)
-    except OSError:
-        return {}
-    parts = re.split(r"^class (\w+)\(", source, flags=re.MULTILINE)
-    return {
-        name: dict(re.findall(r"^    (\w+): [^#\n]+#\s*(.*)$", body, re.MULTILINE))
-        for name, body in zip(parts[1::2], parts[2::2])
-    }
 
 
 # --- errors and events

@@ -9,6 +9,9 @@ ZkwireError
   ZooKeeperError          a code of KeeperException: one class per code, below
     ConnectionLossError     says whether the request may have been applied
     SessionExpiredError, AuthFailedError, NoNodeError, NodeExistsError, BadVersionError, ...
+
+The meaning of each code is what its class assigns to `__doc__`, since `zkwire explain` and `zkwire describe` show it:
+`python -OO` would strip a bare docstring.
 """
 
 from __future__ import annotations
@@ -76,25 +79,25 @@ class ZooKeeperError(ZkwireError):
 
 
 class SystemErrorError(ZooKeeperError):
-    """Marks the range of errors of the system. No server sends it."""
+    __doc__ = "Marks the range of errors of the system. No server sends it."
 
     CODE = ErrorCode.SYSTEM_ERROR
 
 
 class RuntimeInconsistencyError(ZooKeeperError):
-    """An operation of a multi that was not tried, since one before it failed."""
+    __doc__ = "An operation of a multi that was not tried, since one before it failed."
 
     CODE = ErrorCode.RUNTIME_INCONSISTENCY
 
 
 class DataInconsistencyError(ZooKeeperError):
-    """No server is known to send it."""
+    __doc__ = "No server is known to send it."
 
     CODE = ErrorCode.DATA_INCONSISTENCY
 
 
 class ConnectionLossError(ZooKeeperError):
-    """The connection was lost before the reply came.
+    __doc__ = """The connection was lost before the reply came.
 
     Attributes:
         written: how much of the request went to the server: "in full", "partly", or "not sent".
@@ -126,199 +129,200 @@ class ConnectionLossError(ZooKeeperError):
 
 
 class MarshallingError(ZooKeeperError):
-    """The server could not parse the request's body, or an enumeration in it."""
+    __doc__ = "The server could not parse the request's body, or an enumeration in it."
 
     CODE = ErrorCode.MARSHALLING_ERROR
 
 
 class UnimplementedError(ZooKeeperError):
-    """The server does not know the operation (and closes the connection), or has it switched off (and does not)."""
+    __doc__ = """The server does not know the operation (and closes the connection), or has it switched off (and does
+    not)."""
 
     CODE = ErrorCode.UNIMPLEMENTED
 
 
 class OperationTimeoutError(ZooKeeperError):
-    """A client's own code: no server sends it."""
+    __doc__ = "A client's own code: no server sends it."
 
     CODE = ErrorCode.OPERATION_TIMEOUT
 
 
 class BadArgumentsError(ZooKeeperError):
-    """An illegal path, mode or time to live: found here before anything was sent (then `reason` says what is wrong with
-    it), or by the server."""
+    __doc__ = """An illegal path, mode or time to live: found here before anything was sent (then `reason` says what is
+    wrong with it), or by the server."""
 
     CODE = ErrorCode.BAD_ARGUMENTS
 
 
 class InvalidStateError(ZooKeeperError):
-    """The C client's own code."""
+    __doc__ = "The C client's own code."
 
     CODE = ErrorCode.INVALID_STATE
 
 
 class UnknownSessionError(ZooKeeperError):
-    """Servers use it among themselves."""
+    __doc__ = "Servers use it among themselves."
 
     CODE = ErrorCode.UNKNOWN_SESSION
     SINCE = "3.5.0"
 
 
 class NewConfigNoQuorumError(ZooKeeperError):
-    """reconfig: no quorum of the new configuration is connected."""
+    __doc__ = "reconfig: no quorum of the new configuration is connected."
 
     CODE = ErrorCode.NEW_CONFIG_NO_QUORUM
     SINCE = "3.5.0"
 
 
 class ReconfigInProgressError(ZooKeeperError):
-    """Another reconfiguration is under way."""
+    __doc__ = "Another reconfiguration is under way."
 
     CODE = ErrorCode.RECONFIG_IN_PROGRESS
     SINCE = "3.5.0"
 
 
 class SSLConnectionError(ZooKeeperError):
-    """The C client's own code."""
+    __doc__ = "The C client's own code."
 
     CODE = ErrorCode.SSL_CONNECTION_ERROR
     SINCE = "3.6.0"
 
 
 class APIError(ZooKeeperError):
-    """Marks the range of errors of single operations. No server sends it."""
+    __doc__ = "Marks the range of errors of single operations. No server sends it."
 
     CODE = ErrorCode.API_ERROR
 
 
 class NoNodeError(ZooKeeperError):
-    """The znode does not exist; for create, its parent."""
+    __doc__ = "The znode does not exist; for create, its parent."
 
     CODE = ErrorCode.NO_NODE
 
 
 class NoAuthError(ZooKeeperError):
-    """No identity of this connection has the permission."""
+    __doc__ = "No identity of this connection has the permission."
 
     CODE = ErrorCode.NO_AUTH
 
 
 class BadVersionError(ZooKeeperError):
-    """The znode, its ACL or the ensemble's configuration has another version than the one asked for."""
+    __doc__ = "The znode, its ACL or the ensemble's configuration has another version than the one asked for."
 
     CODE = ErrorCode.BAD_VERSION
 
 
 class NoChildrenForEphemeralsError(ZooKeeperError):
-    """The parent is ephemeral."""
+    __doc__ = "The parent is ephemeral."
 
     CODE = ErrorCode.NO_CHILDREN_FOR_EPHEMERALS
 
 
 class NodeExistsError(ZooKeeperError):
-    """There is such a znode already."""
+    __doc__ = "There is such a znode already."
 
     CODE = ErrorCode.NODE_EXISTS
 
 
 class NotEmptyError(ZooKeeperError):
-    """The znode has children, and only one without can be deleted."""
+    __doc__ = "The znode has children, and only one without can be deleted."
 
     CODE = ErrorCode.NOT_EMPTY
 
 
 class SessionExpiredError(ZooKeeperError):
-    """The session the request belonged to is over, and its ephemerals are gone or about to go."""
+    __doc__ = "The session the request belonged to is over, and its ephemerals are gone or about to go."
 
     CODE = ErrorCode.SESSION_EXPIRED
 
 
 class InvalidCallbackError(ZooKeeperError):
-    """A client's own code: no server sends it."""
+    __doc__ = "A client's own code: no server sends it."
 
     CODE = ErrorCode.INVALID_CALLBACK
 
 
 class InvalidACLError(ZooKeeperError):
-    """The ACL is empty, names an unknown scheme, or an id that the scheme does not take."""
+    __doc__ = "The ACL is empty, names an unknown scheme, or an id that the scheme does not take."
 
     CODE = ErrorCode.INVALID_ACL
 
 
 class AuthFailedError(ZooKeeperError):
-    """The server refused an auth packet or the SASL exchange; `reason` says which. Terminal for the client."""
+    __doc__ = "The server refused an auth packet or the SASL exchange; `reason` says which. Terminal for the client."
 
     CODE = ErrorCode.AUTH_FAILED
 
 
 class ClosingError(ZooKeeperError):
-    """The C client's own code."""
+    __doc__ = "The C client's own code."
 
     CODE = ErrorCode.CLOSING
 
 
 class NothingError(ZooKeeperError):
-    """The C client's own code."""
+    __doc__ = "The C client's own code."
 
     CODE = ErrorCode.NOTHING
 
 
 class SessionMovedError(ZooKeeperError):
-    """The session goes on at another server. Servers close the connection instead of sending it."""
+    __doc__ = "The session goes on at another server. Servers close the connection instead of sending it."
 
     CODE = ErrorCode.SESSION_MOVED
 
 
 class NotReadOnlyError(ZooKeeperError):
-    """A write, sync or multi on a server in read-only mode."""
+    __doc__ = "A write, sync or multi on a server in read-only mode."
 
     CODE = ErrorCode.NOT_READ_ONLY
     SINCE = "3.4.0"
 
 
 class EphemeralOnLocalSessionError(ZooKeeperError):
-    """The session is a local one, of one server only, and may not become a global one."""
+    __doc__ = "The session is a local one, of one server only, and may not become a global one."
 
     CODE = ErrorCode.EPHEMERAL_ON_LOCAL_SESSION
     SINCE = "3.5.0"
 
 
 class NoWatcherError(ZooKeeperError):
-    """There is no such watch to be found or removed."""
+    __doc__ = "There is no such watch to be found or removed."
 
     CODE = ErrorCode.NO_WATCHER
     SINCE = "3.5.0"
 
 
 class RequestTimeoutError(ZooKeeperError):
-    """The Java client's own code."""
+    __doc__ = "The Java client's own code."
 
     CODE = ErrorCode.REQUEST_TIMEOUT
     SINCE = "3.5.5"
 
 
 class ReconfigDisabledError(ZooKeeperError):
-    """The server has no reconfigEnabled."""
+    __doc__ = "The server has no reconfigEnabled."
 
     CODE = ErrorCode.RECONFIG_DISABLED
     SINCE = "3.5.3"
 
 
 class SessionClosedRequireSaslAuthError(ZooKeeperError):
-    """The server demands an authentication scheme that this connection did not use first."""
+    __doc__ = "The server demands an authentication scheme that this connection did not use first."
 
     CODE = ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH
     SINCE = "3.5.9"
 
 
 class QuotaExceededError(ZooKeeperError):
-    """A quota of the znode or of one above it is used up, and the server has enforceQuota."""
+    __doc__ = "A quota of the znode or of one above it is used up, and the server has enforceQuota."
 
     CODE = ErrorCode.QUOTA_EXCEEDED
     SINCE = "3.7.0"
 
 
 class ThrottledOpError(ZooKeeperError):
-    """The server shed load: the operation was not executed, and may be tried again."""
+    __doc__ = "The server shed load: the operation was not executed, and may be tried again."
 
     CODE = ErrorCode.THROTTLED_OP
     SINCE = "3.7.0"

@@ -5,6 +5,8 @@
 
 A result is read by its own type, never by what was asked: servers before 3.7.2, 3.8.2 and 3.9.0 answer create2 with
 type 1 (rule 70), and a failed operation has type -1 and an ErrorResponse.
+
+Docstrings that `zkwire describe` shows are assigned to `__doc__`, as in records.py.
 """
 
 from __future__ import annotations
@@ -171,21 +173,21 @@ class MultiSequence(TypedTuple):
 
 
 class MultiRequest(MultiSequence):
-    """Body of multi: creates, deletes, setDatas and checks, applied all or none."""
+    __doc__ = "Body of multi: creates, deletes, setDatas and checks, applied all or none."
 
     BODIES: ClassVar[dict[int, type[Record] | None]] = dict(WRITES)
     __slots__ = ()
 
 
 class MultiReadRequest(MultiSequence):
-    """Body of multiRead: getDatas and getChildren, each on its own."""
+    __doc__ = "Body of multiRead: getDatas and getChildren, each on its own."
 
     BODIES: ClassVar[dict[int, type[Record] | None]] = dict(READS)
     __slots__ = ()
 
 
 class MultiResponse(MultiSequence):
-    """Body of either reply."""
+    __doc__ = "Body of either reply."
 
     BODIES: ClassVar[dict[int, type[Record] | None]] = RESULTS
     __slots__ = ()

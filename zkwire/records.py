@@ -2,7 +2,12 @@
 
 Field order is byte order. `UString`, `Buffer` and `Vector` may be None: Jute's null, length -1. Our transcription of
 the `.jute` text is vendor-jute/zookeeper.jute; tests/test_vendor_jute.py holds the two equal.
+
+The text of a field is its note: unit, enum (of zkwire/codes.py) or range. `zkwire describe` and docs/protocol.md show
+it, and so what a class assigns to `__doc__`: `python -OO` would strip a bare docstring.
 """
+
+from typing import Annotated
 
 from .jute import Boolean, Buffer, Int, Long, Record, TrailingBoolean, UString, Vector
 
@@ -10,113 +15,134 @@ from .jute import Boolean, Buffer, Int, Long, Record, TrailingBoolean, UString, 
 
 
 class Id(Record):
-    """Who: a scheme ("world", "auth", "digest", "ip", "x509", "sasl") and an id in that scheme."""
+    __doc__ = """Who: a scheme ("world", "auth", "digest", "ip", "x509", "sasl") and an id in that scheme."""
 
     scheme: UString
-    id: UString
+    id: Annotated[UString, "its form depends on the scheme"]
 
 
 class ACL(Record):
-    """What (bits of `Perms`) is allowed to whom."""
+    __doc__ = "What is allowed to whom."
 
-    perms: Int
+    perms: Annotated[Int, "bit set of Perms: READ 1, WRITE 2, CREATE 4, DELETE 8, ADMIN 16"]
     id: Id
 
 
 class Stat(Record):
-    """A znode's metadata, always 68 bytes. Times are milliseconds of the leader's wall clock."""
+    __doc__ = "A znode's metadata, always 68 bytes."
 
-    czxid: Long  # zxid of the create
-    mzxid: Long  # zxid of the last setData
-    ctime: Long
-    mtime: Long
-    version: Int  # number of setData since creation
-    cversion: Int  # creates and deletes of children; -1 on a root that never had any
-    aversion: Int  # number of setACL
-    ephemeral_owner: Long  # session id; 0 for all that is not ephemeral, containers and TTL znodes too
-    data_length: Int
-    num_children: Int
-    pzxid: Long  # zxid of the last create or delete of a child
+    czxid: Annotated[Long, "zxid of the create"]
+    mzxid: Annotated[Long, "zxid of the last setData; until then, of the create"]
+    ctime: Annotated[Long, "time of the create: milliseconds since 1970 by the leader's clock"]
+    mtime: Annotated[Long, "time of the last setData: milliseconds since 1970 by the leader's clock"]
+    version: Annotated[Int, "number of setData since the create"]
+    cversion: Annotated[Int, "number of creates and deletes of children; -1 on a root that never had any"]
+    aversion: Annotated[Int, "number of setACL since the create"]
+    ephemeral_owner: Annotated[Long, "session id; 0 for all that is not ephemeral, containers and TTL znodes too"]
+    data_length: Annotated[Int, "bytes of data; 0 for null data too"]
+    num_children: Annotated[Int, "number of direct children"]
+    pzxid: Annotated[Long, "zxid of the last create or delete of a child; until then, of the znode's own create"]
 
 
 class ClientInfo(Record):
-    """One identity of a connection, as whoAmI shows it."""
+    __doc__ = "One identity of a connection, as whoAmI shows it."
 
     auth_scheme: UString
-    user: UString
+    user: Annotated[UString, "the id, without its secret"]
 
 
 # --- org.apache.zookeeper.proto: the envelope
 
 
 class ConnectRequest(Record):
-    """The first frame to the server. It has no header; `time_out` is milliseconds."""
+    __doc__ = "The first frame to the server. It has no header."
 
-    protocol_version: Int
-    last_zxid_seen: Long
-    time_out: Int
-    session_id: Long  # 0 asks for a new session
-    passwd: Buffer
-    read_only: TrailingBoolean  # absent before 3.4
+    protocol_version: Annotated[Int, "always 0"]
+    last_zxid_seen: Annotated[Long, "newest zxid that the client knows of, 0 for none; a server behind it hangs up"]
+    time_out: Annotated[Int, "session timeout that the client wants, in milliseconds"]
+    session_id: Annotated[Long, "the session to resume; 0 asks for a new one"]
+    passwd: Annotated[Buffer, "16 bytes; zeros for a new session"]
+    read_only: Annotated[TrailingBoolean, "True: a server without a quorum will do; absent before 3.4"]
 
 
 class ConnectResponse(Record):
-    """The first frame from the server. `time_out` 0: the session is expired or not accepted."""
+    __doc__ = "The first frame from the server."
 
-    protocol_version: Int
-    time_out: Int
-    session_id: Long
-    passwd: Buffer
-    read_only: TrailingBoolean  # absent when the request had none
+    protocol_version: Annotated[Int, "always 0"]
+    time_out: Annotated[Int, "session timeout granted, in milliseconds; 0: the session is expired or not accepted"]
+    session_id: Annotated[Long, "the session's id; 0 when it is not accepted"]
+    passwd: Annotated[Buffer, "16 bytes, with which the session can be resumed; zeros when it is not accepted"]
+    read_only: Annotated[
+        TrailingBoolean,
+        "True: the server has no quorum; absent when the request had none (3.9.0 to 3.9.2 send it all the same)",
+    ]
 
 
 class RequestHeader(Record):
-    xid: Int
-    type: Int
+    __doc__ = "Begins every frame to the server but the first."
+
+    xid: Annotated[Int, "number of the request, from 1 on, which its reply repeats; or a reserved one of Xid"]
+    type: Annotated[Int, "an OpCode"]
 
 
 class ReplyHeader(Record):
-    xid: Int
-    zxid: Long
-    err: Int
+    __doc__ = "Begins every frame from the server but the first."
+
+    xid: Annotated[Int, "that of the request; of Xid: -1 (NOTIFICATION), -2 (PING) and -4 (AUTH)"]
+    zxid: Annotated[
+        Long,
+        "zxid of the write that is answered or told of, else the newest on this server; -1 in events before 3.9 and "
+        "in those of setWatches; 0 for auth and sasl",
+    ]
+    err: Annotated[Int, "an ErrorCode; 0 (OK): the response follows; else nothing follows, save for sasl and multiRead"]
 
 
 class MultiHeader(Record):
-    """In front of each operation and each result of a multi; `done` marks the terminator."""
+    __doc__ = "Stands before each operation and each result of a multi or multiRead, and ends the list."
 
-    type: Int
-    done: Boolean
-    err: Int
+    type: Annotated[Int, "an OpCode; -1 (ERROR) in an error result and in the end mark"]
+    done: Annotated[Boolean, "True in the end mark only"]
+    err: Annotated[Int, "an ErrorCode in results; -1 in requests and in the end mark"]
 
 
 class WatcherEvent(Record):
-    """Body of a notification (xid -1)."""
+    __doc__ = "Body of a notification (xid -1)."
 
-    type: Int
-    state: Int
+    type: Annotated[Int, "an EventType: 1 to 4 from a server"]
+    state: Annotated[Int, "a KeeperState: always 3 (SYNC_CONNECTED) from a server"]
     path: UString
 
 
 class ErrorResponse(Record):
-    err: Int
+    __doc__ = "An error result inside multi and multiRead, and the reply to addWatch."
+
+    err: Annotated[
+        Int,
+        "an ErrorCode; in a failed multi 0 (OK) for what stood before the failure and -2 (RUNTIME_INCONSISTENCY) for "
+        "what stood after it; 0 in the reply to addWatch",
+    ]
 
 
 class AuthPacket(Record):
-    type: Int  # 0; the server ignores it
+    __doc__ = "Gives the connection one more identity."
+
+    type: Annotated[Int, "always 0; servers ignore it"]
     scheme: UString
-    auth: Buffer
+    auth: Annotated[Buffer, 'for the scheme digest "user:password"']
 
 
 class GetSASLRequest(Record):
-    token: Buffer
+    token: Annotated[Buffer, "the client's next token"]
 
 
 class SetSASLRequest(Record):
+    __doc__ = "Declared by ZooKeeper beside the other two of SASL; no opcode carries it."
+
     token: Buffer
 
 
 class SetSASLResponse(Record):
-    token: Buffer
+    token: Annotated[Buffer, "the server's next token; null from a server without SASL"]
 
 
 # --- requests
@@ -124,38 +150,38 @@ class SetSASLResponse(Record):
 
 class CreateRequest(Record):
     path: UString
-    data: Buffer
+    data: Annotated[Buffer, "null is kept as null"]
     acl: Vector[ACL]
-    flags: Int
+    flags: Annotated[Int, "a CreateMode, 0 to 6: a number, not bits"]
 
 
 class CreateTTLRequest(Record):
     path: UString
-    data: Buffer
+    data: Annotated[Buffer, "null is kept as null"]
     acl: Vector[ACL]
-    flags: Int
-    ttl: Long
+    flags: Annotated[Int, "a CreateMode, 5 or 6 only: any other with ttl -1 stops the server for good"]
+    ttl: Annotated[Long, "time to live in milliseconds, 1 to 1099511627775 (2^40-1)"]
 
 
 class DeleteRequest(Record):
     path: UString
-    version: Int  # -1 matches any version
+    version: Annotated[Int, "the Stat.version that the znode must have; -1 for any"]
 
 
 class ExistsRequest(Record):
     path: UString
-    watch: Boolean
+    watch: Annotated[Boolean, "True sets a data watch, or an exist watch where there is no such znode"]
 
 
 class GetDataRequest(Record):
     path: UString
-    watch: Boolean
+    watch: Annotated[Boolean, "True sets a data watch; ignored inside multiRead"]
 
 
 class SetDataRequest(Record):
     path: UString
-    data: Buffer
-    version: Int  # -1 matches any version
+    data: Annotated[Buffer, "null is kept as null"]
+    version: Annotated[Int, "the Stat.version that the znode must have; -1 for any"]
 
 
 class GetACLRequest(Record):
@@ -165,54 +191,56 @@ class GetACLRequest(Record):
 class SetACLRequest(Record):
     path: UString
     acl: Vector[ACL]
-    version: Int  # of the ACL (Stat.aversion); -1 matches any
+    version: Annotated[Int, "the Stat.aversion that the znode must have; -1 for any"]
 
 
 class GetChildrenRequest(Record):
     path: UString
-    watch: Boolean
+    watch: Annotated[Boolean, "True sets a child watch; ignored inside multiRead"]
 
 
 class GetChildren2Request(Record):
     path: UString
-    watch: Boolean
+    watch: Annotated[Boolean, "True sets a child watch"]
 
 
 class SyncRequest(Record):
-    path: UString
+    path: Annotated[UString, "the reply repeats it; servers do not look at it"]
 
 
 class CheckVersionRequest(Record):
     path: UString
-    version: Int
+    version: Annotated[Int, "the Stat.version that the znode must have; -1 for any"]
 
 
 class ReconfigRequest(Record):
+    __doc__ = "Any of the strings may be null."
+
     joining_servers: UString
     leaving_servers: UString
-    new_members: UString
-    cur_config_id: Long  # zxid of the configuration it applies to; -1 matches any
+    new_members: Annotated[UString, "the whole membership, in place of the two above"]
+    cur_config_id: Annotated[Long, "version of the configuration that it applies to, a zxid; -1 for any"]
 
 
 class CheckWatchesRequest(Record):
     path: UString
-    type: Int
+    type: Annotated[Int, "a WatcherType: 1 to 3; 4 and 5 since 3.9.0"]
 
 
 class RemoveWatchesRequest(Record):
     path: UString
-    type: Int
+    type: Annotated[Int, "a WatcherType: 1 to 3; 4 and 5 since 3.9.0"]
 
 
 class SetWatches(Record):
-    relative_zxid: Long
+    relative_zxid: Annotated[Long, "newest zxid that the client has seen: changes after it are told at once"]
     data_watches: Vector[UString]
     exist_watches: Vector[UString]
     child_watches: Vector[UString]
 
 
 class SetWatches2(Record):
-    relative_zxid: Long
+    relative_zxid: Annotated[Long, "newest zxid that the client has seen: changes after it are told at once"]
     data_watches: Vector[UString]
     exist_watches: Vector[UString]
     child_watches: Vector[UString]
@@ -222,11 +250,11 @@ class SetWatches2(Record):
 
 class AddWatchRequest(Record):
     path: UString
-    mode: Int
+    mode: Annotated[Int, "an AddWatchMode: 0 (PERSISTENT) or 1 (PERSISTENT_RECURSIVE)"]
 
 
 class GetEphemeralsRequest(Record):
-    prefix_path: UString
+    prefix_path: Annotated[UString, "the first characters of a path, not a parent"]
 
 
 class GetAllChildrenNumberRequest(Record):
@@ -237,11 +265,11 @@ class GetAllChildrenNumberRequest(Record):
 
 
 class CreateResponse(Record):
-    path: UString  # the real one, with its sequence digits
+    path: Annotated[UString, "the real one, with its sequence digits"]
 
 
 class Create2Response(Record):
-    path: UString
+    path: Annotated[UString, "the real one, with its sequence digits"]
     stat: Stat
 
 
@@ -268,11 +296,11 @@ class SetACLResponse(Record):
 
 
 class GetChildrenResponse(Record):
-    children: Vector[UString]  # names only, in no order
+    children: Annotated[Vector[UString], "names without the parent's path, in no promised order"]
 
 
 class GetChildren2Response(Record):
-    children: Vector[UString]
+    children: Annotated[Vector[UString], "names without the parent's path, in no promised order"]
     stat: Stat
 
 
@@ -281,11 +309,11 @@ class SyncResponse(Record):
 
 
 class GetEphemeralsResponse(Record):
-    ephemerals: Vector[UString]  # full paths
+    ephemerals: Annotated[Vector[UString], "whole paths, of the asking session only"]
 
 
 class GetAllChildrenNumberResponse(Record):
-    total_number: Int  # all descendants, the znode itself not counted
+    total_number: Annotated[Int, "number of descendants, the znode itself not counted"]
 
 
 class WhoAmIResponse(Record):

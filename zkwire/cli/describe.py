@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from .common import FAILED, CommandError, Paint, json_line, json_option
 from .explain import lines
 
 _INDENT = "  "
+_WIDTH = 116  # of a line of a record; an operation shows it four characters further to the right
 
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -95,7 +97,10 @@ def _record(each: dict[str, Any]) -> Iterator[str]:
     width = max((len(field["name"]) for field in each["fields"]), default=0)
     kinds = max((len(field["type"]) for field in each["fields"]), default=0)
     for field in each["fields"]:
-        yield f"{_INDENT}{field['name']:<{width}}  {field['type']:<{kinds}}  {field['note']}".rstrip()
+        start = f"{_INDENT}{field['name']:<{width}}  {field['type']:<{kinds}}  "
+        first, *more = textwrap.wrap(field["note"], _WIDTH - len(start)) or [""]
+        yield (start + first).rstrip()
+        yield from (" " * len(start) + line for line in more)
 
 
 def _error(each: dict[str, Any]) -> Iterator[str]:

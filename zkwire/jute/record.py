@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, 
 
 from . import fused
 from .errors import JuteError
-from .types import JuteType, NestedType, type_of
+from .types import JuteType, NestedType, note_of, type_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self, dataclass_transform
@@ -19,10 +19,11 @@ else:
 
 
 class Field(NamedTuple):
-    """One declared field: its Python name and its wire type."""
+    """One declared field: its Python name, its wire type, and a note (unit, enum or range; "" where there is none)."""
 
     name: str
     type: JuteType
+    note: str
 
 
 @dataclass_transform(frozen_default=True)
@@ -39,7 +40,9 @@ class RecordMeta(type):
         namespace.setdefault("__slots__", ())
         cls = super().__new__(mcs, name, bases, namespace)
         hints = get_type_hints(cls, include_extras=True) if "__annotations__" in namespace else {}
-        cls.FIELDS = tuple(Field(field, type_of(hints[field])) for field in hints if field != "FIELDS")
+        cls.FIELDS = tuple(
+            Field(field, type_of(hint), note_of(hint)) for field, hint in hints.items() if field != "FIELDS"
+        )
         for index, field in enumerate(cls.FIELDS):
             setattr(cls, field.name, property(operator.itemgetter(index)))
         cls.__new__ = fused.constructor(cls)  # type: ignore[method-assign]  # made, as namedtuple does

@@ -182,6 +182,12 @@ def type_of(annotation: Any) -> JuteType:
             optional_tuple = annotation.__origin__
             sequence = optional_tuple.__args__[0]
             return VectorType(type_of(sequence.__args__[0]))
-    if isinstance(annotation, type) and hasattr(annotation, "FIELDS"):
-        return NestedType(annotation)
+    record = annotation.__origin__ if marks else annotation
+    if isinstance(record, type) and hasattr(record, "FIELDS"):
+        return NestedType(record)
     raise TypeError(f"expected a Jute type or a Record class, got {annotation!r}")
+
+
+def note_of(annotation: Any) -> str:
+    """The text that a resolved annotation carries besides its type, as in `Annotated[Int, "milliseconds"]`; or ""."""
+    return next((mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, str)), "")
