@@ -9,11 +9,11 @@ BIN = .venv/bin
 # One stamp for each interpreter: another one makes the environment anew, a changed pyproject.toml only installs again.
 STAMP = .venv/made-with-$(subst /,_,$(PYTHON))
 
-.PHONY: help venv zookeeper zookeeper-matrix tools lint types coverage test docs docs-test demo bench frames session clean
+.PHONY: help venv zookeeper zookeeper-matrix tools lint types coverage python-3.14 test docs docs-test demo bench frames session clean
 .NOTPARALLEL:
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 26
+	@sed -n 's/^\([a-z0-9.-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 26
 
 venv: $(STAMP) ## .venv with zkwire and what its tests need
 
@@ -42,7 +42,10 @@ types: venv ## mypy, strict
 coverage: venv zookeeper ## the sans-IO core, every branch, each module by its own tests
 	.ci/core-coverage $(BIN)/python
 
-test: venv zookeeper tools lint types coverage ## lint, types, coverage, then every test with every ZooKeeper found
+python-3.14: venv ## the tests of the sans-IO core on CPython 3.14, which Pyodide carries, in Node.js
+	.ci/python-3.14 $(BIN)/python
+
+test: venv zookeeper tools lint types coverage python-3.14 ## lint, types, coverage, then every test with every ZooKeeper found
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 docs: venv ## the generated pages of docs/

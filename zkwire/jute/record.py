@@ -39,7 +39,8 @@ class RecordMeta(type):
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> RecordMeta:
         namespace.setdefault("__slots__", ())
         cls = super().__new__(mcs, name, bases, namespace)
-        hints = get_type_hints(cls, include_extras=True) if "__annotations__" in namespace else {}
+        # Python 3.14 keeps annotations elsewhere than in the class's namespace, so only typing is asked for them.
+        hints = get_type_hints(cls, include_extras=True)
         cls.FIELDS = tuple(
             Field(field, type_of(hint), note_of(hint)) for field, hint in hints.items() if field != "FIELDS"
         )
