@@ -25,7 +25,7 @@ from tests.processes import wait_until
 from tests.servers import Server
 from zkwire import Client
 
-#: Seconds: the session timeout of runners that are stopped or killed. A loaded machine must prove leadership each T/12.
+#: Seconds: the session timeout of runners that are stopped or killed. A loaded machine must prove leadership each T/16.
 TIMEOUT = 6.0
 
 

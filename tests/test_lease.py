@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
+from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from election.lease import DRIFT, Lease
+from election import election
+from election.lease import DRIFT, GRACE, HALF_TICK, LONGEST_GRACE, PROOF_INTERVAL, Lease
+from election.overrun import REVIVAL
 
 T = 24.0
 WHOLE = T * (1 - DRIFT)
@@ -183,3 +188,104 @@ def test_no_server_expires_the_session_before_the_end_of_its_lease(
         assert lease.end <= known + T
         if asked + half_tick < arrived:
             asked = arrived  # it asks as soon as it goes on
+
+
+# --- what the docs say of it
+
+ROOT = Path(__file__).parent.parent
+SAFETY = (ROOT / "docs" / "election-safety.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+#: At least so much of T is left to the lease, and to the body, when a proof is sent, while proofs are answered soon.
+LEAST_LEASE = 1 - HALF_TICK - 2 * PROOF_INTERVAL - DRIFT
+LEAST_WORK = LEAST_LEASE - GRACE
+#: The clients' pings are so far apart: rule 36 of docs/client-rules.md.
+PING_INTERVAL = 1 / 3
+
+
+def share(value: float) -> str:
+    """As the page writes it: T/16."""
+    fraction = Fraction(value).limit_denominator(1000)
+    assert fraction.numerator == 1, value
+    return f"T/{fraction.denominator}"
+
+
+#: What the page says, with a number in braces for each constant or what follows from them.
+SAID = {
+    "One is sent each {}.": [share(PROOF_INTERVAL)],
+    "half a tick is {} at most": [share(HALF_TICK)],
+    "at s - {} or later": [share(HALF_TICK)],
+    "had reached the client's server by s - {}": [share(HALF_TICK)],
+    "lease end  =  p + {} T        {} T for clocks that run at different speeds": [f"{1 - DRIFT:g}", f"{DRIFT:g}"],
+    "cancelled  =  lease end - {}": [share(GRACE)],
+    "With a proof each {}, answered soon, p is no earlier than {} + {} + {} before the last proof": [
+        share(PROOF_INTERVAL),
+        share(PROOF_INTERVAL),
+        share(HALF_TICK),
+        share(PROOF_INTERVAL),
+    ],
+    "lease end  >=  (1 - {} - {} - {}) T  =  {} T": [
+        f"1/{round(1 / HALF_TICK)}",
+        f"2/{round(1 / PROOF_INTERVAL)}",
+        f"1/{round(1 / DRIFT)}",
+        f"{LEAST_LEASE:.3f}",
+    ],
+    "cancelled  >=  {} T": [f"{LEAST_WORK:.3f}"],
+    "|<- {} ->|<-- {} --->|<-{}->|<------ {} T ----->|<----- {} ------>|<-- {} T + up to -->|": [
+        share(PROOF_INTERVAL),
+        share(HALF_TICK),
+        share(PROOF_INTERVAL),
+        f"{LEAST_WORK:.3f}",
+        share(GRACE),
+        f"{DRIFT:g}",
+    ],
+    "What this gives, for T = 10 s: a leader whose connection dies works on for at least {} s": [
+        f"{math.floor(100 * (LEAST_WORK - PROOF_INTERVAL)) / 10:g}"
+    ],
+    "when it stops, it has {} s to finish; another leader begins {} s later at the earliest": [
+        f"{10 * GRACE:.1f}",
+        f"{10 * DRIFT:g}",
+    ],
+    "has {} seconds from when it goes on": [{2.0: "two"}[REVIVAL]],
+    "A machine whose clock runs more than {} % slower": [f"{100 * DRIFT:g}"],
+    "where half a tick is more than {}": [share(HALF_TICK)],
+    "with the default of 10 s and T = 10 s, by more than {} s": [f"{math.floor(10 - 10 * PING_INTERVAL)}"],
+}
+
+
+@pytest.mark.parametrize(("text", "numbers"), SAID.items(), ids=SAID)
+def test_safety_page_has_the_numbers_of_the_code(text: str, numbers: list[str]) -> None:
+    page = " ".join(SAFETY.split())
+    words = " ".join(text.split())
+    pattern = re.escape(words).replace(re.escape("{}"), r"((?:[\w/]|\.(?=\d))+)")
+    found = re.search(pattern, page)
+    assert found is not None, f"the page has no such sentence any more (reword it here, too): {words}"
+    assert list(found.groups()) == numbers, "the page says / the constants give"
+
+
+def test_what_the_safety_page_says_of_a_third_of_the_timeout_follows_from_the_constants() -> None:
+    """A leader that finds another server, or whose servers stand still, within T/3 keeps its term."""
+    page = " ".join(SAFETY.split())
+    assert "finds another within T/3 keeps its term" in page
+    assert "Servers that stand still for up to a third of T are lived through" in page
+    assert LEAST_WORK - PROOF_INTERVAL >= 1 / 3
+
+
+@pytest.mark.parametrize("page", ["election-safety.md", "election-rules.md", "../README.md"])
+def test_every_share_of_the_timeout_in_the_docs_is_one_of_the_code(page: str) -> None:
+    known = {share(each) for each in (PROOF_INTERVAL, HALF_TICK, GRACE, LONGEST_GRACE, PING_INTERVAL)}
+    assert set(re.findall(r"\bT/\d+", (ROOT / "docs" / page).read_text(encoding="utf-8"))) <= known
+
+
+def test_readme_and_docstrings_have_the_shares_of_the_code() -> None:
+    assert LONGEST_GRACE == election.LONGEST_GRACE
+    assert {16: "each sixteenth of the session timeout"}[round(1 / PROOF_INTERVAL)] in " ".join(README.split())
+    arguments = election.Election.__init__.__doc__ or ""
+    assert re.findall(r"each (T/\d+)", arguments) == [share(PROOF_INTERVAL)] * 2
+    assert f"to the end of the lease; {share(GRACE)} unless told, {share(LONGEST_GRACE)}" in arguments
+    assert f"`grace` what the body is given to finish, {share(GRACE)} unless told" in (Lease.__init__.__doc__ or "")
+
+
+def test_table_of_the_safety_page_has_as_many_cases_as_it_announces() -> None:
+    announced, table = re.findall(r"there are (\w+) cases:\n\n((?:\|.*\n)+)", SAFETY)[0]
+    assert {"three": 3, "four": 4, "five": 5}[announced] == len(table.splitlines()) - 2

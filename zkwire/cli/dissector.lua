@@ -256,7 +256,7 @@ local function meaning_of(tvb, pinfo, connection, is_request)
       meaning.event = true
     else
       for place, request in ipairs(connection.unanswered) do
-        -- A ping is answered with its own xid, whatever it was sent with.
+        -- A ping is answered with xid -2, whatever xid it was sent with.
         if meaning.xid == (request.opcode == PING_OPCODE and PING or request.xid) then
           meaning.request = table.remove(connection.unanswered, place)
           meaning.opcode, meaning.path = request.opcode, request.path
