@@ -6,7 +6,8 @@ import gc
 import math
 import re
 import socket
-from collections.abc import Awaitable, Callable
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -44,6 +45,7 @@ from zkwire import (
     SetData,
     WatchedEvent,
 )
+from zkwire.call import Call
 from zkwire.multi import MultiItem, MultiResponse
 from zkwire.records import (
     CreateResponse,
@@ -284,6 +286,129 @@ async def test_call_whose_await_was_cancelled_is_not_awaited_again(autojump_cloc
             await call  # it waited for a connection, and is forgotten
         with trio.fail_after(1), pytest.raises(RuntimeError, match="getData was given up: a task that awaited it"):
             await call
+
+
+async def test_method_is_an_async_function_to_start_soon_and_sends_in_the_order_of_the_lines(
+    autojump_clock: MockClock,
+) -> None:
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(zk.create, "/a", b"data")
+            nursery.start_soon(zk.get_data, "/b")
+            last = zk.get_data("/c")
+        await last
+        assert [(got.opcode, got.record.path) for got in servers.requests] == [
+            (OpCode.CREATE, "/a"),
+            (OpCode.GET_DATA, "/b"),
+            (OpCode.GET_DATA, "/c"),
+        ]
+
+
+async def test_error_of_a_call_in_start_soon_leaves_the_nursery(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers(answering(ErrorCode.NO_NODE))) as zk:
+        with pytest.raises(BaseException) as caught:  # noqa: PT011  # an ExceptionGroup, which 3.10 does not know
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(zk.get_data, "/a")
+        assert [type(error) for error in getattr(caught.value, "exceptions", ())] == [NoNodeError]
+
+
+async def test_method_is_an_async_function_to_another_thread(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        path = await trio.to_thread.run_sync(partial(trio.from_thread.run, zk.create, "/a"))
+        assert path == "/a"
+        assert servers.opcodes() == [OpCode.CREATE]
+
+
+async def test_call_in_the_place_of_an_async_function_is_trios_own_type_error(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers(hold)) as zk, trio.open_nursery() as nursery:
+        with pytest.raises(TypeError, match=r"nursery.start_soon\(getData, \.\.\.\)"):
+            nursery.start_soon(zk.get_data("/a"))  # type: ignore[arg-type]
+
+
+async def test_add_auth_is_a_call_whose_frame_leaves_in_its_turn(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        calls: list[Call[Any]] = [zk.get_data("/a"), zk.add_auth("digest", b"user:password"), zk.get_data("/b")]
+        for call in calls:
+            await call
+        assert servers.opcodes() == [OpCode.GET_DATA, OpCode.AUTH, OpCode.GET_DATA]
+
+
+async def test_call_is_driven_by_hand_as_any_coroutine(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers()) as zk:
+        call = zk.get_data("/a")
+        assert isinstance(call, Coroutine)
+
+        class Driver:
+            def __await__(self) -> Generator[Any, Any, Any]:
+                sent = None
+                while True:
+                    try:
+                        trap = call.send(sent)
+                    except StopIteration as stop:
+                        return stop.value
+                    sent = yield trap
+
+        assert await Driver() == await Driver() == await call == (b"/a", STAT)
+
+
+@pytest.mark.parametrize("how", ["close", "throw", "throw while it waits"])
+async def test_call_that_is_closed_or_thrown_into_is_given_up_and_harms_no_other(
+    how: str, autojump_clock: MockClock
+) -> None:
+    answer_now = trio.Event()
+
+    async def answer_late(conversation: ServerSide) -> None:
+        await conversation.shake_hands()
+        got = await conversation.read()
+        assert got is not None
+        await answer_now.wait()
+        await conversation.answer(got)
+        await conversation.serve_on()
+
+    async with connect(MemoryServers(answer_late)) as zk:
+        call = zk.get_data("/a")
+        if how == "close":
+            call.close()
+            call.close()
+        else:
+            if how == "throw while it waits":
+                call.send(None)
+            with pytest.raises(KeyError, match="mine"):
+                call.throw(KeyError("mine"))
+        with pytest.raises(RuntimeError, match="getData was given up"):
+            await call
+        answer_now.set()
+        assert await zk.get_data("/b") == (b"/b", STAT)
+
+
+async def test_closed_call_that_waited_for_a_connection_is_never_sent(autojump_clock: MockClock) -> None:
+    servers = MemoryServers(shake_and_go, ServerSide.serve)
+    async with connect(servers) as zk:
+        await until(zk, KeeperState.DISCONNECTED)
+        zk.create("/a").close()
+        await zk.get_data("/b")
+        assert servers.opcodes() == [OpCode.GET_DATA]
+
+
+async def test_closing_a_call_that_has_its_result_changes_nothing(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers()) as zk:
+        call = zk.get_data("/a")
+        await zk.get_data("/b")
+        call.close()
+        assert await call == (b"/a", STAT)
+
+
+async def test_call_that_nobody_awaits_is_no_warning(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers()) as zk:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            zk.get_data("/a")
+            gc.collect()
+            await zk.get_data("/b")
+            gc.collect()
 
 
 @pytest.mark.rule(50)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Call(Request, Generic[T]):
+class Call(Request, Coroutine[Any, Any, T]):
     """A request, from the moment it was made: its frame is in the outbox before the method that made it returns, so the
     order of calls is the order on the wire (rule 35), also when they are awaited later or in another order:
 
@@ -28,9 +28,14 @@ class Call(Request, Generic[T]):
 
     One task awaits it. When that task is cancelled the connection is unharmed: a request that was sent may have been
     applied all the same, and its reply is read and dropped (rule 34); one that waited for a connection is forgotten.
+
+    It is a coroutine too, so the methods that return one are async functions to trio:
+
+        nursery.start_soon(zk.create, "/a")
+        trio.from_thread.run(zk.create, "/a")
     """
 
-    __slots__ = ("_expected", "_finish", "_owner", "_reply", "_submitted", "_task", "error", "given_up")
+    __slots__ = ("_expected", "_finish", "_owner", "_reply", "_submitted", "_task", "_wait", "error", "given_up")
 
     def __init__(
         self,
@@ -57,6 +62,7 @@ class Call(Request, Generic[T]):
         self._expected = expected
         self._reply: Replied | None = None
         self._task: trio.lowlevel.Task | None = None
+        self._wait: Generator[Any, Any, T] | None = None  # what send() and throw() drive
         # A task that is cancelled already sends nothing, as with any of trio's own operations.
         self._submitted = not _is_cancelled()
         if self._submitted:
@@ -72,8 +78,13 @@ class Call(Request, Generic[T]):
                 self._owner.submit(self)
             if self._task is not None:
                 raise RuntimeError(f"two tasks await one {self.operation.name}")
-            self._task = trio.lowlevel.current_task()
-            yield from trio.lowlevel.wait_task_rescheduled(self._abort).__await__()
+            try:
+                self._task = trio.lowlevel.current_task()
+                yield from trio.lowlevel.wait_task_rescheduled(self._abort).__await__()
+            except BaseException:
+                if self._task is not None:  # not a cancellation, but what was thrown in, or a close
+                    self._abort(None)
+                raise
         else:
             # Ready: no turn of the loop is spent on it. None is starved by that, since only the reader's turns make
             # calls ready.
@@ -85,6 +96,44 @@ class Call(Request, Generic[T]):
         if reply.err and reply.err != self._expected:
             raise from_code(reply.err, self._owner.client_path(self.path), self.operation.name)
         return self._finish(reply)
+
+    # A coroutine's methods, for those who drive one themselves, as trio does with what `start_soon` is given.
+
+    @property
+    def __name__(self) -> str:
+        """What trio calls it where a Call is given in the place of an async function."""
+        return self.operation.name
+
+    def send(self, value: Any, /) -> Any:
+        """Go on waiting. Raises StopIteration with the result."""
+        if self._wait is None:
+            self._wait = self.__await__()
+        try:
+            return self._wait.send(value)
+        except BaseException:
+            self._wait = None
+            raise
+
+    def throw(self, *error: Any) -> Any:
+        """Raise the error where the wait stands; the reply is dropped, as after a cancellation."""
+        if self._wait is None:
+            self.close()
+            self._wait = self.__await__()
+        try:
+            return self._wait.throw(*error)
+        except BaseException:
+            self._wait = None
+            raise
+
+    def close(self) -> None:
+        """Stop waiting: the reply is dropped, as after a cancellation."""
+        wait, self._wait = self._wait, None
+        if wait is not None:
+            wait.close()
+        elif self._reply is None and self.error is None and not self.given_up:
+            self.given_up = True
+            if self._submitted:
+                self._owner.give_up(self)
 
     def replied(self, reply: Replied) -> None:
         """The reply has come."""

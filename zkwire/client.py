@@ -272,13 +272,12 @@ class Client(Verbs):
         self._leaving = True
         self._end()
 
-    async def add_auth(self, scheme: str, auth: bytes) -> None:
+    def add_auth(self, scheme: str, auth: bytes) -> Call[None]:
         """Authenticate this connection, and every later one. Digest takes any user and password: they are who you are.
 
         Raises AuthFailedError, which ends the client, when the server does not know the scheme.
         """
-        call: Call[None] = Call(self, AUTH, AuthPacket(0, scheme, auth), lambda reply: None)
-        await call
+        return Call(self, AUTH, AuthPacket(0, scheme, auth), lambda reply: None)
 
     # --- what Call, Watch and WatchStream need
 
