@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -21,6 +21,7 @@ import zkwire
 from tests.memory_server import MemoryServers, ServerSide, refuse, silent, unreachable
 from tests.wire_server import STAT, Sent
 from zkwire import (
+    ACL,
     AddWatchMode,
     AuthFailedError,
     BadArgumentsError,
@@ -34,11 +35,13 @@ from zkwire import (
     EventType,
     GetChildren,
     GetData,
+    Id,
     KeeperState,
     LocalProtocolError,
     NoNodeError,
     NoServerError,
     OpCode,
+    Perms,
     RemoteProtocolError,
     SessionExpiredError,
     SessionInfo,
@@ -409,6 +412,116 @@ async def test_call_that_nobody_awaits_is_no_warning(autojump_clock: MockClock) 
             gc.collect()
             await zk.get_data("/b")
             gc.collect()
+
+
+# --- what the caller passed is not looked at again
+
+
+async def test_multi_takes_a_generator_and_gives_a_result_for_each(autojump_clock: MockClock) -> None:
+    items = [(OpCode.CREATE, CreateResponse("/a")), (OpCode.SET_DATA, SetDataResponse(STAT)), (OpCode.CHECK, None)]
+    response = MultiResponse(tuple(MultiItem(MultiHeader(kind, False, 0), body) for kind, body in items))
+    async with connect(MemoryServers(answering(response))) as zk:
+        operations = (operation for operation in [Create("/a"), SetData("/a", b"x"), Check("/a", 1)])
+        assert await zk.multi(operations) == ["/a", STAT, None]
+
+
+async def test_list_given_to_multi_may_change_before_the_reply(autojump_clock: MockClock) -> None:
+    response = MultiResponse((MultiItem(MultiHeader(OpCode.CREATE, False, 0), CreateResponse("/a")),))
+    async with connect(MemoryServers(answering(response))) as zk:
+        operations: list[Any] = [Create("/a")]
+        call = zk.multi(operations)
+        operations.clear()
+        assert await call == ["/a"]
+
+
+async def test_failed_multi_of_a_generator_names_what_failed(autojump_clock: MockClock) -> None:
+    response = MultiResponse(
+        tuple(MultiItem(MultiHeader(OpCode.ERROR, False, err), ErrorResponse(err)) for err in (0, ErrorCode.NO_NODE))
+    )
+    async with connect(MemoryServers(answering(response))) as zk:
+        with pytest.raises(NoNodeError, match=r"multi\[1\] delete /b") as caught:
+            await zk.multi(operation for operation in [Create("/a"), Delete("/b")])
+        assert (caught.value.index, caught.value.path) == (1, "/b")
+
+
+async def test_multi_read_takes_a_generator_or_a_list_that_changes(autojump_clock: MockClock) -> None:
+    response = MultiResponse((MultiItem(MultiHeader(OpCode.GET_DATA, False, 0), GetDataResponse(b"x", STAT)),))
+    async with connect(MemoryServers(answering(response, response))) as zk:
+        assert await zk.multi_read(GetData(path) for path in ["/a"]) == [(b"x", STAT)]
+        operations = [GetData("/a")]
+        call = zk.multi_read(operations)
+        operations.clear()
+        assert await call == [(b"x", STAT)]
+
+
+@pytest.mark.parametrize("name", ["multi", "multiRead"])
+async def test_multi_of_no_list_at_all_is_refused_by_name(name: str, autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers()) as zk:
+        with pytest.raises(LocalProtocolError, match=f"{name} takes a list of operations, not 5"):
+            zk.multi(5) if name == "multi" else zk.multi_read(5)  # type: ignore[arg-type]
+
+
+async def test_request_that_waits_for_a_connection_keeps_the_bytes_and_lists_it_was_given(
+    autojump_clock: MockClock,
+) -> None:
+    gate = trio.Event()
+
+    async def serve_after_the_gate(conversation: ServerSide) -> None:
+        await gate.wait()
+        await conversation.shake_hands()
+        while (got := await conversation.read()) is not None:
+            if got.opcode in (OpCode.AUTH, OpCode.GET_DATA):
+                await conversation.answer(got)
+
+    servers = MemoryServers(shake_and_go, serve_after_the_gate)
+    acl = [ACL(Perms.READ, Id("world", "anyone"))]
+    data: Any = bytearray(b"old")
+    token = bytearray(b"u:old")
+    async with connect(servers) as zk, trio.open_nursery() as nursery:
+        await until(zk, KeeperState.DISCONNECTED)
+        for method, *arguments in (
+            (zk.set_data, "/a", data),
+            (zk.create, "/b", data),
+            (zk.multi, [SetData("/c", data)]),
+            (zk.set_acl, "/d", acl),
+            (zk.add_auth, "digest", token),
+        ):
+            nursery.start_soon(cast(Any, method), *arguments)
+        data[:] = b"new"
+        token[:] = b"u:new"
+        acl.clear()
+        gate.set()
+        await until(zk, KeeperState.SYNC_CONNECTED)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    records = {got.opcode: got.record for got in servers.requests}
+    assert records[OpCode.SET_DATA].data == b"old"
+    assert records[OpCode.CREATE].data == b"old"
+    assert records[OpCode.MULTI][0].body.data == b"old"
+    assert records[OpCode.SET_ACL].acl == (ACL(Perms.READ, Id("world", "anyone")),)
+    assert records[OpCode.AUTH].auth == b"u:old"
+
+
+async def test_ensure_path_keeps_the_acl_it_was_given_for_every_parent(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        acl = [ACL(Perms.READ, Id("world", "anyone"))]
+        making = zk.ensure_path("/a/b", acl)
+        acl.clear()
+        await making
+        assert [got.record.acl for got in servers.requests] == [(ACL(Perms.READ, Id("world", "anyone")),)] * 2
+
+
+async def test_call_made_in_a_cancelled_task_keeps_the_bytes_it_was_given(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    async with connect(servers) as zk:
+        data: Any = bytearray(b"old")
+        with trio.CancelScope() as scope:  # noqa: ASYNC100  # the call is made in it, and awaited outside
+            scope.cancel()
+            call = zk.set_data("/a", data)
+        data[:] = b"new"
+        await call
+        assert servers.requests[0].record.data == b"old"
 
 
 @pytest.mark.rule(50)

@@ -43,6 +43,7 @@ from zkwire.events import (
 )
 from zkwire.framing import frame
 from zkwire.jute import encode
+from zkwire.multi import MultiRequest, item
 from zkwire.operations import (
     AUTH,
     BY_OPCODE,
@@ -57,6 +58,7 @@ from zkwire.operations import (
     Operation,
 )
 from zkwire.records import (
+    ACL,
     AuthPacket,
     ConnectRequest,
     ConnectResponse,
@@ -66,6 +68,7 @@ from zkwire.records import (
     ExistsResponse,
     GetDataRequest,
     GetDataResponse,
+    Id,
     ReplyHeader,
     RequestHeader,
     SetDataRequest,
@@ -105,6 +108,34 @@ def served(connection: Connection, *frames: bytes, now: float = 0.0) -> list[Any
     while (event := connection.next_event(now)) is not NEED_DATA and event is not None:
         events.append(event)
     return events
+
+
+CHANGING: Any = bytearray(b"x")
+
+
+@pytest.mark.parametrize(
+    ("record", "kept"),
+    [
+        (SetDataRequest("/a", CHANGING, -1), SetDataRequest("/a", b"x", -1)),
+        (
+            CreateRequest("/a", CHANGING, [ACL(31, Id("world", "anyone"))], 0),  # type: ignore[arg-type]
+            CreateRequest("/a", b"x", (ACL(31, Id("world", "anyone")),), 0),
+        ),
+        (
+            MultiRequest((item(OpCode.SET_DATA, SetDataRequest("/a", CHANGING, -1)),)),
+            MultiRequest((item(OpCode.SET_DATA, SetDataRequest("/a", b"x", -1)),)),
+        ),
+    ],
+)
+def test_request_keeps_bytes_and_tuples_of_its_own(record: Any, kept: Any) -> None:
+    request = Request(SET_DATA, record)
+    assert request.record == kept
+    assert repr(request.record) == repr(kept), "a bytearray equals bytes"
+
+
+def test_request_keeps_a_record_that_cannot_change_as_it_is() -> None:
+    record = CreateRequest("/a", b"x", (ACL(31, Id("world", "anyone")),), 0)
+    assert Request(CREATE, record).record is record
 
 
 def broken_by(connection: Connection, *frames: bytes) -> str:

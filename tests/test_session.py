@@ -948,12 +948,20 @@ def test_the_longest_path_for_a_watch_can_be_put_back() -> None:
     assert talk.session.state is CONNECTED
 
 
-def test_a_request_spoilt_while_it_waited_fails_alone() -> None:
+def test_a_list_that_changes_while_its_request_waits_is_not_looked_at_again() -> None:
     talk = Talk()
     acl = [ACL(31, Id("world", "anyone"))]
-    spoilt = talk.request(CREATE, CreateRequest("/a", b"", acl, 0))  # type: ignore[arg-type]
-    other = sync(talk)
+    talk.request(CREATE, CreateRequest("/a", b"", acl, 0))  # type: ignore[arg-type]
     acl.clear()
+    assert failures(talk.establish()) == []
+    assert talk.sent()[0].record.acl == (ACL(31, Id("world", "anyone")),)
+
+
+def test_a_request_spoilt_while_it_waited_fails_alone() -> None:
+    talk = Talk()
+    spoilt = talk.request(CREATE, CreateRequest("/a", b"", (ACL(31, Id("world", "anyone")),), 0))
+    other = sync(talk)
+    spoilt.record = CreateRequest("/a", b"", (), 0)
     events = talk.establish()
     ((request, error),) = failures(events)
     assert request is spoilt

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from .connection import Request
+from .connection import Request, frozen
 from .errors import ZooKeeperError, from_code
 from .operations import Operation
 
@@ -49,7 +49,7 @@ class Call(Request, Coroutine[Any, Any, T]):
     ) -> None:
         """`finish` makes the result of a reply whose err is 0 or `expected`; other errors are raised."""
         self.operation = operation
-        self.record = record
+        self.record = frozen(record)
         self.watcher = watcher
         self.xid = 0
         self.start = self.end = 0

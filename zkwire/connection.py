@@ -17,6 +17,7 @@ A request's frame is made when it is given to `send`, so call order is wire orde
 
 from __future__ import annotations
 
+import operator
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -95,14 +96,15 @@ class XidCounter:
 class Request:
     """One request of a caller, from `send` until its reply or its failure.
 
-    `watcher` is given to the watch that the reply arms.
+    The record is kept as it is now, whatever becomes of a bytearray or a list in it. `watcher` is given to the watch
+    that the reply arms.
     """
 
     __slots__ = ("end", "operation", "record", "start", "watcher", "xid")
 
     def __init__(self, operation: Operation, record: Any = None, watcher: Any = None) -> None:
         self.operation = operation
-        self.record = record
+        self.record = frozen(record)
         self.watcher = watcher
         self.xid = 0
         # Where the frame lies among all bytes of its connection.
@@ -116,6 +118,28 @@ class Request:
     def path(self) -> str | None:
         """The request's path as the server knows it, where it has one."""
         return getattr(self.record, "path", None)
+
+
+_IMMUTABLE = frozenset({bytes, str, int, bool, type(None)})
+
+
+def frozen(value: Any) -> Any:
+    """The value with bytes for every bytearray in it and a tuple for every list: itself where it has neither.
+
+    A request may be encoded long after it was made, and again on the next connection.
+    """
+    if isinstance(value, tuple):
+        for item in value:
+            if type(item) not in _IMMUTABLE:
+                break
+        else:
+            return value
+        items = [frozen(item) for item in value]
+        same = all(map(operator.is_, items, value))
+        return value if same else tuple.__new__(type(value), items)
+    if type(value) is list:
+        return tuple(map(frozen, value))
+    return bytes(value) if isinstance(value, bytearray) else value
 
 
 class Connection:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -234,14 +234,16 @@ class Verbs(CallOwner):
         record = SyncRequest(self._path(path, ops.SYNC))
         return Call(self, ops.SYNC, record, lambda reply: self._own(reply, "SyncResponse"))
 
-    async def ensure_path(self, path: str, acl: Sequence[ACL] = OPEN_ACL_UNSAFE) -> None:
+    def ensure_path(self, path: str, acl: Sequence[ACL] = OPEN_ACL_UNSAFE) -> Coroutine[Any, Any, None]:
         """Create the znode and its parents where they do not exist. The chroot itself too, for `ensure_path("/")`.
 
         A parent that is there need not permit anything: servers look at permissions first.
         """
-        server_path = self._path(path, ops.CREATE)
+        return self._ensure_path(self._path(path, ops.CREATE), _acl(acl, "create"))
+
+    async def _ensure_path(self, server_path: str, acl: tuple[ACL, ...]) -> None:
         for parent in reversed(paths.ancestors(server_path)[:-1] if server_path != "/" else []):
-            operation, record = ops.CREATE, CreateRequest(parent, b"", _acl(acl, "create"), CreateMode.PERSISTENT)
+            operation, record = ops.CREATE, CreateRequest(parent, b"", acl, CreateMode.PERSISTENT)
             try:
                 await Call(self, operation, record, _nothing)
             except NodeExistsError:
@@ -299,29 +301,33 @@ class Verbs(CallOwner):
 
     # --- several at once
 
-    def multi(self, operations: Sequence[MultiOperation]) -> Call[list[Any]]:
+    def multi(self, operations: Iterable[MultiOperation]) -> Call[list[Any]]:
         """All of them or none. A list of results in order: see the result of each class.
+
+        `operations` may be any iterable, a generator too; it is read before this returns.
 
         When one fails, nothing is applied and its error is raised, with `index` saying which it was and `results` what
         became of each: None for those before it, RuntimeInconsistencyError for those after.
         """
+        asked = _all("multi", operations)
         items = []
-        for index, operation in enumerate(operations):
+        for index, operation in enumerate(asked):
             with _numbered("multi", index):
                 items.append(self._multi_item(operation))
         request = MultiRequest(tuple(items))
-        return Call(self, ops.MULTI, request, lambda reply: self._multi_results(operations, items, reply.response))
+        return Call(self, ops.MULTI, request, lambda reply: self._multi_results(asked, items, reply.response))
 
-    def multi_read(self, operations: Sequence[MultiReadOperation]) -> Call[list[Any]]:
+    def multi_read(self, operations: Iterable[MultiReadOperation]) -> Call[list[Any]]:
         """Each on its own. A list in order: the result of each, or its ZooKeeperError, not raised. Since 3.6.0."""
+        asked = _all("multiRead", operations)
         items = []
-        for index, operation in enumerate(operations):
+        for index, operation in enumerate(asked):
             with _numbered("multiRead", index):
                 items.append(self._multi_read_item(operation))
 
         def finish(reply: Replied) -> list[Any]:
             _same_count(items, reply.response)
-            return [_multi_read_result(operation, body) for operation, (_, body) in zip(operations, reply.response)]
+            return [_multi_read_result(operation, body) for operation, (_, body) in zip(asked, reply.response)]
 
         return Call(self, ops.MULTI_READ, MultiReadRequest(tuple(items)), finish)
 
@@ -521,6 +527,13 @@ def _acl(acl: Sequence[ACL], operation: str) -> tuple[ACL, ...]:
     if not isinstance(acl, (tuple, list)):
         raise LocalProtocolError(f"{operation} takes a sequence of ACL, not {acl!r:.60}")
     return tuple(acl)
+
+
+def _all(name: str, operations: Iterable[T]) -> tuple[T, ...]:
+    """The operations as they are now: neither a generator nor a list that changes could be looked at again."""
+    if not isinstance(operations, Iterable):
+        raise LocalProtocolError(f"{name} takes a list of operations, not {operations!r:.60}")
+    return tuple(operations)
 
 
 def _joined(members: Sequence[str] | str | None) -> str | None:
