@@ -4,8 +4,8 @@ To add a verb, write the function that adds its arguments to a parser and sets `
 into `VERBS`.
 
 Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 usage or no server reached,
-3 connection or session lost, 4 no such znode, no leader or no member. `run` and `register` have that of their command,
-and 128 more than the signal when one ended it, as shells do.
+3 connection or session lost, 4 no such znode, no leader or no member, 128 and the signal's number when SIGTERM or
+SIGHUP ended it. `run` and `register` have that of their command, and 128 more than the signal when one ended it.
 """
 
 from __future__ import annotations
@@ -30,15 +30,20 @@ from zkwire import (
     BadArgumentsError,
     Client,
     ClosedError,
+    CommandParser,
     ConnectionLossError,
+    EndedBySignal,
     HostsError,
     LocalProtocolError,
     NoNodeError,
     NoServerError,
     SessionExpiredError,
     ZkwireError,
+    add_connection_options,
     connect,
+    connect_arguments,
     print_frame,
+    run_until_signal,
 )
 
 from . import demo
@@ -81,7 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("a command is needed, behind --")
     options.command = command or []
     try:
-        status = trio.run(_run, options)
+        connection = connect_arguments(options)
+        status = run_until_signal(lambda: _run(options, connection))
         sys.stdout.flush()
     except CommandError as error:
         return _complain(error, error.status)
@@ -103,6 +109,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(error.strerror or str(error), FAILED)
     except KeyboardInterrupt:
         return FAILED
+    except EndedBySignal as end:
+        return end.status
     return DONE if status is None else status
 
 
@@ -128,23 +136,26 @@ def _complain(error: Exception | str, status: int) -> int:
     return status
 
 
-async def _run(options: argparse.Namespace) -> int | None:
-    """One session, or for verbs that go on one after another."""
+async def _run(options: argparse.Namespace, connection: dict[str, Any]) -> int | None:
+    """One session, or for verbs that go on one after another, with these arguments for `connect`."""
     if options.name == "demo":  # brings its own servers and sessions
         try:
-            await demo.show(options.hosts, given=options.hosts != LOCAL)
+            await demo.show(_demo_access(options, connection), given=options.hosts != LOCAL or options.tls)
         except demo.DemoError as error:
             raise CommandError(str(error), NO_SERVER) from None
         return DONE
     verb: VerbFunction = options.verb
     async with connect(
-        options.hosts,
-        options.session_timeout,
-        on_frame=print_frame if options.verbose else None,
-        new_session=options.goes_on,
+        **connection, on_frame=print_frame if options.verbose else None, new_session=options.goes_on
     ) as zk:
         status = await verb(zk, options)
     return status  # noqa: RET504 (mypy: a block may swallow what is raised in it)
+
+
+def _demo_access(options: argparse.Namespace, connection: dict[str, Any]) -> demo.Access:
+    files = {"--ca": options.ca, "--cert": options.cert, "--key": options.key}
+    given = [each for option, path in files.items() if path is not None for each in (option, path)]
+    return demo.Access(options.hosts, connection, ["--tls"] * options.tls + given)
 
 
 # --- elections
@@ -512,19 +523,12 @@ VERBS = [
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = CommandParser(add_help=False)
     group = common.add_argument_group("for every verb")
-    group.add_argument(
-        "--hosts",
-        default=os.environ.get("ZKWIRE_HOSTS", LOCAL),
-        help="servers by comma, with a chroot behind them (default: $ZKWIRE_HOSTS or 127.0.0.1:2181)",
-    )
-    group.add_argument("--session-timeout", type=_seconds, default=10.0, metavar="S", help="in seconds (default: 10)")
+    add_connection_options(group)
     group.add_argument("--json", action="store_true", help="results as JSON, one object per line; of run: its messages")
     group.add_argument("-v", "--verbose", action="store_true", help="every frame, annotated, on stderr")
-    parser = argparse.ArgumentParser(
-        prog="python -m election", description="Leader election and service registry on ZooKeeper."
-    )
+    parser = CommandParser(prog="python -m election", description="Leader election and service registry on ZooKeeper.")
     verbs = parser.add_subparsers(metavar="VERB", dest="name", required=True)
     for verb in VERBS:
         made = verbs.add_parser(verb.name, parents=[common], help=verb.help, description=verb.help)

@@ -1,6 +1,6 @@
 """`python -m election demo`: two candidates, three registered servers, a takeover, and the frames behind each step.
 
-python -m election.demo candidate NAME HOSTS PATH        one candidate, a process of its own
+python -m election.demo NAME PATH [--hosts ...]          one candidate, a process of its own
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
 import zkwire
-from zkwire import Frame, OpCode, ZkwireError, format_frame
+from zkwire import Client, CommandParser, Frame, OpCode, ZkwireError, format_frame
 
 from .election import Election
 from .local_server import NoLocalServer, local_server
@@ -33,6 +33,29 @@ PATIENCE = 60.0
 
 class DemoError(Exception):
     """Why the demo could not be shown."""
+
+
+class Access(NamedTuple):
+    """How the servers are reached.
+
+    Attributes:
+        hosts: a connect string.
+        arguments: for `zkwire.connect`, as `zkwire.connect_arguments` gives them.
+        options: the same for the command line of a candidate, but for hosts and credentials.
+    """
+
+    hosts: str
+    arguments: dict[str, Any]
+    options: list[str]
+
+    def connect(self, **more: Any) -> Client:
+        return zkwire.connect(**{**self.arguments, "hosts": self.hosts, "session_timeout": SESSION_TIMEOUT}, **more)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where a candidate finds the credentials: whoever lists processes would see those in a command line."""
+        lines = [f"{scheme}:{os.fsdecode(credentials)}" for scheme, credentials in self.arguments["auth"]]
+        return {**os.environ, "ZKWIRE_AUTH": "\n".join(lines)}
 
 
 class Frames:
@@ -59,9 +82,9 @@ def say(text: str) -> None:
 # --- a candidate
 
 
-async def candidate(name: str, hosts: str, path: str) -> None:
+async def candidate(name: str, path: str, access: Access) -> None:
     """Contend, and lead until SIGTERM."""
-    async with zkwire.connect(hosts, SESSION_TIMEOUT, on_frame=Frames()) as zk:
+    async with access.connect(on_frame=Frames()) as zk:
         election = Election(zk, path, name.encode())
 
         async def lead(term: Term) -> None:
@@ -85,16 +108,17 @@ async def _tell_waiting(name: str, election: Election) -> None:
 class Candidate:
     """A candidate process, whose output is passed on with its name in front."""
 
-    def __init__(self, name: str, hosts: str, path: str) -> None:
+    def __init__(self, name: str, path: str, access: Access) -> None:
         self.name = name
-        self._command = [sys.executable, "-m", "election.demo", "candidate", name, hosts, path]
+        self._command = [sys.executable, "-m", "election.demo", name, path, "--hosts", access.hosts, *access.options]
+        self._environment = access.environment
         self._said: list[str] = []
         self._spoke = trio.Event()
         self._ended = False
         self._process: trio.Process | None = None
 
     async def run(self) -> None:
-        self._process = await trio.lowlevel.open_process(self._command, stdout=subprocess.PIPE)
+        self._process = await trio.lowlevel.open_process(self._command, stdout=subprocess.PIPE, env=self._environment)
         assert self._process.stdout is not None
         rest = b""
         try:
@@ -130,30 +154,31 @@ class Candidate:
 
 
 @asynccontextmanager
-async def servers(hosts: str, *, given: bool) -> AsyncIterator[str]:
-    """The servers to show it on: those at `hosts`, or one of our own where none answers there."""
+async def servers(access: Access, *, given: bool) -> AsyncIterator[Access]:
+    """The servers to show it on: those at `access.hosts`, or one of our own where none answers there."""
+    hosts = access.hosts
     try:
-        async with zkwire.connect(hosts, SESSION_TIMEOUT, connect_timeout=CONNECT_TIMEOUT):
+        async with access.connect(connect_timeout=CONNECT_TIMEOUT):
             found = True
     except zkwire.NoServerError as error:
         if given:
             raise DemoError(str(error)) from None
         found = False
     if found:
-        yield hosts
+        yield access
         return
     try:
         async with local_server() as own:
             narrate(f"No ZooKeeper at {hosts}: one was started at {own}, for the time of this demo.")
-            yield own
+            yield access._replace(hosts=own)
     except NoLocalServer as error:
         raise DemoError(f"no ZooKeeper at {hosts}, and none to start ({error})") from None
 
 
-async def show(hosts: str, *, given: bool) -> None:
+async def show(access: Access, *, given: bool) -> None:
     """The whole demo. `given`: whether the hosts were asked for, so that no others will do. Raises DemoError."""
     with trio.move_on_after(PATIENCE) as patience:
-        async with servers(hosts, given=given) as found:
+        async with servers(access, given=given) as found:
             await _show_registry(found)
             await _show_takeover(found)
     if patience.cancelled_caught:
@@ -161,23 +186,23 @@ async def show(hosts: str, *, given: bool) -> None:
     narrate("Done.")
 
 
-async def _show_registry(hosts: str) -> None:
+async def _show_registry(access: Access) -> None:
     path = f"/demo-{os.getpid()}/servers"
     narrate(f"Three servers register under {path}. The first frame of each kind is shown in full.")
     async with AsyncExitStack() as stack:
-        zk = await stack.enter_async_context(zkwire.connect(hosts, SESSION_TIMEOUT, on_frame=Frames()))
+        zk = await stack.enter_async_context(access.connect(on_frame=Frames()))
         registry = Registry(zk, path)
         for port in (8897, 8898, 8899):
             await stack.enter_async_context(registry.register(f"127.0.0.1:{port}"))
         async with registry.members() as members:
             narrate(f"A client reads them: {', '.join(member.name for member in members.snapshot())}.")
             narrate(f"It picks one at random: {members.pick('random').name}. Then all three deregister.")
-    await _remove(hosts, path)
+    await _remove(access, path)
 
 
-async def _show_takeover(hosts: str) -> None:
+async def _show_takeover(access: Access) -> None:
     path = f"/demo-{os.getpid()}/leader"
-    first, second = Candidate("A", hosts, path), Candidate("B", hosts, path)
+    first, second = Candidate("A", path, access), Candidate("B", path, access)
     problem: DemoError | None = None
     async with trio.open_nursery() as nursery:
         try:
@@ -198,12 +223,12 @@ async def _show_takeover(hosts: str) -> None:
             nursery.cancel_scope.cancel()
     if problem is not None:
         raise problem
-    await _remove(hosts, path)
+    await _remove(access, path)
 
 
-async def _remove(hosts: str, path: str) -> None:
+async def _remove(access: Access, path: str) -> None:
     """Leave nothing behind."""
-    async with zkwire.connect(hosts, SESSION_TIMEOUT) as zk:
+    async with access.connect() as zk:
         for znode in (path, f"{path}-epoch", path.rpartition("/")[0]):
             try:
                 await zk.delete(znode)
@@ -215,9 +240,19 @@ def narrate(text: str) -> None:
     say(f"\n=== {text}\n")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """One candidate: see the head of this file."""
+    parser = CommandParser(prog="python -m election.demo")
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("path", metavar="PATH")
+    zkwire.add_connection_options(parser)
+    options = parser.parse_args()
     try:
-        name, hosts, path = sys.argv[2:]
-        trio.run(candidate, name, hosts, path)
+        access = Access(options.hosts, zkwire.connect_arguments(options), [])
+        trio.run(candidate, options.name, options.path, access)
     except ZkwireError as error:
         sys.exit(f"candidate: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -27,6 +27,7 @@ LAYERS: list[list[str]] = [
     ["nursery", "transport", "call", "watching", "verbs", "bound", "client", "program"],
     ["tap"],
     [
+        "cli.program",
         "cli.common",
         "cli.octets",
         "cli.explain",

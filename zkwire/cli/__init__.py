@@ -1,6 +1,7 @@
 """The command line: `zkwire VERB ...`.
 
     __init__   the table of verbs, and what each exit status means
+    program    options of a connection, an end by signals: for our verbs and for other programs
     common     options that verbs share, results, complaints
     live       a session for those that speak to a server
     octets     bytes as people have them: hexadecimal, base64, dumps
@@ -27,7 +28,7 @@ A module is loaded when one of its verbs is asked for, and only then: `zkwire ls
 explain` for no trio.
 
 Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 usage or no server reached,
-3 connection or session lost, 4 no such znode.
+3 connection or session lost, 4 no such znode, 128 and the signal's number when SIGTERM or SIGHUP ended it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ from ..errors import (
 )
 from ..hosts import HostsError
 from .common import DONE, FAILED, LOST, NO_NODE, NO_SERVER, USAGE, CommandError, complain
+from .program import CommandParser, EndedBySignal, ended_by_signal
 
 
 class Verb(NamedTuple):
@@ -87,8 +89,9 @@ def main(arguments: list[str] | None = None) -> int:
     _prepare_streams()
     options = parser(given).parse_args(given)
     try:
-        status: int | None = options.run(options)
-        sys.stdout.flush()
+        with ended_by_signal():
+            status: int | None = options.run(options)
+            sys.stdout.flush()
     except CommandError as error:
         return complain(error, error.status)
     except (HostsError, NoServerError) as error:
@@ -109,6 +112,8 @@ def main(arguments: list[str] | None = None) -> int:
         return complain(error.strerror or error, FAILED)
     except KeyboardInterrupt:
         return FAILED
+    except EndedBySignal as end:
+        return end.status
     return DONE if status is None else status
 
 
@@ -132,7 +137,7 @@ def _give_up_stdout() -> None:
 def parser(arguments: list[str]) -> argparse.ArgumentParser:
     """The parser for these arguments: it lists all verbs, and knows the arguments of the one that is asked for."""
     asked = next((argument for argument in arguments if not argument.startswith("-")), None)
-    made = argparse.ArgumentParser(prog="zkwire", description="ZooKeeper from the command line, every byte in sight.")
+    made = CommandParser(prog="zkwire", description="ZooKeeper from the command line, every byte in sight.")
     made.add_argument("--version", action="version", version=f"zkwire {__version__}")
     verbs = made.add_subparsers(metavar="VERB", dest="verb", required=True)
     for verb in VERBS:

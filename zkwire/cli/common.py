@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from ..paths import printable
+from .program import add_connection_options
 
 DONE, FAILED, NO_SERVER, LOST, NO_NODE = range(5)
 USAGE = NO_SERVER
@@ -37,12 +38,7 @@ def complain(error: Exception | str, status: int) -> int:
 def connection_options(parser: argparse.ArgumentParser) -> None:
     """What every verb takes that speaks to a server."""
     group = parser.add_argument_group("connection")
-    group.add_argument(
-        "--hosts",
-        default=os.environ.get("ZKWIRE_HOSTS", "127.0.0.1:2181"),
-        help="servers by comma, with a chroot behind them (default: $ZKWIRE_HOSTS or 127.0.0.1:2181)",
-    )
-    group.add_argument("--session-timeout", type=float, default=10.0, metavar="S", help="in seconds (default: 10)")
+    add_connection_options(group)
     group.add_argument("-v", "--verbose", action="store_true", help="every frame, annotated, on stderr")
 
 

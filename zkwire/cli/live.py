@@ -7,11 +7,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import trio
-
 from ..client import Client, connect
 from ..events import Frame
 from .common import LIMIT
+from .program import connect_arguments, run_until_signal
 
 
 def in_session(
@@ -33,9 +32,10 @@ def in_session(
             on_frame(frame)
 
     observed = take if on_frame or dump else None
+    arguments = connect_arguments(options)
 
     async def run() -> None:
-        async with connect(options.hosts, options.session_timeout, on_frame=observed, new_session=False) as zk:
+        async with connect(**arguments, on_frame=observed, new_session=False) as zk:
             await verb(zk, options)
 
-    trio.run(run)
+    run_until_signal(run)

@@ -22,6 +22,7 @@ from ..report import frame_text
 from ..rerun import Rerun
 from .addresses import listening, reason, servers
 from .common import DONE, FAILED, NO_SERVER, CommandError
+from .program import run_until_signal
 
 _RECEIVE_SIZE = 64 * 1024
 
@@ -55,8 +56,10 @@ def run(options: argparse.Namespace) -> int:
     if faulted:
         _note(f"a fault acted on {faulted} frames of the recording; they are played as they came, without it")
     if options.to is None:
-        return trio.run(_serve, steps, listening(options.listen))
-    return trio.run(_rerun, steps, servers(options.to), Rerun(with_secrets=with_secrets), options.timeout)
+        host = listening(options.listen)
+        return run_until_signal(lambda: _serve(steps, host))
+    server = servers(options.to)
+    return run_until_signal(lambda: _rerun(steps, server, Rerun(with_secrets=with_secrets), options.timeout))
 
 
 def _load(path: str) -> tuple[list[Step], bool]:

@@ -31,6 +31,7 @@ from ..tap import Tap
 from ..trace import format_frame
 from .addresses import listening, reason, servers
 from .common import USAGE, CommandError, Paint
+from .program import run_until_signal
 
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -98,15 +99,15 @@ def run(options: argparse.Namespace) -> None:
                         await running.enter_async_context(tap)
                     except OSError as error:
                         raise CommandError(f"cannot listen on {host}: {reason(error)}") from None
-                    print(f"zkwire: {tap.address} to {target}; Ctrl-C ends it", file=sys.stderr, flush=True)
-                    if faults:
-                        print(f"zkwire: {len(faults)} faults, seed {seed}", file=sys.stderr, flush=True)
                     with ending_by_signal():
+                        print(f"zkwire: {tap.address} to {target}; Ctrl-C ends it", file=sys.stderr, flush=True)
+                        if faults:
+                            print(f"zkwire: {len(faults)} faults, seed {seed}", file=sys.stderr, flush=True)
                         await later.run()
             finally:
                 later.catch_up()
 
-        trio.run(main)
+        run_until_signal(main)
 
 
 @contextmanager

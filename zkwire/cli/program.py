@@ -1,0 +1,246 @@
+"""What a program needs whose command line connects to ZooKeeper: options for the connection, and an end by signals.
+
+The verbs of `zkwire` and of `python -m election` use it, and so may any program that has its arguments from argparse:
+
+    parser = zkwire.CommandParser()
+    zkwire.add_connection_options(parser)
+    options = parser.parse_args()
+
+    async def main() -> None:
+        async with zkwire.connect(**zkwire.connect_arguments(options)) as zk: ...
+
+    zkwire.run_until_signal(main)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from ..errors import LocalProtocolError
+
+if TYPE_CHECKING:
+    import ssl
+
+T = TypeVar("T")
+
+DEFAULT_HOSTS = "127.0.0.1:2181"
+
+_AUTH_FORMAT = "expected SCHEME:CREDENTIALS, as digest:user:password"
+
+
+# --- options of the connection
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaints never show what was given as --auth."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._given: Sequence[str] = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        if not message.startswith("argument --auth"):  # whose complaint is ours, and shows none
+            for credentials in _credentials(getattr(self, "_given", ())):
+                message = message.replace(credentials, "<credentials>")
+        super().error(message)
+
+
+def _credentials(arguments: Sequence[str]) -> Iterator[str]:
+    """What was given as --auth, or as an abbreviation of it."""
+    for argument, following in zip(arguments, [*arguments[1:], ""]):
+        name, equals, value = argument.partition("=")
+        if len(name) > 2 and "--auth".startswith(name) and (found := value if equals else following):
+            yield found
+
+
+def add_connection_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add --hosts, --session-timeout, --auth, --tls, --ca, --cert and --key."""
+    parser.add_argument(
+        "--hosts",
+        default=os.environ.get("ZKWIRE_HOSTS", DEFAULT_HOSTS),
+        help=f"servers by comma, then a chroot if there is one (default: $ZKWIRE_HOSTS or {DEFAULT_HOSTS})",
+    )
+    parser.add_argument("--session-timeout", type=float, default=10.0, metavar="S", help="in seconds (default: 10)")
+    parser.add_argument(
+        "--auth",
+        type=_auth,
+        action="append",
+        metavar="SCHEME:CREDENTIALS",
+        help="authenticate, as digest:user:password; may be given again. Whoever can list this machine's processes "
+        "sees arguments: $ZKWIRE_AUTH, one SCHEME:CREDENTIALS per line, is safer. It is used when there is no --auth",
+    )
+    parser.add_argument("--tls", action="store_true", help="connect by TLS, and check the servers' certificates")
+    parser.add_argument(
+        "--ca", metavar="FILE", help="with --tls: trust these authorities, in PEM (default: those the system trusts)"
+    )
+    parser.add_argument("--cert", metavar="FILE", help="with --tls: our certificate, in PEM")
+    parser.add_argument(
+        "--key", metavar="FILE", help="its private key, in PEM, without a passphrase (default: in the file of --cert)"
+    )
+
+
+def connect_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments for `zkwire.connect` that the options of `add_connection_options` stand for.
+
+    Raises:
+        LocalProtocolError: options that do not go together, a file that cannot be used, or a $ZKWIRE_AUTH that is not
+            what it must be. The message is one line, and shows no credentials.
+    """
+    return {
+        "hosts": options.hosts,
+        "session_timeout": options.session_timeout,
+        "auth": _auth_of_the_environment() if options.auth is None else options.auth,
+        "ssl_context": _ssl_context(options),
+    }
+
+
+def _auth(text: str) -> tuple[str, bytes]:
+    scheme, colon, credentials = text.partition(":")
+    if not (scheme and colon):
+        raise argparse.ArgumentTypeError(_AUTH_FORMAT)
+    return scheme, os.fsencode(credentials)
+
+
+def _auth_of_the_environment() -> list[tuple[str, bytes]]:
+    found = []
+    for number, line in enumerate(os.environ.get("ZKWIRE_AUTH", "").replace("\r\n", "\n").split("\n"), 1):
+        try:
+            found += [_auth(line)] if line.strip() else []
+        except argparse.ArgumentTypeError as error:
+            raise LocalProtocolError(f"$ZKWIRE_AUTH, line {number}: {error}") from None
+    return found
+
+
+def _ssl_context(options: argparse.Namespace) -> ssl.SSLContext | None:
+    files = {name: path for name in ("ca", "cert", "key") if (path := getattr(options, name)) is not None}
+    if not options.tls:
+        if files:
+            raise LocalProtocolError(f"--{next(iter(files))} is for TLS: give --tls too")
+        return None
+    if options.key is not None and options.cert is None:
+        raise LocalProtocolError("--key is the key of a certificate: give that with --cert")
+    contents = {name: _content(name, path) for name, path in files.items()}
+    import ssl  # late: most connections are plain, and some verbs make none
+
+    try:
+        context = ssl.create_default_context(cafile=options.ca)
+    except ssl.SSLError:
+        raise LocalProtocolError(f"--ca {options.ca}: expected certificates in PEM") from None
+    if options.cert is not None:
+        if options.key is None and b"PRIVATE KEY-----" not in contents["cert"]:
+            raise LocalProtocolError(f"--cert {options.cert}: there is no private key in it: give its file with --key")
+        try:
+            context.load_cert_chain(options.cert, options.key, password=_refuse_passphrase)
+        except ssl.SSLError as error:
+            files_given = f"--cert {options.cert}" + (f" --key {options.key}" if options.key else "")
+            reason = {
+                "KEY_VALUES_MISMATCH": "the private key is not that of the certificate",
+            }.get(error.reason or "", "expected a certificate and its private key, in PEM")
+            raise LocalProtocolError(f"{files_given}: {reason}") from None
+    return context
+
+
+def _content(name: str, path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise LocalProtocolError(f"--{name} {path}: {error.strerror}") from None
+
+
+def _refuse_passphrase() -> NoReturn:
+    """OpenSSL would ask for it at the terminal, where nobody may be."""
+    raise LocalProtocolError("the private key has a passphrase: give a key without one")
+
+
+# --- an end by signals
+
+
+class EndedBySignal(BaseException):
+    """A signal ended the program, after what it had open was closed. No Exception, as KeyboardInterrupt is none.
+
+    Attributes:
+        number: of the signal.
+        status: the exit status that shells give it: 128 more.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.number = number
+        self.status = 128 + number
+
+
+def run_until_signal(main: Callable[[], Awaitable[T]]) -> T:
+    """`trio.run(main)`, which SIGTERM, SIGHUP and SIGINT end by cancelling it: a client of its closes its session.
+
+    Without a handler the kernel drops SIGTERM and SIGHUP where the program has process id 1, as in a container, and
+    elsewhere ends it without a word to the servers. A signal that the program was started to ignore (nohup, or & in a
+    script) stays ignored. Outside of the main thread no signal is heeded.
+
+    Raises:
+        EndedBySignal: SIGTERM or SIGHUP ended it.
+        KeyboardInterrupt: SIGINT did.
+        What `main` raises.
+    """
+    import trio  # late: not every command needs it
+
+    came: list[int] = []
+    wake: list[Callable[[], object]] = []
+
+    def take(number: int, frame: object) -> None:
+        came.append(number)
+        for each in wake:
+            each()
+
+    async def cancellable() -> T:
+        token = trio.lowlevel.current_trio_token()
+        with trio.CancelScope() as scope:
+            wake.append(lambda: token.run_sync_soon(scope.cancel))
+            if came:
+                scope.cancel()
+            try:
+                return await main()
+            finally:
+                wake.clear()
+        if came[0] == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise EndedBySignal(came[0])
+
+    with _handling(take, "SIGTERM", "SIGHUP", "SIGINT"):
+        return trio.run(cancellable)
+
+
+@contextmanager
+def ended_by_signal() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise EndedBySignal in the block, wherever it stands, as SIGINT raises KeyboardInterrupt. For
+    what waits outside of trio, as for a line on stdin."""
+
+    def end(number: int, frame: object) -> NoReturn:
+        raise EndedBySignal(number)
+
+    with _handling(end, "SIGTERM", "SIGHUP"):
+        yield
+
+
+@contextmanager
+def _handling(handler: Callable[[int, Any], object], *names: str) -> Iterator[None]:
+    """In the block, signals of these names have this handler: those that the system has, and that are not ignored."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (getattr(signal, name) for name in names if hasattr(signal, name)):
+            old = signal.getsignal(number)
+            if old is not signal.SIG_IGN and old is not None:  # None: not from Python, and nothing could restore it
+                before[number] = old
+                signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
