@@ -47,7 +47,7 @@ def read(data: bytes, step: int | None = None, ports: Iterable[int] | None = Non
     capture = Capture(None if ports is None else set(ports))
     step = step or len(data) or 1
     found = [seen for start in range(0, len(data), step) for seen in capture.receive(data[start : start + step])]
-    return sorted([*found, *capture.end()], key=lambda seen: (seen.time_ns, seen.number))
+    return sorted([*found, *capture.end()], key=lambda seen: seen.order)
 
 
 def frames(seen: Iterable[Seen]) -> list[tuple[Direction, bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import pytest
 
@@ -508,6 +509,67 @@ def test_capture_of_one_direction_alone() -> None:
     assert frames(found) == [each for each in said(FRAMES) if each[0] is RECEIVED]
 
 
+class OneWay(Connection):
+    """Only the segments of one side are captured."""
+
+    def __init__(self, file: PcapWriter, side: int) -> None:
+        super().__init__(file)
+        self._side = side
+
+    def segment(self, side: int, *given: Any, **options: Any) -> None:
+        if side == self._side:
+            super().segment(side, *given, **options)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("pause", [0, 2])
+def test_fin_is_no_missing_byte_of_a_capture_of_one_direction(side: int, pause: float) -> None:
+    file = PcapWriter()
+    connection = OneWay(file, side)
+    connection.handshake()
+    for golden in FRAMES:
+        say(connection, [golden])
+        file.now += pause  # more than a second: what was acknowledged is given up before the end
+    connection.close()
+    found = read(file.bytes)
+    seen, missed = ([each for each in said(FRAMES) if (each[0] is RECEIVED) == wanted] for wanted in (side, 1 - side))
+    assert frames(found) == seen
+    counts = [int(text.split()[3]) for text in notices(found)]
+    assert sum(counts) == sum(len(payload) + 4 for _, payload in missed)
+
+
+def test_bytes_that_nobody_captured_stand_before_the_packet_that_acknowledges_them() -> None:
+    create, ping = TALK["create"], TALK["ping"]
+    file = PcapWriter()
+    connection = OneWay(file, 0)
+    connection.handshake()
+    for golden in [*HANDSHAKE, *create, *ping]:
+        say(connection, [golden])
+        file.now += 2
+    connection.client(b"")
+    shown = [(each.number, each.what.text if isinstance(each.what, Notice) else "frame") for each in read(file.bytes)]
+    text = "server to client: {} bytes were not captured"
+    assert shown == [
+        (3, "frame"),  # ConnectRequest
+        (4, text.format(len(HANDSHAKE[1].payload) + 4)),
+        (4, "frame"),  # create, which acknowledges the ConnectResponse
+        (5, text.format(len(create[1].payload) + 4)),
+        (5, "frame"),  # ping, which acknowledges the reply to create
+        (6, text.format(len(ping[1].payload) + 4)),
+    ]
+
+
+def test_end_of_the_stream_that_nobody_captured_is_no_gap() -> None:
+    file = PcapWriter()
+    connection = connected(file, "closeSession")
+    connection.sequence[1] += 1  # the server's FIN
+    connection.client(b"")
+    file.now += 2
+    connection.client(b"")
+    connection.segment(0, b"", flags=FIN | ACK)
+    assert notices(read(file.bytes)) == []
+
+
 def test_a_missing_segment_is_given_up_a_second_after_its_acknowledgement() -> None:
     ping = TALK["ping"]
     request = frame(ping[0].payload)
@@ -524,7 +586,7 @@ def test_a_missing_segment_is_given_up_a_second_after_its_acknowledgement() -> N
     gap, shown = capture.receive(file.bytes[size:])
     assert isinstance(gap.what, Notice)
     assert isinstance(shown.what, Passing)
-    assert (gap.number, shown.number) == (7, 7)
+    assert (gap.number, shown.number) == (6, 7)  # packet 6 acknowledges what nobody captured
     assert list(capture.end()) == []
 
 

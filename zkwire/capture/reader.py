@@ -22,7 +22,7 @@ from ..events import Direction
 from .packet import LINK_TYPES, Broken, Endpoint, Fragment, Segment, segment_of
 from .pcap import Packet, PacketReader
 from .resync import FrameFinder, is_handshake
-from .stream import Arrival, Stream
+from .stream import Arrival, Gap, Stream
 
 #: Where ZooKeeper listens for clients unless its configuration says otherwise.
 DEFAULT_PORT = 2181
@@ -53,9 +53,10 @@ class Stray(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """Something that was not captured, or cannot be read."""
+    """Something that was not captured, or cannot be read; `before`: before the packet with which it is seen."""
 
     text: str
+    before: bool = False
 
 
 class Seen(NamedTuple):
@@ -66,6 +67,11 @@ class Seen(NamedTuple):
     time_ns: int
     link: Link | None
     what: Passing | Stray | Notice
+
+    @property
+    def order(self) -> tuple[int, int, bool]:
+        """Sorts what is seen by when it passed."""
+        return self.time_ns, self.number, not (isinstance(self.what, Notice) and self.what.before)
 
 
 class Capture:
@@ -206,6 +212,7 @@ class _Way:
         self.has_gap = False
         self.finder: FrameFinder | None = None  # while it is not known where a frame starts
         self.skip = 0  # bytes of a broken frame that are still to come
+        self.gap: Gap | None = None  # bytes that were given up, and nothing was captured after them yet
         self.number = self.time_ns = 0  # of the last packet whose bytes were handed on
 
 
@@ -240,10 +247,10 @@ class _Connection:
                 each.number, each.time_ns = arrival[:2]
         way.stream.receive(arrival)
         if segment.acknowledged is not None and not segment.rst:
-            other.stream.acknowledge(segment.acknowledged, arrival.time_ns)
+            other.stream.acknowledge(segment.acknowledged, arrival.number, arrival.time_ns)
         yield from self._drain()
         while (late := self._late(arrival.time_ns)) is not None:
-            yield from self._give_up(late, arrival.number, arrival.time_ns)
+            yield from self._give_up(late)
             yield from self._drain()
         if segment.rst or (way.stream.ended and other.stream.ended):
             yield from self.finish()
@@ -253,13 +260,17 @@ class _Connection:
         if self._finished:
             return
         self._finished = True
-        for way in (self._sent, self._received):
+        for way, other in ((self._sent, self._received), (self._received, self._sent)):
             if way is self._received:
                 self._holds_back = False  # all that was sent has been seen by now, or is told of as missing
                 yield from self._drain()
             while way.stream.size or way.stream.is_short:
-                yield from self._give_up(way, way.number, way.time_ns)
+                yield from self._give_up(way)
                 yield from self._drain()
+            if way.gap is not None and other.stream.has_fin and not way.stream.has_fin:
+                # Both ends are closed. The last number that was acknowledged is that of a FIN, which is no byte.
+                way.gap = way.gap._replace(missing=way.gap.missing - 1)
+            yield from self._tell_gap(way)
             if way.finder is not None:
                 yield from self._left_out(way, way.finder.dropped + len(way.finder.data))
             if rest := self._conversation.take_partial(way.direction):
@@ -296,6 +307,7 @@ class _Connection:
 
     def _hand_on(self, way: _Way, data: bytes) -> Iterator[Seen]:
         """The next bytes of one direction."""
+        yield from self._tell_gap(way)
         if not way.has_begun:
             way.has_begun = True
             way.finder = FrameFinder(way.direction, may_begin=True)
@@ -318,22 +330,29 @@ class _Connection:
             what = Stray(way.direction, piece) if isinstance(piece, bytes) else piece
             yield Seen(way.number, way.time_ns, self._link, what)
 
-    def _give_up(self, way: _Way, number: int, time_ns: int) -> Iterator[Seen]:
-        """Go on behind bytes that are missing."""
-        missing = way.stream.skip()
-        if not missing:
-            return  # what was acknowledged beyond the stream's end never was
+    def _give_up(self, way: _Way) -> Iterator[Seen]:
+        """Go on behind bytes that are missing. They are told of when more is known to follow them: the last of them may
+        be a FIN."""
+        gap = way.stream.skip(_LATE_NS)
+        if gap is not None:
+            yield from self._tell_gap(way)
+            way.gap = gap
+
+    def _tell_gap(self, way: _Way) -> Iterator[Seen]:
+        """Bytes that were given up are missing from the stream."""
+        gap, way.gap = way.gap, None
+        if gap is None or not gap.missing:
+            return
         way.has_begun = way.has_gap = True
-        behind = way.stream.peek()
-        number, time_ns = (number, time_ns) if behind is None else (behind.number, behind.time_ns)
         partial = self._conversation.resume(way.direction)
         left = way.skip  # bytes of a frame that are still to come, as far as that is known
         if len(partial) >= 4:
             left = 4 + int.from_bytes(partial[:4], "big") - len(partial)
         where = ", within a frame" if partial or way.skip else ""
-        yield Seen(number, time_ns, self._link, _notice(way, f"{missing} bytes were not captured{where}"))
-        way.skip = max(left - missing, 0)
-        if way.finder is not None or left < missing:
+        notice = _notice(way, f"{gap.missing} bytes were not captured{where}")._replace(before=gap.before)
+        yield Seen(gap.number, gap.time_ns, self._link, notice)
+        way.skip = max(left - gap.missing, 0)
+        if way.finder is not None or left < gap.missing:
             lost = 0 if way.finder is None else way.finder.dropped + len(way.finder.data)
             way.finder = FrameFinder(way.direction, dropped=lost)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 from .packet import Segment
@@ -29,6 +30,16 @@ class Piece(NamedTuple):
         return self.start + len(self.data)
 
 
+class Gap(NamedTuple):
+    """`missing` bytes that were sent and not captured. Packet `number` at `time_ns` is the first that shows it: it
+    acknowledges them, comes after them, or was cut short in them. Only then they were not `before` that packet."""
+
+    missing: int
+    number: int
+    time_ns: int
+    before: bool
+
+
 class Stream:
     """Puts segments in order. Sequence numbers are unwrapped, so that they do not start over at 2**32."""
 
@@ -44,6 +55,8 @@ class Stream:
         self._fin: int | None = None
         self._acknowledged: int | None = None
         self._known = 0  # behind the last byte that was sent
+        # Packets that show that more was sent than was captured: (end of it, number, time, whether it was sent before).
+        self._evidence: deque[tuple[int, int, int, bool]] = deque()
 
     def unwrap(self, sequence: int) -> int:
         """The number nearest to the next byte's."""
@@ -63,6 +76,11 @@ class Stream:
     def ended(self) -> bool:
         """Whether all was taken, and no more follows."""
         return self.next is not None and self.next == self._fin
+
+    @property
+    def has_fin(self) -> bool:
+        """Whether the end of this direction was seen."""
+        return self._fin is not None
 
     @property
     def is_short(self) -> bool:
@@ -91,14 +109,22 @@ class Stream:
             self.size += len(piece.data)
         if segment.fin:
             self._fin = end
+        if segment.fin or not segment.data or len(segment.data) < segment.length:
+            self._note(end, arrival.number, arrival.time_ns, before=len(segment.data) == segment.length)
 
-    def acknowledge(self, sequence: int, time_ns: int) -> None:
-        """The other end has all bytes before this one."""
+    def acknowledge(self, sequence: int, number: int, time_ns: int) -> None:
+        """Packet `number` says that the other end has all bytes before this one."""
         acknowledged = self.unwrap(sequence)
         self._begin(acknowledged)
         self._acknowledged = max(acknowledged, self._acknowledged or acknowledged)
-        if self.missed_ns is None and self._acknowledged > self._reached():
-            self.missed_ns = time_ns
+        if self._acknowledged > self._reached():
+            self._note(acknowledged, number, time_ns, before=True)
+            if self.missed_ns is None:
+                self.missed_ns = time_ns
+
+    def _note(self, end: int, number: int, time_ns: int, *, before: bool) -> None:
+        if not self._evidence or end > self._evidence[-1][0]:
+            self._evidence.append((end, number, time_ns, before))
 
     def _begin(self, start: int) -> None:
         if self.next is None:
@@ -131,16 +157,34 @@ class Stream:
         self.size -= len(piece.data)
         fresh = piece._replace(start=self.next, data=piece.data[self.next - piece.start :])
         self.next = piece.end
+        self._forget_evidence()
         if self._acknowledged is None or self._acknowledged <= self._reached():
             self.missed_ns = None
         return fresh
 
-    def skip(self) -> int:
-        """Give up the bytes that are missing in front of those that wait, or of what else is known to have been sent;
-        how many they are."""
+    def skip(self, within_ns: int) -> Gap | None:
+        """Give up the bytes that are missing in front of those that wait. Where none wait, give up what else is known
+        to have been sent, but only what became known within so many nanoseconds. None where nothing is missing."""
         assert self.next is not None
         self.missed_ns = None
-        end = self._waiting[0].start if self._waiting else self._sent
-        missing = max(end - self.next, 0)
-        self.next += missing
-        return missing
+        ahead = self._waiting[0] if self._waiting else None
+        end = self._sent if ahead is None else ahead.start
+        if end <= self.next:
+            return None  # what was acknowledged beyond the stream's end never was
+        self._forget_evidence()
+        places = [(number, at_ns, before) for _, number, at_ns, before in self._evidence][:1]
+        if ahead is None:
+            first_ns = self._evidence[0][2]
+            end = min(end, max(known for known, _, at_ns, _ in self._evidence if at_ns - first_ns <= within_ns))
+        else:
+            places.append((ahead.number, ahead.time_ns, True))
+        missing, self.next = end - self.next, end
+        self._forget_evidence()
+        if ahead is None and self._evidence:
+            self.missed_ns = self._evidence[0][2]
+        return Gap(missing, *min(places))
+
+    def _forget_evidence(self) -> None:
+        """Of bytes that were taken or given up."""
+        while self._evidence and self.next is not None and self._evidence[0][0] <= self.next:
+            self._evidence.popleft()

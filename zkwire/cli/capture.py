@@ -103,7 +103,7 @@ def _in_order(file: BinaryIO, capture: Capture, *, is_live: bool) -> Iterator[Se
             faults.append(fault)
 
     each: Iterable[Seen] = found()
-    yield from each if is_live else sorted(each, key=lambda seen: (seen.time_ns, seen.number))
+    yield from each if is_live else sorted(each, key=lambda seen: seen.order)
     yield from faults
 
 
