@@ -12,6 +12,7 @@ from tests.dialogues import HANDSHAKE, TALK, connected, dialogue, frames, notice
 from tests.golden import Golden
 from tests.pcap_writer import ACK, ETHERNET, FIN, RAW, RST, SYN, Connection, PcapngWriter, PcapWriter, ip, link, tcp
 from zkwire.capture import Capture, CaptureError, Notice, Seen, reader
+from zkwire.codes import counted
 from zkwire.conversation import Passing
 from zkwire.events import Direction
 from zkwire.framing import frame
@@ -353,7 +354,7 @@ def test_capture_that_begins_within_a_frame(start: int, cut: int) -> None:
     assert frames(found) == said(FRAMES[start + 1 :])
     way = "client to server" if direction is SENT else "server to client"
     assert sorted(notices(found)) == sorted(
-        [f"{way}: {len(first)} bytes are of no frame that was captured whole", BEGINS]
+        [f"{way}: {counted(len(first), 'byte', 'is')} of no frame that was captured whole", BEGINS]
     )
 
 

@@ -83,7 +83,7 @@ class Served:
         self.process = process
         assert process.stderr is not None
         first = process.stderr.readline()
-        match = re.fullmatch(r"zkwire: (\S+) plays (\d+) connections; Ctrl-C ends it\n", first)
+        match = re.fullmatch(r"zkwire: (\S+) plays (\d+) connections?; Ctrl-C ends it\n", first)
         assert match, first
         self.address = match[1]
 
@@ -210,7 +210,7 @@ def test_server_that_does_not_answer_or_hangs_up_is_told_of(tmp_path: Path, capf
         assert main(["replay", str(path), "--to", served.address]) == 1
     assert capfd.readouterr().out.splitlines() == [
         "connection 0: < exists xid=1 /a: the server closed the connection instead",
-        "2 requests sent, 2 replies and events compared: 1 differences",
+        "2 requests sent, 2 replies and events compared: 1 difference",
     ]
 
 

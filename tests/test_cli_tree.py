@@ -234,7 +234,7 @@ def test_progress_is_for_terminals_and_wiped_away(terminal: bool, monkeypatch: p
     stderr = io.StringIO()
     monkeypatch.setattr(stderr, "isatty", lambda: terminal)
     monkeypatch.setattr(sys, "stderr", stderr)
-    with Progress("znodes found") as progress:
+    with Progress("znode", "found") as progress:
         progress.update(12)
         progress.update(13)  # at once: not shown
     assert stderr.getvalue() == ("\r12 znodes found\r\x1b[K" if terminal else "")

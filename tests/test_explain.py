@@ -143,7 +143,7 @@ def test_cut_names_the_field_and_its_offset(shown: Golden) -> None:
         explained = one(data[:size], wanted_for(shown))
         assert_tiles(explained)
         match = re.fullmatch(
-            r"the frame at offset 0 is cut after (\d+)( of \d+)? bytes, in (\S+) at offset (\d+)", explained.fault
+            r"the frame at offset 0 is cut after (\d+)( of \d+)? bytes?, in (\S+) at offset (\d+)", explained.fault
         )
         assert match, explained.fault
         assert int(match[1]) == size

@@ -599,7 +599,7 @@ EVERY_TYPE: Any = EveryType
         ),
         (
             EVERY_TYPE(128, False, 0.0, 0.0, Empty(), (), (), (), ACL(0, Id("", "")), None),
-            "EveryType.byte: byte takes a value of 1 bytes (",
+            "EveryType.byte: byte takes a value of 1 byte (",
         ),
         (
             EVERY_TYPE(0, False, 1e300, 0.0, Empty(), (), (), (), ACL(0, Id("", "")), None),

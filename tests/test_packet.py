@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 import pytest
@@ -102,7 +103,7 @@ def test_packet_cut_within_its_headers_says_which(version: int, link_type: int) 
         found = segment_of(link_type, whole[:size])
         assert isinstance(found, Broken)
         assert found.reason.startswith("expected ")
-        assert "were captured" in found.reason
+        assert re.search(r", (1 was|(?!1 )\d+ were) captured", found.reason)
     for kept in range(4):
         found = segment_of(link_type, whole[: len(whole) - 4 + kept])
         assert isinstance(found, Segment)

@@ -206,7 +206,7 @@ def test_format_frame_prints_names_of_numbers_null_and_counts() -> None:
         0008  00 00 00 01                                      RequestHeader.type = 1 (create)
         000c  00 00 00 02 2f 61                                CreateRequest.path = '/a'
         0012  ff ff ff ff                                      CreateRequest.data = null
-        0016  00 00 00 01                                      CreateRequest.acl = 1 elements
+        0016  00 00 00 01                                      CreateRequest.acl = 1 element
         001a  00 00 00 1f                                      CreateRequest.acl[0].perms = 31
         001e  00 00 00 05 77 6f 72 6c 64                       CreateRequest.acl[0].id.scheme = 'world'
         0027  00 00 00 06 61 6e 79 6f 6e 65                    CreateRequest.acl[0].id.id = 'anyone'
@@ -380,7 +380,7 @@ def values(traced: Frame) -> dict[str, str]:
         (NOTIFICATION, "WatcherEvent.state", "3 (SYNC_CONNECTED)"),
         (received(None, ReplyHeader(-1, -1, 0), WatcherEvent(99, 3, "/a")), "WatcherEvent.type", "99"),
         (SET_WATCHES, "SetWatches.relative_zxid", "0x20"),
-        (SET_WATCHES, "SetWatches.data_watches", "1 elements"),
+        (SET_WATCHES, "SetWatches.data_watches", "1 element"),
         (SET_WATCHES, "SetWatches.child_watches", "null"),
         (GET_DATA_REPLY, "GetDataResponse.stat.ephemeral_owner", "0xfffffffffffffff8"),
         (MULTI, "MultiRequest[0].MultiHeader.err", "-1"),  # there it fills a place: no SYSTEM_ERROR

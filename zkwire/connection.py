@@ -24,7 +24,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Literal
 
-from .codes import MAX_XID, ErrorCode, EventType, KeeperState, OpCode, Xid, known
+from .codes import MAX_XID, ErrorCode, EventType, KeeperState, OpCode, Xid, counted, known
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import (
     NEED_DATA,
@@ -381,7 +381,7 @@ class Connection:
             # A read-only server without local sessions sends a bare ReplyHeader (tests/frames: connect-NotReadOnly).
             code = _REPLY_HEADER.unpack_from(buffer, start)[2] if end - start >= 16 else None
             raise RemoteProtocolError(
-                f"expected a ConnectResponse of at least 36 bytes, got {end - start} bytes"
+                f"expected a ConnectResponse of at least 36 bytes, got {counted(end - start, 'byte')}"
                 + (f" with error code {code}" if code else "")
             )
         response, _ = decode_at(ConnectResponse, buffer, start, end)

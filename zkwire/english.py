@@ -20,8 +20,10 @@ from .codes import (
     OpCode,
     WatcherType,
     Xid,
+    counted,
     hexadecimal,
     name_of,
+    plural,
 )
 from .errors import BY_CODE
 from .multi import MultiSequence
@@ -235,7 +237,7 @@ def _result(record: Any) -> str:
         GetChildren2Response: "{children}; {stat}",
         GetACLResponse: "{acl}; {stat}",
         GetEphemeralsResponse: "{ephemerals}",
-        GetAllChildrenNumberResponse: "{total_number} descendants",
+        GetAllChildrenNumberResponse: "{total_number}",
         SyncResponse: "{path} is synchronized",
         WhoAmIResponse: "{client_info}",
         SetSASLResponse: "{token}",
@@ -253,8 +255,14 @@ def _value(name: str, value: Any) -> str:
     if name == "data":
         return _data(value)
     if name == "token":
-        return "no token: SASL is done, or not configured" if value is None else f"a token of {len(value)} bytes"
+        return (
+            "no token: SASL is done, or not configured"
+            if value is None
+            else f"a token of {counted(len(value), 'byte')}"
+        )
     nouns = {"children": "child", "acl": "entry", "ephemerals": "ephemeral znode", "client_info": "identity"}
+    if name == "total_number":
+        return counted(value, "descendant")
     if name in nouns:
         return _count(len(value or ()), nouns[name])
     return "null" if value is None else str(value)
@@ -271,13 +279,8 @@ def _data(data: bytes | None) -> str:
     return f"{_count(len(data), 'byte')} of data" if data else "empty data"
 
 
-_PLURALS = {"child": "children", "entry": "entries", "identity": "identities"}
-
-
 def _count(number: int, noun: str) -> str:
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number or 'no'} {_PLURALS.get(noun, noun + 's')}"
+    return counted(number, noun) if number else f"no {plural(noun)}"
 
 
 def _notification(header: Any, event: Any) -> str:

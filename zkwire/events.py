@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .codes import EventType, KeeperState, OpCode, hexadecimal
+from .codes import EventType, KeeperState, OpCode, counted, hexadecimal
 
 if TYPE_CHECKING:
     from .records import ConnectResponse
@@ -44,7 +44,7 @@ class SessionInfo(NamedTuple):
     password: bytes
 
     def __repr__(self) -> str:
-        return f"SessionInfo(id={hexadecimal(self.id)}, password=<{len(self.password)} bytes>)"
+        return f"SessionInfo(id={hexadecimal(self.id)}, password=<{counted(len(self.password), 'byte')}>)"
 
 
 # --- events of a Connection

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .codes import EventType, KeeperState, OpCode, Xid
+from .codes import EventType, KeeperState, OpCode, Xid, counted
 from .conversation import REPLY_HEADER_SIZE, REQUEST_HEADER_SIZE
 from .english import sentence
 from .events import Direction, Frame
@@ -118,7 +118,7 @@ def explain_frame(frame: Frame) -> Explained:
 def _explain_one(data: bytes, offset: int, wanted: Wanted, asked: dict[int, int]) -> Explained:
     rest = len(data) - offset
     if rest < 4:
-        text = f"the frame at offset {offset} is cut after {rest} bytes, in length at offset 0"
+        text = f"the frame at offset {offset} is cut after {counted(rest, 'byte')}, in length at offset 0"
         return _unread(offset, data[offset:], [], text)
     length = int.from_bytes(data[offset : offset + 4], "big", signed=True)
     measure = Span("length", "int", 0, 4, length)
@@ -163,7 +163,7 @@ def _read(offset: int, whole: bytes, measure: Span, reading: Reading, length: in
     text = sentence(reading.types, records, reading.opcode, reading.names)
     if end < len(payload) and not fault:
         count = len(payload) - end
-        text += f" Of the {f'{count} bytes' if count > 1 else 'byte'} behind it a server takes no notice."
+        text += f" Of the {counted(count, 'byte') if count > 1 else 'byte'} behind it a server takes no notice."
     if reading.direction is Direction.SENT and reading.opcode is not None and records:
         asked[records[0].xid] = reading.opcode
     return Explained(offset, whole, [reading], [measure, *_moved(shown)], title(frame), text, fault)
@@ -443,11 +443,11 @@ def _is_plausible(reading: Reading, payload: bytes) -> bool:
 def _mismatch(payload: bytes, wanted: Wanted) -> str:
     """Why no reading is left."""
     if wanted.connect:
-        return f"{len(payload)} bytes at offset 4 hold neither a ConnectRequest nor a ConnectResponse"
+        return f"{counted(len(payload), 'byte')} at offset 4 hold neither a ConnectRequest nor a ConnectResponse"
     if wanted.event and len(payload) >= REPLY_HEADER_SIZE:
         xid = int.from_bytes(payload[:4], "big", signed=True)
         return f"ReplyHeader.xid at offset 4: {xid}, but a notification has {Xid.NOTIFICATION:d}"
-    return f"{len(payload)} bytes at offset 4 hold no header: a request's has 8 bytes, a reply's 16"
+    return f"{counted(len(payload), 'byte')} at offset 4 hold no header: a request's has 8 bytes, a reply's 16"
 
 
 def opcode_named(name: str) -> int | None:

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from .codes import EventType, OpCode
+from .codes import EventType, OpCode, counted
 from .conversation import Passing
 from .events import Direction
 from .selection import CONNECT, SelectionError, opcodes, path_pattern
@@ -91,7 +91,7 @@ class Cut:
 
     def __str__(self) -> str:
         places = {0: "before it", None: "after it"}
-        return f"connection cut {places.get(self.at) or f'after {self.at} bytes of it'}"
+        return "connection cut " + (places.get(self.at) or f"after {counted(self.at or 0, 'byte')} of it")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .causes import Cause, Causes
-from .codes import OpCode
+from .codes import OpCode, counted
 from .conversation import Passing
 from .events import Direction
 from .faults import PASS, Action
@@ -235,8 +235,8 @@ def _rest(data: bytes) -> str:
     """What bytes are that stand behind frames and are none."""
     length = int.from_bytes(data[:4], "big", signed=True)
     if len(data) >= 4 and not 0 <= length <= MAX_REPLY:
-        return f"no frame: it would be {length} bytes long"
-    return f"{len(data)} bytes of a frame whose end did not come"
+        return f"no frame: it would be {counted(length, 'byte')} long"
+    return f"{counted(len(data), 'byte')} of a frame whose end did not come"
 
 
 def name_of_bytes(data: bytes) -> str:
@@ -251,4 +251,4 @@ def name_of_bytes(data: bytes) -> str:
         return f"the four-letter word {data[:4].decode()}"
     if len(data) >= 4 and 0 <= int.from_bytes(data[:4], "big", signed=True) <= MAX_REPLY:
         return _rest(data)  # of the first frame already
-    return f"not ZooKeeper: {len(data)} bytes, {data[:16].hex(' ')}{' ...' if len(data) > 16 else ''}"
+    return f"not ZooKeeper: {counted(len(data), 'byte')}, {data[:16].hex(' ')}{' ...' if len(data) > 16 else ''}"

@@ -23,7 +23,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from .codes import OpCode
+from .codes import OpCode, counted
 from .conversation import Passing
 from .events import Direction
 
@@ -146,7 +146,7 @@ def _object(line: str, number: int) -> dict[str, Any]:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
         if number > 1 and not line.endswith("\n"):
-            raise RecordingError(f"line {number}: cut short after {len(line)} characters") from None
+            raise RecordingError(f"line {number}: cut short after {counted(len(line), 'character')}") from None
         reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep"
         what = "no recording" if number == 1 else "no JSON"
         raise RecordingError(f"line {number}: {what}: {reason}") from None

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from .codes import OpCode, Xid
+from .codes import OpCode, Xid, counted
 from .conversation import Conversation, Passing
 from .events import Direction
 from .framing import frame
@@ -215,7 +215,7 @@ class Playing:
             if self.is_over:
                 break
             if isinstance(piece, bytes):
-                self._diverge(f"{len(piece)} bytes that are no frame")
+                self._diverge(f"{counted(len(piece), 'byte', 'that is')} no frame")
             elif piece.is_handshake:
                 sent += self._connect(piece)
             elif piece.opcode == OpCode.PING:

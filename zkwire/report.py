@@ -22,6 +22,7 @@ from .codes import (
     EventType,
     KeeperState,
     WatcherType,
+    counted,
     hexadecimal,
     name_of,
 )
@@ -101,7 +102,7 @@ def frame_text(passing: Passing) -> str:
 def request_text(request: Passing) -> str:
     """A request in short: operation, xid, path, and what it asks for."""
     if request.header is None:
-        return f"a frame of {len(request.data)} bytes, too short for a request"
+        return f"a frame of {counted(len(request.data), 'byte')}, too short for a request"
     words = f"{operation_name(request.opcode)} xid={request.xid}"
     has_record = request.opcode in BY_OPCODE and BY_OPCODE[request.opcode].request is not None
     if request.record is None:
@@ -118,7 +119,8 @@ def _details(record: Any) -> Iterator[str]:
         yield f"[{shown}{more}]"
         return
     if isinstance(record, (SetWatches, SetWatches2)):
-        yield f"{sum(len(paths or ()) for paths in record[1:])} watches since zxid {hexadecimal(record.relative_zxid)}"
+        watches = counted(sum(len(paths or ()) for paths in record[1:]), "watch")
+        yield f"{watches} since zxid {hexadecimal(record.relative_zxid)}"
         return
     for field, value in zip(type(record).FIELDS, record):
         if f"{type(record).__name__}.{field.name}" not in SECRETS and (said := _detail(field.name, value)):
@@ -154,11 +156,7 @@ def _acl(entry: ACL) -> str:
 
 
 def size_text(data: bytes | None) -> str:
-    return "null" if data is None else _count(len(data), "byte", "bytes")
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+    return "null" if data is None else counted(len(data), "byte")
 
 
 def _outcome(reply: Passing) -> str:
@@ -177,7 +175,7 @@ def _result(reply: Passing) -> Iterator[str]:
     record = reply.record
     if isinstance(record, MultiSequence):
         created = [item.body.path for item in record if item.body is not None and hasattr(item.body, "path")]
-        yield _count(len(record), "result", "results")
+        yield counted(len(record), "result")
         yield from created[:_SHOWN_ITEMS]
         return
     for name, value in zip((field.name for field in type(record).FIELDS), record):
@@ -186,9 +184,9 @@ def _result(reply: Passing) -> Iterator[str]:
         elif name in ("data", "token"):
             yield size_text(value)
         elif name == "children":
-            yield _count(len(value or ()), "child", "children")
+            yield counted(len(value or ()), "child")
         elif name == "ephemerals":
-            yield _count(len(value or ()), "ephemeral", "ephemerals")
+            yield counted(len(value or ()), "ephemeral")
         elif name == "total_number":
             yield str(value)
         elif name == "client_info":
@@ -355,7 +353,7 @@ def plain(value: Any, *, show_secrets: bool = False, name: str = "") -> Any:
         case tuple():
             return [plain(each, show_secrets=show_secrets) for each in value]
         case bytes() if name in SECRETS and not show_secrets:
-            return f"<{len(value)} bytes>"
+            return f"<{counted(len(value), 'byte')}>"
         case bytes():
             try:
                 return value.decode()

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from .codes import CreateMode, ErrorCode, EventType, KeeperState, OpCode, Xid, hexadecimal, name_of
+from .codes import CreateMode, ErrorCode, EventType, KeeperState, OpCode, Xid, counted, hexadecimal, name_of
 from .events import Direction, Frame
 from .framing import frame as framed
 from .jute import JuteError
@@ -119,7 +119,7 @@ def format_frame(frame: Frame, *, show_secrets: bool = False, limit: int | None 
     data = framed(frame.payload)
     fields = frame_spans(frame)
     heading = _title(frame, fields)
-    size = f"{len(data)} bytes"
+    size = counted(len(data), "byte")
     rows = [f"{heading}  {size:>{max(78 - len(heading), 0)}}"]
     rows += _rows(data, 0, 4, f"length = {len(frame.payload)}", secret=False, limit=limit)
     for span in fields:
@@ -151,7 +151,7 @@ def hex_rows(
     place = start
     while place < max(end, start + 1):
         if left_out and place == left_out.start:
-            yield "...", f"{len(left_out)} bytes not shown"
+            yield "...", f"{counted(len(left_out), 'byte')} not shown"
             place = last
         piece = data[place : min(place + _BYTES_PER_ROW, end)]
         yield f"{place:04x}", " ".join("··" for _ in piece) if secret else piece.hex(" ")
@@ -162,12 +162,12 @@ def value_text(span: Span, *, secret: bool = False) -> str:
     """A field's value as people read it: with the name of its number, in hexadecimal where servers log it so, in 200
     characters at most."""
     if secret:
-        return f"<{len(span.value or b'')} bytes>"
+        return f"<{counted(len(span.value or b''), 'byte')}>"
     field = span.path.rpartition(".")[2]
     if span.path == "(undecoded)":
         return span.type
     if span.type.startswith("vector"):
-        return "null" if span.value < 0 else f"{span.value} elements"
+        return "null" if span.value < 0 else counted(span.value, "element")
     if span.value is None:
         return "null"
     if field in HEXADECIMAL:

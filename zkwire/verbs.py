@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import operations as ops
 from . import paths
 from .call import Call, CallOwner
-from .codes import AddWatchMode, CreateMode, ErrorCode, OpCode, Perms, WatcherType
+from .codes import AddWatchMode, CreateMode, ErrorCode, OpCode, Perms, WatcherType, counted
 from .errors import BadArgumentsError, LocalProtocolError, NoAuthError, NodeExistsError, RemoteProtocolError, from_code
 from .events import Replied
 from .multi import MultiItem, MultiReadRequest, MultiRequest, MultiResponse, item
@@ -576,4 +576,4 @@ def _multi_read_result(operation: MultiReadOperation, body: Any) -> Any:
 
 def _same_count(items: Sequence[MultiItem], response: MultiResponse) -> None:
     if len(items) != len(response):
-        raise RemoteProtocolError(f"MultiResponse: expected {len(items)} results, got {len(response)}")
+        raise RemoteProtocolError(f"MultiResponse: expected {counted(len(items), 'result')}, got {len(response)}")

@@ -10,6 +10,8 @@ import struct
 from ipaddress import ip_address
 from typing import NamedTuple
 
+from ..codes import counted
+
 _ETHERNET, _COOKED, _COOKED2 = 1, 113, 276
 _NULL, _LOOP = 0, 108  # a 4-byte address family in front, in the capturing host's byte order or the network's
 _RAW = frozenset({12, 14, 101, 228, 229})
@@ -82,7 +84,9 @@ def segment_of(link_type: int, data: bytes) -> Segment | Fragment | Broken | Non
 
 def _need(data: bytes, size: int, what: str) -> None:
     if len(data) < size:
-        raise _BrokenError(f"expected {size} bytes of {what}, {len(data)} were captured")
+        raise _BrokenError(
+            f"expected {counted(size, 'byte')} of {what}, {len(data)} {'was' if len(data) == 1 else 'were'} captured"
+        )
 
 
 def _ip_packet(link_type: int, data: bytes) -> tuple[int, bytes] | None:

@@ -14,6 +14,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..codes import counted
+
 #: The longest packet or block that is taken. Nothing on a network is as long; it bounds what a bad length can ask for.
 MAX_BLOCK = 64 * 2**20
 
@@ -107,7 +109,9 @@ class PacketReader:
             return
         left = len(self._buffer)
         if left:
-            raise CaptureError(self._at, f"expected {self._expected()}, the file ends {left} bytes behind here")
+            raise CaptureError(
+                self._at, f"expected {self._expected()}, the file ends {counted(left, 'byte')} behind here"
+            )
         if self._header is None and not self._is_ng:
             raise CaptureError(0, "expected a pcap or pcapng file, it is empty")
 
@@ -217,7 +221,9 @@ class PacketReader:
             time_ns = ((high << 32) | low) * 10**9 // interface.ticks + interface.offset * 10**9
         start = struct.calcsize(_FIXED[kind])
         if start + captured > len(body):
-            raise CaptureError(at + start, f"expected {captured} bytes of a packet, the block has {len(body) - start}")
+            raise CaptureError(
+                at + start, f"expected {counted(captured, 'byte')} of a packet, the block has {len(body) - start}"
+            )
         return self._packet(time_ns, interface.link_type, body[start : start + captured], length)
 
     def _interface_of(self, number: int, at: int) -> _Interface:

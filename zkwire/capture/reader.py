@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from ..codes import counted
 from ..conversation import Conversation, Passing
 from ..events import Direction
 from .packet import LINK_TYPES, Broken, Endpoint, Fragment, Segment, segment_of
@@ -274,7 +275,7 @@ class _Connection:
             if way.finder is not None:
                 yield from self._left_out(way, way.finder.dropped + len(way.finder.data))
             if rest := self._conversation.take_partial(way.direction):
-                what = _notice(way, f"the stream ends {len(rest)} bytes into a frame")
+                what = _notice(way, f"the stream ends {counted(len(rest), 'byte')} into a frame")
                 yield Seen(way.number, way.time_ns, self._link, what)
 
     def _late(self, now_ns: int) -> _Way | None:
@@ -349,7 +350,7 @@ class _Connection:
         if len(partial) >= 4:
             left = 4 + int.from_bytes(partial[:4], "big") - len(partial)
         where = ", within a frame" if partial or way.skip else ""
-        notice = _notice(way, f"{gap.missing} bytes were not captured{where}")._replace(before=gap.before)
+        notice = _notice(way, f"{counted(gap.missing, 'byte', 'was')} not captured{where}")._replace(before=gap.before)
         yield Seen(gap.number, gap.time_ns, self._link, notice)
         way.skip = max(left - gap.missing, 0)
         if way.finder is not None or left < gap.missing:
@@ -361,7 +362,7 @@ class _Connection:
             self._tells_of_middle = False
             yield Seen(way.number, way.time_ns, self._link, Notice("the capture begins within this connection"))
         if size:
-            what = _notice(way, f"{size} bytes are of no frame that was captured whole")
+            what = _notice(way, f"{counted(size, 'byte', 'is')} of no frame that was captured whole")
             yield Seen(way.number, way.time_ns, self._link, what)
 
 

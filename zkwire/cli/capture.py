@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, BinaryIO
 
 from ..capture import Capture, CaptureError, Link, Notice, Seen, Stray
-from ..codes import ErrorCode, EventType, hexadecimal, name_of
+from ..codes import ErrorCode, EventType, counted, hexadecimal, name_of
 from ..conversation import Passing
 from ..events import Direction
 from ..multi import MultiSequence
@@ -69,8 +69,8 @@ def run(options: argparse.Namespace) -> int:
     if not capture.links and status == DONE:
         ports = ", ".join(map(str, sorted(capture.ports)))
         status = complain(
-            f"{options.file}: no ZooKeeper among {capture.packets} packets, {capture.segments} of them TCP: none of "
-            f"port {ports}" + ("" if options.port else " and no ConnectRequest; say which with --port"),
+            f"{options.file}: no ZooKeeper among {counted(capture.packets, 'packet')}, {capture.segments} of them TCP: "
+            f"none of port {ports}" + ("" if options.port else " and no ConnectRequest; say which with --port"),
             FAILED,
         )
     return status
@@ -213,7 +213,8 @@ class _Lines:
         elif isinstance(what, Stray):
             more = "" if len(what.data) <= _STRAY_SHOWN else " ..."
             data = repr(what.data[:_STRAY_SHOWN])[2:-1]
-            self._print(seen, f"{what.direction.value} {len(what.data)} bytes that are no frame: {data}{more}")
+            size = counted(len(what.data), "byte", "that is")
+            self._print(seen, f"{what.direction.value} {size} no frame: {data}{more}")
         else:
             self._frame(seen, what)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, TextIO
 
+from ..codes import counted
 from ..paths import printable
 from .program import add_connection_options
 
@@ -92,8 +93,8 @@ class Paint:
 class Progress:
     """How far a long command is, on stderr where that is a terminal, ten times a second; wiped away at the end."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self, what: str, done: str) -> None:
+        self._what, self._done = what, done
         self._shown = 0.0
         self._enabled = sys.stderr.isatty()
 
@@ -103,7 +104,7 @@ class Progress:
     def update(self, count: int) -> None:
         if self._enabled and time.monotonic() - self._shown > 0.1:
             self._shown = time.monotonic()
-            print(f"\r{count} {self._what}", end="", file=sys.stderr, flush=True)
+            print(f"\r{counted(count, self._what)} {self._done}", end="", file=sys.stderr, flush=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None

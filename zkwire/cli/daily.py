@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..client import Client
-from ..codes import AddWatchMode, CreateMode, EventType, KeeperState, hexadecimal, name_of
+from ..codes import AddWatchMode, CreateMode, EventType, KeeperState, counted, hexadecimal, name_of
 from ..errors import NoAuthError, NoNodeError, SessionExpiredError
 from ..events import WatchedEvent
 from ..hosts import parse
@@ -87,7 +87,7 @@ async def ls(zk: Client, options: argparse.Namespace) -> None:
             for error in unreadable.values():
                 complain(error, FAILED)
             raise CommandError(
-                f"{len(unreadable)} of {len(tree)} znodes could not be read: what is below them is not listed"
+                f"{len(unreadable)} of {counted(len(tree), 'znode')} could not be read: what is below is not listed"
             )
     else:
         names = sorted(await zk.get_children(options.path))

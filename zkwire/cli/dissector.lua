@@ -116,7 +116,7 @@ local function read_value(tvb, offset, tree, record, name, kind, found)
       tree:add(field, whole, text)
       if found[name] == nil then found[name] = text end
     elseif SECRETS[qualified] then
-      tree:add(field, tvb(offset + 4, length)):set_text(name .. ": <" .. length .. " bytes>")
+      tree:add(field, tvb(offset + 4, length)):set_text(name .. ": <" .. length .. (length == 1 and " byte>" or " bytes>"))
     else
       tree:add(field, tvb(offset + 4, length))
     end
@@ -377,7 +377,7 @@ end
 -- Bytes in which no frame starts: four-letter words, TLS, the rest of a frame whose beginning was not captured.
 local function stray(tvb, pinfo, root)
   pinfo.cols.protocol = "ZooKeeper"
-  pinfo.cols.info = tvb:len() .. " bytes that are no frame"
+  pinfo.cols.info = tvb:len() == 1 and "1 byte that is no frame" or tvb:len() .. " bytes that are no frame"
   root:add(zk, tvb()):add(f.stray, tvb())
   return tvb:len()
 end

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..codes import counted
 from ..events import Direction
 from ..explain import Explained, Wanted, explain, opcode_named
 from ..jute.wire import Span
@@ -103,7 +104,7 @@ _MARKS = {"(cut)", "(undecoded)", "(ambiguous)", "(trailing)"}
 
 def lines(explained: Explained, paint: Paint, limit: int | None) -> Iterator[str]:
     """The title, a row for each field (more for many bytes), and the sentence."""
-    size = f"{len(explained.data)} bytes"
+    size = counted(len(explained.data), "byte")
     yield paint.bold(explained.title) + f"{size:>{max(78 - len(explained.title), len(size) + 2)}}"
     width = max(len(span.path) for span in explained.spans)
     kinds = max(len(span.type) for span in explained.spans if span.path not in _MARKS or span.type == "bytes")

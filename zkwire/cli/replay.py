@@ -10,7 +10,7 @@ from collections.abc import Callable
 import trio
 
 from .. import recording
-from ..codes import OpCode
+from ..codes import OpCode, counted
 from ..conversation import Conversation, Passing
 from ..events import Direction
 from ..framing import frame
@@ -54,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(f"{options.file}: no connection of ZooKeeper's is in it")
     faulted = sum(recorded.faulted for recorded in connections(steps))
     if faulted:
-        _note(f"a fault acted on {faulted} frames of the recording; they are played as they came, without it")
+        they = "it is played as it came" if faulted == 1 else "they are played as they came"
+        _note(f"a fault acted on {counted(faulted, 'frame')} of the recording; {they}, without it")
     if options.to is None:
         host = listening(options.listen)
         return run_until_signal(lambda: _serve(steps, host))
@@ -114,7 +115,7 @@ async def _serve(steps: list[Step], host: Host) -> int:
 
         async with trio.open_nursery() as nursery:
             address = host._replace(port=listeners[0].socket.getsockname()[1])
-            _note(f"{address} plays {len(recorded)} connections; Ctrl-C ends it")
+            _note(f"{address} plays {counted(len(recorded), 'connection')}; Ctrl-C ends it")
             nursery.start_soon(trio.serve_listeners, play, listeners)
             nursery.start_soon(until_signal)
             await over.wait()
@@ -260,6 +261,7 @@ class _Client:
 async def _rerun(steps: list[Step], server: str, rerun: Rerun, timeout: float) -> int:
     client = _Client(server, rerun, timeout)
     await client.go(steps)
-    outcome = f"{client.divergences} differences" if client.divergences else "as recorded"
-    print(f"{client.sent} requests sent, {client.compared} replies and events compared: {outcome}")
+    outcome = counted(client.divergences, "difference") if client.divergences else "as recorded"
+    sent, compared = counted(client.sent, "request"), counted(client.compared, "reply or event")
+    print(f"{sent} sent, {compared} compared: {outcome}")
     return FAILED if client.divergences else DONE

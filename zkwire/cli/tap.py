@@ -21,6 +21,7 @@ from typing import Any
 import trio
 
 from .. import recording
+from ..codes import counted
 from ..conversation import Passing
 from ..events import Direction
 from ..faults import PASS, Action, FaultError, first_of, parse_fault
@@ -102,7 +103,7 @@ def run(options: argparse.Namespace) -> None:
                     with ending_by_signal():
                         print(f"zkwire: {tap.address} to {target}; Ctrl-C ends it", file=sys.stderr, flush=True)
                         if faults:
-                            print(f"zkwire: {len(faults)} faults, seed {seed}", file=sys.stderr, flush=True)
+                            print(f"zkwire: {counted(len(faults), 'fault')}, seed {seed}", file=sys.stderr, flush=True)
                         await later.run()
             finally:
                 later.catch_up()

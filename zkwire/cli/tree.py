@@ -38,7 +38,7 @@ async def walk(zk: Client, root: str, unreadable: dict[str, NoAuthError]) -> dic
     found: dict[str, list[str]] = {}
     pending = deque([root])
     calls: deque[tuple[str, Call[list[str]]]] = deque()
-    with Progress("znodes found") as progress:
+    with Progress("znode", "found") as progress:
         while pending or calls:
             while pending and len(calls) < WINDOW:
                 path = pending.popleft()
@@ -113,7 +113,7 @@ async def _delete(zk: Client, doomed: list[str]) -> tuple[int, NotEmptyError | N
     not_empty: NotEmptyError | None = None
     paths_left = iter(doomed)
     calls = deque(zk.delete(path) for path in islice(paths_left, WINDOW))
-    with Progress("znodes deleted") as progress:
+    with Progress("znode", "deleted") as progress:
         while calls:
             try:
                 await calls.popleft()

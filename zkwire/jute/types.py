@@ -56,7 +56,9 @@ class FixedType(JuteType):
         try:
             struct.pack(">" + self.code, value)
         except (struct.error, OverflowError) as error:  # the latter for a float
-            return self._mismatch(value, path, f"a value of {self.size} bytes ({error})")
+            return self._mismatch(
+                value, path, f"a value of {self.size} {'byte' if self.size == 1 else 'bytes'} ({error})"
+            )
         return None
 
 

@@ -163,8 +163,9 @@ class _Counted(c.Construct):  # type: ignore[misc]
         if count < -1:
             raise c.RangeError(f"length {count} is negative and not -1 (null)", path=path)
         if count * each > left:
-            reason = f"length {count} needs at least {count * each} bytes, {left} are left"
-            raise _TooShort(reason, path, count * each - left)
+            needed = count * each
+            wanted, are = "1 byte" if needed == 1 else f"{needed} bytes", "is" if left == 1 else "are"
+            raise _TooShort(f"length {count} needs at least {wanted}, {left} {are} left", path, needed - left)
         return count
 
     def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
