@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from . import paths
@@ -26,31 +27,52 @@ class HostsError(ValueError):
 def parse(text: str) -> tuple[list[Host], str]:
     """The hosts and the chroot ("" for none) of a connect string. The port defaults to 2181.
 
+    Blanks around the string and around each server do not count, and neither does a comma after the last server.
+
     Raises:
         HostsError: names the part that is wrong.
     """
-    servers, slash, rest = text.partition("/")
+    if "://" in text:
+        raise HostsError(f"{text!r}: expected host:port,host:port/chroot, got a URL: leave out {text.split('//')[0]}//")
+    servers, slash, rest = text.strip().partition("/")
     chroot = slash + rest
+    if "," in chroot:
+        # ZooKeeper's own client takes all of it for the chroot, which nobody means who writes h1/app,h2/app.
+        raise HostsError(f"{text!r}: expected one chroot, after the last server, and no comma in it, got {chroot!r}")
     if chroot == "/":
         chroot = ""
     elif chroot and (reason := paths.fault(chroot)):
         raise HostsError(f"chroot of {text!r}: {reason}")
-    return [_host(part.strip(), text) for part in servers.split(",")], chroot
+    parts = [part.strip() for part in servers.split(",")]
+    if len(parts) > 1 and not parts[-1]:
+        parts.pop()
+    return [_host(part, text) for part in parts], chroot
+
+
+#: A name as DNS or a hosts file has them, in any script; and what stands in brackets, with a scope id after the %.
+_NAME = re.compile(r"[\w.-]+")
+_IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?")
 
 
 def _host(part: str, text: str) -> Host:
+    where = f"{part!r} in {text!r}"
     name, port = part, str(DEFAULT_PORT)
+    if any(character.isspace() or character in ";|" for character in part):
+        raise HostsError(f"{where}: expected host or host:port; servers are separated by commas")
     if part.startswith("["):
         name, bracket, rest = part[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise HostsError(f"{part!r} in {text!r}: expected [address] or [address]:port")
+            raise HostsError(f"{where}: expected [address] or [address]:port")
+        if not _IPV6.fullmatch(name):
+            raise HostsError(f"{where}: expected an IPv6 address in the brackets, got {name!r}")
         port = rest[1:] if rest else port
     elif part.count(":") > 1:
-        raise HostsError(f"{part!r} in {text!r}: an IPv6 address stands in brackets")
-    elif ":" in part:
-        name, _, port = part.partition(":")
-    if not name or any(character.isspace() or character in "[]" for character in name):
-        raise HostsError(f"{part!r} in {text!r}: expected a host name or address")
+        raise HostsError(f"{where}: an IPv6 address stands in brackets, as in [::1]:2181")
+    else:
+        if ":" in part:
+            name, _, port = part.partition(":")
+        if not _NAME.fullmatch(name):
+            raise HostsError(f"{where}: expected a host name or address, got {name!r}")
     if not (len(port) <= 5 and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise HostsError(f"{part!r} in {text!r}: expected a port from 1 to 65535, got {port!r}")
+        raise HostsError(f"{where}: expected a port from 1 to 65535, got {port!r:.80}")
     return Host(name, int(port))
