@@ -1362,6 +1362,32 @@ async def test_name_that_is_not_resolved_is_named_with_the_reason(autojump_clock
             pass
 
 
+async def test_scope_id_of_an_address_is_kept(autojump_clock: MockClock) -> None:
+    index = socket.if_nametoindex("lo")
+    servers = MemoryServers()
+    async with connect(servers, "[fe80::1%lo]:2182") as zk:
+        assert [address for _, address in servers.dialled] == [f"fe80::1%{index}"]
+        assert zk.state is KeeperState.SYNC_CONNECTED
+
+
+async def test_lookup_that_hangs_is_shared_and_not_started_again(autojump_clock: MockClock) -> None:
+    class Slow(Resolver):
+        async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
+            found = await super().getaddrinfo(*args, **kwargs)
+            await trio.sleep(100)
+            return found
+
+    resolver = Slow(["10.0.0.1"])
+    trio.socket.set_custom_hostname_resolver(resolver)
+    servers = MemoryServers()
+    with pytest.raises(NoServerError, match="not resolved"):
+        async with connect(servers, "slow.example", 3.0, connect_timeout=90):
+            pass
+    async with connect(servers, "slow.example", 3.0, connect_timeout=90):
+        assert 100 <= trio.current_time() <= 104
+    assert resolver.asked == ["slow.example"]
+
+
 async def test_name_that_is_none_is_named_while_the_other_hosts_are_tried(autojump_clock: MockClock) -> None:
     with pytest.raises(NoServerError, match=r"a\.\.b:2181: name not resolved: .*label empty or too long"):
         async with connect(MemoryServers(refuse), "a..b,10.0.0.1"):

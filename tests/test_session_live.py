@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -484,6 +486,20 @@ async def test_tls_serves_requests_and_large_data_over_a_verified_connection(tls
             calls = [zk.get_data(root) for _ in range(5)]
             assert [(await call)[0] == data for call in calls] == [True] * 5
             assert "x509" in [identity.auth_scheme for identity in await zk.who_am_i()]
+
+
+async def test_tls_name_with_the_dot_of_a_full_dns_name_is_asked_for_and_checked_without_it(tls: TlsServer) -> None:
+    class Local(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, host: object, port: object, *_: object, **__: object) -> Any:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+        async def getnameinfo(self, sockaddr: object, flags: int) -> Any:
+            raise AssertionError("a client resolves names, never addresses")
+
+    trio.socket.set_custom_hostname_resolver(Local())
+    context = tls.certificates.client_context()
+    async with zkwire.connect(f"localhost.:{tls.secure_port}", 10.0, ssl_context=context, connect_timeout=60) as zk:
+        assert await zk.exists("/")
 
 
 async def no_server(hosts: str, ssl_context: ssl.SSLContext | None = None, *, wait: float = 1.0) -> str:

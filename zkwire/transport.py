@@ -7,6 +7,7 @@ frame is never cut short by a cancellation, and how many bytes never left is kno
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -145,7 +146,7 @@ def dialer(ssl_context: ssl.SSLContext | None) -> Dial:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if ssl_context is None:
                 return SocketTransport(socket.socket(fileno=sock.detach()))
-            stream = trio.SSLStream(trio.SocketStream(sock), ssl_context, server_hostname=host_name)
+            stream = trio.SSLStream(trio.SocketStream(sock), ssl_context, server_hostname=_tls_name(host_name))
             await stream.do_handshake()
             return StreamTransport(stream)
         except BaseException:
@@ -155,10 +156,70 @@ def dialer(ssl_context: ssl.SSLContext | None) -> Dial:
     return dial
 
 
+def _tls_name(host_name: str) -> str:
+    """The name that TLS asks for and checks: without the dot that ends a full DNS name, and without a scope id.
+
+    Certificates have neither (RFC 6066, 3: no trailing dot in a server name).
+    """
+    return host_name.partition("%")[0].removesuffix(".")
+
+
+class _Lookup:
+    """One lookup of a name: under way, or over and its outcome not taken by anybody yet."""
+
+    def __init__(self) -> None:
+        self.over = trio.Event()
+        self.ended = math.inf  # on trio's clock
+        self.addresses: list[str] = []
+        self.error = ""
+
+
+#: The lookups of this run of trio, by name and port.
+_lookups: trio.lowlevel.RunVar[dict[tuple[str, int], _Lookup]] = trio.lowlevel.RunVar("zkwire lookups")
+#: Seconds for which the outcome of a lookup that nobody waited for any more is still news.
+LOOKUP_KEPT = 10.0
+
+
 async def resolve(name: str, port: int) -> list[str]:
-    """All addresses of a host now (rule 43), in the resolver's order. Raises OSError."""
+    """All addresses of a host now (rule 43), in the resolver's order; one that needs a scope id has it (fe80::1%2).
+
+    A lookup that hangs keeps one of trio's 40 threads, also when nobody waits for it any more. So all clients of a run
+    share the lookup of a name that is under way, and no second one is started. When it ends after its callers have
+    given up, the next call takes the outcome.
+
+    Raises:
+        OSError: the name has no address.
+    """
+    try:
+        lookups = _lookups.get()
+    except LookupError:
+        lookups = {}
+        _lookups.set(lookups)
+    key = (name, port)
+    lookup = lookups.get(key)
+    if lookup is None or trio.current_time() > lookup.ended + LOOKUP_KEPT:
+        lookup = lookups[key] = _Lookup()
+        # A task of the run: the caller may be cancelled while others wait.
+        trio.lowlevel.spawn_system_task(_look_up, name, port, lookup)
+    await lookup.over.wait()
+    if lookups.get(key) is lookup:
+        del lookups[key]
+    if lookup.error:
+        raise OSError(lookup.error)
+    return lookup.addresses
+
+
+async def _look_up(name: str, port: int, lookup: _Lookup) -> None:
     try:
         found = await trio.socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:  # no name that DNS could hold, as "a..b"
-        raise OSError(str(error)) from error
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+        lookup.addresses = list(dict.fromkeys(_with_scope(*address) for *_, address in found))
+    except Exception as error:  # UnicodeError for "a..b"; of a resolver that the program gave trio, anything
+        lookup.error = str(error) or repr(error)
+    finally:
+        lookup.ended = trio.current_time()
+        lookup.over.set()
+
+
+def _with_scope(address: str | int, port: int, flow: int = 0, scope: int = 0) -> str:
+    """The address of a socket address of IPv4 or IPv6."""
+    return f"{address}%{scope}" if scope else str(address)
