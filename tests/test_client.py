@@ -1521,6 +1521,34 @@ def test_connect_refuses_an_argument_of_the_wrong_type(argument: str, value: Any
         zkwire.connect(HOST, **{argument: value})
 
 
+@pytest.mark.parametrize(
+    ("argument", "value", "seen"),
+    [
+        ("auth", [("digest", "u:secret")], "list of (tuple of (str, str))"),
+        ("auth", "u:secret", "str"),
+        ("session", (5, b"a secret"), "tuple of (int, bytes)"),
+        ("sasl", ("u", "secret"), "tuple of (str, str)"),
+    ],
+)
+def test_connect_does_not_show_a_secret_of_the_wrong_type(argument: str, value: Any, seen: str) -> None:
+    with pytest.raises(LocalProtocolError, match=re.escape(f", not {seen}") + "$") as caught:
+        zkwire.connect(HOST, **{argument: value})
+    assert "secret" not in str(caught.value)
+
+
+async def test_add_auth_does_not_show_a_password_that_is_no_bytes(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers()) as zk:
+        with pytest.raises(LocalProtocolError, match=r"^AuthPacket\.auth: buffer takes bytes or None, not str$"):
+            zk.add_auth("digest", "user:secret")  # type: ignore[arg-type]
+
+
+async def test_call_does_not_show_a_password(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers()) as zk:
+        call = zk.add_auth("digest", b"user:secret")
+        assert repr(call) == "<auth xid=0 AuthPacket(type=0, scheme='digest', auth=<11 bytes>)>"
+        await call
+
+
 @pytest.mark.parametrize("hosts", [None, ["10.0.0.1"], 2181])
 def test_connect_refuses_hosts_that_are_no_text(hosts: Any) -> None:
     with pytest.raises(LocalProtocolError, match="connect: hosts is a connect string"):

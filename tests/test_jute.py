@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from zkwire import records
+from zkwire import records, trace
 from zkwire.jute import (
     Boolean,
     Buffer,
@@ -37,7 +37,7 @@ from zkwire.jute import (
     fused,
     wire,
 )
-from zkwire.jute.types import CESU8, BufferType, FixedType, NestedType, UStringType, VectorType, type_of
+from zkwire.jute.types import CESU8, BufferType, FixedType, NestedType, UStringType, VectorType, is_secret, type_of
 from zkwire.records import (
     ACL,
     ConnectRequest,
@@ -565,8 +565,8 @@ EVERY_TYPE: Any = EveryType
         (loose.GetDataRequest("/a", None), "GetDataRequest.watch: boolean takes True or False, not NoneType None"),
         (loose.SetDataRequest("/a", "x", 0), "SetDataRequest.data: buffer takes bytes or None, not str 'x'"),
         (
-            loose.AuthPacket(0, "ip", memoryview(b"")),
-            "AuthPacket.auth: buffer takes bytes or None, not memoryview <memory",
+            loose.SetDataRequest("/a", memoryview(b""), -1),
+            "SetDataRequest.data: buffer takes bytes or None, not memoryview <memory",
         ),
         (loose.DeleteRequest("/a", 2**31), "DeleteRequest.version: int takes a value of 4 bytes ("),
         (loose.DeleteRequest("/a", "1"), "DeleteRequest.version: int takes a value of 4 bytes ("),
@@ -637,6 +637,52 @@ def test_both_codecs_refuse_the_same_records(cls: Any, data: st.DataObject) -> N
     assert outcome(encode, changed) == outcome(wire.build, changed)
 
 
+# --- secrets
+
+PASSWORD = b"a secret"
+SECRETS = [
+    records.ConnectRequest(0, 0, 10_000, 5, PASSWORD, False),
+    records.ConnectResponse(0, 10_000, 5, PASSWORD, False),
+    records.AuthPacket(0, "digest", PASSWORD),
+    records.GetSASLRequest(PASSWORD),
+    records.SetSASLRequest(PASSWORD),
+    records.SetSASLResponse(PASSWORD),
+]
+
+
+@pytest.mark.parametrize("record", SECRETS, ids=lambda record: type(record).__name__)
+def test_repr_of_a_record_says_of_a_secret_only_how_long_it_is(record: Record) -> None:
+    assert "<8 bytes>" in repr(record)
+    assert "secret" not in f"{record} {record!r} {[record]}"
+    assert PASSWORD in tuple(record), "it is still there for who reads the field"
+
+
+@pytest.mark.parametrize("value", ["a secret", memoryview(PASSWORD), 7], ids=["str", "memoryview", "int"])
+@pytest.mark.parametrize("record", SECRETS, ids=lambda record: type(record).__name__)
+def test_error_and_repr_name_only_the_type_of_a_secret_that_does_not_fit(record: Record, value: Any) -> None:
+    (field,) = (field.name for field, held in zip(record.FIELDS, record) if held is PASSWORD)
+    wrong = record.replace(**{field: value})
+    with pytest.raises(JuteError) as refused:
+        encode(wrong)
+    name = type(value).__name__
+    assert str(refused.value) == f"{type(record).__name__}.{field}: buffer takes bytes or None, not {name}"
+    assert f"{field}=<{name}>" in repr(wrong)
+
+
+def test_repr_of_a_secret_that_is_null_says_so() -> None:
+    assert repr(records.GetSASLRequest(None)) == "GetSASLRequest(token=None)"
+
+
+def test_every_field_that_dumps_show_as_dots_is_a_secret_of_its_record() -> None:
+    secret = {
+        f"{type(record).__name__}.{field.name}"
+        for record in SECRETS
+        for field in record.FIELDS
+        if is_secret(field.type)
+    }
+    assert secret >= trace.SECRETS
+
+
 # --- a codec that disagrees with its explanation is a defect, and says so
 
 
@@ -648,7 +694,7 @@ def test_encode_says_when_no_field_is_at_fault(monkeypatch: pytest.MonkeyPatch) 
 
 def test_decode_says_when_only_the_fused_codec_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WatcherEvent, "_explain", lambda data: None)
-    with pytest.raises(AssertionError, match=r"only the fused codec of .*WatcherEvent.* refuses b'short'"):
+    with pytest.raises(AssertionError, match=r"only the fused codec of .*WatcherEvent.* refuses these 5 bytes"):
         decode(WatcherEvent, b"short")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -136,6 +137,24 @@ def test_a_challenge_of_2048_bytes_is_refused_as_rfc_2831_has_it() -> None:
     assert DigestMD5("bob", "secret").step(challenge[:-1]) is not None
     with pytest.raises(SaslError, match="expected a challenge of less than 2048 bytes, got 2048"):
         DigestMD5("bob", "secret").step(challenge)
+
+
+def test_a_mechanism_shows_its_user_and_no_password() -> None:
+    assert repr(DigestMD5("bob", "secret")) == "<DigestMD5 for 'bob'>"
+
+
+@pytest.mark.parametrize(
+    ("username", "password", "name"), [(b"bob", "secret", "username"), ("bob", b"secret", "password")]
+)
+def test_a_name_or_password_that_is_no_text_is_refused_at_once(username: Any, password: Any, name: str) -> None:
+    with pytest.raises(TypeError) as refused:
+        DigestMD5(username, password)
+    assert str(refused.value) == f"DigestMD5: {name} is a str, not bytes"
+
+
+def test_an_error_does_not_show_the_proof_of_a_server(rfc_exchange: tuple[DigestMD5, bytes | None]) -> None:
+    with pytest.raises(SaslError, match=r"expected the server's rspauth, got b'rspauth=\.\.\.,x=y'"):
+        rfc_exchange[0].step(b"rspauth=ea40f60335c427b5527b84dbabcdfffe,x=y")
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -93,6 +93,7 @@ def connect(
     Entering the block raises NoServerError, AuthFailedError, or SessionExpiredError (with `new_session=False`).
     Raises here: HostsError for a bad connect string, LocalProtocolError for an argument of the wrong type or range.
     """
+    secret = ("session", "auth", "sasl")  # of these an error names the type alone
     for name, value, fits, expected in (
         ("hosts", hosts, isinstance(hosts, str), "a connect string"),
         ("session", session, session is None or isinstance(session, SessionInfo), "a SessionInfo or None"),
@@ -102,7 +103,8 @@ def connect(
         ("sasl", sasl, sasl is None or (hasattr(sasl, "start") and hasattr(sasl, "step")), "a Mechanism or None"),
     ):
         if not fits:
-            raise LocalProtocolError(f"connect: {name} is {expected}, not {value!r:.60}")
+            seen = _types(value) if name in secret else f"{value!r:.60}"
+            raise LocalProtocolError(f"connect: {name} is {expected}, not {seen}")
     return Client(
         hosts,
         session_timeout,
@@ -582,6 +584,12 @@ class Client(Verbs):
 
 def _is_auth(pair: object) -> bool:
     return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], bytes)
+
+
+def _types(value: object) -> str:
+    """What a value is, down to what its lists and tuples hold, without showing any of it."""
+    name = type(value).__name__
+    return f"{name} of ({', '.join(map(_types, value))})" if isinstance(value, (list, tuple)) else name
 
 
 def _describe(error: BaseException) -> str:

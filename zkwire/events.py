@@ -44,7 +44,10 @@ class SessionInfo(NamedTuple):
     password: bytes
 
     def __repr__(self) -> str:
-        return f"SessionInfo(id={hexadecimal(self.id)}, password=<{counted(len(self.password), 'byte')}>)"
+        shown = hexadecimal(self.id) if isinstance(self.id, int) else f"<{type(self.id).__name__}>"
+        known = isinstance(self.password, bytes)
+        password = counted(len(self.password), "byte") if known else type(self.password).__name__
+        return f"SessionInfo(id={shown}, password=<{password}>)"
 
 
 # --- events of a Connection
@@ -142,3 +145,11 @@ class Frame(NamedTuple):
     types: tuple[Any, ...]
     opcode: OpCode | int | None
     now: float
+
+    def __repr__(self) -> str:
+        """Without the payload's bytes, which may hold a password; `format_frame` shows the others."""
+        names = ", ".join(kind.__name__ for kind in self.types)
+        return (
+            f"Frame(direction={self.direction.name}, payload=<{counted(len(self.payload), 'byte')}>, types=({names}), "
+            f"opcode={self.opcode!r}, now={self.now!r})"
+        )

@@ -9,7 +9,7 @@ it, and so what a class assigns to `__doc__`: `python -OO` would strip a bare do
 
 from typing import Annotated
 
-from .jute import Boolean, Buffer, Int, Long, Record, TrailingBoolean, UString, Vector
+from .jute import Boolean, Buffer, Int, Long, Record, Secret, TrailingBoolean, UString, Vector
 
 # --- org.apache.zookeeper.data
 
@@ -61,7 +61,7 @@ class ConnectRequest(Record):
     last_zxid_seen: Annotated[Long, "newest zxid that the client knows of, 0 for none; a server behind it hangs up"]
     time_out: Annotated[Int, "session timeout that the client wants, in milliseconds"]
     session_id: Annotated[Long, "the session to resume; 0 asks for a new one"]
-    passwd: Annotated[Buffer, "16 bytes; zeros for a new session"]
+    passwd: Annotated[Secret, "16 bytes; zeros for a new session"]
     read_only: Annotated[TrailingBoolean, "True: a server without a quorum will do; absent before 3.4"]
 
 
@@ -71,7 +71,7 @@ class ConnectResponse(Record):
     protocol_version: Annotated[Int, "always 0"]
     time_out: Annotated[Int, "session timeout granted, in milliseconds; 0: the session is expired or not accepted"]
     session_id: Annotated[Long, "the session's id; 0 when it is not accepted"]
-    passwd: Annotated[Buffer, "16 bytes, with which the session can be resumed; zeros when it is not accepted"]
+    passwd: Annotated[Secret, "16 bytes, with which the session can be resumed; zeros when it is not accepted"]
     read_only: Annotated[
         TrailingBoolean,
         "True: the server has no quorum; absent when the request had none (3.9.0 to 3.9.2 send it all the same)",
@@ -128,21 +128,21 @@ class AuthPacket(Record):
 
     type: Annotated[Int, "always 0; servers ignore it"]
     scheme: UString
-    auth: Annotated[Buffer, 'for the scheme digest "user:password"']
+    auth: Annotated[Secret, 'for the scheme digest "user:password"']
 
 
 class GetSASLRequest(Record):
-    token: Annotated[Buffer, "the client's next token"]
+    token: Annotated[Secret, "the client's next token"]
 
 
 class SetSASLRequest(Record):
     __doc__ = "Declared by ZooKeeper beside the other two of SASL; no opcode carries it."
 
-    token: Buffer
+    token: Secret
 
 
 class SetSASLResponse(Record):
-    token: Annotated[Buffer, "the server's next token; null from a server without SASL"]
+    token: Annotated[Secret, "the server's next token; null from a server without SASL"]
 
 
 # --- requests

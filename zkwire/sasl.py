@@ -47,10 +47,16 @@ class DigestMD5:
     """
 
     def __init__(self, username: str, password: str, *, cnonce: str | None = None) -> None:
+        for name, value in (("username", username), ("password", password)):
+            if not isinstance(value, str):
+                raise TypeError(f"DigestMD5: {name} is a str, not {type(value).__name__}")
         self._username = username
         self._password = password
         self._fixed_cnonce = cnonce
         self._expected: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<DigestMD5 for {self._username!r}>"
 
     def start(self) -> bytes:
         self._expected = None
@@ -62,10 +68,10 @@ class DigestMD5:
         fields = _parse(challenge)
         if self._expected is not None:
             if not hmac.compare_digest(fields.get("rspauth", "").encode(), self._expected.encode()):
-                raise SaslError(f"expected the server's rspauth, got {challenge!r:.80}")
+                raise SaslError(f"expected the server's rspauth, got {_shown(challenge)}")
             return None
         if "nonce" not in fields:
-            raise SaslError(f"expected a DIGEST-MD5 challenge with a nonce, got {challenge!r:.80}")
+            raise SaslError(f"expected a DIGEST-MD5 challenge with a nonce, got {_shown(challenge)}")
         realm, nonce = fields.get("realm", ""), fields["nonce"]
         cnonce = self._fixed_cnonce or secrets.token_urlsafe(24)
         secret = hashlib.md5(b":".join(map(_to_hash, (self._username, realm, self._password)))).digest()
@@ -81,6 +87,11 @@ class DigestMD5:
             f'nc=00000001,cnonce="{cnonce}",digest-uri="{_DIGEST_URI}",maxbuf=65536,'
             f"response={response('AUTHENTICATE')},qop=auth"
         ).encode()
+
+
+def _shown(challenge: bytes) -> str:
+    """The server's token for an error; without rspauth, from which a password could be guessed."""
+    return f"{re.sub(rb'rspauth=[^,]*', b'rspauth=...', challenge)!r:.80}"
 
 
 def _to_hash(text: str) -> bytes:
@@ -100,6 +111,6 @@ def _parse(challenge: bytes) -> dict[str, str]:
     try:
         text = challenge.decode()
     except UnicodeDecodeError:
-        raise SaslError(f"expected text, got {challenge!r:.80}") from None
+        raise SaslError(f"expected text, got {_shown(challenge)}") from None
     found = re.findall(r'\s*([\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^,"]*))\s*(?:,|\Z)', text)
     return {name: re.sub(r"\\(.)", r"\1", quoted) or plain for name, quoted, plain in found}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, 
 
 from . import fused
 from .errors import JuteError
-from .types import JuteType, NestedType, note_of, type_of
+from .types import JuteType, NestedType, is_secret, note_of, type_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self, dataclass_transform
@@ -114,7 +114,7 @@ class Record(TypedTuple, metaclass=RecordMeta):
         return NestedType(type(self)).fault(self, type(self).__name__)
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{field.name}={value!r}" for field, value in zip(self.FIELDS, self))
+        values = ", ".join(f"{field.name}={_shown(field.type, value)}" for field, value in zip(self.FIELDS, self))
         return f"{type(self).__name__}({values})"
 
     def __getnewargs__(self) -> tuple[Any, ...]:
@@ -124,6 +124,15 @@ class Record(TypedTuple, metaclass=RecordMeta):
         """This record with some fields changed."""
         values = {field.name: value for field, value in zip(self.FIELDS, self)}
         return type(self)(**{**values, **changes})
+
+
+def _shown(kind: JuteType, value: object) -> str:
+    """The value's repr; of a secret only how long it is."""
+    if value is None or not is_secret(kind):
+        return repr(value)
+    if not isinstance(value, (bytes, bytearray)):
+        return f"<{type(value).__name__}>"
+    return f"<{len(value)} byte{'s' * (len(value) != 1)}>"
 
 
 class Encodable(Protocol):
@@ -186,5 +195,5 @@ def decode_at(record_type: type[D], buffer: bytes, offset: int, end: int) -> tup
         raise
     except _UNFIT as error:
         record_type._explain(buffer[offset:end])  # slower, and knows where it is: raises the JuteError
-        raise AssertionError(f"only the fused codec of {record_type} refuses {buffer[offset:end]!r}") from error
+        raise AssertionError(f"only the fused codec of {record_type} refuses these {end - offset} bytes") from error
     return result

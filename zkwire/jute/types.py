@@ -83,9 +83,12 @@ class UStringType(JuteType):
 
 
 class BufferType(JuteType):
-    """int32 count of bytes, then the bytes."""
+    """int32 count of bytes, then the bytes. Neither a repr nor an error shows the value of a `secret` one."""
 
     min_size = 4
+
+    def __init__(self, *, secret: bool = False) -> None:
+        self.secret = secret
 
     def __str__(self) -> str:
         return "buffer"
@@ -93,6 +96,8 @@ class BufferType(JuteType):
     def fault(self, value: object, path: str) -> tuple[str, str] | None:
         if value is None or isinstance(value, (bytes, bytearray)):
             return None
+        if self.secret:
+            return path, f"{self} takes bytes or None, not {type(value).__name__}"
         return self._mismatch(value, path, "bytes or None")
 
 
@@ -146,6 +151,8 @@ Double = Annotated[float, FixedType("double", "d")]
 TrailingBoolean = Annotated[bool | None, FixedType("boolean", "?", optional=True)]
 UString = Annotated[str | None, UStringType()]
 Buffer = Annotated[bytes | None, BufferType()]
+#: A buffer that holds a password or the like.
+Secret = Annotated[bytes | None, BufferType(secret=True)]
 Vector = Annotated[tuple[T, ...] | None, VectorOf()]
 
 
@@ -188,6 +195,11 @@ def type_of(annotation: Any) -> JuteType:
     if isinstance(record, type) and hasattr(record, "FIELDS"):
         return NestedType(record)
     raise TypeError(f"expected a Jute type or a Record class, got {annotation!r}")
+
+
+def is_secret(kind: JuteType) -> bool:
+    """Whether no text may show a value of this type."""
+    return isinstance(kind, BufferType) and kind.secret
 
 
 def note_of(annotation: Any) -> str:
