@@ -1549,6 +1549,12 @@ async def test_call_does_not_show_a_password(autojump_clock: MockClock) -> None:
         await call
 
 
+@pytest.mark.parametrize(("id", "password"), [("0x100", b""), (2**63, b""), (5, "text"), (0, bytes(16))])
+def test_connect_refuses_a_session_that_can_be_none(id: Any, password: Any) -> None:
+    with pytest.raises(LocalProtocolError, match=r"^SessionInfo: "):
+        zkwire.connect(HOST, session=SessionInfo(id, password))
+
+
 @pytest.mark.parametrize("hosts", [None, ["10.0.0.1"], 2181])
 def test_connect_refuses_hosts_that_are_no_text(hosts: Any) -> None:
     with pytest.raises(LocalProtocolError, match="connect: hosts is a connect string"):

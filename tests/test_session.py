@@ -174,6 +174,43 @@ def sasl_reply(xid: int, token: bytes | None, err: int = 0) -> bytes:
     return reply(xid, 0, err, SetSASLResponse(token))
 
 
+# --- the session to resume
+
+NOT_SESSIONS = [
+    ("0x100", PASSWORD, "id is an int, not str"),
+    (True, PASSWORD, "id is an int, not bool"),
+    (1.5, PASSWORD, "id is an int, not float"),
+    (None, PASSWORD, "id is an int, not NoneType"),
+    (2**63, PASSWORD, f"id is a signed number of 64 bits, not {2**63} (as such it is {-(2**63)})"),
+    (2**64, PASSWORD, f"id is a signed number of 64 bits, not {2**64}"),
+    (-(2**63) - 1, PASSWORD, f"id is a signed number of 64 bits, not {-(2**63) - 1}"),
+    (0, PASSWORD, "id 0 is that of no session; for a new session pass None"),
+    (5, "a secret", "password is bytes, not str"),
+    (5, None, "password is bytes, not NoneType"),
+    (5, [1, 2], "password is bytes, not list"),
+]
+
+
+@pytest.mark.parametrize(("id", "password", "text"), NOT_SESSIONS)
+def test_what_can_be_no_session_is_refused_before_there_is_a_connection(id: Any, password: Any, text: str) -> None:
+    with pytest.raises(LocalProtocolError) as refused:
+        Session(10.0, session=SessionInfo(id, password))
+    assert str(refused.value) == f"SessionInfo: {text}"
+
+
+@pytest.mark.parametrize("id", [-(2**63), -1, 1, 2**63 - 1])
+def test_every_number_of_64_bits_but_0_is_the_id_of_a_session(id: int) -> None:
+    talk = Talk(session=SessionInfo(id, PASSWORD))
+    assert talk.dial().session_id == id
+
+
+def test_password_of_a_session_to_resume_is_copied() -> None:
+    password: Any = bytearray(PASSWORD)
+    talk = Talk(session=SessionInfo(5, password))
+    password.clear()
+    assert talk.dial().passwd == PASSWORD
+
+
 # --- the handshake
 
 

@@ -78,7 +78,8 @@ def connect(
         hosts: servers by comma, the port defaulting to 2181, and a chroot behind them; tried in random order, resolved
             anew at every attempt.
         session_timeout: seconds without contact after which the session may end; servers clamp it to 2 to 20 ticks.
-        session: a session to resume, of this process or another (`Client.session`).
+        session: a session to resume, of this process or another (`Client.session`): its id as a signed number of 64
+            bits, its password as bytes.
         read_only: whether a server in read-only mode will do, while a read-write one is looked for.
         ssl_context: for TLS; `ssl.create_default_context()` checks the host name.
         auth: (scheme, auth) pairs, as ("digest", b"user:password"), sent first on every connection.

@@ -127,10 +127,10 @@ class Session:
         max_reply: int = MAX_REPLY,
         on_frame: Callable[[Frame], object] | None = None,
     ) -> None:
-        """Raises LocalProtocolError for an auth that cannot be sent."""
+        """Raises LocalProtocolError for an auth or a session that cannot be sent."""
         self.state = _DISCONNECTED
         #: Id and password, once the server gave them; id 0 before.
-        self.info = session or SessionInfo(0, _NEW_PASSWORD)
+        self.info = SessionInfo(0, _NEW_PASSWORD) if session is None else _resumable(session)
         #: The negotiated timeout in seconds; what was asked for, until then.
         self.session_timeout = session_timeout
         #: The highest zxid of any reply (rules 26, 27): what the next server must have seen too.
@@ -620,6 +620,24 @@ class Session:
         requests = list(self._queue)
         self._queue.clear()
         return requests
+
+
+def _resumable(info: SessionInfo) -> SessionInfo:
+    """The session to resume. Raises LocalProtocolError for what can be none; what was read from JSON often is."""
+    expected = ""
+    if not isinstance(info.id, int) or isinstance(info.id, bool):
+        expected = f"id is an int, not {type(info.id).__name__}"
+    elif not -(2**63) <= info.id < 2**63:
+        expected = f"id is a signed number of 64 bits, not {info.id}" + (
+            f" (as such it is {info.id - 2**64})" if 0 < info.id < 2**64 else ""
+        )
+    elif info.id == 0:
+        expected = "id 0 is that of no session; for a new session pass None"
+    elif not isinstance(info.password, (bytes, bytearray)):
+        expected = f"password is bytes, not {type(info.password).__name__}"
+    if expected:
+        raise LocalProtocolError(f"SessionInfo: {expected}")
+    return SessionInfo(info.id, bytes(info.password))
 
 
 def _watch_fault(request: Request, max_frame: int) -> str | None:
