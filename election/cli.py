@@ -40,6 +40,7 @@ from zkwire import (
     SessionExpiredError,
     ZkwireError,
     add_connection_options,
+    check_path,
     connect,
     connect_arguments,
     print_frame,
@@ -87,6 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
     options.command = command or []
     try:
         connection = connect_arguments(options)
+        if options.name != "demo":
+            _check_path(options.path)
         status = run_until_signal(lambda: _run(options, connection))
         sys.stdout.flush()
     except CommandError as error:
@@ -150,6 +153,12 @@ async def _run(options: argparse.Namespace, connection: dict[str, Any]) -> int |
     ) as zk:
         status = await verb(zk, options)
     return status  # noqa: RET504 (mypy: a block may swallow what is raised in it)
+
+
+def _check_path(path: str) -> None:
+    check_path(path)
+    if path == "/":
+        raise CommandError("path '/' is the root: an election or a service has a znode of its own below it", USAGE)
 
 
 def _demo_access(options: argparse.Namespace, connection: dict[str, Any]) -> demo.Access:

@@ -257,6 +257,52 @@ def test_any_program_may_take_these_options(monkeypatch: pytest.MonkeyPatch) -> 
     }
 
 
+# --- paths
+
+PATHS = [
+    *[(zkwire.cli.main, [verb]) for verb in ("ls", "get", "stat", "create", "rm", "watch")],
+    *[(zkwire.cli.main, verb) for verb in (["ls", "-R"], ["rm", "-r"], ["create", "-p"], ["watch", "-R"])],
+    *[(election.cli.main, [verb]) for verb in ("leader", "list", "observe", "members", "pick")],
+    *[(election.cli.main, [verb, "--mode", "simple"]) for verb in ("leader", "list", "observe")],
+]
+MORE = {"set": ["data"], "run": ["--", "true"], "register": ["10.0.0.1:80"]}
+
+
+@pytest.mark.parametrize(
+    ("main", "verb"),
+    [*PATHS, (zkwire.cli.main, ["set"]), (election.cli.main, ["run"]), (election.cli.main, ["register"])],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value.__module__,
+)
+def test_path_that_no_znode_has_exits_2_and_says_why_before_anything_is_connected(
+    ask: Ask, main: Callable[[list[str]], int], verb: list[str]
+) -> None:
+    """Nobody listens at that address: a connection would fail with another message."""
+    for path, text in (
+        ("app", "path 'app' does not start with '/': paths are given from the root\n"),
+        ("", "a path is not empty; the root is '/'\n"),
+        ("/a/", "path '/a/' ends with '/'\n"),
+        ("/a//b", "path '/a//b' has a component ''\n"),
+    ):
+        more = MORE.get(verb[0], [])
+        command = [*verb, "--hosts", "127.0.0.1:1", "--session-timeout", "0.3", path, *more]
+        status, out, err = ask(main, *command)
+        assert (status, out) == (2, "")
+        assert err == f"{main.__module__.partition('.')[0]}: {text}"
+
+
+def test_election_and_service_need_a_znode_below_the_root(ask: Ask) -> None:
+    for verb in ("leader", "observe", "members"):
+        status, out, err = ask(election.cli.main, verb, "/", "--hosts", "127.0.0.1:1")
+        assert (status, out) == (2, "")
+        assert err.startswith("election: path '/' is the root")
+
+
+def test_sequential_create_may_end_in_a_slash(ask: Ask, tls: TlsServer, root: str) -> None:
+    assert ask(zkwire.cli.main, "create", root, "--hosts", tls.address)[0] == 0
+    made = ask(zkwire.cli.main, "create", f"{root}/", "--mode", "sequential", "--hosts", tls.address)
+    assert made == (0, f"{root}/0000000000\n", "")
+
+
 # --- signals
 
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .cli.program import CommandParser as CommandParser
     from .cli.program import EndedBySignal as EndedBySignal
     from .cli.program import add_connection_options as add_connection_options
+    from .cli.program import check_path as check_path
     from .cli.program import connect_arguments as connect_arguments
     from .cli.program import run_until_signal as run_until_signal
     from .client import Client as Client
@@ -109,7 +110,7 @@ __version__ = "0.1.0"
 #: Public names by the module that has them.
 _PUBLIC = {
     "bound": "BoundClient",
-    "cli.program": "CommandParser EndedBySignal add_connection_options connect_arguments run_until_signal",
+    "cli.program": "CommandParser EndedBySignal add_connection_options check_path connect_arguments run_until_signal",
     "client": "Client connect",
     "codes": "AddWatchMode CreateMode ErrorCode EventType KeeperState OpCode Perms WatcherType Xid",
     "connection": "Connection ConnectionState Request",

@@ -42,6 +42,7 @@ from typing import NamedTuple
 
 from .. import __version__
 from ..errors import (
+    BadArgumentsError,
     ClosedError,
     ConnectionLossError,
     LocalProtocolError,
@@ -100,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         return complain(error, LOST)
     except NoNodeError as error:
         return complain(error, NO_NODE)
-    except LocalProtocolError as error:
+    except (LocalProtocolError, BadArgumentsError) as error:  # a path, a size or a time that there cannot be
         return complain(error, USAGE)
     except ZkwireError as error:
         return complain(error, FAILED)

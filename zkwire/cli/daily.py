@@ -16,6 +16,7 @@ from ..hosts import parse
 from ..records import Stat
 from .common import FAILED, USAGE, CommandError, complain, connection_options, json_option, show
 from .live import in_session
+from .program import check_path
 from .tree import delete_all, pre_order, refuse_reserved, walk
 
 _MODES = {
@@ -63,6 +64,8 @@ def _count(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.verb not in ("whoami", "config"):
+        check_path(options.path, sequential=options.verb == "create" and "sequential" in options.mode)
     if options.verb == "rm":
         if options.recursive and options.version != -1:
             raise CommandError("rm -r deletes whatever the versions: it takes no --version", USAGE)

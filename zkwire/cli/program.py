@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from .. import paths
 from ..errors import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -99,6 +100,17 @@ def connect_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "auth": _auth_of_the_environment() if options.auth is None else options.auth,
         "ssl_context": _ssl_context(options),
     }
+
+
+def check_path(path: str, *, sequential: bool = False) -> None:
+    """Raise a LocalProtocolError that says why no znode can have this path; before anything is connected.
+
+    `sequential`: digits will be put at its end, so that it may end in a slash.
+    """
+    problem = paths.fault(path, sequential=sequential)
+    if problem is not None:
+        is_relative = path and not path.startswith("/")
+        raise LocalProtocolError(f"{problem}: paths are given from the root" if is_relative else problem)
 
 
 def _auth(text: str) -> tuple[str, bytes]:
