@@ -17,7 +17,6 @@ import json
 import math
 import os
 import shutil
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -47,7 +46,7 @@ from zkwire import (
     run_until_signal,
 )
 
-from . import demo
+from . import demo, watchdog
 from .dialects import DIALECTS
 from .election import Election
 from .errors import CampaignTimeout, ElectionError, NoMembersError, RegistryError
@@ -87,6 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("a command is needed, behind --")
     options.command = command or []
     try:
+        if command and (reason := watchdog.why_not_here()):
+            raise CommandError(f"{options.name} -- CMD needs Linux: {reason}")
         connection = connect_arguments(options)
         if options.name != "demo":
             _check_path(options.path)
@@ -304,7 +305,7 @@ async def _register_until_a_signal(registration: Registration, options: argparse
                 nursery.cancel_scope.cancel()
             asked.set()
 
-    with trio.open_signal_receiver(*heeded(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)) as signals:
+    with trio.open_signal_receiver(*heeded("SIGTERM", "SIGINT", "SIGHUP")) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(heed, signals)
             try:

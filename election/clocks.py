@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 import trio
 
-#: Where a system has no CLOCK_BOOTTIME, its monotonic clock must do.
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
+
+def _choose(platform: str) -> int | None:
+    """The clock_gettime clock that runs through a suspend; None where time.monotonic must do.
+
+    Linux's, and OpenBSD's, is CLOCK_BOOTTIME. macOS has no such name: there CLOCK_MONOTONIC "will continue to increment
+    while the system is asleep" (clock_gettime(3)), but time.monotonic is mach_absolute_time, which does not. Windows
+    has no clock_gettime, and its time.monotonic goes on. What other systems do is not known.
+    """
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.CLOCK_BOOTTIME
+    return getattr(time, "CLOCK_MONOTONIC", None) if platform == "darwin" else None
+
+
+_CLOCK = _choose(sys.platform)
 
 #: Seconds by which two readings of two clocks may differ without one of them having jumped.
 _JITTER = 0.001
 
 
 def boottime() -> float:
-    """Seconds since the machine started, suspended or not; never set back, nor forward, by anyone (rule L20)."""
+    """Seconds since the machine started, suspended or not, as far as the system has such a clock (see `_choose`); never
+    set back, nor forward, by anyone (rule L20)."""
     if _CLOCK is None:
         return time.monotonic()
     return time.clock_gettime(_CLOCK)

@@ -145,9 +145,13 @@ class Candidate:
             self._spoke = trio.Event()
             await self._spoke.wait()
 
-    def send_signal(self, number: signal.Signals) -> None:
+    def kill(self) -> None:
         assert self._process is not None
-        self._process.send_signal(number)
+        self._process.kill()
+
+    def ask_to_end(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
 
 
 # --- the show
@@ -212,11 +216,11 @@ async def _show_takeover(access: Access) -> None:
             nursery.start_soon(second.run)
             await second.says("stands by")
             narrate("A is killed (SIGKILL): it can say no goodbye, so its znodes stay until its session expires.")
-            first.send_signal(signal.SIGKILL)
+            first.kill()
             killed = trio.current_time()
             await second.says("leads")
             narrate(f"B leads {trio.current_time() - killed:.1f} s after the kill. Now B resigns, and goes home.")
-            second.send_signal(signal.SIGTERM)
+            second.ask_to_end()
             await second.says("resigned")
         except DemoError as error:
             problem = error

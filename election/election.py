@@ -87,7 +87,10 @@ class Election:
             grace: seconds for the body to finish, from its cancellation to the end of the lease; T/6 unless told, T/3
                 at most.
             overrun: what to do when the body still runs at the end of the lease: see `election.overrun.Overrun`.
-            boottime: the clock of leases, in seconds, which must run while the machine is suspended.
+            boottime: the clock of leases, in seconds, which must run while the machine is suspended. The default does
+                on Linux, OpenBSD, macOS and Windows. Not covered: a suspend on any other system, where it may stand
+                still. There a leader that wakes up believes in its lease for as long as it did before, while another
+                may lead already; fencing with the token is what helps.
 
         Raises:
             ValueError: an argument of the wrong kind or range.

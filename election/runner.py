@@ -41,8 +41,14 @@ LOST = 3
 #: Which part of the time between the cancellation of a body and the end of its lease is kept back for the KILL to work.
 MARGIN = 1 / 4
 
-_TO_GROUP = (signal.SIGINT, signal.SIGQUIT)
-_TO_COMMAND = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+def _signals(*names: str) -> tuple[signal.Signals, ...]:
+    """Those that the system has: this module can be imported where commands cannot be run."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+_TO_GROUP = _signals("SIGINT", "SIGQUIT")
+_TO_COMMAND = _signals("SIGHUP", "SIGUSR1", "SIGUSR2")
 
 #: Called with what happened, and details of it.
 Report = Callable[..., object]
@@ -63,9 +69,10 @@ class LeaseTerm(Protocol):
     def lease_end(self) -> float: ...
 
 
-def heeded(*numbers: signal.Signals) -> list[signal.Signals]:
-    """Those that this process was not started to ignore (nohup, or & in a script)."""
-    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+def heeded(*names: str) -> list[signal.Signals]:
+    """Signals by their names: those that this system has, and this process was not started to ignore (nohup, or & in a
+    script)."""
+    return [number for number in _signals(*names) if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class Ended(NamedTuple):
@@ -239,7 +246,9 @@ class Runner:
         """
         failure: Exception | None = None
         status = 0
-        with trio.open_signal_receiver(*heeded(signal.SIGTERM, *_TO_GROUP, *_TO_COMMAND)) as received:
+        with trio.open_signal_receiver(
+            *heeded("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+        ) as received:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed, received)
                 try:

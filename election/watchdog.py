@@ -51,10 +51,20 @@ LOOK_AGAIN = 0.05
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 _TFD_TIMER_ABSTIME = 1  # <sys/timerfd.h>
-#: These may come to a whole control group, as when systemd stops a service. They are not meant for us.
-_NOT_FOR_US = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]
 
-_libc = ctypes.CDLL(None, use_errno=True)
+if sys.platform == "linux":  # elsewhere this module can be imported, and no more: see `why_not_here`
+    #: These may come to a whole control group, as when systemd stops a service. They are not meant for us.
+    _NOT_FOR_US = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]
+    _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def why_not_here() -> str | None:
+    """Why no command can be run under a watchdog on this system, in one line; None where it can."""
+    if sys.platform != "linux":
+        return f"a command is kept by means that only Linux has (prctl, timerfd, /proc), and this is {sys.platform}"
+    if not os.path.exists("/proc/thread-self/children"):
+        return "a command is kept with the help of /proc/thread-self/children, which is not there: is /proc mounted?"
+    return None
 
 
 def become_subreaper() -> None:

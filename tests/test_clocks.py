@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from election.clocks import Clocks, boottime
+from election.clocks import Clocks, _choose, boottime
 
 
 class Boot:
@@ -31,6 +31,33 @@ def test_monotonic_clock_serves_where_there_is_no_boot_time(monkeypatch: pytest.
     monkeypatch.setattr("election.clocks._CLOCK", None)
     before = time.monotonic()
     assert before <= boottime() <= time.monotonic()
+
+
+@pytest.mark.parametrize(
+    ("platform", "has_boottime", "clock"),
+    [
+        ("linux", True, "CLOCK_BOOTTIME"),
+        ("openbsd7", True, "CLOCK_BOOTTIME"),
+        ("darwin", False, "CLOCK_MONOTONIC"),
+        ("freebsd13", False, None),
+        ("win32", False, None),
+    ],
+)
+def test_clock_is_one_that_runs_through_a_suspend_where_the_system_has_one(
+    monkeypatch: pytest.MonkeyPatch, platform: str, has_boottime: bool, clock: str | None
+) -> None:
+    expected = None if clock is None else getattr(time, clock)
+    if not has_boottime:
+        monkeypatch.delattr(time, "CLOCK_BOOTTIME")
+    assert _choose(platform) == expected
+
+
+def test_macos_is_asked_by_clock_gettime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own monotonic clock stands still there while the machine sleeps."""
+    monkeypatch.setattr("election.clocks._CLOCK", time.CLOCK_MONOTONIC)
+    monkeypatch.setattr(time, "monotonic", lambda: pytest.fail("it stands still"))
+    before = time.clock_gettime(time.CLOCK_MONOTONIC)
+    assert before <= boottime() <= time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 async def test_times_are_converted_both_ways(autojump_clock: MockClock) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from election import watchdog
 from election.clocks import boottime
 from tests.commands import RUNAWAYS, STUBBORN, Fifo, python, shell
 from tests.live import PATIENCE
@@ -345,3 +346,59 @@ def test_stopped_runner_that_goes_on_in_time_has_lost_nothing(run: Callable[...,
     running.process.send_signal(signal.SIGCONT)
     running.process.send_signal(signal.SIGUSR1)
     assert fifo.line() == "here"
+
+
+# --- other systems
+
+#: Makes this Python look like that of another system: its name, and none of what only some systems have. What the
+#: standard library and trio decide by it was decided before.
+PRETEND = """
+import argparse, ctypes, faulthandler, json, os, select, shutil, signal, subprocess, sys, tempfile, time, uuid
+import trio, zkwire.client, zkwire.trace
+
+def refuse(*_, **__):
+    raise OSError("there is no C library by that name here")
+
+missing = {
+    "darwin": {time: ["CLOCK_BOOTTIME"], os: ["pipe2"]},
+    "win32": {
+        time: ["CLOCK_BOOTTIME", "CLOCK_MONOTONIC", "clock_gettime"],
+        os: ["pipe2", "fork", "killpg", "getpgid", "setpgid", "waitid", "P_PID", "WNOHANG"],
+        select: ["poll"],
+        signal: ["SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGKILL", "SIGCHLD", "SIGCONT", "SIGXFSZ", "SIGPIPE",
+                 "pthread_sigmask"],
+    },
+}
+sys.platform = sys.argv[1]
+for module, names in missing[sys.platform].items():
+    for name in names:
+        delattr(module, name)
+ctypes.CDLL = refuse
+
+import election, election.cli, election.demo, election.runner, election.watchdog
+for arguments in (
+    ["run", "/a", "--", "no-such-command"],
+    ["register", "/a", "b", "--", "true"],
+    ["register", "/a", "b"],
+    ["leader", "/a"],
+):
+    print(election.cli.main([*arguments[:1], "--hosts=127.0.0.1:1", "--session-timeout=0.3", *arguments[1:]]))
+"""
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_elsewhere_than_on_linux_a_command_is_refused_in_one_line_and_all_else_works(platform: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PRETEND, platform], capture_output=True, text=True, check=False, timeout=60
+    )
+    refused = "-- CMD needs Linux: a command is kept by means that only Linux has (prctl, timerfd, /proc), and this is"
+    lines = done.stderr.splitlines()
+    assert lines[:2] == [f"election: run {refused} {platform}", f"election: register {refused} {platform}"]
+    assert [line.startswith("election: no session within 0.3 s") for line in lines[2:]] == [True, True]
+    assert done.stdout.split() == ["1", "1", "2", "2"]
+
+
+def test_linux_without_its_proc_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watchdog.why_not_here() is None
+    monkeypatch.setattr(os.path, "exists", lambda path: False)
+    assert "is /proc mounted?" in (watchdog.why_not_here() or "")
