@@ -262,6 +262,32 @@ def test_a_line_of_other_bytes_is_their_title(payload: bytes) -> None:
     assert line(last) == title(last.frame)
 
 
+def test_frames_that_cannot_be_decoded_are_marked_and_the_status_is_1(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = PcapWriter()
+    connection = connected(file, "getData")
+    connection.client(frame(b"\0\0\0\x01\0\0\0\x04\0\0\0\x7f/a"))
+    connection.server(frame(bytes(3) + b"\1" + bytes(12) + b"\0\0\0\x63"))
+    say(connection, TALK["ping"])
+    path = tmp_path / "bad.pcap"
+    path.write_bytes(file.bytes)
+    problems = [
+        "GetDataRequest.path at offset 12: ustring: length 127 needs at least 127 bytes, 2 are left",
+        "GetDataResponse.data at offset 20: buffer: length 99 needs at least 99 bytes, 0 are left",
+    ]
+    assert main(["read", str(path)]) == 1
+    shown = capfd.readouterr()
+    assert shown.out.splitlines()[-4].endswith(f"> getData xid=1 (undecoded: {problems[0]})")
+    assert f"(undecoded: {problems[1]})" in shown.out.splitlines()[-3]
+    assert shown.err == f"zkwire: {path}: 2 frames could not be decoded: packet 8, 9\n"
+    assert main(["read", str(path), "--json"]) == 1
+    marks = [json.loads(line).get("undecoded") for line in capfd.readouterr().out.splitlines()]
+    assert marks == [None] * 4 + problems + [None] * 2
+    assert main(["read", str(path), "--op", "ping"]) == 1  # not shown here, but told of
+    assert "2 frames could not be decoded" in capfd.readouterr().err
+
+
 # --- real captures (tests/captures/README.md)
 
 

@@ -59,6 +59,7 @@ from zkwire.records import (
     ReconfigRequest,
     RemoveWatchesRequest,
     ReplyHeader,
+    RequestHeader,
     SetDataRequest,
     SetSASLResponse,
     SetWatches2,
@@ -201,7 +202,7 @@ def multi_answer(*bodies: Any) -> MultiResponse:
             "whoAmI xid=1 -> OK ip:127.0.0.1, digest:u",
         ),
         (exchanged(OpCode.WHO_AM_I, None, WhoAmIResponse(None)), "whoAmI xid=1 -> OK"),
-        (exchanged(OpCode.GET_ACL, GetACLRequest("/a")), "getACL xid=1 /a -> OK"),
+        (exchanged(OpCode.GET_ACL, GetACLRequest("/a")), "getACL xid=1 /a -> OK (undecoded)"),
         (
             exchanged(OpCode.ADD_WATCH, AddWatchRequest("/a", AddWatchMode.PERSISTENT_RECURSIVE), ErrorResponse(0)),
             "addWatch xid=1 /a, PERSISTENT_RECURSIVE -> OK",
@@ -270,7 +271,10 @@ def test_entry_is_one_line(entry: Entry, line: str) -> None:
             Exchanged(1, 5, 0.0, None, received(encode(ReplyHeader(77, -1, 0)))),
             "#1 reply xid=77 to nothing that was asked here -> OK",
         ),
-        (Exchanged(1, 5, 0.0, None, received(b"ab")), "#1 reply xid=None to nothing that was asked here -> OK"),
+        (
+            Exchanged(1, 5, 0.0, None, received(b"ab")),
+            "#1 reply xid=None to nothing that was asked here -> (undecoded)",
+        ),
         (
             Unanswered(1, 5, 2.0, sent(b"\0\0\0\x07\0\0\0\x04??")),
             "#1 getData xid=7 (undecoded) -> NO REPLY: the connection ended 2000.00 ms later",
@@ -326,8 +330,27 @@ def test_reply_that_cannot_be_decoded_is_shown_all_the_same(opcode: int) -> None
     traffic.connect()
     request = traffic.request(opcode)
     entry = Exchanged(0, 5, 0.0, request, traffic.reply(request))
-    assert text(entry).endswith(" -> OK zxid=0x9  0.00 ms")
+    mark = " (undecoded)" if entry.reply.undecoded else ""
+    assert text(entry).endswith(f" -> OK{mark} zxid=0x9  0.00 ms")
     assert as_json(entry)["response"] in (None, [])
+
+
+def test_what_cannot_be_decoded_is_marked_in_text_and_in_json() -> None:
+    traffic = Traffic()
+    traffic.connect()
+    request = traffic.request(OpCode.GET_DATA, GetDataRequest("/a", False))
+    reply = traffic.passing(RECEIVED, encode(ReplyHeader(1, 9, 0)) + b"\0\0\0\x09abc")
+    entry = Exchanged(0, 5, 0.0, request, reply)
+    problem = "GetDataResponse.data at offset 20: buffer: length 9 needs at least 9 bytes, 3 are left"
+    assert text(entry) == "#0 getData xid=1 /a -> OK (undecoded) zxid=0x9  0.00 ms"
+    assert as_json(entry)["undecoded"] == problem
+    bad = sent(encode(RequestHeader(2, OpCode.GET_DATA)))
+    assert as_json(Exchanged(0, 5, 0.0, bad, reply))["undecoded"] == f"{bad.undecoded}; {problem}"
+    assert as_json(Unanswered(0, 5, 0.0, bad))["undecoded"] == bad.undecoded
+    event = received(encode(ReplyHeader(-1, -1, 0)) + b"\0")
+    assert as_json(Notified(0, 5, 0.0, event, Cause(None, False, None)))["undecoded"] == event.undecoded
+    assert "undecoded" not in as_json(exchanged(OpCode.GET_DATA, GetDataRequest("/a", False), err=-101))
+    assert "undecoded" not in as_json(Closed(0, 5, 0.0, "client", 0))
 
 
 # --- JSON

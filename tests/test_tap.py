@@ -359,6 +359,34 @@ def test_conversation_finds_the_error_of_a_failed_multi_in_its_results() -> None
     assert failures == [ErrorCode.BAD_VERSION, 0, 0, ErrorCode.MARSHALLING_ERROR, ErrorCode.NO_NODE]
 
 
+@pytest.mark.parametrize(
+    ("direction", "payload", "problem"),
+    [
+        (SENT, b"\0\0\0\1\0\0\0\4\0\0\0\x0e/a", "GetDataRequest.path at offset 12: "),
+        (SENT, b"\0\0\0\1\0\0\0\x0b", ""),  # a ping
+        (SENT, b"\0\0\0\1\0\0\0\x63any", ""),  # nobody knows the operation, nor its body
+        (SENT, b"\0\0\0\1\0", "expected the header of a request, 8 bytes, got 5"),
+        (RECEIVED, b"\0", "expected the header of a reply, 16 bytes, got 1"),
+        (RECEIVED, b"\xff\xff\xff\xff" + bytes(12) + b"\0\0", "WatcherEvent.type at offset 20: "),
+    ],
+)
+def test_conversation_says_why_a_body_cannot_be_decoded(direction: Direction, payload: bytes, problem: str) -> None:
+    conversation = Conversation()
+    conversation.receive(SENT, CONNECT, 0.0)
+    conversation.receive(RECEIVED, CONNECTED, 0.0)
+    (passing,) = conversation.receive(direction, frame(payload), 0.0)
+    assert isinstance(passing, Passing)
+    assert passing.record is None
+    assert passing.undecoded.startswith(problem)
+    assert bool(passing.undecoded) is bool(problem)
+
+
+def test_conversation_says_why_a_handshake_cannot_be_decoded() -> None:
+    (passing,) = Conversation().receive(SENT, frame(b"??"), 0.0)
+    assert isinstance(passing, Passing)
+    assert passing.undecoded.startswith("ConnectRequest.protocol_version at offset 4: ")
+
+
 def test_conversation_goes_on_behind_bytes_that_were_not_seen() -> None:
     conversation = Conversation()
     assert conversation.resume(SENT) == b""

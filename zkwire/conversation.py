@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .codes import ErrorCode, OpCode, Xid, known
+from .codes import ErrorCode, OpCode, Xid, counted, known
 from .events import Direction, Frame
 from .framing import MAX_REPLY, FrameBuffer, FrameError, frame
 from .jute import JuteError, decode_at
@@ -104,19 +104,34 @@ class Passing:
         """None where there is no header."""
         return None if self.header is None else self.header.xid
 
-    @cached_property
+    @property
     def record(self) -> Any:
         """The record behind the header, or the whole frame of the handshake. None where there is none, or where the
         bytes are not what they should be."""
+        return self._decoded[0]
+
+    @property
+    def undecoded(self) -> str:
+        """Why there is no record where one should be: the field that does not fit, its offset in the frame, and what is
+        wrong with it. "" where nothing is wrong."""
+        return self._decoded[1]
+
+    @cached_property
+    def _decoded(self) -> tuple[Any, str]:
+        payload = self.frame.payload
+        if self.header is None and not self.is_handshake:
+            is_request = self.direction is Direction.SENT
+            name, size = ("request", REQUEST_HEADER_SIZE) if is_request else ("reply", REPLY_HEADER_SIZE)
+            return None, f"expected the header of a {name}, {counted(size, 'byte')}, got {len(payload)}"
         types = self.frame.types if self.header is None else self.frame.types[1:]
         if not types:
-            return None
+            return None, ""
         sizes = {RequestHeader: REQUEST_HEADER_SIZE, ReplyHeader: REPLY_HEADER_SIZE}
         offset = sizes.get(self.frame.types[0], 0)
         try:
-            return decode_at(types[0], self.frame.payload, offset, len(self.frame.payload))[0]
-        except JuteError:
-            return None
+            return decode_at(types[0], payload, offset, len(payload))[0], ""
+        except JuteError as error:
+            return None, f"{error.path} at offset {4 + offset + (error.offset or 0)}: {error.reason}"
 
     @property
     def path(self) -> str | None:

@@ -42,7 +42,7 @@ from .ledger import (
     Unreachable,
 )
 from .multi import MultiItem, MultiSequence
-from .operations import BY_OPCODE, operation_name
+from .operations import operation_name
 from .paths import printable
 from .records import ACL, ConnectRequest, ConnectResponse, SetWatches, SetWatches2, Stat
 from .trace import HEXADECIMAL, SECRETS
@@ -104,9 +104,10 @@ def request_text(request: Passing) -> str:
     if request.header is None:
         return f"a frame of {counted(len(request.data), 'byte')}, too short for a request"
     words = f"{operation_name(request.opcode)} xid={request.xid}"
-    has_record = request.opcode in BY_OPCODE and BY_OPCODE[request.opcode].request is not None
+    if request.undecoded:
+        return f"{words} (undecoded)"
     if request.record is None:
-        return f"{words} (undecoded)" if has_record else words
+        return words
     details = ", ".join(_details(request.record))
     return f"{words} {details}" if details else words
 
@@ -162,10 +163,12 @@ def size_text(data: bytes | None) -> str:
 def _outcome(reply: Passing) -> str:
     """The error, or OK and what came."""
     failed = reply.failure
-    words = [name_of(ErrorCode, failed)]
+    words = [] if reply.header is None else [name_of(ErrorCode, failed)]
     if not failed and reply.record is not None:
         said = ", ".join(_result(reply))
         words += [said] if said else []
+    if reply.undecoded:
+        words.append("(undecoded)")
     if reply.header is not None and reply.zxid > 0:
         words.append(f"zxid={hexadecimal(reply.zxid)}")
     return " ".join(words)
@@ -246,7 +249,7 @@ def _ms(seconds: float) -> str:
 def as_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) -> dict[str, Any]:
     """The same as an object: `kind` says which entry it is, times are seconds since 1970 (`epoch` is what the ledger's
     clock lacks for that), zxids and session ids are strings in hexadecimal, data that is no text is base64 in an object
-    of its own."""
+    of its own. Where a frame is not what it should be, `undecoded` says why."""
     shown: dict[str, Any] = {
         "kind": _KINDS[type(entry)],
         "time": round(entry.now + epoch, 6),
@@ -286,7 +289,21 @@ def as_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) -> 
             shown |= {"direction": direction.value, "what": what}
         case _:
             shown |= {"by": entry.by, "unanswered": entry.unanswered}
+    if problem := undecoded(entry):
+        shown["undecoded"] = problem
     return shown
+
+
+def undecoded(entry: Entry) -> str:
+    """What is wrong with the bytes of a frame that the entry tells of for the first time; "" where nothing is."""
+    match entry:
+        case Connected(request=request, response=reply) | Exchanged(request=request, reply=reply):
+            found = [passing.undecoded for passing in (request, reply) if passing is not None]
+        case Unanswered(request=passing) | Notified(event=passing):
+            found = [passing.undecoded]
+        case _:
+            found = []
+    return "; ".join(filter(None, found))
 
 
 _KINDS = {

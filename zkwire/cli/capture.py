@@ -22,6 +22,7 @@ from .common import DONE, FAILED, USAGE, CommandError, Paint, complain, json_lin
 
 _BLOCK = 1 << 20
 _STRAY_SHOWN = 60
+_PACKETS_SHOWN = 10
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -29,7 +30,8 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "What ZooKeeper's clients and servers said, from a .pcap or .pcapng file, as tcpdump and Wireshark write them: "
         "a line for each frame, in order of time. Times are UTC. Needs no root and no Wireshark. What was not captured "
-        "is told of: bytes that are missing, fragments, a beginning in the middle of a connection."
+        "is told of: bytes that are missing, fragments, a beginning in the middle of a connection. A frame whose bytes "
+        "are not what they should be is marked as undecoded, and the exit status is 1 then."
     )
     parser.add_argument(
         "file", metavar="FILE", help="a capture; -: stdin, read as it comes: tcpdump -U -w - | zkwire read -"
@@ -59,13 +61,22 @@ def run(options: argparse.Namespace) -> int:
     capture = Capture(options.port)
     shown = _Lines(options)
     status = DONE
+    undecoded: list[int] = []  # packets
     with _opened(options.file) as file:
         for seen in _in_order(file, capture, is_live=options.file == "-"):
             if isinstance(seen, CaptureError):
                 sys.stdout.flush()
                 status = complain(f"{options.file}: {seen}", FAILED)
-            elif isinstance(seen.what, Notice) or wanted(seen.what):
+                continue
+            if isinstance(seen.what, Passing) and seen.what.undecoded:
+                undecoded.append(seen.number)
+            if isinstance(seen.what, Notice) or wanted(seen.what):
                 shown.show(seen)
+    if undecoded:
+        sys.stdout.flush()
+        packets = ", ".join(map(str, undecoded[:_PACKETS_SHOWN])) + (", ..." if undecoded[_PACKETS_SHOWN:] else "")
+        frames = f"{counted(len(undecoded), 'frame')} could not be decoded"
+        status = complain(f"{options.file}: {frames}: packet {packets}", FAILED)
     if not capture.links and status == DONE:
         ports = ", ".join(map(str, sorted(capture.ports)))
         status = complain(
@@ -178,6 +189,7 @@ def as_json(seen: Seen) -> dict[str, Any]:
         "zxid": hexadecimal(what.zxid) if what.direction is Direction.RECEIVED and what.header is not None else None,
         "event": name_of(EventType, what.record.type) if what.is_notification and what.record else None,
         "latency_ms": None if latency is None else round(latency, 3),
+        "undecoded": what.undecoded or None,
         "size": len(what.frame.payload) + 4,
     }
     return place | {name: value for name, value in found.items() if value is not None}
@@ -220,11 +232,12 @@ class _Lines:
 
     def _frame(self, seen: Seen, passing: Passing) -> None:
         paint = self._paint.cyan if passing.direction is Direction.SENT else self._paint.green
-        if passing.failure:
+        if passing.failure or passing.undecoded:
             paint = self._paint.red
         latency = latency_ms(passing)
         took = "" if latency is None else self._paint.dim(f"  {latency:.3f} ms")
-        self._print(seen, paint(line(passing)) + took)
+        mark = f" (undecoded: {printable(passing.undecoded)})" if passing.undecoded else ""
+        self._print(seen, paint(line(passing) + mark) + took)
         if self._options.hex:
             print(format_frame(passing.frame).partition("\n")[2], end="\n\n")
 

@@ -26,7 +26,7 @@ from ..conversation import Passing
 from ..events import Direction
 from ..faults import PASS, Action, FaultError, first_of, parse_fault
 from ..ledger import Closed, Connected, Entry, Exchanged, Faulted, Filter, Ledger, Notified, Unanswered, Unreachable
-from ..report import as_json, text
+from ..report import as_json, text, undecoded
 from ..selection import SelectionError, opcodes, path_pattern
 from ..tap import Tap
 from ..trace import format_frame
@@ -233,6 +233,8 @@ class _Display:
                 sys.stdout.write("".join(f"    {line}\n" for line in dump.split("\n")))
 
     def _colour(self, entry: Entry) -> Callable[[str], str]:
+        if undecoded(entry):
+            return self._paint.red
         match entry:
             case Faulted() | Unanswered() | Unreachable():
                 return self._paint.red
