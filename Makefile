@@ -63,6 +63,7 @@ bench: venv zookeeper ## zkwire against its peers, in one run
 
 frames: venv zookeeper ## record tests/frames again, from real servers
 	$(BIN)/python -m tests.record_frames
+	$(BIN)/python -m tests.pick_examples
 
 session: venv ## record docs/session.pcap again, from a real server of 3.9
 	$(BIN)/python -m tests.record_session

@@ -11,7 +11,9 @@ its files.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import socket
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.golden import FRAMES, Golden, conversations, load
+from tests.processes import HOST, free_port
 from tests.servers import Distribution, Ensemble, Server, find_distributions
 from tests.special_servers import sasl_server
 from zkwire import operations as op
@@ -69,6 +72,11 @@ OPEN = (ACL(31, Id("world", "anyone")),)
 NOBODY = (ACL(0, Id("world", "anyone")),)
 #: An ACL id outside the Basic Multilingual Plane: comes back in CESU-8 (rule 75).
 OTTER = (*OPEN, ACL(1, Id("ip", "127.0.0.1")), ACL(1, Id("digest", "\N{OTTER}:x")))
+#: What `auth` makes of bob:pw, in the form that ACLs have it.
+BOB = "bob:" + base64.b64encode(hashlib.sha1(b"bob:pw").digest()).decode()
+ONE_USER = (ACL(31, Id("digest", BOB)), ACL(1, Id("world", "anyone")))
+#: A quota of one znode, itself, enforced.
+NO_MORE = b"count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=1"
 UNKNOWN_OPCODE = 99
 #: The first version that has every operation: whoAmI came last.
 OLDEST = (3, 7)
@@ -274,6 +282,7 @@ class Recording:
             record_handshakes(self, server)
         record_sasl(self)
         record_reconfig(self)
+        record_limits(self)
         record_read_only(self)
         return self.frames
 
@@ -380,6 +389,7 @@ def record_reads_and_writes(recording: Recording, server: Server) -> None:
             ("getACL", "of a znode", op.GET_ACL, GetACLRequest("/app")),
             ("getACL-NoNode", "of a missing znode", op.GET_ACL, GetACLRequest("/missing"), no_node),
             ("setACL", "with an id outside the BMP", op.SET_ACL, SetACLRequest("/app/a", OTTER, -1)),
+            ("setACL-digest", "for one user, and for all to read", op.SET_ACL, SetACLRequest("/app/new", ONE_USER, 0)),
             ("setACL-BadVersion", "at another version", op.SET_ACL, SetACLRequest("/app", OPEN, 7), bad_version),
             ("getACL-CESU8", "of an id outside the BMP", op.GET_ACL, GetACLRequest("/app/a")),
             ("getChildren", "of a znode", op.GET_CHILDREN, GetChildrenRequest("/app", False)),
@@ -465,6 +475,12 @@ def record_multi(recording: Recording, server: Server) -> None:
             item(OpCode.SET_DATA, SetDataRequest("/multi", b"never", -1)),
         )
     )
+    checked = MultiRequest(
+        (
+            item(OpCode.CHECK, CheckVersionRequest("/app", 0)),
+            item(OpCode.CREATE, create("/checked", b"done")),
+        )
+    )
     check = MultiRequest((item(OpCode.CHECK, CheckVersionRequest("/multi", 7)),))
     check_missing = MultiRequest((item(OpCode.CHECK, CheckVersionRequest("/missing", -1)),))
     reads = MultiReadRequest(
@@ -484,6 +500,7 @@ def record_multi(recording: Recording, server: Server) -> None:
         [
             ("multi", "of every operation it takes", op.MULTI, every),
             ("multi-NoNode", "of three, whose second fails: nothing is applied", op.MULTI, failing),
+            ("multi-check", "of a check at the right version, and a create", op.MULTI, checked),
             ("multi-check-BadVersion", "of a check at another version", op.MULTI, check),
             ("multi-check-NoNode", "of a check of a missing znode", op.MULTI, check_missing),
             ("multi-empty", "of nothing", op.MULTI, MultiRequest()),
@@ -704,6 +721,46 @@ def record_reconfig(recording: Recording) -> None:
                     op.RECONFIG,
                     ReconfigRequest(observer, None, None, -1),
                     ErrorCode.BAD_ARGUMENTS,
+                ),
+                (
+                    "reconfig-NewConfigNoQuorum",
+                    "with a second member, which is not there",
+                    op.RECONFIG,
+                    ReconfigRequest(
+                        f"server.2={HOST}:{free_port()}:{free_port()};{HOST}:{free_port()}", None, None, -1
+                    ),
+                    ErrorCode.NEW_CONFIG_NO_QUORUM,
+                ),
+            ],
+        )
+
+
+def record_limits(recording: Recording) -> None:
+    """What a server refuses that has local sessions and enforces quotas."""
+    config = {"localSessionsEnabled": "true", "enforceQuota": "true"}
+    with Ensemble(recording.distribution, 1, config=config) as ensemble:
+        (server,) = ensemble.servers
+        mine = create("/mine", b"", CreateMode.EPHEMERAL)
+        with recording.preparing(server) as admin:
+            admin.ask(op.CREATE, create("/limited"))
+            for path, data in (("", b""), ("/zookeeper_limits", NO_MORE), ("/zookeeper_stats", b"count=0,bytes=0")):
+                admin.ask(op.CREATE, create(f"/zookeeper/quota/limited{path}", data))
+        recording.ask(
+            server,
+            [
+                (
+                    "create-EphemeralOnLocalSession",
+                    "of an ephemeral znode in a local session",
+                    op.CREATE,
+                    mine,
+                    ErrorCode.EPHEMERAL_ON_LOCAL_SESSION,
+                ),
+                (
+                    "create-QuotaExceeded",
+                    "below a znode whose quota is used up",
+                    op.CREATE,
+                    create("/limited/new"),
+                    ErrorCode.QUOTA_EXCEEDED,
                 ),
             ],
         )

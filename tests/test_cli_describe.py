@@ -53,7 +53,8 @@ def test_operation_is_described_with_its_frames(run: Any) -> None:
         "  inside      multiRead",
         "  errors      NO_NODE (-101), NO_AUTH (-102)",
         "  The client asks the server to give the data and Stat of /app (getData, xid 1).",
-        "  The server answers getData, xid 1: 5 bytes of data; version 0, no children.",
+        "  The server answers getData, xid 1: 5 bytes of data; version 0, 7 children.",
+        "  example     getData of a znode, recorded with ZooKeeper 3.9.4",
     ):
         assert line in out.splitlines()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import compileall
 import inspect
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,15 +15,16 @@ from typing import Any
 
 import pytest
 
-from tests import golden
-from zkwire import describe, records
-from zkwire.codes import ErrorCode, EventType
+from tests import golden, pick_examples
+from zkwire import describe, examples, records
+from zkwire.codes import MAX_TTL_MS, CreateMode, ErrorCode, EventType, OpCode
 from zkwire.describe import RECORDS, described, everything
 from zkwire.events import Direction
-from zkwire.explain import ANY, Wanted, explain
+from zkwire.explain import ANY, explain
 from zkwire.framing import frame
-from zkwire.jute import Record, decode
-from zkwire.operations import BY_NAME, BY_OPCODE, Operation
+from zkwire.jute import Record, decode, encode
+from zkwire.operations import ANY_OPERATION, BY_NAME, BY_OPCODE, CHECK, ERRORS, Operation
+from zkwire.records import CreateTTLRequest
 
 
 def the(name: str, kind: str) -> dict[str, Any]:
@@ -71,17 +73,29 @@ def test_name_is_taken_in_any_spelling(name: str, expected: list[tuple[str, str]
 
 @pytest.mark.parametrize("row", BY_OPCODE.values(), ids=lambda row: row.name)
 def test_example_of_an_operation_is_one(row: Operation) -> None:
-    request, reply = map(bytes.fromhex, the(row.name, "operation")["example"])
-    (asked,) = explain(request)  # a request needs no telling
-    assert (asked.fault, asked.readings[0].opcode) == ("", row.opcode)
-    (answered,) = explain(reply, Wanted(Direction.RECEIVED, row.opcode))
-    assert (answered.fault, answered.readings[0].opcode) == ("", row.opcode)
+    """A request first, then what it was answered with; of SASL as many rounds as it took."""
+    shown = the(row.name, "operation")
+    explained = list(explain(b"".join(map(bytes.fromhex, shown["example"]))))
+    assert [each.fault for each in explained] == [""] * len(shown["example"])
+    opcode = OpCode.MULTI if row is CHECK else row.opcode
+    asked, *events, answered = explained
+    assert (asked.readings[0].direction, asked.readings[0].opcode) == (Direction.SENT, opcode)
+    assert (answered.readings[0].direction, answered.readings[0].opcode) == (Direction.RECEIVED, opcode)
+    assert "OK" in answered.title.split()
+    assert len(events) == {"setWatches": 4, "setWatches2": 4, "sasl": 2}.get(row.name, 0)
+    assert row.name in [BY_OPCODE[span.value].name for span in asked.spans if span.path.endswith("Header.type")
+                        and span.value in BY_OPCODE]  # fmt: skip
+    assert re.fullmatch(r".+, recorded with ZooKeeper \d+\.\d+\.\d+", shown["example_of"])
 
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_example_of_a_record_is_one(name: str) -> None:
-    (example,) = the(name, "record")["example"]
-    assert decode(RECORDS[name], bytes.fromhex(example)) is not None
+    shown = the(name, "record")["example"]
+    if name == "SetSASLRequest":
+        assert shown == []  # no opcode carries it
+        return
+    (example,) = map(bytes.fromhex, shown)
+    assert encode(decode(RECORDS[name], example)) == example
 
 
 @pytest.mark.parametrize("each", [each for each in everything() if each["kind"] in ("error", "event")], ids=str)
@@ -89,7 +103,30 @@ def test_example_of_an_error_or_event_is_one(each: dict[str, Any]) -> None:
     for example in each["example"]:
         (explained,) = explain(bytes.fromhex(example), ANY)
         assert explained.fault == ""
-        assert each["name"] in explained.title
+        assert each["number"] in [span.value for span in explained.spans if span.path.endswith((".err", ".type"))]
+
+
+def test_errors_without_an_example_are_those_that_no_server_sends_and_two_that_no_test_can_bring_about() -> None:
+    without = {each["name"] for each in everything() if each["kind"] == "error" and not each["example"]}
+    sent = {code.name for code in ANY_OPERATION}.union(*({code.name for code in codes} for codes in ERRORS.values()))
+    assert without & sent == {"RECONFIG_IN_PROGRESS", "THROTTLED_OP"}
+    assert "RUNTIME_INCONSISTENCY" not in without
+
+
+def test_examples_are_frames_of_a_real_server() -> None:
+    """The module is what tests/pick_examples.py makes of tests/frames: `make frames`."""
+    assert pick_examples.PAGE.read_text(encoding="utf-8") == pick_examples.page()
+    recorded = {frame(shown.payload) for shown in golden.load() if shown.version == examples.VERSION}
+    shown = [example for each in everything() if each["kind"] != "record" for example in each["example"]]
+    assert {bytes.fromhex(example) for example in shown} <= recorded
+
+
+def test_example_of_create_ttl_harms_no_server() -> None:
+    """Under other flags a ttl of -1 stops a server for good."""
+    found = [decode(CreateTTLRequest, bytes.fromhex(examples.RECORDS["CreateTTLRequest"]))]
+    for data in the("createTTL", "operation")["example"][:1]:
+        found.append(decode(CreateTTLRequest, bytes.fromhex(data)[12:]))
+    assert all(CreateMode(request.flags).has_ttl and 0 < request.ttl <= MAX_TTL_MS for request in found)
 
 
 def test_operation_tells_its_fields_watches_and_errors() -> None:
@@ -160,6 +197,7 @@ def test_error_tells_which_operations_it_answers() -> None:
     assert the("NotEmpty", "error")["answers"] == ["delete"]
     assert "sync" in the("NotReadOnly", "error")["answers"]
     assert the("MarshallingError", "error")["any_operation"]
+    assert the("RuntimeInconsistency", "error")["answers"] == ["multi"]
     assert the("ConnectionLoss", "error")["example"] == []  # no server sends it
     assert (the("NoNode", "error")["since"], the("QuotaExceeded", "error")["since"]) == ("ever", "3.7.0")
 

@@ -15,6 +15,7 @@
     trace         a frame as annotated text
     english       a frame as a sentence
     explain       what a frame is, told from its bytes alone
+    examples      frames of a real server, for describe
     describe      what the declarations say of a record, operation, error or event
     conversation  one connection as an onlooker sees it
     selection     operations and paths, named in words

@@ -1,7 +1,7 @@
 """What there is to know of a record, an operation, an error or an event, from the declarations themselves. No I/O.
 
 Nothing is told here that zkwire/records.py, operations.py, codes.py, errors.py and english.py do not hold: this puts it
-together, as plain values that JSON takes.
+together, as plain values that JSON takes. The examples are frames of a real server (examples.py).
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from . import multi, records
-from .codes import CreateMode, ErrorCode, EventType, OpCode, Perms, Xid
+from . import examples, multi, records
+from .codes import ErrorCode, EventType, OpCode
 from .english import first_sentence, purpose
 from .errors import BY_CODE
-from .framing import frame
-from .jute import Record, encode
-from .jute.types import BufferType, FixedType, JuteType, NestedType, UStringType, VectorType
-from .multi import MultiItem, MultiSequence
+from .jute import Record
+from .multi import MultiSequence
 from .operations import (
     ANY_OPERATION,
     BY_OPCODE,
@@ -27,7 +25,6 @@ from .operations import (
     Operation,
     WatcherKind,
 )
-from .records import MultiHeader, ReplyHeader, RequestHeader, Stat, WatcherEvent
 
 RECORDS: dict[str, Any] = {
     name: kind
@@ -70,6 +67,7 @@ def _operation(row: Operation) -> dict[str, Any]:
     codes = list(ERRORS.get(row.opcode, ()))
     if row.opcode in NOT_IN_READ_ONLY_MODE:
         codes.append(ErrorCode.NOT_READ_ONLY)
+    title, *frames = examples.OPERATIONS[row.name]
     return {
         "kind": "operation",
         "name": row.name,
@@ -84,7 +82,8 @@ def _operation(row: Operation) -> dict[str, Any]:
         "fires": [kind.name for kind in FIRES.get(row.opcode, ())],
         "errors": [_code(code) for code in codes],
         "errors_of_any_operation": [_code(code) for code in ANY_OPERATION],
-        "example": [data.hex() for data in _exchange(row)],
+        "example": frames,
+        "example_of": f"{title}, recorded with ZooKeeper {examples.VERSION}",
     }
 
 
@@ -122,7 +121,7 @@ def _record(name: str) -> dict[str, Any]:
         described["fields"] = [
             {"name": field.name, "type": str(field.type), "note": field.note} for field in kind.FIELDS
         ]
-    described["example"] = [encode(_example(kind)).hex()]
+    described["example"] = _listed(examples.RECORDS.get(name))
     return described
 
 
@@ -139,17 +138,15 @@ def _error(code: ErrorCode) -> dict[str, Any]:
         "since": cls.SINCE or "ever",
         "answers": [row.name for row in BY_OPCODE.values() if code in _refusals(row)],
         "any_operation": code in ANY_OPERATION,
-        "example": [frame(encode(ReplyHeader(1, 0x10, code))).hex()] if _is_sent(code) else [],
+        "example": _listed(examples.ERRORS.get(code.name)),
     }
 
 
 def _refusals(row: Operation) -> tuple[ErrorCode, ...]:
+    """What may stand in the reply to this operation; of a multi, in its results too."""
     read_only = (ErrorCode.NOT_READ_ONLY,) if row.opcode in NOT_IN_READ_ONLY_MODE else ()
-    return (*ERRORS.get(row.opcode, ()), *read_only)
-
-
-def _is_sent(code: ErrorCode) -> bool:
-    return code in ANY_OPERATION or any(code in _refusals(row) for row in BY_OPCODE.values())
+    results = (ErrorCode.RUNTIME_INCONSISTENCY,) if row.opcode == OpCode.MULTI else ()
+    return (*ERRORS.get(row.opcode, ()), *read_only, *results)
 
 
 def _event(kind: EventType) -> dict[str, Any]:
@@ -161,73 +158,9 @@ def _event(kind: EventType) -> dict[str, Any]:
         "purpose": "" if sent else "Made by clients; no server sends it.",
         "caused_by": [BY_OPCODE[opcode].name for opcode, fired in FIRES.items() if kind in fired],
         "seen_by": [watcher.value for watcher, seen in SEES.items() if kind in seen],
-        "example": [frame(encode(ReplyHeader(-1, -1, 0)) + encode(WatcherEvent(kind, 3, "/app"))).hex()]
-        if sent
-        else [],
+        "example": _listed(examples.EVENTS.get(kind.name)),
     }
 
 
-# --- examples, made with the codec
-
-#: What an example's field holds, by the field's name; else the type decides.
-_VALUES: dict[str, Any] = {
-    "path": "/app",
-    "prefix_path": "/app",
-    "data": b"hello",
-    "perms": int(Perms.ALL),
-    "scheme": "world",
-    "id": "anyone",
-    "flags": int(CreateMode.PERSISTENT),
-    "version": -1,
-    "ttl": 60_000,
-    "time_out": 10_000,
-    "passwd": bytes(16),
-    "session_id": 0x1000004515E0058,
-    "data_length": 5,
-    "read_only": False,
-    "cur_config_id": -1,
-    "children": ("a", "b"),
-    "auth_scheme": "ip",
-    "user": "127.0.0.1",
-}
-
-
-def _example(kind: Any) -> Any:
-    """A record of this class, with values as they may pass."""
-    if not issubclass(kind, MultiSequence):
-        values = {field.name: _value(field.name, field.type) for field in kind.FIELDS}
-        return kind(**{**values, "version": 0} if kind is Stat else values)
-    bodies = [(opcode, body) for opcode, body in kind.BODIES.items() if opcode in BY_OPCODE][:2]
-    request = kind is not multi.MultiResponse
-    err = -1 if request else 0
-    items = [
-        MultiItem(MultiHeader(opcode, False, err), None if body is None else _example(body)) for opcode, body in bodies
-    ]
-    return kind(tuple(items))
-
-
-def _value(name: str, kind: JuteType) -> Any:
-    if isinstance(kind, NestedType):
-        return _example(kind.record)
-    if name in _VALUES:
-        return _VALUES[name]
-    if isinstance(kind, VectorType):
-        return (_value("path" if isinstance(kind.element, UStringType) else "", kind.element),)
-    if isinstance(kind, UStringType):
-        return ""
-    if isinstance(kind, BufferType):
-        return b""
-    assert isinstance(kind, FixedType)
-    return False if kind.code == "?" else 0
-
-
-def _exchange(row: Operation) -> list[bytes]:
-    """A request, and the reply to it."""
-    xid = {OpCode.PING: Xid.PING, OpCode.AUTH: Xid.AUTH}.get(row.opcode, 1)
-    request = encode(RequestHeader(xid, row.opcode))
-    reply = encode(ReplyHeader(xid, 0x10, 0))
-    if row.request is not None:
-        request += encode(_example(row.request))
-    if row.response is not None:
-        reply += encode(_example(row.response))
-    return [frame(request), frame(reply)]
+def _listed(example: str | None) -> list[str]:
+    return [] if example is None else [example]

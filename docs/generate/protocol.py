@@ -10,10 +10,10 @@ from typing import Any
 from zkwire import records
 from zkwire.codes import AddWatchMode, CreateMode, KeeperState, Perms, WatcherType, Xid
 from zkwire.describe import RECORDS, everything
-from zkwire.events import Direction, Frame
+from zkwire.examples import VERSION
+from zkwire.explain import explain
 from zkwire.framing import MAX_REQUEST
 from zkwire.jute.types import CESU8, FixedType, NestedType, VectorType
-from zkwire.operations import BY_NAME
 from zkwire.trace import format_frame
 
 PAGE = Path(__file__).parent.parent / "protocol.md"
@@ -25,7 +25,7 @@ _TEXT = f"""\
 
 What passes between a client and a server of ZooKeeper 3.4 to 3.9: every operation, record, error and event, as zkwire
 declares them. [session.html](session.html) shows a real session byte by byte; `zkwire describe NAME` prints any part of
-this page, and `zkwire explain` any frame.
+this page, and `zkwire explain` any frame. The frames shown here are recorded ones, of a server of ZooKeeper {VERSION}.
 
 ## Frames
 
@@ -108,17 +108,11 @@ def _operation(row: dict[str, Any]) -> Iterator[str]:
     points += [f"May be answered with {_codes(row['errors'])}."] if row["errors"] else []
     if points:
         yield "\n".join(f"- {point}" for point in points) + "\n"
-    yield "```\n" + "\n\n".join(_dumps(row)) + "\n```\n"
-
-
-def _dumps(row: dict[str, Any]) -> Iterator[str]:
-    operation = BY_NAME[row["name"]]
-    headers = (records.RequestHeader, records.ReplyHeader)
-    for direction, header, body, data in zip(
-        Direction, headers, (operation.request, operation.response), row["example"]
-    ):
-        types = (header,) if body is None else (header, body)
-        yield format_frame(Frame(direction, bytes.fromhex(data)[4:], types, operation.opcode, 0.0))
+    dumps = [
+        format_frame(each.readings[0].frame(each.data[4:]))
+        for each in explain(b"".join(map(bytes.fromhex, row["example"])))
+    ]
+    yield f"An example, {row['example_of']}:\n\n```\n" + "\n\n".join(dumps) + "\n```\n"
 
 
 def _named(record: dict[str, Any] | None) -> str:
@@ -209,7 +203,11 @@ def _events() -> Iterator[str]:
 def _numbers() -> Iterator[str]:
     yield "## Other numbers\n"
     tables: list[tuple[str, Any]] = [
-        ("Reserved xids", Xid),
+        (
+            "Reserved xids. Only servers send the first, and every ping is answered with the second. The last is the C "
+            "client's: others number setWatches like any request",
+            Xid,
+        ),
         ("`CreateRequest.flags`", CreateMode),
         ("`ACL.perms`, bits", Perms),
         ("`AddWatchRequest.mode`", AddWatchMode),

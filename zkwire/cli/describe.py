@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..describe import described, everything
-from ..events import Direction
-from ..explain import ANY, Wanted, explain
+from ..explain import explain
 from .common import FAILED, CommandError, Paint, json_line, json_option
 from .explain import lines
 
@@ -117,17 +116,16 @@ def _event(each: dict[str, Any]) -> Iterator[str]:
 
 
 def _examples(each: dict[str, Any]) -> Iterator[str]:
+    data = b"".join(map(bytes.fromhex, each["example"]))
     if each["kind"] == "record":
-        data = bytes.fromhex(each["example"][0])
         for place in range(0, len(data), 16):
             yield _row("" if place else "example", data[place : place + 16].hex(" "))
         return
-    reply_to = each["number"] if each["kind"] == "operation" else None
-    wanted = [Wanted(Direction.SENT), Wanted(Direction.RECEIVED, reply_to)] if reply_to else [ANY]
-    for data, known in zip(each["example"], wanted):
-        for explained in explain(bytes.fromhex(data), known):
-            yield ""
-            yield from (_INDENT + line for line in lines(explained, Paint(sys.stdout), None))
+    if "example_of" in each:
+        yield _row("example", each["example_of"])
+    for explained in explain(data):  # a reply is read as the answer to the request before it
+        yield ""
+        yield from (_INDENT + line for line in lines(explained, Paint(sys.stdout), None))
 
 
 def _row(name: str, text: str) -> str:
