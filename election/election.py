@@ -25,6 +25,7 @@ from .sequential import SequentialCampaign
 from .simple import SimpleCampaign
 from .states import StateStream
 from .term import OUT_OF_TIME, Renewal, Term, prove
+from .znodes import path_problem
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup  # which trio brings along there
@@ -95,17 +96,25 @@ class Election:
         Raises:
             ValueError: an argument of the wrong kind or range.
         """
-        for name, value, fits in (
-            ("mode", mode, mode in ("sequential", "simple")),
-            ("dialect", dialect, dialect in DIALECTS),
-            ("renewal", renewal, renewal in ("commit", "ping", "none")),
-            ("mixed", mixed, mixed in ("raise", "warn")),
-            ("data", data, isinstance(data, bytes)),
-            ("path", path, isinstance(path, str) and path.startswith("/")),
-            ("takeover_delay", takeover_delay, takeover_delay >= 0),
-            ("jitter", jitter, jitter >= 0),
-            ("grace", grace, grace is None or grace >= 0),
-            ("overrun", overrun, overrun in ("exit", "raise", "ignore") or callable(overrun)),
+        for name, value, fits, wanted in (
+            ("zk", zk, isinstance(zk, Client), "a zkwire.Client, as zkwire.connect gives one"),
+            ("path", path, path == "/" or path_problem(path) is None, f"the path of a znode: {path_problem(path)}"),
+            ("data", data, isinstance(data, bytes), "bytes; a str can be given as text.encode()"),
+            ("mode", mode, mode in ("sequential", "simple"), "'sequential' or 'simple'"),
+            ("dialect", dialect, isinstance(dialect, str) and dialect in DIALECTS, f"one of {', '.join(DIALECTS)}"),
+            ("renewal", renewal, renewal in ("commit", "ping", "none"), "'commit', 'ping' or 'none'"),
+            ("acl", acl, _is_acl(acl), "a list or tuple of zkwire.ACL, not empty"),
+            ("mixed", mixed, mixed in ("raise", "warn"), "'raise' or 'warn'"),
+            ("takeover_delay", takeover_delay, _is_duration(takeover_delay), "seconds, 0 or more"),
+            ("jitter", jitter, _is_duration(jitter), "seconds, 0 or more"),
+            ("grace", grace, grace is None or _is_duration(grace), "None, or seconds, 0 or more"),
+            (
+                "overrun",
+                overrun,
+                overrun in ("exit", "raise", "ignore") or callable(overrun),
+                "'exit', 'raise', 'ignore' or a function",
+            ),
+            ("boottime", boottime, callable(boottime), "a function that gives seconds"),
         ):
             if not fits:
                 raise ValueError(f"Election: {name}={value!r:.80} is not possible")
@@ -323,3 +332,11 @@ def _says_lost(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return error.split(_LOSSES)[1] is None
     return isinstance(error, _LOSSES)
+def _is_duration(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _is_acl(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(each, ACL) for each in value)
+
+

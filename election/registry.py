@@ -14,6 +14,7 @@ from .layouts import Instance
 from .layouts import layout as _layout
 from .members import Members
 from .registration import Registration
+from .znodes import path_problem
 
 
 class Registry:
@@ -29,12 +30,18 @@ class Registry:
         layout: "names", "curator" (Curator's x-discovery: the path ends with the service's name) or "serverset"
             (Finagle and Aurora). See election/layouts.py.
 
-    Raises RegistryError for a layout that is none of them, or a path that is not absolute.
+    Raises RegistryError for a layout that is none of them, or a path that cannot be a znode's.
     """
 
     def __init__(self, zk: Client, path: str, layout: str = "names") -> None:
-        if not path.startswith("/") or path.endswith("/"):
-            raise RegistryError(f"a registry has a znode of its own, as /services/daytime, not {path!r:.80}")
+        if not isinstance(zk, Client):
+            raise RegistryError(
+                f"a registry needs a zkwire.Client, as zkwire.connect gives one, not {type(zk).__name__}"
+            )
+        if problem := path_problem(path):
+            raise RegistryError(f"a registry has a znode of its own, as /services/daytime, not {path!r:.80}: {problem}")
+        if not isinstance(layout, str):
+            raise RegistryError(f"the layout is given by its name, as 'names', not {layout!r:.80}")
         self._zk = zk
         self._path = path
         self._layout = _layout(layout, path, time.time)
@@ -52,6 +59,12 @@ class Registry:
 
         Raises RegistryError for what the layout does not have.
         """
+        if not isinstance(data, bytes):
+            raise RegistryError(
+                f"the data of a member must be bytes, not {type(data).__name__}; a str can be given as text.encode()"
+            )
+        if not isinstance(acl, (list, tuple)) or not acl or not all(isinstance(each, ACL) for each in acl):
+            raise RegistryError(f"the acl must be a list or tuple of zkwire.ACL, not empty; got {type(acl).__name__}")
         return Registration(self._zk, self._path, self._layout, self._layout.entry(member, data), acl=acl)
 
     def members(

@@ -36,6 +36,19 @@ PAUSE = 0.05
 READ_ONLY_PAUSE = 0.5
 
 
+def path_problem(path: object) -> str | None:
+    """Why this is not the path of a znode of its own, in words; None when it is."""
+    if not isinstance(path, str):
+        return f"a path is a str, not {type(path).__name__}"
+    if not path.startswith("/"):
+        return "a path starts with /"
+    if path.endswith("/"):
+        return "a path does not end with /, and / itself is taken"
+    if not {"", ".", ".."}.isdisjoint(path.split("/")[1:]):
+        return "no part of a path between two slashes is empty, . or .."
+    return None
+
+
 async def retried(request: Callable[[], Awaitable[T]]) -> T:
     """The result of a request that may be sent any number of times: reads, `sync`, `ensure_path`.
 

@@ -210,6 +210,43 @@ async def test_registry_needs_a_path_of_its_own(zookeeper: Server | External, pa
             Registry(zk, path)
 
 
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("/services/", "does not end with /"),
+        ("/a//b", "empty"),
+        ("/a/./b", r"\."),
+        (b"/services", "str, not bytes"),
+        (None, "str, not NoneType"),
+    ],
+)
+async def test_path_of_a_registry_is_refused_with_what_is_wrong_with_it(path: Any, problem: str) -> None:
+    with pytest.raises(RegistryError, match=f"a registry has a znode of its own.*: .*{problem}"):
+        Registry(zkwire.connect("127.0.0.1:2181"), path)
+
+
+async def test_arguments_of_the_wrong_kind_are_refused_before_anything_is_registered() -> None:
+    wrong: Any
+    zk = zkwire.connect("127.0.0.1:2181")
+    for wrong in ("127.0.0.1:2181", None):
+        with pytest.raises(RegistryError, match="needs a Client"):
+            Registry(wrong, "/s")
+    for wrong in (None, 5, b"names"):
+        with pytest.raises(RegistryError, match="the layout is given by its name"):
+            Registry(zk, "/s", wrong)
+    for layout in ("names", "curator", "serverset"):
+        registry = Registry(zk, "/s", layout)
+        for wrong in ("text", "", bytearray(b"x"), None, 5):
+            with pytest.raises(RegistryError, match=r"must be bytes, not \w+; a str can be given as text.encode"):
+                registry.register("h:1", wrong)
+        for wrong in (None, (), "world:anyone", zkwire.OPEN_ACL_UNSAFE[0], [("world", "anyone")]):
+            with pytest.raises(RegistryError, match="the acl must be"):
+                registry.register("h:1", acl=wrong)
+        for wrong in (b"h:1", None, 8080):
+            with pytest.raises(RegistryError, match="registers a"):
+                registry.register(wrong)
+
+
 async def test_in_a_chroot(zookeeper: Server | External, root: str) -> None:
     async with client(zookeeper) as other, client(zookeeper, root) as zk:
         await other.create(root)
