@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+import zkwire
 from election import Election, ElectionError, LeadershipLostError, Term
 from tests.test_term import HOLDER, PATH, T, loses, stage
 
@@ -157,3 +159,52 @@ async def test_block_that_ends_itself_does_not_wait_for_itself(block: Block, aut
         assert (lost is not None) == (block in (close, close_in_a_task))
         await trio.sleep(1.0)
         assert HOLDER not in on.ensemble.tree.nodes
+
+
+# --- what the constructor refuses
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ({"data": "text"}, r"data must be bytes; a str can be given as text.encode\(\); got str$"),
+        ({"data": bytearray(b"x")}, "data must be bytes.*got bytearray"),
+        ({"data": None}, "data must be bytes.*got NoneType"),
+        ({"path": "/api/"}, "path must be the path of a znode: a path does not end with /, and .* got str '/api/'"),
+        ({"path": "api"}, "a path starts with /"),
+        ({"path": ""}, "a path starts with /"),
+        ({"path": "//"}, "a path does not end with /"),
+        ({"path": "/a//b"}, "no part of a path between two slashes is empty"),
+        ({"path": "/a/../b"}, "no part of a path"),
+        ({"path": b"/api"}, "a path is a str, not bytes"),
+        ({"path": None}, "a path is a str, not NoneType"),
+        ({"zk": "127.0.0.1:2181"}, r"zk must be a zkwire.Client, as zkwire.connect gives one; got str$"),
+        ({"mode": "Simple"}, "mode must be 'sequential' or 'simple'; got str 'Simple'"),
+        ({"mode": ["simple"]}, "mode must be .* got list"),
+        ({"dialect": "curator"}, "dialect must be one of native, curator-latch, kazoo; got str 'curator'"),
+        ({"dialect": ["native"]}, "dialect must be .* got list"),
+        ({"renewal": True}, "renewal must be .* got bool True"),
+        ({"acl": ()}, "acl must be a list or tuple of zkwire.ACL, not empty"),
+        ({"acl": "world:anyone"}, "acl must be a list or tuple of zkwire.ACL"),
+        ({"acl": zkwire.OPEN_ACL_UNSAFE[0]}, "acl must be a list or tuple of zkwire.ACL"),
+        ({"mixed": False}, "mixed must be 'raise' or 'warn'"),
+        ({"takeover_delay": "3"}, "takeover_delay must be seconds, 0 or more; got str '3'"),
+        ({"takeover_delay": -1}, "takeover_delay must be seconds, 0 or more; got int -1"),
+        ({"takeover_delay": None}, "takeover_delay must be seconds"),
+        ({"jitter": float("nan")}, "jitter must be seconds, 0 or more"),
+        ({"grace": True}, "grace must be None, or seconds, 0 or more; got bool True"),
+        ({"overrun": "kill"}, "overrun must be 'exit', 'raise', 'ignore' or a function"),
+        ({"boottime": 5.0}, "boottime must be a function that gives seconds"),
+    ],
+    ids=str,
+)
+async def test_argument_of_the_wrong_kind_is_refused_at_once(
+    argument: dict[str, Any], said: str, autojump_clock: MockClock
+) -> None:
+    async with stage() as on, on.client("a") as zk:
+        with pytest.raises(ValueError, match=f"^Election: .*{said}"):
+            Election(**{"zk": zk, "path": PATH, **argument})
+
+
+def test_what_only_the_election_calls_is_not_public() -> None:
+    assert not {"finish", "lose", "check", "body"} & set(dir(Term))
