@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Literal, TypeVar
 
 import trio
@@ -117,7 +117,9 @@ class Election:
             ("boottime", boottime, callable(boottime), "a function that gives seconds"),
         ):
             if not fits:
-                raise ValueError(f"Election: {name}={value!r:.80} is not possible")
+                kind = type(value).__name__
+                seen = kind if name in ("zk", "data", "acl") else f"{kind} {value!r:.80}"  # no secrets
+                raise ValueError(f"Election: {name} must be {wanted}; got {seen}")
         self.path = path
         self.mode: Mode = mode
         self._zk = zk
@@ -133,7 +135,7 @@ class Election:
         # Weakly: a reader that breaks out of its loop leaves its stream behind.
         self._streams: weakref.WeakSet[StateStream] = weakref.WeakSet()
         self._term: Term | None = None  # of `campaign`
-        self._block: Term | None = None  # of `lead`
+        self._busy = False  # campaigns, or leads in a block
 
     # --- leading
 
@@ -148,23 +150,22 @@ class Election:
             timeout: seconds to wait for the turn; None is for ever, 0 is not to wait for others.
 
         Raises:
-            LeadershipLostError: the block was cancelled, behind it.
+            LeadershipLostError: the block was cancelled; raised after it has ended.
             CampaignTimeout: the turn did not come in time; it is also a TimeoutError.
             What `campaign` raises.
         """
-        if self._block is not None and self._block.is_inside():
-            raise ElectionError(f"{self.path}: this block leads already, and would wait for itself")
-        self._block = term = await self._campaign_for(timeout)
-        scope = term.body()
-        try:
-            with scope:
-                yield term
-        finally:
-            if scope.cancel_called and not term.resignation_asked:
-                term.lose(OUT_OF_TIME)  # unless it knows a better reason already
-            self._block = None
-            with trio.CancelScope(shield=True):
-                await term.finish()
+        with self._alone():
+            await self._finish_lost()
+            term = await self._campaign_for(timeout, self._overrun)
+            scope = term._body()
+            try:
+                with scope:
+                    yield term
+            finally:
+                if scope.cancel_called and not term.resignation_asked:
+                    term._lose(OUT_OF_TIME)  # unless it knows a better reason already
+                with trio.CancelScope(shield=True):
+                    await term._finish()
         if scope.cancelled_caught and not term.resignation_asked:
             raise LeadershipLostError(f"{term.node}: {term.lost.reason}")
 
@@ -203,13 +204,10 @@ class Election:
             SessionExpiredError, ClosedError, AuthFailedError: the client has no session any more.
             ZooKeeperError: what the servers refused, as NoAuthError.
         """
-        if self._term is not None:
-            if self._term.is_leader:
-                raise ElectionError(f"{self.path}: this election leads already; resign its term first")
-            with trio.CancelScope(shield=True):
-                await self._term.finish()
-        self._term = await self._campaign_for(timeout)
-        return self._term
+        with self._alone():
+            await self._finish_lost()
+            self._term = await self._campaign_for(timeout, "ignore")  # nothing is cancelled that could overrun
+            return self._term
 
     # --- looking
 
@@ -243,24 +241,47 @@ class Election:
         for stream in list(self._streams):
             stream.put(state)
 
-    async def _campaign_for(self, timeout: float | None) -> Term:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One at a time: a second campaign of this Election would write its state over that of the first, or wait for
+        itself."""
+        if self._busy or (self._term is not None and self._term.is_leader):
+            state = "leads" if self._state in ("leading", "suspended", "lost", "resigning") else "waits for its turn"
+            raise ElectionError(
+                f"{self.path}: this Election {state} already, and to lead twice it would have to wait for itself: "
+                f"end that first, or make one Election for each candidate"
+            )
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    async def _finish_lost(self) -> None:
+        """Resign a term of `campaign` that was lost."""
+        if self._term is not None:
+            with trio.CancelScope(shield=True):
+                await self._term._finish()
+            self._term = None
+
+    async def _campaign_for(self, timeout: float | None, overrun: Action) -> Term:
         patience = math.inf if timeout is None else timeout or self._zk.session_timeout
         with trio.move_on_after(patience):
             try:
-                return await self._campaign(impatient=timeout == 0)
+                return await self._campaign(overrun, impatient=timeout == 0)
             except BaseException:
                 self._become("idle")
                 raise
         raise CampaignTimeout(f"{self.path}: the turn did not come within {timeout:g} s")
 
-    async def _campaign(self, *, impatient: bool) -> Term:
+    async def _campaign(self, overrun: Action, *, impatient: bool) -> Term:
         """Campaigns, one in each session, until one is won."""
         self._time.sample()
         while True:
             kind = SequentialCampaign if self.mode == "sequential" else SimpleCampaign
             campaign = kind(self._plan, impatient=impatient)
             try:
-                term = await self._win(campaign, self._time)
+                term = await self._win(campaign, self._time, overrun)
             except SessionExpiredError:
                 with trio.CancelScope(shield=True):
                     await campaign.clear()
@@ -275,8 +296,8 @@ class Election:
                     self._become("leading")
                     return term
 
-    async def _win(self, campaign: Campaign, time: clocks.Clocks) -> Term:
-        """Win, with a lease that lasts until the next proof at least."""
+    async def _win(self, campaign: Campaign, time: clocks.Clocks, overrun: Action) -> Term:
+        """Win, with enough of a lease to begin with."""
         lease = Lease(self._zk.session_timeout, self._grace)
         won: Won | None = None
         while True:
@@ -291,12 +312,11 @@ class Election:
             time.sample()
             lease.timeout = self._zk.session_timeout
             counts = prove(lease, time, campaign.zk, won.proof.sent)
-            margin = lease.timeout * PROOF_INTERVAL
-            if self._renewal != "commit" or (counts and lease.cancel_at > self._boottime() + margin):
+            if self._renewal != "commit" or (counts and lease.end - self._boottime() >= lease.least):
                 break
             # The servers are slow, or it is not known when they last heard of us.
             won.proof.watch.disarm()
-            await trio.sleep(margin)
+            await trio.sleep(lease.timeout * PROOF_INTERVAL)
             won = await campaign.confirm(won.node, won.after)
         if self._renewal == "ping":
             lease.answered(time.boot(won.proof.sent))
@@ -307,31 +327,26 @@ class Election:
             renewal=self._renewal,
             lease=lease,
             clocks=time,
-            overrun=self._overrun,
+            overrun=overrun,
             on_state=self._become,
         )
 
     async def _is_due(self, term: Term) -> bool:
-        """Wait out the takeover delay, which hand-overs do not have; whether it still leads then (rule P11)."""
-        if not self._takeover_delay or term.after not in ("expiry", "deletion"):
-            return True
+        """Wait out the takeover delay, which hand-overs do not have (rule P11), and until enough of the lease is left
+        to begin with; whether it still leads then."""
         due = False
         try:
-            with trio.move_on_after(self._takeover_delay):
-                await term.lost.wait()
-            due = not term.lost.is_set()
+            if self._takeover_delay and term.after in ("expiry", "deletion"):
+                with trio.move_on_after(self._takeover_delay):
+                    await term.lost.wait()
+            due = await term._has_enough()
         finally:
             if not due:
                 with trio.CancelScope(shield=True):
-                    await term.finish()
+                    await term._finish()
         return due
 
 
-def _says_lost(error: BaseException) -> bool:
-    """Whether it says that leadership was lost, and nothing else."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(_LOSSES)[1] is None
-    return isinstance(error, _LOSSES)
 def _is_duration(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
 
@@ -340,3 +355,8 @@ def _is_acl(value: object) -> bool:
     return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(each, ACL) for each in value)
 
 
+def _says_lost(error: BaseException) -> bool:
+    """Whether it says that leadership was lost, and nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(_LOSSES)[1] is None
+    return isinstance(error, _LOSSES)

@@ -30,6 +30,11 @@ HALF_TICK = 1 / 4  #: half a tick at most, since the servers grant no T below tw
 DRIFT = 1 / 50  #: by how much the servers' clocks may be faster than ours, over T
 GRACE = 1 / 6  #: for the body to finish in, between its cancellation and the end of the lease
 LONGEST_GRACE = 1 / 3  #: with more of it a body would be cancelled while all is well
+LEAST = 1 / 3  #: what a term must have left before the end of its lease when its body begins
+#: In seconds, where T is so short that T/3 would be less; but no more than T/2, which steady proofs can keep. So a
+#: process that stands still for half a second right after its body began can still finish before the hard deadline.
+LEAST_SECONDS = 0.75
+LEAST_AT_MOST = 1 / 2
 
 
 class Lease:
@@ -52,6 +57,12 @@ class Lease:
     def cancel_at(self) -> float:
         """When the body is cancelled."""
         return self.end - self.grace
+
+    @property
+    def least(self) -> float:
+        """Seconds of lease that a term must have left when its body begins."""
+        share = max(self.timeout * LEAST, min(LEAST_SECONDS, self.timeout * LEAST_AT_MOST))
+        return max(share, self.grace + self.timeout * PROOF_INTERVAL)
 
     def committed(self, sent: float, answered: float, last_answered: Callable[[float], float | None]) -> bool:
         """A proof sent at `sent` was committed, and its reply came at `answered`. Whether it counted.

@@ -124,6 +124,10 @@ class Term:
         )
         self._body_task: trio.lowlevel.Task | None = None
         self._nurseries_around: list[trio.Nursery] = []  # that were open in that task when the body began
+        self._renewal_came = trio.Event()  # set, and replaced, when the lease may have grown or the term is lost
+        if renewal != "none":
+            # Not with the body: on a busy machine a thread may take long to start, and the body's lease would run.
+            self._overrun.start()
         self._forget_closer = zk.before_close(self._close)
         trio.lowlevel.add_instrument(self._gate)
         trio.lowlevel.spawn_system_task(self._keep)
@@ -205,12 +209,12 @@ class Term:
                 await self._finished.wait()
         else:
             with trio.CancelScope(shield=True):
-                await self.finish()
+                await self._finish()
             await trio.lowlevel.checkpoint_if_cancelled()
 
     # --- for Election
 
-    def body(self) -> trio.CancelScope:
+    def _body(self) -> trio.CancelScope:
         """The scope that the body runs in; from now on there is a hard deadline too."""
         self._scope = trio.CancelScope()
         self._body_task = trio.lowlevel.current_task()
@@ -218,9 +222,16 @@ class Term:
         self._renewed()
         if self.lost.is_set():
             self._scope.cancel()
-        if self._renewal != "none":
-            self._overrun.start()
         return self._scope
+
+    async def _has_enough(self) -> bool:
+        """Wait until so much of the lease is left that a body may begin (`Lease.least`); whether it came to that. False
+        when the term is lost."""
+        while not self.lost.is_set():
+            if self._renewal == "none" or self._lease.end - self._clocks.boottime() >= self._lease.least:
+                return True
+            await self._renewal_came.wait()
+        return False
 
     def is_inside(self) -> bool:
         """Whether the body cannot finish before the running task goes on: it is the body's own, or one in a nursery
@@ -241,7 +252,7 @@ class Term:
     def resignation_asked(self) -> bool:
         return self._resigning
 
-    async def finish(self) -> None:
+    async def _finish(self) -> None:
         """The body has finished: release the znodes. To be called in a shielded scope; a second call waits for the
         first."""
         if self._state in ("resigning", "resigned"):
@@ -251,6 +262,7 @@ class Term:
         self._become("resigning")
         if not self.lost.is_set():
             self.lost.set("resigned")
+        self._renewal_came.set()
         with suppress(KeyError):
             trio.lowlevel.remove_instrument(self._gate)
         self._forget_closer()
@@ -262,28 +274,29 @@ class Term:
             self._become("resigned")
             self._finished.set()
 
-    def lose(self, reason: str) -> None:
+    def _lose(self, reason: str) -> None:
         """Leadership is over, or in doubt. Whoever works is told; the znodes stay until the work has finished."""
         if self._state not in ("leading", "suspended"):
             return
         self._become("lost")  # before anybody hears of it (rule L10)
         self._was_lost = True
         self.lost.set(reason)
+        self._renewal_came.set()
         if self._scope is not None:
             self._scope.cancel()
 
-    def check(self) -> None:
+    def _check(self) -> None:
         """Called between any two turns of trio's loop: no step begins after the deadline (rules L4, L13)."""
         self._clocks.sample()
         if self._is_over_time():
-            self.lose(OUT_OF_TIME)
+            self._lose(OUT_OF_TIME)
 
     async def _close(self) -> None:
         """The client is about to close the session, and with it would go our znodes: the work ends first (rule R5)."""
         if self._scope is None:
-            await self.finish()
+            await self._finish()
             return
-        self.lose("the client is being closed")
+        self._lose("the client is being closed")
         if not self.is_inside():  # what the body itself closes cannot wait for it
             with trio.move_on_at(self._clocks.trio(min(self.lease_end, self._clocks.boottime() + self._lease.timeout))):
                 await self._finished.wait()
@@ -301,11 +314,11 @@ class Term:
 
     async def _ended_by(self, keeping: Callable[[], Awaitable[str]]) -> None:
         try:
-            self.lose(await keeping())
+            self._lose(await keeping())
         except SESSION_OVER as error:
-            self.lose(f"the session is over: {error}")
+            self._lose(f"the session is over: {error}")
         except ZkwireError as error:
-            self.lose(f"the proof of leadership failed: {error}")
+            self._lose(f"the proof of leadership failed: {error}")
 
     async def _until_deleted(self) -> str:
         event = await self._watch.wait()
@@ -350,7 +363,7 @@ class Term:
     async def _until_deadline(self) -> None:
         while not self.lost.is_set():
             await trio.sleep_until(self.deadline + ROUNDING)
-            self.check()
+            self._check()
 
     def _proved(self, sent: float) -> None:
         """A request that was sent at `sent`, on trio's clock, has shown that we lead."""
@@ -367,7 +380,9 @@ class Term:
         """The lease may have another end."""
         if self._scope is not None:
             self._scope.deadline = self.deadline
-        self._overrun.end = self.lease_end
+            self._overrun.end = self.lease_end
+        self._renewal_came.set()
+        self._renewal_came = trio.Event()
         if self.on_renewal is not None:
             self.on_renewal(self.lease_end)
 
@@ -387,14 +402,14 @@ class Term:
         try:
             results = await self._zk.multi([Check(self.node), Check(self._holder), *operations])
         except SESSION_OVER as error:
-            self.lose(f"the session is over: {error}")
+            self._lose(f"the session is over: {error}")
             raise LeadershipLostError(f"{self.node}: {self.lost.reason}, perhaps after it was applied") from error
         except ZooKeeperError as error:
             if error.index is None:
                 raise
             error.index -= 2
             if error.index < 0:
-                self.lose(f"{error.path} was deleted")
+                self._lose(f"{error.path} was deleted")
                 self._must_lead()
             error.results = (error.results or [])[2:]
             raise
@@ -405,7 +420,7 @@ class Term:
         if self._resigning or self._state in ("resigning", "resigned"):
             raise NotLeaderError(f"{self.node}: the term is over, since it was resigned")
         if not self.is_leader:
-            self.check()
+            self._check()
             raise LeadershipLostError(f"{self.node}: the term is over: {self.lost.reason}")
 
     async def _find_version(self) -> None:
@@ -414,7 +429,7 @@ class Term:
         try:
             data, stat = await synced(self._zk, self.node, lambda: self._zk.get_data(self.node))
         except NoNodeError:
-            self.lose(f"{self.node} was deleted")
+            self._lose(f"{self.node} was deleted")
             self._must_lead()
             raise
         expected, self._version = self._version, stat.version
@@ -454,4 +469,4 @@ class _Gate(trio.abc.Instrument):
         self._term = term
 
     def after_io_wait(self, timeout: float) -> None:
-        self._term.check()
+        self._term._check()

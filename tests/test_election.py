@@ -109,20 +109,74 @@ async def test_block_that_would_wait_for_itself_is_refused(autojump_clock: MockC
             assert await election.contenders() != []
 
 
-async def test_lead_of_another_task_waits_for_the_block(autojump_clock: MockClock) -> None:
-    led: list[int] = []
+Way = Callable[[Election], Awaitable[object]]
 
-    async def lead_too() -> None:
-        async with election.lead():
-            led.append(2)
 
+async def lead(election: Election) -> None:
+    async with election.lead():
+        raise AssertionError("led")
+
+
+async def run(election: Election) -> None:
+    await election.run(lambda term: lead(election))
+
+
+WAYS: list[Way] = [lead, run, lambda election: election.campaign(), lambda election: election.campaign(timeout=0)]
+
+
+@pytest.mark.rule("L14")
+@pytest.mark.parametrize("mode", ["sequential", "simple"])
+async def test_second_campaign_of_one_election_is_refused_and_the_first_goes_on(
+    mode: str, autojump_clock: MockClock
+) -> None:
+    async def refused(what: str) -> None:
+        state = election.state
+        for way in WAYS:
+            with pytest.raises(ElectionError, match=f"this Election {what} already.* one Election for each candidate"):
+                await way(election)
+            assert election.state == state
+
+    async def lead_first(task_status: trio.TaskStatus[None]) -> None:
+        async with election.lead() as term:
+            task_status.started()
+            await ending.wait()
+            assert term.is_leader
+
+    async with stage() as on, on.election("a", mode=mode) as election, on.election("b", mode=mode) as other:
+        ending = trio.Event()
+        earlier = await other.campaign()
+        async with trio.open_nursery() as nursery:
+
+            async def second_tries() -> None:
+                await trio.sleep(1)
+                assert election.state == "waiting"
+                await refused("waits for its turn")
+                await earlier.resign()
+
+            nursery.start_soon(second_tries)
+            await nursery.start(lead_first)
+            await refused("leads")
+            await trio.sleep(T)
+            assert election.state == "leading"
+            ending.set()
+        assert election.state == "resigned"
+        async with election.lead() as term:  # one after another
+            assert term.is_leader
+        term = await election.campaign()
+        await refused("leads")
+        assert term.state == "leading"
+        await term.resign()
+        await (await election.campaign()).resign()
+
+
+async def test_block_after_a_lost_term_without_one_resigns_that(autojump_clock: MockClock) -> None:
     async with stage() as on, on.election() as election:
-        # The nursery is this task's, and opened before the block: who runs in it is not inside.
-        async with trio.open_nursery() as nursery, election.lead():
-            nursery.start_soon(lead_too)
-            await trio.sleep(2 * T)
-            led.append(1)
-        assert led == [1, 2]
+        term = await election.campaign()
+        on.ensemble.delete(term.node)
+        await term.lost
+        async with election.lead() as again:
+            assert again.is_leader
+            assert term.state == "resigned"
 
 
 async def resign_shielded(election: Election, term: Term, nursery: trio.Nursery) -> None:

@@ -234,13 +234,13 @@ def no_respect_for_the_holder(patch: pytest.MonkeyPatch) -> None:
 
 
 def release_before_the_body_has_ended(patch: pytest.MonkeyPatch) -> None:
-    lose = Term.lose
+    lose = Term._lose
 
     def hasty(self: Term, reason: str) -> None:
         lose(self, reason)
         trio.lowlevel.spawn_system_task(self._campaign.resign, self.node, self._version)
 
-    patch.setattr(Term, "lose", hasty)
+    patch.setattr(Term, "_lose", hasty)
 
 
 def no_second_look_at_the_queue(patch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from election import election
-from election.lease import DRIFT, GRACE, HALF_TICK, LONGEST_GRACE, PROOF_INTERVAL, Lease
+from election.lease import (
+    DRIFT,
+    GRACE,
+    HALF_TICK,
+    LEAST,
+    LEAST_AT_MOST,
+    LEAST_SECONDS,
+    LONGEST_GRACE,
+    PROOF_INTERVAL,
+    Lease,
+)
 from election.overrun import REVIVAL
 
 T = 24.0
@@ -146,6 +156,27 @@ def test_grace_may_be_given() -> None:
     assert lease.end - lease.cancel_at == 1.5
 
 
+@pytest.mark.parametrize(("timeout", "seconds"), [(60, 20), (24, 8), (4, 4 / 3), (2.25, 0.75), (2, 0.75), (1, 0.5)])
+def test_body_begins_with_a_third_of_the_timeout_at_least_and_three_quarters_of_a_second(
+    timeout: float, seconds: float
+) -> None:
+    assert Lease(timeout).least == pytest.approx(seconds)
+
+
+def test_longest_grace_leaves_the_body_one_proof_at_least() -> None:
+    assert Lease(T, grace=T / 3).least == pytest.approx(T / 3 + 1.5)
+
+
+@given(timeout=st.floats(0.1, 120.0), grace=st.none() | st.floats(0.0, 1 / 3))
+def test_steady_proofs_give_what_a_body_begins_with(timeout: float, grace: float | None) -> None:
+    lease = Lease(timeout, None if grace is None else grace * timeout)
+    for number in range(20):
+        proved(lease, number * timeout / 16, took=timeout / 100)
+    left = lease.end - (19 / 16 + 1 / 100) * timeout  # when the last was answered
+    assert left >= lease.least
+    assert left >= (LEAST_LEASE - 1 / 100) * timeout - 1e-9
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     tick=st.just(1.0) | st.floats(0.1, 1.0),  # of half of T
@@ -246,6 +277,12 @@ SAID = {
         f"{10 * GRACE:.1f}",
         f"{10 * DRIFT:g}",
     ],
+    "A body begins with {} or more left until the lease ends, for T = 10 s {} s": [share(LEAST), f"{10 * LEAST:.1f}"],
+    "with {} s at least, but for T below {} s, where it is {}": [
+        f"{LEAST_SECONDS:g}",
+        f"{LEAST_SECONDS / LEAST_AT_MOST:g}",
+        share(LEAST_AT_MOST),
+    ],
     "has {} seconds from when it goes on": [{2.0: "two"}[REVIVAL]],
     "A machine whose clock runs more than {} % slower": [f"{100 * DRIFT:g}"],
     "where half a tick is more than {}": [share(HALF_TICK)],
@@ -273,7 +310,8 @@ def test_what_the_safety_page_says_of_a_third_of_the_timeout_follows_from_the_co
 
 @pytest.mark.parametrize("page", ["election-safety.md", "election-rules.md", "../README.md"])
 def test_every_share_of_the_timeout_in_the_docs_is_one_of_the_code(page: str) -> None:
-    known = {share(each) for each in (PROOF_INTERVAL, HALF_TICK, GRACE, LONGEST_GRACE, PING_INTERVAL)}
+    constants = (PROOF_INTERVAL, HALF_TICK, GRACE, LONGEST_GRACE, PING_INTERVAL, LEAST, LEAST_AT_MOST)
+    known = {share(each) for each in constants}
     assert set(re.findall(r"\bT/\d+", (ROOT / "docs" / page).read_text(encoding="utf-8"))) <= known
 
 

@@ -23,6 +23,7 @@ from election import (
     ProclaimConflict,
     Term,
 )
+from election.overrun import Overrun
 from tests.fake_ensemble import FakeEnsemble, Fault
 from zkwire import (
     BadVersionError,
@@ -296,16 +297,14 @@ async def test_bodies_of_one_process_never_overlap(autojump_clock: MockClock) ->
             inside -= 1
         worked += 1
 
-    async with stage() as on, on.election() as one:
-        other = on.on(one._zk)
-        async with trio.open_nursery() as nursery:
-            for election in (one, other, one, other):
-                nursery.start_soon(election.run, body)
-            for _ in range(8):
-                await trio.sleep(0.6)
-                for name in await one._zk.get_children(PATH):
-                    on.ensemble.delete(f"{PATH}/{name}")
-                    break
+    async with stage() as on, on.election() as one, trio.open_nursery() as nursery:
+        for election in (one, on.on(one._zk), on.on(one._zk), on.on(one._zk)):
+            nursery.start_soon(election.run, body)
+        for _ in range(8):
+            await trio.sleep(0.6)
+            for name in await one._zk.get_children(PATH):
+                on.ensemble.delete(f"{PATH}/{name}")
+                break
     assert worked == 4
 
 
@@ -812,3 +811,115 @@ async def test_loss_during_the_takeover_delay_leads_to_another_campaign(autojump
             async with other.lead() as term:
                 assert trio.current_time() > 5
                 assert term.is_leader
+
+
+# --- how much of the lease a body begins with
+
+
+def left(on: Stage, term: Term) -> float:
+    """Seconds until the end of the lease."""
+    return term.lease_end - on.ensemble.boottime()
+
+
+@pytest.mark.rule("L3", "L12")
+@pytest.mark.parametrize("without_a_block", [True, False])
+async def test_body_begins_with_a_third_of_the_timeout_after_a_takeover_delay_without_proofs(
+    without_a_block: bool, autojump_clock: MockClock
+) -> None:
+    async with stage() as on, on.election("a") as one, on.election("b", takeover_delay=10.0) as other:
+        await one.campaign()
+        await on.fault("close", "a")
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            # Over shortly after the delay, when T/4 or so is left of the lease.
+            nursery.start_soon(lambda: on.ensemble.inflict([Fault(10.0 - 0.4 * T, "cut", "b", 0.4 * T + 0.1)]))
+            if without_a_block:
+                term = await other.campaign()
+                assert left(on, term) >= T / 3
+                await term.resign()
+            else:
+                async with other.lead() as term:
+                    assert left(on, term) >= T / 3
+        assert trio.current_time() - began > 10.1
+        assert term.after == "expiry"
+
+
+@pytest.mark.rule("L12")
+async def test_thread_of_the_hard_deadline_that_is_slow_to_start_takes_nothing_from_the_body(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Thread.start` waits until the thread runs, which on a busy machine may be long."""
+    started: list[float] = []
+
+    def start_slowly(overrun: Overrun) -> None:
+        started.append(overrun.end)
+        if len(started) == 1:
+            on.ensemble.timeline.jump(0.7 * T)
+
+    monkeypatch.setattr(Overrun, "start", start_slowly)
+    async with stage() as on, on.election() as election, election.lead() as term:
+        assert started[0] == float("inf")  # it has nothing to act upon before the body begins
+        assert left(on, term) >= T / 3
+
+
+@pytest.mark.parametrize("timeout", [1.0, 1.5, 2.0, 4.0])
+async def test_turn_that_comes_at_any_time_begins_with_enough_and_keeps_its_place(
+    timeout: float, autojump_clock: MockClock
+) -> None:
+    """A waiter sends nothing but a ping each third of T, and the servers may have heard of it as long ago."""
+
+    async def succeed() -> None:
+        async with on.on(other).lead() as successor:
+            assert left(on, successor) >= max(timeout / 3, min(0.75, timeout / 2))
+            assert successor.after == "resignation"
+
+    async with (
+        stage(tick=timeout / 2) as on,
+        on.ensemble.client("a", timeout) as one,
+        on.ensemble.client("b", timeout) as other,
+    ):
+        for tenth in range(10):
+            term = await on.on(one).campaign()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(succeed)
+                await trio.sleep(timeout * (1 + tenth / 30))
+                began = trio.current_time()
+                await term.resign()
+            assert trio.current_time() - began < (0.05 if timeout >= 2 else timeout / 4 + 0.05)
+
+
+async def test_term_that_is_lost_before_its_body_begins_is_followed_by_another_campaign(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_late(overrun: Overrun) -> None:
+        if not jumped:
+            jumped.append(True)
+            on.ensemble.timeline.jump(2 * T)
+
+    jumped: list[bool] = []
+    monkeypatch.setattr(Overrun, "start", start_late)
+    async with stage() as on, on.election() as election, election.lead() as term:
+        assert jumped
+        assert term.is_leader
+        assert left(on, term) >= T / 3
+
+
+async def test_hard_deadline_is_nothing_to_a_term_whose_body_has_not_begun(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Overrun] = []
+    monkeypatch.setattr(Overrun, "start", lambda overrun: made.append(overrun))
+    async with stage() as on, on.election("a") as one, on.election("b", takeover_delay=10.0) as other:
+        await one.campaign()
+        await on.fault("close", "a")
+        async with trio.open_nursery() as nursery:
+
+            async def look() -> None:
+                await trio.sleep(9.0)  # after many proofs
+                ends.append(made[-1].end)
+
+            ends: list[float] = []
+            nursery.start_soon(look)
+            async with other.lead() as term:
+                assert ends == [float("inf")]
+                assert made[-1].end == term.lease_end
