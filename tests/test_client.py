@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 import trio
@@ -58,6 +58,7 @@ from zkwire.records import (
     GetDataResponse,
     MultiHeader,
     SetDataResponse,
+    SetSASLResponse,
 )
 from zkwire.transport import RECEIVE_SIZE, SocketTransport, StreamTransport, Transport
 
@@ -412,6 +413,76 @@ async def test_call_that_nobody_awaits_is_no_warning(autojump_clock: MockClock) 
             gc.collect()
             await zk.get_data("/b")
             gc.collect()
+
+
+# --- a mechanism is not our code
+
+
+class BrokenSasl:
+    """A mechanism that fails when it begins, or at the server's first token."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def start(self) -> bytes:
+        if self.where == "start":
+            raise KeyError("of the mechanism")
+        return b""
+
+    def step(self, challenge: bytes) -> bytes | None:
+        raise KeyError("of the mechanism")
+
+
+async def challenge_then_serve(conversation: ServerSide) -> None:
+    await conversation.shake_hands()
+    while (got := await conversation.read()) is not None:
+        await conversation.reply(got, SetSASLResponse(b"challenge") if got.opcode is OpCode.SASL else None)
+
+
+@pytest.mark.parametrize("where", ["start", "step"])
+async def test_exception_of_a_mechanism_ends_connect_with_auth_failed_and_closes_the_session(
+    where: str, autojump_clock: MockClock
+) -> None:
+    servers = MemoryServers(challenge_then_serve)
+    with pytest.raises(AuthFailedError, match="SASL: the mechanism raised KeyError") as caught:
+        async with connect(servers, sasl=BrokenSasl(where)):
+            raise AssertionError("not reached")
+    assert isinstance(caught.value.__cause__, KeyError)
+    await trio.testing.wait_all_tasks_blocked()
+    assert servers.opcodes() == [*([OpCode.SASL] if where == "step" else []), OpCode.CLOSE_SESSION]
+    assert len(servers.dialled) == 1
+
+
+async def test_exception_of_a_mechanism_after_a_reconnect_ends_every_wait(autojump_clock: MockClock) -> None:
+    class WorksOnce:
+        exchanges: ClassVar[int] = 0
+
+        def start(self) -> bytes:
+            WorksOnce.exchanges += 1
+            if WorksOnce.exchanges > 1:
+                raise KeyError("of the mechanism")
+            return b""
+
+        def step(self, challenge: bytes) -> bytes | None:
+            return None
+
+    async def challenge_and_go(conversation: ServerSide) -> None:
+        await conversation.shake_hands()
+        got = await conversation.read()
+        assert got is not None
+        await conversation.reply(got, SetSASLResponse(b"challenge"))
+        assert await conversation.read() is not None, "the watch"
+        await conversation.reply(servers.requests[-1], ExistsResponse(STAT))
+
+    servers = MemoryServers(challenge_and_go, challenge_then_serve)
+    async with connect(servers, sasl=WorksOnce()) as zk:
+        _, watch = await zk.exists_and_watch("/a")
+        states = [state async for state in zk.states()]
+        assert states == [KeeperState.SYNC_CONNECTED, KeeperState.DISCONNECTED, KeeperState.AUTH_FAILED]
+        assert (await watch.wait()).state is KeeperState.AUTH_FAILED
+        with pytest.raises(AuthFailedError) as caught:
+            await zk.get_data("/a")
+        assert isinstance(caught.value.__cause__, KeyError)
 
 
 # --- what the caller passed is not looked at again

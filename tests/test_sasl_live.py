@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import trio
 
 import zkwire
 from tests.servers import Distribution, Server
@@ -30,7 +31,46 @@ async def test_sasl_authenticates_a_user_whose_name_or_password_is_not_ascii(sas
     assert ("sasl", name) in identities
 
 
+async def test_one_mechanism_authenticates_twelve_clients_at_once(sasl: Server) -> None:
+    mechanism = DigestMD5("ann", USERS["ann"])
+    identities: list[str | None] = []
+
+    async def connect() -> None:
+        async with zkwire.connect(sasl.address, sasl=mechanism) as zk:
+            found = await zk.who_am_i()
+        identities.extend(identity.user for identity in found if identity.auth_scheme == "sasl")
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(12):
+            nursery.start_soon(connect)
+    assert identities == ["ann"] * 12
+
+
 async def test_sasl_refuses_a_password_that_differs_in_one_accent(sasl: Server) -> None:
     with pytest.raises(zkwire.AuthFailedError):
         async with zkwire.connect(sasl.address, sasl=DigestMD5("bérta", "secret")):
             pass
+
+
+class Broken:
+    """A mechanism that fails when the server has answered."""
+
+    def start(self) -> bytes:
+        return b""
+
+    def step(self, challenge: bytes) -> bytes | None:
+        raise KeyError("of the mechanism")
+
+
+async def test_failure_of_a_mechanism_closes_the_session_on_the_server(sasl: Server) -> None:
+    def sessions() -> str:
+        return next(line for line in sasl.four_letter("mntr").splitlines() if line.startswith("zk_global_sessions"))
+
+    before = sessions()
+    with pytest.raises(zkwire.AuthFailedError, match="SASL: the mechanism raised KeyError") as caught:
+        async with zkwire.connect(sasl.address, 60.0, sasl=Broken()):
+            raise AssertionError("not reached")
+    assert isinstance(caught.value.__cause__, KeyError)
+    with trio.fail_after(20):  # a third of the session timeout
+        while sessions() != before:  # noqa: ASYNC110  # the server has no event for it
+            await trio.sleep(0.05)

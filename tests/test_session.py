@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -96,7 +97,7 @@ from zkwire.records import (
     SyncResponse,
     WatcherEvent,
 )
-from zkwire.sasl import SaslError
+from zkwire.sasl import DigestMD5, SaslError
 from zkwire.session import TRANSITIONS, Session
 
 DISCONNECTED, CONNECTED = KeeperState.DISCONNECTED, KeeperState.SYNC_CONNECTED
@@ -156,10 +157,10 @@ class ScriptedSasl:
     """A mechanism of two steps: it answers "challenge" with "answer", and takes "proof" for the end."""
 
     def __init__(self) -> None:
-        self.started = 0
+        self.starts: list[ScriptedSasl] = []  # one list for all copies
 
     def start(self) -> bytes:
-        self.started += 1
+        self.starts.append(self)
         return b""
 
     def step(self, challenge: bytes) -> bytes | None:
@@ -446,7 +447,7 @@ def test_an_auth_added_during_sasl_neither_restarts_it_nor_is_overtaken_by_conne
     talk.serve(sasl_reply(1, b"challenge"))
     assert states(talk.serve(sasl_reply(2, b"proof"))) == [], "the second auth is unanswered"
     assert states(talk.serve(auth_reply())) == [CONNECTED]
-    assert sasl.started == 1
+    assert len(sasl.starts) == 1
 
 
 @pytest.mark.rule(14)
@@ -594,6 +595,115 @@ def test_a_sasl_failure_is_terminal(answer: bytes, reason: str) -> None:
     assert request is waiting
     assert isinstance(error, AuthFailedError)
     assert error.reason == reason
+
+
+class FailingSasl:
+    """A mechanism whose method `where` does `what`."""
+
+    def __init__(self, where: str, what: Callable[[], Any]) -> None:
+        self.where, self.what = where, what
+
+    def start(self) -> bytes:
+        return b"" if self.where != "start" else self.what()
+
+    def step(self, challenge: bytes) -> bytes | None:
+        return self.what()  # type: ignore[no-any-return]
+
+
+def raise_key_error() -> None:
+    raise KeyError("a secret of the mechanism")
+
+
+@pytest.mark.parametrize("where", ["start", "step"])
+@pytest.mark.parametrize(
+    ("what", "reason", "cause"),
+    [
+        (raise_key_error, "SASL: the mechanism raised KeyError", KeyError),
+        (lambda: "a secret", "SASL: the mechanism returned str, not bytes", type(None)),
+        (
+            lambda: bytes(2**20),
+            "SASL: sasl takes 1048588 bytes, a request 1048575 at most (the server's jute.maxbuffer)",
+            LocalProtocolError,
+        ),
+    ],
+)
+def test_a_mechanism_that_fails_ends_the_session_and_tells_the_server(
+    where: str, what: Callable[[], Any], reason: str, cause: type
+) -> None:
+    talk = Talk(sasl=FailingSasl(where, what))
+    waiting = sync(talk)
+    events = talk.establish()
+    if where == "step":
+        talk.sent()
+        events = talk.serve(sasl_reply(1, b"challenge"))
+    assert kinds(events) == [Failed, StateChanged, Disconnected]
+    ((request, error),) = failures(events)
+    assert request is waiting
+    assert isinstance(error, AuthFailedError)
+    assert error.reason == reason
+    assert type(error.__cause__) is cause
+    assert talk.session.state is AUTH_FAILED
+    assert talk.opcodes() == [OpCode.CLOSE_SESSION]
+    assert talk.sent() == []
+    assert talk.lose() == []
+    with pytest.raises(AuthFailedError) as caught:
+        sync(talk)
+    assert caught.value.__cause__ is error.__cause__
+
+
+def test_a_mechanism_that_starts_with_none_is_refused_since_servers_hang_up_on_a_null_token() -> None:
+    talk = Talk(sasl=FailingSasl("start", lambda: None))
+    talk.establish()
+    assert "the mechanism returned NoneType, not bytes" in str(talk.session.error)
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("end", ["close", "detach"])
+def test_a_mechanism_may_end_the_session(end: str, raises: bool) -> None:
+    def leave() -> bytes:
+        talk.session.close(talk.now) if end == "close" else talk.session.detach()
+        if raises:
+            raise KeyError
+        return b"answer"
+
+    talk = Talk(sasl=FailingSasl("step", leave))
+    talk.establish()
+    talk.sent()
+    events = talk.serve(sasl_reply(1, b"challenge"))
+    assert talk.opcodes() == ([OpCode.CLOSE_SESSION] if end == "close" else [])
+    if end == "close":
+        events = talk.serve(reply(2))
+    assert states(events) == [CLOSED]
+
+
+def test_a_challenge_that_comes_after_closing_is_not_answered() -> None:
+    sasl = ScriptedSasl()
+    talk = Talk(sasl=sasl)
+    talk.establish()
+    talk.sent()
+    talk.session.close(talk.now)
+    assert talk.serve(sasl_reply(1, b"challenge")) == []
+    assert talk.opcodes() == [OpCode.CLOSE_SESSION]
+    assert states(talk.serve(reply(2))) == [CLOSED]
+
+
+def test_one_mechanism_serves_many_sessions_at_once_and_every_connection_anew() -> None:
+    sasl = DigestMD5("bob", "secret")
+    talks = [Talk(sasl=sasl) for _ in range(12)]
+    challenge = b'realm="zk-sasl-md5",nonce="n",qop="auth",charset=utf-8,algorithm=md5-sess'
+    answers = []
+    for _ in range(2):
+        for talk in talks:
+            talk.establish()
+        for talk, xid in [(talk, talk.sent()[0].xid) for talk in talks]:
+            talk.serve(sasl_reply(xid, challenge))
+            (answer,) = talk.sent()
+            answers.append(answer.record.token)
+        assert {talk.session.state for talk in talks} == {DISCONNECTED}
+        for talk in talks:
+            talk.lose()
+    assert len(set(answers)) == 24
+    assert all(b'username="bob"' in answer for answer in answers)
 
 
 @pytest.mark.rule(14)

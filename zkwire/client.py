@@ -20,6 +20,7 @@ import random
 import ssl
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -47,6 +48,8 @@ _STANDING = (KeeperState.SYNC_CONNECTED, KeeperState.CONNECTED_READ_ONLY)
 
 #: Seconds between looks for a read-write server, from the first to the last, doubling.
 SEEK_FIRST, SEEK_LAST = 0.1, 60.0
+#: What a stream raises when it is broken.
+_BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 #: How long, in seconds, is read on after a write failed.
 LAST_WORDS = 0.2
 #: How long, in seconds, leaving the block waits for the reply to closeSession at most.
@@ -83,7 +86,8 @@ def connect(
         read_only: whether a server in read-only mode will do, while a read-write one is looked for.
         ssl_context: for TLS; `ssl.create_default_context()` checks the host name.
         auth: (scheme, auth) pairs, as ("digest", b"user:password"), sent first on every connection.
-        sasl: a mechanism, as `DigestMD5("user", "password")`, run on every connection after them.
+        sasl: a mechanism, as `DigestMD5("user", "password")`, run on every connection after them. One object will do
+            for many clients; what it raises becomes an AuthFailedError with the exception as its `__cause__`.
         on_frame: called with every Frame, as it is made or read; `zkwire.print_frame` is one.
         new_session: whether to open a new session after this one has expired. Requests never cross over.
         connect_timeout: seconds until entering the block fails; None is the session timeout, math.inf is never.
@@ -421,6 +425,9 @@ class Client(Verbs):
                 await self._serve(session, transport)
         finally:
             self._transport = None
+            if session.state is KeeperState.AUTH_FAILED:  # a closeSession may be left
+                with trio.CancelScope(shield=True), trio.move_on_after(LAST_WORDS), suppress(*_BROKEN):
+                    await transport.drain()
             unsent = transport.unsent
             with trio.CancelScope(shield=True):
                 await transport.aclose()

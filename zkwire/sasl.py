@@ -22,7 +22,15 @@ class SaslError(Exception):
 
 
 class Mechanism(Protocol):
-    """What `connect(sasl=...)` takes."""
+    """What `connect(sasl=...)` takes.
+
+    One object may be given to any number of clients: each connection has an exchange of its own, on a copy of the
+    object (`copy.copy`) whose `start` is called first. A class whose shallow copies share the state of an exchange
+    defines `__copy__`.
+
+    Whatever else than SaslError a method raises ends the client with an AuthFailedError too; the exception is its
+    `__cause__`.
+    """
 
     def start(self) -> bytes:
         """A new exchange begins, on a new connection: the first token, b"" where the server speaks first.

@@ -19,6 +19,7 @@ Session, and nothing crosses over.
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -106,7 +107,7 @@ class Session:
         session: the session to resume; None for a new one.
         read_only: whether a server in read-only mode will do.
         auth: (scheme, auth) pairs, sent first on every connection in this order (rule 16).
-        sasl: the SASL mechanism to run after them.
+        sasl: the SASL mechanism to run after them; each connection works on a copy of it.
         max_frame, max_reply, on_frame: as for Connection.
 
     Inputs: `tcp_connected`, `receive_data`, `tcp_lost`, `handle_timeout`.
@@ -143,6 +144,8 @@ class Session:
         for packet in self._auths:
             body_of(AUTH, packet.record, max_frame)
         self._sasl = sasl
+        self._exchange = sasl  # a copy of it for each connection
+        self._last_words = b""  # what is to be written yet on a connection that is given up
         self._limits: dict[str, Any] = {"max_frame": max_frame, "max_reply": max_reply, "on_frame": on_frame}
         self._xids = XidCounter()
         self._connection: Connection | None = None
@@ -305,7 +308,10 @@ class Session:
     def data_to_send(self, now: float) -> bytes:
         """The bytes to write now; b"" when there are none."""
         connection = self._connection
-        return b"" if connection is None or self._doomed else connection.data_to_send(now)
+        if connection is None:
+            words, self._last_words = self._last_words, b""
+            return words
+        return b"" if self._doomed else connection.data_to_send(now)
 
     def next_event(self, now: float) -> SessionEvent | NeedData:
         """The next event, in the order in which the server meant them; NEED_DATA when there is none yet."""
@@ -420,28 +426,58 @@ class Session:
         if self._sasl_over:
             self._prime(now)
         elif not self._sasl_begun:
-            assert self._connection is not None
-            assert self._sasl is not None
             self._sasl_begun = True
-            self._connection.send(_OwnRequest(SASL, GetSASLRequest(self._sasl.start())), now)
+            self._run_mechanism(None, now)
 
     def _take_sasl(self, event: Replied, now: float) -> None:
-        assert self._sasl is not None
-        assert self._connection is not None
+        if self.error is not None:
+            return  # closing: closeSession was the last frame
+        if event.err:
+            self._refuse_sasl(f"the server answered {event.err}", None, now)
+        elif event.response.token is None:
+            self._refuse_sasl("the server has no SASL configured: it answered with a null token", None, now)
+        else:
+            self._run_mechanism(event.response.token, now)
+
+    def _run_mechanism(self, challenge: bytes | None, now: float) -> None:
+        """Send the mechanism's next token, the first one when there is no challenge yet. It is not our code: whatever
+        it raises or returns ends the session with an AuthFailedError."""
+        connection = self._connection
+        answer: bytes | None = None
+        refusal = ""
+        cause: Exception | None = None
         try:
-            if event.err:
-                raise SaslError(f"the server answered {event.err}")
-            if event.response.token is None:
-                raise SaslError("the server has no SASL configured: it answered with a null token")
-            answer = self._sasl.step(event.response.token)
-            if answer is not None:
-                self._connection.send(_OwnRequest(SASL, GetSASLRequest(answer)), now)
-                return
-        except (SaslError, LocalProtocolError) as error:  # the latter: a mechanism's answer that cannot be sent
-            self._end(_AUTH_FAILED, AuthFailedError(reason=f"SASL: {error}"))
-            return
-        self._sasl_over = True
-        self._go_on(now)
+            if challenge is None:
+                self._exchange = copy.copy(self._sasl)
+            assert self._exchange is not None
+            answer = self._exchange.start() if challenge is None else self._exchange.step(challenge)
+        except SaslError as error:
+            refusal, cause = str(error), error
+        except Exception as error:
+            refusal, cause = f"the mechanism raised {type(error).__name__}", error
+        if connection is None or self._connection is not connection or self.error is not None:
+            return  # the mechanism has closed the client
+        if cause is not None:
+            self._refuse_sasl(refusal, cause, now)
+        elif answer is None and challenge is not None:
+            self._sasl_over = True
+            self._go_on(now)
+        elif not isinstance(answer, (bytes, bytearray)):
+            self._refuse_sasl(f"the mechanism returned {type(answer).__name__}, not bytes", None, now)
+        else:
+            try:
+                connection.send(_OwnRequest(SASL, GetSASLRequest(bytes(answer))), now)
+            except LocalProtocolError as error:  # it is too long
+                self._refuse_sasl(str(error), error, now)
+
+    def _refuse_sasl(self, reason: str, cause: Exception | None, now: float) -> None:
+        """The session is over, and the server is told to close it."""
+        error = AuthFailedError(reason=f"SASL: {reason}")
+        error.__cause__ = cause
+        assert self._connection is not None
+        self._connection.close(_OwnRequest(CLOSE_SESSION), now)
+        self._last_words = self._connection.data_to_send(now)
+        self._end(_AUTH_FAILED, error)
 
     def _prime(self, now: float) -> None:
         """Everything that must come first has: watches, then the queue."""
@@ -661,5 +697,7 @@ def _again(error: ZkwireError, request: Request) -> ZkwireError:
     if isinstance(error, SessionExpiredError):
         return SessionExpiredError(request.path, request.operation.name)
     if isinstance(error, AuthFailedError):
-        return AuthFailedError(request.path, request.operation.name, reason=error.reason)
+        found = AuthFailedError(request.path, request.operation.name, reason=error.reason)
+        found.__cause__ = error.__cause__
+        return found
     return ClosedError(f"{error} ({request.operation.name})")
