@@ -8,6 +8,7 @@ import pytest
 
 from tests import golden
 from tests.golden import Golden
+from zkwire import english
 from zkwire.codes import OpCode
 from zkwire.english import first_sentence, purpose, sentence
 from zkwire.jute import Record, decode_at
@@ -51,6 +52,16 @@ from zkwire.records import (
 
 STAT = Stat(1, 1, 3, 4, 7, 0, 0, 0x55, 2, 3, 1)
 ANYONE = (ACL(31, Id("world", "anyone")),)
+
+
+def test_head_of_the_module_shows_sentences_of_these_frames() -> None:
+    """The example in the module's docstring."""
+    shown = [line.strip() for line in (english.__doc__ or "").splitlines() if line.startswith("    ")]
+    answer = GetDataResponse(b"hello", Stat(2, 2, 3, 3, 0, 0, 0, 0, 5, 0, 2))
+    assert shown == [
+        of(RequestHeader(1, OpCode.GET_DATA), GetDataRequest("/app", True)),
+        of(ReplyHeader(1, 2, 0), answer, opcode=OpCode.GET_DATA),
+    ]
 
 
 def of(*records: Record | MultiSequence, opcode: int | None = None, names: tuple[str, ...] = ()) -> str:

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import External
+from tests.golden import load
 from tests.servers import Server
+from tests.test_rules import CLIENT_RULES, ELECTION_RULES
+from zkwire.cli.tree import WINDOW
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -93,6 +96,26 @@ def test_place_named_in_the_readme_exists(module: str, name: str) -> None:
     for part in name.split("."):
         target = getattr(target, part)
     assert name.rpartition(".")[2] in README
+
+
+def test_numbers_of_the_readme_are_those_of_the_code() -> None:
+    text = " ".join(README.split())
+    assert f"one of the {len(CLIENT_RULES)} in [docs/client-rules.md]" in text
+    assert f"the {len(ELECTION_RULES)} rules that are kept" in text
+    assert f"# {WINDOW} requests on their way at once" in text
+    versions = sorted({shown.version for shown in load()})
+    assert f"Frames of real servers, {' and '.join(versions)}, for every operation" in text
+
+
+def test_what_the_readme_says_of_the_cost_of_a_tap_was_measured() -> None:
+    measured = (ROOT / "benchmarks" / "README.md").read_text().partition("### tap\n")[2]
+    added = {
+        row[0]: int(row[1]) for row in re.findall(r"^\| (tap[ a-z-]*?) +\|.*\| +(\d+) \|$", measured, re.MULTILINE)
+    }
+    said = re.search(r"median latency is less than ([\d.]+) ms, with `--fault` ([\d.]+) ms", " ".join(README.split()))
+    assert said is not None
+    assert max(us for name, us in added.items() if name != "tap --fault") < float(said[1]) * 1000
+    assert f"{added['tap --fault'] / 1000:.1g}" == said[2]
 
 
 def test_targets_named_in_the_readme_exist() -> None:

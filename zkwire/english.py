@@ -1,7 +1,7 @@
 """What a frame says, in one sentence.
 
-    The client asks to be given the data and Stat of /app, and leaves a data watch (getData, xid 1).
-    The server answers getData, xid 1: 5 bytes of data, version 0, no children.
+    The client asks the server to give the data and Stat of /app, and leaves a data watch (getData, xid 1).
+    The server answers getData, xid 1: 5 bytes of data; version 0, no children.
 
 A sentence is made of what the frame's records hold, and of the operations table. `zkwire describe` takes its words for
 an operation from here too.
