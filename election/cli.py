@@ -13,9 +13,12 @@ from __future__ import annotations
 import argparse
 import base64
 import io
+import ipaddress
 import json
 import math
 import os
+import random
+import re
 import shutil
 import socket
 import sys
@@ -50,12 +53,12 @@ from . import demo, watchdog
 from .dialects import DIALECTS
 from .election import Election
 from .errors import CampaignTimeout, ElectionError, NoMembersError, RegistryError
-from .layouts import Member
+from .layouts import Member, ServiceInstance
 from .observing import Contender, Leader
 from .registration import Registration
 from .registry import Registry
 from .runner import KILL_AFTER, LeaseTerm, Runner, heeded
-from .strategies import STRATEGIES
+from .strategies import STRATEGIES, strategy
 from .watchdog import NOT_EXECUTABLE, NOT_FOUND
 
 LOCAL = "127.0.0.1:2181"
@@ -358,21 +361,52 @@ def _show_member(options: argparse.Namespace, member: Member, kind: str) -> None
 
 
 async def pick(zk: Client, options: argparse.Namespace) -> None:
+    """Whoever asks wants to connect: a member that does not say where is not picked, and is told of.
+
+    A TLS port alone is no such place: it would be printed as any other, and take nobody who speaks plainly.
+    """
     async with _registry(zk, options).members(on_problem=_tell_problem) as view:
-        member = view.pick(options.strategy)
-    _show(options, _member_json(member), _address(member))
+        members = [member for member in view.snapshot() if member.enabled]
+    addressed = [member for member in members if _address(member) is not None]
+    for member in members:
+        if member not in addressed:
+            _say(f"{member.name} is left out: it has no address, HOST:PORT: {_why_no_address(member)}")
+    if not addressed:
+        raise NoMembersError(
+            f"{options.path} has no members that may be used" + (" and have an address" if members else "")
+        )
+    member = strategy(options.strategy, random.Random()).pick(addressed, {})
+    _show(options, _member_json(member), _address(member) or "")
 
 
 def _tell_problem(name: str, error: Exception) -> None:
     _say(f"{name} is left out: {error}")
 
 
-def _address(member: Member) -> str:
-    """Where it serves, as far as it says so."""
-    if member.host is None or member.port is None:
-        return _printable(member.name)
-    host = f"[{member.host}]" if ":" in member.host else member.host
-    return _printable(f"{host}:{member.port}")
+#: A host name or an IPv4 address: nothing that ends a host in a URL, and nothing that a terminal obeys.
+_HOST = re.compile(r"[^\s:/?#@\[\]]+").fullmatch
+
+
+def _address(member: Member) -> str | None:
+    """Where it serves; None where it does not say so, or says what nobody could connect to."""
+    host, port = member.host, member.port
+    if not host or port is None or not 0 < port < 65536:
+        return None
+    if ":" in host:
+        try:
+            return f"[{ipaddress.IPv6Address(host)}]:{port}"
+        except ValueError:
+            return None
+    return f"{host}:{port}" if _HOST(host) and host.isprintable() else None
+
+
+def _why_no_address(member: Member) -> str:
+    instance = member.instance
+    if isinstance(instance, ServiceInstance) and member.port is None and instance.ssl_port is not None:
+        return f"only a TLS port, {instance.ssl_port}"
+    if member.host is None and member.port is None:
+        return "neither a host nor a port"
+    return f"host {member.host!r:.60}, port {member.port}"
 
 
 def _member_json(member: Member) -> dict[str, Any]:
@@ -527,7 +561,7 @@ VERBS = [
     Verb("list", lambda parser: _election_arguments(parser, list_), "contenders in the order of their turns: * leads"),
     Verb("register", _register_arguments, "register a member, for as long as the command runs"),
     Verb("members", _members_arguments, "the members of a service"),
-    Verb("pick", _pick_arguments, "one member of a service"),
+    Verb("pick", _pick_arguments, "the address of one member of a service, HOST:PORT"),
     Verb("demo", lambda parser: None, "two candidates, three servers, a takeover, with the frames; ends by itself"),
 ]
 

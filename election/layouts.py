@@ -4,13 +4,18 @@
     curator    PATH/ID               JSON of Curator's x-discovery; PATH ends with the service's name
     serverset  PATH/member_SEQUENCE  JSON of Finagle and Aurora
 
-What a payload has beyond the fields known here is kept, and written again. Pure: the time is an argument.
-Sources: Curator 5 ServiceInstance, JsonInstanceSerializer, UriSpec; Finagle's serverset JsonCodec and ServerSets.
+What a payload has beyond the fields known here is kept, and written again. Payloads are read as the readers of Curator
+and Finagle read them, which take null for an absent field, and numbers that other programs wrote as text. What those
+refuse is a PayloadError. Pure: the time is an argument.
+
+Sources: Curator 5 ServiceInstance, JsonInstanceSerializer, UriSpec, and what Jackson 2.14 and 2.21 make of odd values
+there; Finagle's serverset2 Entry.scala and Parse.scala, and its JsonCodec, which is Gson.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -135,16 +140,17 @@ def decode_instance(data: bytes | None) -> ServiceInstance:
     """The instance; `{}` is one too. Raises PayloadError."""
     fields = _load(data)
     spec = _take(fields, "uriSpec", dict, None)
+    parts: list[Any] = [] if spec is None else _take(spec, "parts", list, [])
     return ServiceInstance(
-        name=_take(fields, "name", str, ""),
-        id=_take(fields, "id", str, ""),
-        address=_take(fields, "address", str, None),
-        port=_take(fields, "port", int, None),
-        ssl_port=_take(fields, "sslPort", int, None),
+        name=_take_text(fields, "name") or "",
+        id=_take_text(fields, "id") or "",
+        address=_take_text(fields, "address"),
+        port=_take_number(fields, "port"),
+        ssl_port=_take_number(fields, "sslPort"),
         payload=fields.pop("payload", None),
-        registration_time_utc=_take(fields, "registrationTimeUTC", int, 0),
+        registration_time_utc=_take_number(fields, "registrationTimeUTC") or 0,
         service_type=_service_type(_take(fields, "serviceType", str, "DYNAMIC")),
-        uri_spec=None if spec is None else UriSpec(tuple(map(_uri_part, _take(spec, "parts", list, [])))),
+        uri_spec=None if spec is None else UriSpec(tuple(_uri_part(part) for part in parts if part is not None)),
         enabled=_take(fields, "enabled", bool, None),
         extra=fields,
     )
@@ -160,7 +166,7 @@ def _service_type(name: str) -> ServiceType:
 def _uri_part(part: Any) -> UriPart:
     if not isinstance(part, dict):
         raise PayloadError(f"uriSpec.parts: expected objects, got {part!r:.40}")
-    return UriPart(_take(part, "value", str, ""), _take(part, "variable", bool, False))
+    return UriPart(_take_text(part, "value") or "", _take(part, "variable", bool, False))
 
 
 # --- Finagle
@@ -189,8 +195,8 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class ServersetMember:
-    """A member of a serverset. `service_endpoint` is None where the payload has none with a host and an integer port;
-    additional endpoints without these are left out."""
+    """A member of a serverset. `service_endpoint` is None where the payload has none with a host and a port; additional
+    endpoints without these are left out."""
 
     service_endpoint: Endpoint | None
     additional_endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
@@ -224,18 +230,21 @@ def encode_member(member: ServersetMember) -> bytes:
 
 
 def decode_member(data: bytes | None) -> ServersetMember:
-    """The member. Raises PayloadError."""
+    """The member. A field that is not what it should be is as absent, as for Finagle. Raises PayloadError for data that
+    is not a JSON object."""
     fields = _load(data)
-    additional = {name: _endpoint(value) for name, value in _take(fields, "additionalEndpoints", dict, {}).items()}
-    metadata = _take(fields, "metadata", dict, None)
-    if metadata is not None and not all(isinstance(value, str) for value in metadata.values()):
-        raise PayloadError(f"metadata: expected strings, got {metadata!r:.80}")
-    status = _take(fields, "status", str, Status.UNKNOWN.value)
+    additional = _only(fields.pop("additionalEndpoints", None), dict) or {}
+    endpoints = {name: _endpoint(value) for name, value in additional.items()}
+    status = _only(fields.pop("status", None), str)
+    metadata = _only(fields.pop("metadata", None), dict)
+    if metadata is not None:
+        texts = {name: _text_of(value) for name, value in metadata.items()}
+        metadata = {name: text for name, text in texts.items() if text is not None}
     return ServersetMember(
         service_endpoint=_endpoint(fields.pop("serviceEndpoint", None)),
-        additional_endpoints={name: endpoint for name, endpoint in additional.items() if endpoint is not None},
+        additional_endpoints={name: endpoint for name, endpoint in endpoints.items() if endpoint is not None},
         status=Status(status) if status in Status.__members__ else Status.UNKNOWN,
-        shard=_take(fields, "shard", int, None),
+        shard=_number_of(fields.pop("shard", None)),
         metadata=metadata,
         extra=fields,
     )
@@ -246,9 +255,12 @@ def _endpoint_fields(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _endpoint(value: Any) -> Endpoint | None:
-    if not (isinstance(value, dict) and isinstance(value.get("host"), str) and _is(value.get("port"), int)):
+    if not isinstance(value, dict):
         return None
-    return Endpoint(value.pop("host"), value.pop("port"), value)
+    host, port = _only(value.get("host"), str), _number_of(value.get("port"))
+    if host is None or port is None:
+        return None
+    return Endpoint(host, port, {name: each for name, each in value.items() if name not in ("host", "port")})
 
 
 # --- JSON
@@ -276,15 +288,54 @@ def _dump(fields: dict[str, Any], extra: Mapping[str, Any]) -> bytes:
 
 
 def _take(fields: dict[str, Any], name: str, kind: type, default: T) -> Any | T:
-    """The field, taken out; null is for those whose default is None."""
-    value = fields.pop(name, default)
-    if value is not default and not _is(value, kind):
+    """The field, taken out; null is as absent."""
+    value = fields.pop(name, None)
+    if value is None:
+        return default
+    if not isinstance(value, kind):
         raise PayloadError(f"{name}: expected {kind.__name__}, got {value!r:.40}")
     return value
 
 
-def _is(value: object, kind: type) -> bool:
-    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+def _take_text(fields: dict[str, Any], name: str) -> str | None:
+    """The same of text, which may be a number or a boolean."""
+    value = fields.pop(name, None)
+    if value is not None and _text_of(value) is None:
+        raise PayloadError(f"{name}: expected str, got {value!r:.40}")
+    return _text_of(value)
+
+
+def _take_number(fields: dict[str, Any], name: str) -> int | None:
+    """The same of a whole number, which may be text. Blank text is as absent."""
+    value = fields.pop(name, None)
+    is_absent = value is None or (isinstance(value, str) and not value.strip())
+    if not is_absent and _number_of(value) is None:
+        raise PayloadError(f"{name}: expected int, got {value!r:.40}")
+    return _number_of(value)
+
+
+def _text_of(value: object) -> str | None:
+    """A scalar as text; None for null, lists and objects."""
+    if value is None or isinstance(value, (list, dict)):
+        return None
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,19}\s*", re.ASCII).fullmatch
+
+
+def _number_of(value: object) -> int | None:
+    """A whole number, as such or as text; None for all else."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and _WHOLE(value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _only(value: Any, kind: type[T]) -> T | None:
+    """The value where it is of that kind, else None."""
+    return value if isinstance(value, kind) else None
 
 
 # --- layouts

@@ -493,6 +493,88 @@ def test_member_that_cannot_be_read_is_told_of(zookeeper: Server, root: str, cap
     assert err.startswith("election: bad is left out: ")
 
 
+CURATOR = '{{"name":"s","id":"x","address":{},"port":{},"sslPort":{}}}'
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "data", "why"),
+    [
+        ("curator", "x", CURATOR.format('"10.0.0.1"', "null", "8443"), "only a TLS port, 8443"),
+        ("curator", "x", CURATOR.format("null", "null", "null"), "neither a host nor a port"),
+        ("curator", "x", CURATOR.format("null", "80", "null"), "host None, port 80"),
+        ("curator", "x", CURATOR.format('""', "80", "null"), "host '', port 80"),
+        ("curator", "x", CURATOR.format('"a b"', "80", "null"), "host 'a b', port 80"),
+        ("curator", "x", CURATOR.format('"fe80:x"', "80", "null"), "host 'fe80:x', port 80"),
+        ("curator", "x", CURATOR.format('"a\\u001b"', "80", "null"), r"host 'a\x1b', port 80"),
+        ("curator", "x", CURATOR.format('"h"', "0", "null"), "host 'h', port 0"),
+        ("curator", "x", CURATOR.format('"h"', "70000", "null"), "host 'h', port 70000"),
+        ("serverset", "member_1", '{"serviceEndpoint":{"host":"","port":1},"status":"ALIVE"}', "host '', port 1"),
+        ("names", "worker", "", "neither a host nor a port"),
+    ],
+)
+def test_pick_prints_no_member_that_has_no_address(
+    zookeeper: Server, root: str, capfd: pytest.CaptureFixture[str], layout: str, name: str, data: str, why: str
+) -> None:
+    async def put(zk: Client) -> None:
+        await zk.create(root)
+        await zk.create(f"{root}/{name}", data.encode())
+
+    async def put_good(zk: Client) -> None:
+        good = {
+            "names": ("h1:1", ""),
+            "curator": ("good", CURATOR.format('"h1"', '"1"', "null")),
+            "serverset": ("member_2", '{"serviceEndpoint":{"host":"h1","port":1},"status":"ALIVE","shard":"3"}'),
+        }
+        await zk.create(f"{root}/{good[layout][0]}", good[layout][1].encode())
+
+    on_server(put)
+    left_out = f"election: {name} is left out: it has no address, HOST:PORT: {why}\n"
+    nobody = f"election: {root} has no members that may be used and have an address\n"
+    for more in ([], ["--json"]):
+        assert ask(capfd, "pick", root, "--layout", layout, *more) == (4, "", left_out + nobody)
+    assert ask(capfd, "members", root, "--layout", layout)[0] == 0  # which lists it all the same
+    on_server(put_good)
+    for strategy in ("random", "round-robin", "sticky", "least-loaded"):
+        assert ask(capfd, "pick", root, "--layout", layout, "--strategy", strategy) == (0, "h1:1\n", left_out)
+
+
+def test_pick_prints_ipv6_in_brackets(zookeeper: Server, root: str, capfd: pytest.CaptureFixture[str]) -> None:
+    async def put(zk: Client) -> None:
+        await zk.create(root)
+        await zk.create(f"{root}/x", CURATOR.format('"fe80::1%eth0"', "80", "null").encode())
+
+    on_server(put)
+    assert ask(capfd, "pick", root, "--layout", "curator") == (0, "[fe80::1%eth0]:80\n", "")
+
+
+@pytest.mark.rule("D9")
+@pytest.mark.parametrize(
+    ("layout", "name", "data"),
+    [
+        ("curator", "x", '{"name":null,"id":null,"address":"h","port":"8080","registrationTimeUTC":null}'),
+        ("curator", "x", '{"name":"s","id":"x","address":"h","port":8080,"serviceType":null,"uriSpec":null}'),
+        (
+            "serverset",
+            "member_1",
+            '{"serviceEndpoint":{"host":"h","port":8080},"additionalEndpoints":null,"status":"ALIVE"}',
+        ),
+        ("serverset", "member_1", '{"serviceEndpoint":{"host":"h","port":8080},"shard":"3","status":"ALIVE"}'),
+    ],
+)
+def test_null_or_number_as_text_costs_no_member(
+    zookeeper: Server, root: str, capfd: pytest.CaptureFixture[str], layout: str, name: str, data: str
+) -> None:
+    async def put(zk: Client) -> None:
+        await zk.create(root)
+        await zk.create(f"{root}/{name}", data.encode())
+
+    on_server(put)
+    assert ask(capfd, "pick", root, "--layout", layout) == (0, "h:8080\n", "")
+    status, out, err = ask(capfd, "members", root, "--layout", layout, "--json")
+    assert (status, err) == (0, "")
+    assert (json.loads(out)["host"], json.loads(out)["port"]) == ("h", 8080)
+
+
 # --- usage, and no servers
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -77,6 +78,53 @@ def test_curator_reader_takes_an_empty_object_and_ignores_what_it_does_not_know(
     )
 
 
+#: What Jackson 2.14 and 2.21 make of odd values in a class with the fields of Curator's ServiceInstance; where it has
+#: null for a name, an id or a service type we have the default.
+READ_BY_JACKSON: list[tuple[str, str, str, object]] = [
+    ("name", "name", "null", ""),
+    ("id", "id", "null", ""),
+    ("id", "id", "8080", "8080"),
+    ("id", "id", "true", "true"),
+    ("address", "address", "null", None),
+    ("address", "address", "8080", "8080"),
+    ("port", "port", "null", None),
+    ("port", "port", '"8080"', 8080),
+    ("port", "port", '" 8080 "', 8080),
+    ("port", "port", '"+80"', 80),
+    ("port", "port", '""', None),
+    ("port", "port", '" "', None),
+    ("port", "port", "1e3", 1000),
+    ("port", "port", "-1", -1),
+    ("sslPort", "ssl_port", '"8443"', 8443),
+    ("sslPort", "ssl_port", "null", None),
+    ("registrationTimeUTC", "registration_time_utc", "null", 0),
+    ("registrationTimeUTC", "registration_time_utc", '"1495447829443"', 1495447829443),
+    ("registrationTimeUTC", "registration_time_utc", '""', 0),
+    ("serviceType", "service_type", "null", ServiceType.DYNAMIC),
+    ("uriSpec", "uri_spec", "null", None),
+    ("uriSpec", "uri_spec", "{}", UriSpec()),
+    ("uriSpec", "uri_spec", '{"parts":null}', UriSpec()),
+    ("uriSpec", "uri_spec", '{"parts":[null]}', UriSpec()),
+    ("uriSpec", "uri_spec", '{"parts":[{"value":null,"variable":null}]}', UriSpec((UriPart("", False),))),
+    ("uriSpec", "uri_spec", '{"parts":[{"value":5}]}', UriSpec((UriPart("5", False),))),
+]
+
+
+@pytest.mark.rule("D9")
+@pytest.mark.parametrize(("name", "attribute", "text", "value"), READ_BY_JACKSON)
+def test_odd_value_that_curators_reader_takes_costs_no_member(
+    name: str, attribute: str, text: str, value: object
+) -> None:
+    instance = decode_instance(f'{{"{name}":{text}}}'.encode())
+    assert getattr(instance, attribute) == value
+    assert dataclasses.replace(instance, **{attribute: getattr(ServiceInstance(), attribute)}) == ServiceInstance()
+
+
+def test_curator_instance_of_nothing_but_nulls_is_the_empty_one() -> None:
+    fields = json.loads(SPRING)
+    assert decode_instance(json.dumps(dict.fromkeys([*fields, "enabled"])).encode()) == ServiceInstance()
+
+
 def test_enabled_is_written_only_where_it_was() -> None:
     assert b"enabled" not in encode_instance(ServiceInstance())
     assert encode_instance(ServiceInstance(enabled=False)).endswith(b'"uriSpec":null,"enabled":false}')
@@ -148,8 +196,12 @@ def test_any_data_is_a_member_or_a_payload_error(data: bytes) -> None:
         (b"\xff", "expected JSON in UTF-8"),
         (b"[" * 100_000, "expected JSON in UTF-8"),
         (b"[]", r"expected a JSON object, got \[\]"),
-        (b'{"name":null}', "name: expected str, got None"),
-        (b'{"port":"80"}', "port: expected int, got '80'"),
+        (b'{"name":[]}', r"name: expected str, got \[\]"),
+        (b'{"address":{}}', "address: expected str, got {}"),
+        (b'{"port":"http"}', "port: expected int, got 'http'"),
+        (b'{"port":"80.5"}', "port: expected int, got '80.5'"),
+        (b'{"port":80.5}', "port: expected int, got 80.5"),
+        (b'{"port":NaN}', "port: expected int, got nan"),
         (b'{"port":true}', "port: expected int, got True"),
         (b'{"serviceType":"FIXED"}', "serviceType: expected one of .*DYNAMIC_SEQUENTIAL.*, got 'FIXED'"),
         (b'{"uriSpec":"http"}', "uriSpec: expected dict, got 'http'"),
@@ -229,7 +281,7 @@ def test_finagle_payload_is_read_and_written_again_byte_by_byte() -> None:
     assert encode_member(member) == FINAGLE
 
 
-def test_finagle_reader_ignores_endpoints_without_host_or_integer_port() -> None:
+def test_finagle_reader_ignores_endpoints_without_host_or_port() -> None:
     member = decode_member(
         b'{"status":"ODD","serviceEndpoint":{"host":"h"},"additionalEndpoints":{"a":{"port":1},"b":7,'
         b'"c":{"port":2,"host":"h","zone":"z"}}}'
@@ -237,9 +289,35 @@ def test_finagle_reader_ignores_endpoints_without_host_or_integer_port() -> None
     assert member == ServersetMember(None, {"c": Endpoint("h", 2, {"zone": "z"})}, Status.UNKNOWN)
 
 
+@pytest.mark.rule("D9")
 @pytest.mark.parametrize(
-    "data", [b"[]", b'{"shard":"a"}', b'{"metadata":{"a":1}}', b'{"additionalEndpoints":[]}', b"\xff"]
+    ("field", "expected"),
+    [
+        ('"additionalEndpoints":null', {}),
+        ('"additionalEndpoints":[]', {}),
+        ('"additionalEndpoints":{"a":null}', {}),
+        ('"additionalEndpoints":{"a":{"host":"h","port":"2"}}', {"additional_endpoints": {"a": Endpoint("h", 2)}}),
+        ('"shard":null', {}),
+        ('"shard":"3"', {"shard": 3}),
+        ('"shard":"a"', {}),
+        ('"metadata":null', {}),
+        ('"metadata":[]', {}),
+        ('"metadata":{"a":1,"b":null,"c":"d"}', {"metadata": {"a": "1", "c": "d"}}),
+        ('"status":null', {"status": Status.UNKNOWN}),
+        ('"status":1', {"status": Status.UNKNOWN}),
+        ('"serviceEndpoint":{"host":"h","port":"1"}', {}),
+        ('"serviceEndpoint":null', {"service_endpoint": None}),
+        ('"serviceEndpoint":{"host":null,"port":1}', {"service_endpoint": None}),
+    ],
 )
+def test_odd_field_of_a_serverset_member_is_as_absent_as_for_finagle(field: str, expected: dict[str, Any]) -> None:
+    data = (
+        '{"serviceEndpoint":{"host":"h","port":1},"status":"ALIVE",' + field + "}"
+    )  # of two of a name the last counts
+    assert decode_member(data.encode()) == dataclasses.replace(ServersetMember(Endpoint("h", 1)), **expected)
+
+
+@pytest.mark.parametrize("data", [b"[]", b"null", b"", b"\xff"])
 def test_bad_serverset_member_is_a_payload_error(data: bytes) -> None:
     with pytest.raises(PayloadError):
         decode_member(data)
