@@ -3,14 +3,17 @@
     python -m examples.address ADDRESS [--hosts HOSTS] [--path /master] [--session-timeout 4]
 
 Start as many as you like. One becomes the master; the others print its address, follow it when it changes, and one of
-them takes over when it goes, and so on without limit. A line on stdin (Enter) makes the master hand over at once.
+them takes over when it goes, and so on without limit. Enter makes the master hand over at once; q and Enter, Ctrl-D,
+Ctrl-C and SIGTERM end the program.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+from contextlib import suppress
 
 import trio
 
@@ -21,35 +24,49 @@ from election import Election, Term
 async def follow(election: Election) -> None:
     """Print who is the master, at every change."""
     async for leader in election.observe():
-        print("no master" if leader is None else f"master {leader.data.decode()}", flush=True)
-
-
-async def contend(zk: zkwire.Client, options: argparse.Namespace) -> None:
-    election = Election(zk, options.path, options.address.encode(), mode="simple")
-
-    async def be_master(term: Term) -> None:
-        print("this is the master now; Enter hands over", flush=True)
-        if await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True) == "":
-            await trio.sleep_forever()  # no terminal: master until it is killed
-        print("hands over", flush=True)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(follow, election)
-        while True:
-            await election.run(be_master)
-            with trio.move_on_after(1):  # whoever stands by comes first now
-                await anext(leader async for leader in election.observe() if leader is not None)
+        address = None if leader is None else leader.data.decode(errors="backslashreplace")
+        print("no master" if address is None else f"master {address}", flush=True)
 
 
 async def main(options: argparse.Namespace) -> None:
-    async with zkwire.connect(options.hosts, options.session_timeout) as zk:
-        await contend(zk, options)
+    term: Term | None = None
+
+    async def be_master(own: Term) -> None:
+        nonlocal term
+        term = own
+        print("this is the master now; Enter hands over", flush=True)
+        await trio.sleep_forever()
+
+    async def heed_keys() -> None:
+        """One reader for the life of the program, so that each key means what it means when it is pressed."""
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # in the background: an error instead of a stopped process
+        with suppress(OSError):  # what cannot be waited for is no keyboard, as /dev/null
+            while sys.stdin is not None:
+                await trio.lowlevel.wait_readable(sys.stdin)
+                keys = os.read(sys.stdin.fileno(), 1000)
+                if b"q" in keys or (not keys and sys.stdin.isatty()):
+                    nursery.cancel_scope.cancel()
+                elif not keys:
+                    break  # the end of a pipe
+                elif term is None or not term.is_leader:
+                    print("only a master hands over", flush=True)
+                else:
+                    print("hands over", flush=True)
+                    await term.resign()
+
+    async with zkwire.connect(options.hosts, options.session_timeout) as zk, trio.open_nursery() as nursery:
+        election = Election(zk, options.path, os.fsencode(options.address), mode="simple")
+        nursery.start_soon(follow, election)
+        nursery.start_soon(heed_keys)
+        while True:
+            await election.run(be_master)  # ends when the term was resigned
+            await trio.sleep(1)  # whoever stands by comes first now
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="address")
-    parser.add_argument("address")
+    parser.add_argument("address", help="what /master is to hold, as 10.0.0.1:80")
     parser.add_argument("--hosts", default=os.environ.get("ZKWIRE_HOSTS", "127.0.0.1:2181"))
     parser.add_argument("--path", default="/master")
     parser.add_argument("--session-timeout", type=float, default=4.0)
-    trio.run(main, parser.parse_args())
+    zkwire.run(main, parser.parse_args())

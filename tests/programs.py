@@ -59,18 +59,22 @@ class Program:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / 100
 
-    def press(self) -> None:
-        """Enter."""
+    def press(self, keys: str = "") -> None:
+        """These, and Enter."""
         assert self._keys is not None
-        os.write(self._keys, b"\n")
+        os.write(self._keys, f"{keys}\n".encode())
+
+    def close_keys(self) -> None:
+        """The end of its stdin."""
+        if self._keys is not None:
+            os.close(self._keys)
+            self._keys = None
 
     def kill(self) -> None:
         if self.popen.poll() is None:
             self.popen.kill()
         self.popen.wait(PATIENCE)
-        if self._keys is not None:
-            os.close(self._keys)
-            self._keys = None
+        self.close_keys()
 
 
 def remote_ports(pid: int) -> set[int]:
