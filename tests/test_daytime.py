@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,9 @@ from tests.conftest import External
 from tests.live import client
 from tests.processes import free_port, spawn, wait_until
 from tests.servers import Server
-from zkwire import Client, SessionExpiredError, SessionInfo
+from zkwire import Client, CreateMode, Direction, SessionExpiredError, SessionInfo, Tap
+from zkwire.conversation import Passing
+from zkwire.faults import Pass
 
 PATIENCE = 60.0  # seconds until a test gives up on a process
 STRATEGIES = ("random", "round-robin", "sticky", "least-loaded")
@@ -130,26 +136,129 @@ def test_answers_are_host_port_and_time(service: Service) -> None:
     service.server(port)
     asks = service.client("--interval", "0")
     assert asks.ends() == 0
-    assert len(asks.lines(answers=False)) == 100
-    for line in asks.lines(answers=False):
+    lines = asks.lines(answers=False)
+    assert len(lines) == 200
+    assert set(lines[::2]) == {f"connect host: 127.0.0.1:{port}"}
+    for line in lines[1::2]:
         assert re.fullmatch(rf"127\.0\.0\.1:{port}:\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d", line)
 
 
-def test_empty_list_is_a_clear_error(service: Service) -> None:
-    asks = service.client()
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"timestamp"],
+        [b"timestamp\n"],
+        [b"TimeStamp\r\n"],
+        [b" \ttimestamp  \r\n"],
+        [b"time", b"stamp"],
+        [bytes([byte]) for byte in b"\ntimestamp"],
+    ],
+)
+async def test_request_is_answered_however_it_is_written(service: Service, pieces: list[bytes]) -> None:
+    port = free_port()
+    await trio.to_thread.run_sync(service.server, port)
+    with trio.fail_after(PATIENCE):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for piece in pieces:
+                await stream.send_all(piece)
+                await trio.sleep(0.02)  # so that each is likely to come on its own
+            answer = b"".join([data async for data in stream])
+    assert re.fullmatch(rb"127\.0\.0\.1:%d:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d" % port, answer)
+
+
+async def test_server_says_what_it_answers_and_clients_that_say_nothing_block_nobody(service: Service) -> None:
+    port = free_port()
+    await trio.to_thread.run_sync(service.server, port)
+    with trio.fail_after(PATIENCE):
+        async with AsyncExitStack() as silent:
+            for _ in range(20):
+                await silent.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(b"time, please\n")
+                assert b"".join([data async for data in stream]) == b"The only request is: timestamp\n"
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            assert await stream.receive_some() == b""  # it is closed when it has said nothing for long
+
+
+def test_list_that_stays_empty_is_a_clear_error(service: Service) -> None:
+    asks = service.client("--patience", "0.5")
     assert asks.ends() == 1
-    assert asks.lines(answers=False) == [f"daytime_client: {service.root} has no members that may be used"]
+    assert asks.lines(answers=False) == [
+        "no server is registered: waiting for one",
+        f"daytime_client: {service.root} has no members that may be used",
+    ]
+
+
+def test_client_outlives_a_list_that_is_empty_for_a_moment(service: Service) -> None:
+    asks = service.client("--rounds", "100000", "--interval", "0.03", "--patience", "60")
+    for turn in range(1, 4):
+        asks.says("no server is registered: waiting for one", turn)
+        had = len(asks.lines())
+        server = service.server(free_port())
+        assert wait_until(partial(has_lines, asks, had + 3), PATIENCE)
+        server.popen.send_signal(signal.SIGTERM)
+        assert server.ends() == 0
+    assert asks.popen.poll() is None
+
+
+def has_lines(process: Process, number: int) -> bool:
+    return len(process.lines()) >= number
+
+
+async def test_servers_that_are_all_dead_give_few_lines(zookeeper: Server | External, service: Service) -> None:
+    """They stay on the list, as those of another session would for its timeout."""
+    async with client(zookeeper) as zk:
+        await zk.ensure_path(service.root)
+        for _ in range(3):
+            await zk.create(f"{service.root}/127.0.0.1:{free_port()}", b"", mode=CreateMode.EPHEMERAL)
+        await zk.create(f"{service.root}/{'x' * 100}:80", b"", mode=CreateMode.EPHEMERAL)  # no host name
+        asks = service.client("--rounds", "100000", "--interval", "0")
+        began = trio.current_time()
+        assert await trio.to_thread.run_sync(wait_until, lambda: len(asks.lines(answers=False)) >= 18, PATIENCE)
+        assert trio.current_time() - began > 5
+        assert asks.popen.poll() is None
+        server = await trio.to_thread.run_sync(service.server, free_port())
+        assert await trio.to_thread.run_sync(wait_until, lambda: len(asks.lines()) > 10, PATIENCE)
+        assert server.popen.poll() is None
+
+
+async def test_session_timeouts_are_those_that_were_asked_for(zookeeper: Server | External, root: str) -> None:
+    asked: list[int] = []
+
+    def note(passing: Passing) -> Pass:
+        if passing.is_handshake and passing.direction is Direction.SENT:
+            asked.append(passing.record.time_out)
+        return Pass()
+
+    async with Tap(zookeeper.address) as tap:
+        tap.fault = note
+        for name in ("daytime_server", "daytime_client"):
+            await trio.to_thread.run_sync(ask_for_a_timeout, name, tap.address, root)
+    assert asked == [7000, 7000]
+
+
+def ask_for_a_timeout(name: str, hosts: str, root: str) -> None:
+    options = ["--port", str(free_port())] if name == "daytime_server" else ["--patience", "0"]
+    command = [sys.executable, "-m", f"examples.{name}", "--hosts", hosts, "--root", root, *options]
+    with subprocess.Popen(
+        [*command, "--session-timeout", "7"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.terminate()
 
 
 def test_client_whose_last_server_is_killed_says_so_when_its_session_has_expired(service: Service) -> None:
     port = free_port()
     server = service.server(port)
-    asks = service.client("--rounds", "10000", "--interval", "0")
+    asks = service.client("--rounds", "10000", "--interval", "0", "--patience", "0.5")
     assert wait_until(lambda: len(asks.lines()) > 3, PATIENCE)
     server.popen.kill()
     assert asks.ends() == 1
     assert asks.lines(answers=False)[-1] == f"daytime_client: {service.root} has no members that may be used"
-    assert f"{port} failed" in asks.lines(answers=False)[-2]
+    assert asks.lines(answers=False)[-2] == "no server is registered: waiting for one"
+    assert f"{port} failed" in asks.lines(answers=False)[-3]
 
 
 @pytest.mark.rule("D1")
