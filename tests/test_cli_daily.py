@@ -106,6 +106,33 @@ def test_create_makes_parents_when_asked(run: Any, root: str) -> None:
     assert run("get", f"{root}/a/b") == (0, "data", "")
 
 
+@pytest.mark.parametrize("verb", [["get"], ["ls"], ["ls", "-R"], ["stat"], ["rm"], ["rm", "-r"], ["set"], ["create"]])
+@pytest.mark.parametrize("below", ["", "/deeper"])
+def test_missing_chroot_is_named_by_every_verb(
+    verb: list[str], below: str, run: Any, hosts: str, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZKWIRE_HOSTS", hosts + root + below)
+    data = ["x"] if verb[0] in ("set", "create") else []
+    status, out, err = run(*verb, "/workers", *data)
+    assert (status, out) == (4, "")
+    assert err.startswith("zkwire: NO_NODE (-101): ")
+    assert err.endswith(f" /workers: the chroot {root}{below} does not exist; zkwire create -p creates it\n")
+
+
+def test_create_makes_the_chroot_when_asked(run: Any, hosts: str, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZKWIRE_HOSTS", f"{hosts}{root}/a")
+    assert run("create", "-p", "/workers", "x") == (0, "/workers\n", "")
+    assert run("get", "/workers") == (0, "x", "")
+    monkeypatch.setenv("ZKWIRE_HOSTS", f"{hosts}{root}/b")
+    assert run("create", "-p", "/", "of the chroot") == (0, "/\n", "")
+    assert run("get", "/") == (0, "of the chroot", "")
+    status, _, err = run("create", "-p", "/", "again")
+    assert (status, err) == (1, "zkwire: NODE_EXISTS (-110): create /\n")
+    assert run("get", "/missing") == (4, "", "zkwire: NO_NODE (-101): getData /missing\n")
+    monkeypatch.setenv("ZKWIRE_HOSTS", f"{hosts}{root}/c")
+    assert run("create", "-p", "/", "--mode", "sequential") == (0, "/0000000000\n", "")
+
+
 def test_create_with_a_ttl_is_a_ttl_znode(run: Any, root: str) -> None:
     assert run("create", root, "--ttl", "60")[0] == 0  # the test servers have extended types
     status, out, err = run("create", root, "--ttl", "60", "--mode", "ephemeral")

@@ -508,6 +508,41 @@ async def test_chroot_comes_off_event_paths_and_its_own_znode_is_the_root(
                 assert [(await events.__anext__()).path for _ in range(2)] == ["/a", "/"]
 
 
+async def test_missing_chroot_is_named_in_the_error(zookeeper: Server | External, root: str) -> None:
+    chroot = f"{root}/app"
+    missing = f'the chroot {chroot} does not exist; ensure_path("/") creates it'
+    maybe = f'the server has no {chroot}/a/b; ensure_path("/") creates the chroot {chroot} if it is missing too'
+    async with client(zookeeper, chroot) as zk:
+        calls: list[Any] = [
+            zk.get_data("/"),
+            zk.get_children("/"),
+            zk.set_acl("/", READ_ACL_UNSAFE),
+            zk.create("/workers"),
+            zk.create2("/n-", mode=CreateMode.EPHEMERAL_SEQUENTIAL),
+            zk.create("/c", mode=CreateMode.CONTAINER),
+            zk.multi([Create("/workers")]),
+        ]
+        for call in calls:
+            with pytest.raises(NoNodeError) as error:
+                await call
+            assert error.value.reason == missing
+            assert str(error.value).endswith(f": {missing}")
+        calls = [zk.get_data("/a/b"), zk.create("/a/b"), zk.delete("/a/b"), zk.multi([Check("/a/b")])]
+        for call in calls:
+            with pytest.raises(NoNodeError) as error:
+                await call
+            assert error.value.reason == maybe
+        (result,) = await zk.multi_read([GetChildren("/")])
+        assert (type(result), result.reason) == (NoNodeError, missing)
+        assert await zk.exists("/") is None
+        await zk.ensure_path("/a")
+        assert await zk.get_children("/a") == []
+    async with client(zookeeper) as zk:
+        with pytest.raises(NoNodeError) as error:
+            await zk.get_data(f"{root}/none")
+        assert error.value.reason == ""
+
+
 @pytest.mark.rule(59, 79)
 async def test_chroot_does_not_take_a_longer_name_for_its_own(zookeeper: Server | External, root: str) -> None:
     """/app is not the parent of /apple, though getEphemerals on the server knows only text."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 from .connection import Request, frozen
-from .errors import ZooKeeperError, from_code
+from .errors import ZooKeeperError
 from .operations import Operation
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Call(Request, Coroutine[Any, Any, T]):
         reply = self._reply
         assert reply is not None
         if reply.err and reply.err != self._expected:
-            raise from_code(reply.err, self._owner.client_path(self.path), self.operation.name)
+            raise self._owner.refusal(reply.err, self.path, self.operation.name)
         return self._finish(reply)
 
     # A coroutine's methods, for those who drive one themselves, as trio does with what `start_soon` is given.
@@ -185,3 +185,7 @@ class CallOwner(ABC):
     @abstractmethod
     def client_path(self, path: str | None) -> str | None:
         """A server's path, without the chroot."""
+
+    @abstractmethod
+    def refusal(self, code: int, server_path: str | None, operation: str) -> ZooKeeperError:
+        """The exception for an error code that the server answered."""

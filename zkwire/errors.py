@@ -53,7 +53,8 @@ class ZooKeeperError(ZkwireError):
         code: the number, as on the wire; an `ErrorCode` where it is a known one.
         path: the path of the request, as the caller gave it, where it had one.
         operation: the request's name in ZooKeeper ("getData"), where there was one.
-        reason: what is wrong, in words, where more than the code is known: for BadArgumentsError and AuthFailedError.
+        reason: what is wrong, in words, where more than the code is known: for BadArgumentsError, AuthFailedError, and
+            NoNodeError of a client with a chroot.
         index, results: of a failed multi: which operation failed, and what became of each.
     """
 

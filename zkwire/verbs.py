@@ -16,7 +16,15 @@ from . import operations as ops
 from . import paths
 from .call import Call, CallOwner
 from .codes import AddWatchMode, CreateMode, ErrorCode, OpCode, Perms, WatcherType, counted
-from .errors import BadArgumentsError, LocalProtocolError, NoAuthError, NodeExistsError, RemoteProtocolError, from_code
+from .errors import (
+    BadArgumentsError,
+    LocalProtocolError,
+    NoAuthError,
+    NodeExistsError,
+    RemoteProtocolError,
+    ZooKeeperError,
+    from_code,
+)
 from .events import Replied
 from .multi import MultiItem, MultiReadRequest, MultiRequest, MultiResponse, item
 from .operations import Operation
@@ -235,7 +243,8 @@ class Verbs(CallOwner):
         return Call(self, ops.SYNC, record, lambda reply: self._own(reply, "SyncResponse"))
 
     def ensure_path(self, path: str, acl: Sequence[ACL] = OPEN_ACL_UNSAFE) -> Coroutine[Any, Any, None]:
-        """Create the znode and its parents where they do not exist. The chroot itself too, for `ensure_path("/")`.
+        """Create the znode and its parents where they do not exist, and the chroot before them: for `ensure_path("/")`
+        that one alone.
 
         A parent that is there need not permit anything: servers look at permissions first.
         """
@@ -327,7 +336,7 @@ class Verbs(CallOwner):
 
         def finish(reply: Replied) -> list[Any]:
             _same_count(items, reply.response)
-            return [_multi_read_result(operation, body) for operation, (_, body) in zip(asked, reply.response)]
+            return [self._multi_read_result(operation, body) for operation, (_, body) in zip(asked, reply.response)]
 
         return Call(self, ops.MULTI_READ, MultiReadRequest(tuple(items)), finish)
 
@@ -370,6 +379,13 @@ class Verbs(CallOwner):
 
     def client_path(self, path: str | None) -> str | None:
         return None if path is None else self.strip(path)
+
+    def refusal(self, code: int, server_path: str | None, operation: str) -> ZooKeeperError:
+        """The exception for an error code that the server answered. That a znode is missing may mean the chroot."""
+        error = from_code(code, self.client_path(server_path), operation)
+        if self._chroot and code == ErrorCode.NO_NODE and f"{server_path}/".startswith(self._chroot + "/"):
+            error.reason = _about_chroot(self._chroot, error.path or "/", operation)
+        return error
 
     def add_watch_call(self, server_path: str, mode: AddWatchMode, watcher: object) -> Call[None]:
         return Call(self, ops.ADD_WATCH, AddWatchRequest(server_path, mode), _nothing, watcher)
@@ -468,14 +484,25 @@ class Verbs(CallOwner):
                 raise RemoteProtocolError(f"MultiResponse: expected no error or {len(items)}, got {len(errors)}")
             index = next((place for place, err in enumerate(errors) if err), 0)
             names = [ops.BY_OPCODE[header.type].name for header, _ in items]
-            error = from_code(errors[index], operations[index].path, f"multi[{index}] {names[index]}")
+            error = self._refusal(errors[index], operations[index].path, f"multi[{index}] {names[index]}")
             error.index = index
             error.results = [
-                None if err == 0 else from_code(err, operation.path, name)
+                None if err == 0 else self._refusal(err, operation.path, name)
                 for err, operation, name in zip(errors, operations, names)
             ]
             raise error
         return [self._multi_result(operation, body) for operation, (_, body) in zip(operations, response)]
+
+    def _refusal(self, code: int, path: str, operation: str) -> ZooKeeperError:
+        """As `refusal`, of a path of the client's."""
+        return self.refusal(code, paths.under(self._chroot, path), operation)
+
+    def _multi_read_result(self, operation: MultiReadOperation, body: Any) -> Any:
+        if isinstance(body, ErrorResponse):
+            return self._refusal(body.err, operation.path, "multiRead")
+        if isinstance(operation, GetData):
+            return tuple(_result(body, GetDataResponse))
+        return _children(_result(body, GetChildrenResponse))
 
     def _multi_result(self, operation: MultiOperation, body: Any) -> Any:
         match operation:
@@ -486,6 +513,14 @@ class Verbs(CallOwner):
             case SetData():
                 return _result(body, SetDataResponse).stat
         return None
+
+
+def _about_chroot(chroot: str, path: str, operation: str) -> str:
+    """What to look at when `path` does not exist under the chroot. The parent of what is created stands right under it:
+    then it is the chroot that is missing."""
+    if path == "/" or ("create" in operation and path.count("/") == 1):
+        return f'the chroot {chroot} does not exist; ensure_path("/") creates it'
+    return f'the server has no {chroot}{path}; ensure_path("/") creates the chroot {chroot} if it is missing too'
 
 
 def _nothing(_: Replied) -> None:
@@ -564,14 +599,6 @@ def _result(body: object, *expected: type[Record]) -> Any:
         wanted = " or ".join(record.__name__ for record in expected)
         raise RemoteProtocolError(f"MultiResponse: expected a {wanted}, got {body!r:.80}")
     return body
-
-
-def _multi_read_result(operation: MultiReadOperation, body: Any) -> Any:
-    if isinstance(body, ErrorResponse):
-        return from_code(body.err, operation.path, "multiRead")
-    if isinstance(operation, GetData):
-        return tuple(_result(body, GetDataResponse))
-    return _children(_result(body, GetChildrenResponse))
 
 
 def _same_count(items: Sequence[MultiItem], response: MultiResponse) -> None:

@@ -40,7 +40,9 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("path", metavar="PATH")
     if verb == "create":
         parser.add_argument("data", metavar="DATA", nargs="?", default="", help="default: empty; -: stdin")
-        parser.add_argument("-p", "--parents", action="store_true", help="create the parents that are missing too")
+        parser.add_argument(
+            "-p", "--parents", action="store_true", help="create the parents that are missing too, and the chroot"
+        )
         parser.add_argument("--mode", choices=list(_MODES), default="persistent")
         parser.add_argument("--ttl", type=float, metavar="S", help="seconds it lives without change and children")
     if verb == "set":
@@ -116,9 +118,13 @@ async def stat(zk: Client, options: argparse.Namespace) -> None:
 
 async def create(zk: Client, options: argparse.Namespace) -> None:
     mode = (_MODES if options.ttl is None else _TTL_MODES)[options.mode]
-    parent = options.path.rpartition("/")[0]
-    if options.parents and parent:
-        await zk.ensure_path(parent)
+    if options.parents and (options.path != "/" or mode.is_sequential):
+        await zk.ensure_path(options.path.rpartition("/")[0] or "/")  # which is the chroot, where there is one
+    elif options.parents and mode == CreateMode.PERSISTENT and await zk.exists("/") is None:
+        await zk.ensure_path("/")  # the chroot, with what is above it, which has no name here
+        await zk.set_data("/", options.data)
+        show(options, {"path": "/"}, ["/"])
+        return
     path = await zk.create(options.path, options.data, mode=mode, ttl=options.ttl)
     show(options, {"path": path}, [path])
 

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..client import Client, connect
+from ..errors import NoNodeError
 from ..events import Frame
+from ..hosts import parse
 from .common import LIMIT
 from .program import connect_arguments, run_until_signal
 
@@ -36,6 +38,18 @@ def in_session(
 
     async def run() -> None:
         async with connect(**arguments, on_frame=observed, new_session=False) as zk:
-            await verb(zk, options)
+            try:
+                await verb(zk, options)
+            except NoNodeError as error:
+                await _look_for_chroot(zk, options, error)
+                raise
 
     run_until_signal(run)
+
+
+async def _look_for_chroot(zk: Client, options: argparse.Namespace, error: NoNodeError) -> None:
+    """Whether a znode is missing or the chroot is: the error says so."""
+    chroot = parse(options.hosts)[1]
+    if chroot and options.verb != "send":  # whose paths are the server's own
+        is_missing = await zk.exists("/") is None
+        error.reason = f"the chroot {chroot} does not exist; zkwire create -p creates it" if is_missing else ""
