@@ -3,7 +3,7 @@
 PYTHON = python3#        the interpreter of .venv, as in: make test PYTHON=python3.12
 ARGS =#                  more arguments for pytest or the benchmarks, as in: make test ARGS="-k watches -x"
 WORKERS = 4#             test files at a time: most tests wait for servers; 0: in one process, for a debugger
-MATRIX = 3.9.4#          the versions `make zookeeper-matrix` fetches; it also knows 3.6.3 and 3.4.14
+MATRIX = 3.9.4#          the versions `make zookeeper-matrix` fetches; it also knows newest, 3.6.3 and 3.4.14
 
 BIN = .venv/bin
 # One stamp for each interpreter: another one makes the environment anew, a changed pyproject.toml only installs again.

@@ -143,7 +143,8 @@ def sasl_server(
 ) -> Server:
     """A server, not started yet, that takes SASL DIGEST-MD5 from `users`, name to password; default bob, "secret".
 
-    Other clients are served too; `config={"sessionRequireClientSASLAuth": "true"}` refuses them, since 3.6.
+    Other clients are served too; `config={"sessionRequireClientSASLAuth": "true"}` refuses them, since 3.6. FIPS mode,
+    in which 3.9.6 and later refuse DIGEST-MD5, is off; `config={"fips-mode": "true"}` turns it on.
     """
     server = Server(distribution, directory)
     server.directory.mkdir(parents=True, exist_ok=True)
@@ -153,6 +154,7 @@ def sasl_server(
     server.jvm.append(f"-Djava.security.auth.login.config={jaas}")
     server.config |= {
         "authProvider.1": "org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
+        "fips-mode": "false",
         **(config or {}),
     }
     return server
