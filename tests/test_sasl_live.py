@@ -74,3 +74,17 @@ async def test_failure_of_a_mechanism_closes_the_session_on_the_server(sasl: Ser
     with trio.fail_after(20):  # a third of the session timeout
         while sessions() != before:  # noqa: ASYNC110  # the server has no event for it
             await trio.sleep(0.05)
+
+
+async def test_sasl_in_fips_mode_says_how_to_turn_that_off_where_the_server_refuses_digest_md5(
+    distribution: Distribution,
+) -> None:
+    with sasl_server(distribution, config={"fips-mode": "true"}) as server:
+        client = zkwire.connect(server.address, sasl=DigestMD5("bob", "secret"))
+        if distribution.version_tuple < (3, 9, 6):  # which takes it all the same
+            async with client as zk:
+                assert "sasl" in [identity.auth_scheme for identity in await zk.who_am_i()]
+            return
+        with pytest.raises(zkwire.AuthFailedError, match=r"AUTH_FAILED \(-115\).*-Dzookeeper\.fips-mode=false"):
+            async with client:
+                pass

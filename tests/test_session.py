@@ -97,7 +97,7 @@ from zkwire.records import (
     SyncResponse,
     WatcherEvent,
 )
-from zkwire.sasl import DigestMD5, SaslError
+from zkwire.sasl import FIPS_HINT, DigestMD5, SaslError
 from zkwire.session import TRANSITIONS, Session
 
 DISCONNECTED, CONNECTED = KeeperState.DISCONNECTED, KeeperState.SYNC_CONNECTED
@@ -581,7 +581,8 @@ def test_a_null_sasl_token_does_not_count_as_authenticated() -> None:
     ("answer", "reason"),
     [
         (sasl_reply(1, b"junk"), "SASL: got b'junk'"),
-        (sasl_reply(1, None, -115), "SASL: the server answered -115"),
+        (sasl_reply(1, None, -110), "SASL: the server answered NODE_EXISTS (-110)"),
+        (sasl_reply(1, None, -115), f"SASL: the server answered AUTH_FAILED (-115) {FIPS_HINT}"),
         (sasl_reply(1, None, -124), "the server requires an authentication first"),
     ],
 )
@@ -704,6 +705,15 @@ def test_one_mechanism_serves_many_sessions_at_once_and_every_connection_anew() 
             talk.lose()
     assert len(set(answers)) == 24
     assert all(b'username="bob"' in answer for answer in answers)
+
+
+def test_a_sasl_refusal_after_the_challenge_does_not_blame_fips_mode() -> None:
+    talk = Talk(sasl=ScriptedSasl())
+    talk.establish()
+    talk.serve(sasl_reply(1, b"challenge"))
+    talk.serve(sasl_reply(2, None, -115))
+    assert isinstance(talk.session.error, AuthFailedError)
+    assert talk.session.error.reason == "SASL: the server answered AUTH_FAILED (-115)"
 
 
 @pytest.mark.rule(14)

@@ -16,6 +16,12 @@ _DIGEST_URI = "zookeeper/zk-sasl-md5"
 #: RFC 2831, 2.1.1. Reading a challenge takes time with the square of its length.
 _MAX_CHALLENGE = 2048
 
+#: What a server that refuses DIGEST-MD5 before its challenge has against it. Source: ZOOKEEPER-5043, and 3.9.6 itself.
+FIPS_HINT = (
+    "before it sent a challenge: in FIPS mode, which is on by default, servers since 3.9.6 refuse DIGEST-MD5; "
+    "start them with -Dzookeeper.fips-mode=false"
+)
+
 
 class SaslError(Exception):
     """The server's challenge is not what the mechanism expects; `str()` says what was seen."""
@@ -48,6 +54,9 @@ class Mechanism(Protocol):
 
 class DigestMD5:
     """The mechanism, for one user.
+
+    Servers since 3.9.6 refuse it with AUTH_FAILED (-115) in FIPS mode, which is on by default there. They take it when
+    started with `-Dzookeeper.fips-mode=false`, or with the line `fips-mode=false` in zoo.cfg.
 
     Args:
         username, password: as in the server's JAAS section `Server`: user_<name>="<password>".

@@ -67,7 +67,7 @@ from .operations import (
     fault,
 )
 from .records import AuthPacket, ConnectRequest, ConnectResponse, GetSASLRequest, SetWatches, SetWatches2
-from .sasl import Mechanism, SaslError
+from .sasl import FIPS_HINT, Mechanism, SaslError
 from .watches import SET_WATCHES_MAX_LENGTH, Watches
 
 _DISCONNECTED, _CONNECTED = KeeperState.DISCONNECTED, KeeperState.SYNC_CONNECTED
@@ -433,7 +433,10 @@ class Session:
         if self.error is not None:
             return  # closing: closeSession was the last frame
         if event.err:
-            self._refuse_sasl(f"the server answered {event.err}", None, now)
+            answered = f"the server answered {name_of(ErrorCode, event.err)} ({event.err})"
+            # Only a mechanism whose server speaks first begins with an empty token, as DIGEST-MD5 does.
+            unchallenged = event.err == ErrorCode.AUTH_FAILED and not event.request.record.token
+            self._refuse_sasl(f"{answered} {FIPS_HINT}" if unchallenged else answered, None, now)
         elif event.response.token is None:
             self._refuse_sasl("the server has no SASL configured: it answered with a null token", None, now)
         else:
