@@ -13,14 +13,14 @@ from tests import pick_examples
 from tests.golden import FRAMES, Golden, conversations, load, read
 from tests.record_frames import OLDEST, Recording
 from tests.servers import Distribution, NoZooKeeper, find_distributions
-from zkwire.codes import AddWatchMode, ErrorCode, EventType, OpCode, Xid
+from zkwire.codes import AddWatchMode, ErrorCode, EventType, KeeperState, OpCode, Xid
 from zkwire.connection import Connection, ConnectionState, Request, XidCounter
 from zkwire.errors import LocalProtocolError, RemoteProtocolError
 from zkwire.events import NEED_DATA, AuthReplied, Connected, Direction, Notified, Ponged, Replied, SessionRefused
 from zkwire.examples import OPERATIONS
 from zkwire.framing import frame
 from zkwire.jute import Record, decode, decode_at, encode, wire
-from zkwire.multi import MultiSequence
+from zkwire.multi import TERMINATOR, MultiSequence
 from zkwire.operations import AUTH, BY_OPCODE, CHECK, EXISTS, Operation, fault
 from zkwire.records import (
     AuthPacket,
@@ -29,9 +29,11 @@ from zkwire.records import (
     ErrorResponse,
     ExistsRequest,
     GetACLResponse,
+    GetDataResponse,
     MultiHeader,
     ReplyHeader,
     RequestHeader,
+    Stat,
     SyncResponse,
     WatcherEvent,
 )
@@ -159,6 +161,89 @@ def test_goldens_have_every_event_that_a_server_sends_from_this_source(version: 
         EventType.NODE_DATA_CHANGED,
         EventType.NODE_CHILDREN_CHANGED,
     }
+
+
+# --- what the notes of zkwire/records.py say of a server holds in its frames
+
+
+def everything_in(found: Golden) -> Iterable[Any]:
+    """The records of a frame, and all that is in them."""
+    left = list(records_of(found))
+    while left:
+        value = left.pop()
+        yield value
+        left += value if isinstance(value, tuple) else ()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_notes_on_the_handshake_hold_in_the_golden_frames(version: str) -> None:
+    responses = [each for golden in GOLDENS for each in records_of(golden)
+                 if golden.version == version and type(each) is ConnectResponse]  # fmt: skip
+    assert {response.protocol_version for response in responses} == {0}
+    for response in responses:
+        assert len(response.passwd or b"") == 16
+        if response.time_out == 0:
+            assert (response.session_id, response.passwd) == (0, bytes(16))
+        else:
+            assert response.session_id
+    assert 0 in [response.time_out for response in responses]
+
+
+@each(REPLIES)
+def test_notes_on_a_replys_header_hold_in_the_golden_frames(golden: Golden) -> None:
+    head = header(golden)
+    if golden.opcode in (OpCode.AUTH, OpCode.SASL) or head.err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
+        assert head.zxid == 0
+    elif head.err != ErrorCode.UNIMPLEMENTED or golden.opcode in BY_OPCODE:
+        assert head.zxid >= 0
+    if head.err:
+        assert len(golden.payload) == 16 or golden.opcode in (OpCode.SASL, OpCode.MULTI_READ)
+
+
+@each(NOTIFICATIONS)
+def test_notes_on_notifications_hold_in_the_golden_frames(golden: Golden) -> None:
+    found = header(golden)
+    has_none = not is_3_9(golden.version) or golden.conversation.startswith("setWatches")
+    assert (found.xid, found.err, found.zxid == -1) == (Xid.NOTIFICATION, 0, has_none)
+    event = records_of(golden)[-1]
+    assert event.type in range(1, 5)
+    assert event.state == KeeperState.SYNC_CONNECTED
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_notes_on_the_parts_of_a_multi_hold_in_the_golden_frames(version: str) -> None:
+    errors = set()
+    for found in GOLDENS:
+        body = records_of(found)[-1]
+        if found.version != version or not isinstance(body, MultiSequence):
+            continue
+        assert found.payload.endswith(encode(TERMINATOR))
+        assert (TERMINATOR.type, TERMINATOR.done, TERMINATOR.err) == (-1, True, -1)
+        for head, inner in body:
+            assert not head.done
+            if found.kind == "request":
+                assert head.err == -1
+            elif head.type == OpCode.ERROR:
+                assert inner.err == head.err
+                errors.add((found.name, head.err))
+            else:
+                assert head.err == 0
+    name = "multi-NoNode-02-reply"
+    assert {err for found, err in errors if found == name} == {0, ErrorCode.NO_NODE, ErrorCode.RUNTIME_INCONSISTENCY}
+
+
+@each(RECEIVED)
+def test_notes_on_a_stat_hold_in_the_golden_frames(golden: Golden) -> None:
+    for stat in everything_in(golden):
+        if type(stat) is not Stat or not stat.czxid:  # /zookeeper/config is there from the first
+            continue
+        if stat.version == 0:
+            assert (stat.mzxid, stat.mtime) == (stat.czxid, stat.ctime)
+        if stat.cversion == 0:
+            assert (stat.pzxid, stat.num_children) == (stat.czxid, 0)
+    for record in everything_in(golden):
+        if type(record) is GetDataResponse:
+            assert record.stat.data_length == len(record.data or b"")
 
 
 def recordable() -> list[Distribution | NoZooKeeper]:

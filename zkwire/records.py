@@ -34,7 +34,9 @@ class Stat(Record):
     czxid: Annotated[Long, "zxid of the create"]
     mzxid: Annotated[Long, "zxid of the last setData; until then, of the create"]
     ctime: Annotated[Long, "time of the create: milliseconds since 1970 by the leader's clock"]
-    mtime: Annotated[Long, "time of the last setData: milliseconds since 1970 by the leader's clock"]
+    mtime: Annotated[
+        Long, "time of the last setData, until then of the create: milliseconds since 1970 by the leader's clock"
+    ]
     version: Annotated[Int, "number of setData since the create"]
     cversion: Annotated[Int, "number of creates and deletes of children; -1 on a root that never had any"]
     aversion: Annotated[Int, "number of setACL since the create"]
