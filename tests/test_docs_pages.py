@@ -130,6 +130,21 @@ def test_every_field_has_label_value_and_explanation(parsed: Page) -> None:
     assert all(len(tip) > len(label) + 20 for tip, label in zip(parsed.texts["tip"], parsed.texts["label"]))
 
 
+def test_every_explanation_begins_with_the_note_of_the_record(parsed: Page) -> None:
+    """Unit, enum and range stand in zkwire/records.py only."""
+    spans = [
+        span for each in session.frames() if isinstance(each.what, Passing) for span in session.fields(each.what.frame)
+    ]
+    notes = [words.note_of(span.path) for span in spans]
+    assert sum(map(bool, notes)) > 100
+    assert words.note_of("GetDataResponse.stat.czxid") == "zxid of the create"
+    assert words.note_of("CreateRequest.acl[0].perms").startswith("bit set of Perms")
+    for tip, note in zip(parsed.texts["tip"], notes):
+        assert note[1:] in tip
+    source = Path(words.__file__).read_text(encoding="utf-8")
+    assert not re.search("millisecond|16 bytes|-1 for any|1970", source)
+
+
 def test_ids_are_unique_and_descriptions_are_there(parsed: Page) -> None:
     ids = [found["id"] for _, found in parsed.tags if "id" in found]
     assert len(ids) == len(set(ids))

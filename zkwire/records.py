@@ -90,7 +90,7 @@ class RequestHeader(Record):
 class ReplyHeader(Record):
     __doc__ = "Begins every frame from the server but the first."
 
-    xid: Annotated[Int, "that of the request; of Xid: -1 (NOTIFICATION), -2 (PING) and -4 (AUTH)"]
+    xid: Annotated[Int, "the request's xid, or one of Xid: -1 (NOTIFICATION), -2 (PING), -4 (AUTH)"]
     zxid: Annotated[
         Long,
         "zxid of the write that is answered or told of, else the newest on this server; -1 in events before 3.9 and "

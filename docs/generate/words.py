@@ -1,14 +1,17 @@
 """What session.html says: of each frame why it is sent, and of each field what its bytes mean there.
 
-A field that nothing is said of is an error, so that no byte of the page is without its sentence.
+Before these sentences stands each field's note, from zkwire/records.py: unit, enum and range are not said again here. A
+field that nothing is said of is an error, so that no byte of the page is without its sentence.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from zkwire.codes import CreateMode, ErrorCode, EventType, Perms, Xid
+from zkwire.describe import RECORDS
 from zkwire.operations import BY_OPCODE
 
 #: Who is who, by connection.
@@ -48,7 +51,7 @@ STORY = [
 
 
 def _opcode(value: int) -> str:
-    return f"The opcode: {value} is {BY_OPCODE[value].name}. What stands behind the header depends on it."
+    return f"{value} is {BY_OPCODE[value].name}. What stands behind the header depends on it."
 
 
 def _xid(value: int) -> str:
@@ -56,17 +59,17 @@ def _xid(value: int) -> str:
         return "-1 is reserved for notifications: this frame answers no request."
     if value == Xid.PING:
         return "-2 is reserved for pings."
-    return "The client numbers its requests, and the reply repeats the number."
+    return "It tells which reply is to which request."
 
 
 def _flags(value: int) -> str:
-    return f"{value} is {CreateMode(value).name}. The mode is a number, not bits: 0 to 6."
+    return f"{value} is {CreateMode(value).name}."
 
 
 def _err(value: int) -> str:
     if value:
-        return f"{ErrorCode(value).name}. Behind an error nothing follows."
-    return "0: it went well, and the response follows, if the operation has one."
+        return f"{ErrorCode(value).name}: the request failed."
+    return "It went well."
 
 
 def _event(value: int) -> str:
@@ -74,7 +77,7 @@ def _event(value: int) -> str:
 
 
 def _perms(value: int) -> str:
-    return f"Bits: {', '.join(each.name or '' for each in Perms if each in Perms(value) and each is not Perms.ALL)}."
+    return f"Here: {', '.join(each.name or '' for each in Perms if each in Perms(value) and each is not Perms.ALL)}."
 
 
 #: What is said of a field, by "Record.field" or by the field's name alone; a function is given the value.
@@ -82,35 +85,30 @@ _FIELDS: dict[str, str | Callable[[Any], str]] = {
     "length": "Every frame begins with the count of the bytes behind these four. Without it nobody knew where the next "
     "frame starts.",
     # the handshake
-    "protocol_version": "Always 0. Every other frame has its xid here.",
-    "last_zxid_seen": "The newest transaction that this client knows of. A server that is behind it refuses, so that a "
-    "client never goes back in time. 0: none yet.",
-    "ConnectRequest.time_out": "How long the client may be silent, in milliseconds. It is a wish: the server puts it "
-    "within its own bounds.",
+    "protocol_version": "Every other frame has its xid here.",
+    "last_zxid_seen": "So a client never goes back in time.",
+    "ConnectRequest.time_out": "How long the client may be silent. It is a wish: the server puts it within its own "
+    "bounds.",
     "ConnectResponse.time_out": lambda value: (
-        "What the server grants, in milliseconds. The client's pings and its patience follow from it."
+        "The client's pings and its patience follow from it."
         if value
-        else "0: the session is expired, closed or unknown, or the password is wrong. There is no other sign."
+        else "So it is when the session was closed or is unknown, or the password is wrong. There is no other sign."
     ),
-    "ConnectRequest.session_id": lambda value: "The session to go on with." if value else "0 asks for a new session.",
+    "ConnectRequest.session_id": lambda value: (
+        "The client goes on with this one." if value else "The client has none yet."
+    ),
     "ConnectResponse.session_id": lambda value: (
-        "The session's id, the same all over the ensemble. Its ephemeral znodes carry it."
-        if value
-        else "0: no session."
+        "The same all over the ensemble. The session's ephemeral znodes carry it." if value else "There is none."
     ),
-    "ConnectRequest.passwd": "16 bytes that prove whose session it is; zeros for a new one. Four bytes of length stand "
-    "in front.",
+    "ConnectRequest.passwd": "It proves whose session it is. Four bytes of length stand in front.",
     "ConnectResponse.passwd": "Whoever knows id and password can take the session over. The server computes it from "
     "the id, so it is worth no more than the id is. (This server ran for the recording only.)",
-    "ConnectRequest.read_only": "Whether a server that lost its quorum will do, for reading. The byte came with 3.4, "
-    "and older clients end the frame before it.",
-    "ConnectResponse.read_only": "Whether this server is read-only now. It is left out when the request had no such "
-    "byte; servers 3.9.0 to 3.9.2 sent it all the same, and broke clients.",
+    "ConnectRequest.read_only": "For reading, that is: such a server takes no writes.",
+    "ConnectResponse.read_only": "Some clients that do not send the byte break when they get one.",
     # headers
     "xid": _xid,
     "RequestHeader.type": _opcode,
-    "ReplyHeader.zxid": "The last transaction that this server knew of as it answered: the epoch of the leader in the "
-    "upper half, a counter in the lower. Of a write, its own transaction.",
+    "ReplyHeader.zxid": "A transaction's number: the epoch of the leader in the upper half, a counter in the lower.",
     "err": _err,
     # requests and responses
     "path": "Where in the tree. Strings are UTF-8 with four bytes of length in front.",
@@ -124,29 +122,30 @@ _FIELDS: dict[str, str | Callable[[Any], str]] = {
     "id": "Anyone at all.",
     "flags": _flags,
     "watch": lambda value: (
-        "1: and set a watch. This one bit is all that there is to it on the wire." if value else "0: and set no watch."
+        "Here one is set: this one bit is all that there is to it on the wire." if value else "Here none is set."
     ),
-    "SetDataRequest.version": "The version that the data must have now, else the answer is BAD_VERSION. -1 takes any.",
+    "SetDataRequest.version": "With another version there the answer is BAD_VERSION.",
     "WatcherEvent.type": _event,
-    "state": "3, SyncConnected: a server sends nothing else here. Clients use the field for changes of their own.",
+    "state": "Clients use the field for changes of their own.",
     # Stat
-    "czxid": "The transaction that created the znode. No two znodes have the same, so it tells a znode from one made "
-    "later under the same path.",
-    "mzxid": "The transaction that last set its data.",
-    "ctime": "When it was created, in milliseconds since 1970 by the leader's clock.",
-    "mtime": "When its data was last set.",
-    "version": "How often its data was set since it was created.",
-    "cversion": "How often a child came or went.",
-    "aversion": "How often its ACL was set.",
-    "ephemeral_owner": "The session that it goes with; 0 for a znode that stays.",
-    "data_length": "The count of bytes of data, known here without asking for them.",
-    "num_children": "How many children it has. Ephemeral znodes cannot have any.",
-    "pzxid": "The transaction that last made or removed a child; before that, the one that created it.",
+    "czxid": "No two znodes have the same, so it tells a znode from one made later under the same path.",
+    "mzxid": "A new ACL, or a child that comes or goes, leaves it alone.",
+    "ctime": "For people: what came first is told by zxids, since clocks differ.",
+    "mtime": "For people: what came first is told by zxids, since clocks differ.",
+    "version": "What setData and delete compare their version with.",
+    "cversion": "Only the znode's own children count, not theirs.",
+    "aversion": "What setACL compares its version with.",
+    "ephemeral_owner": lambda value: (
+        "The znode goes with this session." if value else "The znode stays until somebody deletes it."
+    ),
+    "data_length": "Known here without asking for the data.",
+    "num_children": "Ephemeral znodes cannot have any.",
+    "pzxid": "What is done with a child's data leaves it alone.",
 }
 
 
 def of_field(path: str, value: Any) -> str:
-    """The sentences for a field, `path` being its span's.
+    """The sentences for a field, `path` being its span's: its note first.
 
     Raises:
         KeyError: nothing is said of it.
@@ -156,4 +155,17 @@ def of_field(path: str, value: Any) -> str:
     said = _FIELDS.get(f"{record}.{name}", _FIELDS.get(name))
     if said is None:
         raise KeyError(path)
-    return said(value) if callable(said) else said
+    note, text = note_of(path), said(value) if callable(said) else said
+    return f"{note[0].upper()}{note[1:]}. {text}" if note else text
+
+
+def note_of(path: str) -> str:
+    """The note of the field that a span with this path shows; "" where it has none."""
+    record, *fields = re.sub(r"\[\d+\]", "", path).split(".")
+    note: str = ""
+    kind: Any = RECORDS.get(record)  # "length" is no record's
+    for name in fields:
+        field = next(each for each in kind.FIELDS if each.name == name)
+        note, inner = field.note, getattr(field.type, "element", field.type)
+        kind = getattr(inner, "record", None)
+    return note
