@@ -17,7 +17,7 @@ from . import clocks
 from .contender import Campaign, Plan, Won
 from .dialects import DIALECTS
 from .errors import CampaignTimeout, ElectionError, LeadershipLostError
-from .lease import PROOF_INTERVAL, Lease
+from .lease import LONGEST_GRACE, PROOF_INTERVAL, Lease
 from .observing import Contender, Leader, LeaderStream, Observer
 from .overrun import Action
 from .places import Mode, places
@@ -32,8 +32,6 @@ if sys.version_info < (3, 11):
 
 T = TypeVar("T")
 
-#: Of the session timeout. With a longer grace a body would be cancelled while all is well.
-LONGEST_GRACE = 1 / 3
 #: What a body meets that has lost leadership.
 _LOSSES = (LeadershipLostError, SessionExpiredError)
 

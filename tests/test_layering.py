@@ -120,6 +120,25 @@ def imports(module: str, path: Path) -> Iterator[Import]:
 FOUND = [found for module, path in modules().items() if module for found in imports(module, path)]
 
 
+def narrows(test: ast.expr) -> bool:
+    """Whether an asserted expression only tells type checkers what is known: `x is not None`, `isinstance(x, T)`."""
+    if isinstance(test, ast.Call):
+        return isinstance(test.func, ast.Name) and test.func.id == "isinstance"
+    return isinstance(test, ast.Compare) and [type(each) for each in test.ops] == [ast.IsNot]
+
+
+def test_no_assert_guards_against_anything() -> None:
+    """`python -O` strips asserts: what protects against bad input or wrong use is raised."""
+    guards = [
+        f"{path.relative_to(PACKAGE.parent)}:{node.lineno}: {ast.unparse(node)}"
+        for package in (PACKAGE, PACKAGE.parent / "election")
+        for path in sorted(package.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Assert) and not narrows(node.test)
+    ]
+    assert guards == []
+
+
 def test_every_module_has_its_layer() -> None:
     assert sorted(set(modules()) - {"", "__main__"}) == sorted(ORDER)
 

@@ -316,7 +316,6 @@ def test_every_share_of_the_timeout_in_the_docs_is_one_of_the_code(page: str) ->
 
 
 def test_readme_and_docstrings_have_the_shares_of_the_code() -> None:
-    assert LONGEST_GRACE == election.LONGEST_GRACE
     assert {16: "each sixteenth of the session timeout"}[round(1 / PROOF_INTERVAL)] in " ".join(README.split())
     arguments = election.Election.__init__.__doc__ or ""
     assert re.findall(r"each (T/\d+)", arguments) == [share(PROOF_INTERVAL)] * 2

@@ -8,8 +8,10 @@ from tests.dialogues import HANDSHAKE, TALK, dialogue
 from tests.golden import Golden
 from zkwire.capture import resync
 from zkwire.capture.resync import FrameFinder, is_handshake
+from zkwire.codes import OpCode
 from zkwire.events import Direction
 from zkwire.framing import frame
+from zkwire.operations import BY_OPCODE
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 FRAMES = dialogue("create", "watch-getData", "ping", "getChildren2", "multi")
@@ -107,3 +109,8 @@ def test_bytes_without_a_frame_are_dropped_and_counted(monkeypatch: pytest.Monke
     assert start is not None
     assert finder.dropped + start == 447
     assert finder.data[start:] == ping
+
+
+def test_four_bytes_that_abound_make_no_request() -> None:
+    """With an operation of -1 any "ff ff ff ff" could be the opcode of a frame."""
+    assert OpCode.ERROR not in BY_OPCODE

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from ..codes import ErrorCode, OpCode, Xid, known
+from ..codes import ErrorCode, Xid, known
 from ..events import Direction
 from ..jute import JuteError, decode_at
 from ..operations import BY_OPCODE
@@ -152,6 +152,3 @@ class FrameFinder:
         if length == 16:
             return () if zxid else None  # where zeros abound, as in a Stat, an empty reply is found too easily
         return None if err else _RESPONSES
-
-
-assert OpCode.ERROR not in BY_OPCODE  # -1 would make a request of four bytes that abound
