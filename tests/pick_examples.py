@@ -94,7 +94,7 @@ def _bytes_of(golden: Golden, kind: Any) -> Iterator[bytes]:
 
 
 def errors() -> dict[str, Golden]:
-    """Of each error that was recorded: a reply that is nothing else, or the results of a multi."""
+    """Of each error: a reply that is nothing else; of one that only results have, those of a multi."""
     examples: dict[str, Golden] = {}
     for golden in load():
         if golden.version == VERSION and golden.kind == "reply" and golden.opcode in BY_OPCODE:
@@ -149,7 +149,7 @@ def page() -> str:
     lines.append("}")
     for heading, name, found in (
         ("By record. One that no opcode carries has none.", "RECORDS", records()),
-        ("By error: a reply. Of some errors none was recorded.", "ERRORS", _frames(errors())),
+        ("By error that servers send: a reply.", "ERRORS", _frames(errors())),
         ("By event: a notification.", "EVENTS", _frames(events())),
     ):
         lines += ["", f"#: {heading}", f"{name}: dict[str, str] = {{"]

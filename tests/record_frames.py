@@ -77,6 +77,8 @@ BOB = "bob:" + base64.b64encode(hashlib.sha1(b"bob:pw").digest()).decode()
 ONE_USER = (ACL(31, Id("digest", BOB)), ACL(1, Id("world", "anyone")))
 #: A quota of one znode, itself, enforced.
 NO_MORE = b"count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=1"
+#: The first of the xids of requests of which nothing is kept.
+CROWD = 1000
 UNKNOWN_OPCODE = 99
 #: The first version that has every operation: whoAmI came last.
 OLDEST = (3, 7)
@@ -96,6 +98,10 @@ class Peer:
 
     def send(self, payload: bytes) -> None:
         self._socket.sendall(frame(payload))
+
+    def send_all(self, payloads: Iterable[bytes]) -> None:
+        """All in one piece."""
+        self._socket.sendall(b"".join(map(frame, payloads)))
 
     def receive(self) -> bytes | None:
         """The payload of the next frame; None at the end of the stream."""
@@ -189,6 +195,23 @@ class Conversation:
         if operation is op.CLOSE_SESSION and err == 0:
             self._open = False
         return response
+
+    def ask_in_a_crowd(self, others: tuple[Operation, Any], operation: Operation, record: Any, err: int) -> None:
+        """Record a request and its reply, where fifty others, of which nothing is kept, come before it in one piece.
+        What the server is still at work on then is up to its threads: so again until it refuses the last with `err`."""
+        crowd = [encode(RequestHeader(CROWD + place, others[0].opcode)) + encode(others[1]) for place in range(50)]
+        asked = encode(RequestHeader(self._xid + 1, operation.opcode)) + encode(record)
+        for _ in range(100):
+            self._peer.send_all([*crowd, asked])
+            replies = [self._peer.receive() or b"" for _ in (*crowd, asked)]
+            if decode_at(ReplyHeader, replies[-1], 0, len(replies[-1]))[0].err == err:
+                self._xid += 1
+                types = (RequestHeader, type(record))
+                self._keep(Direction.SENT, asked, types, operation.opcode, f"{operation.name} request", "request")
+                what = f"{operation.name} reply"
+                self._keep(Direction.RECEIVED, replies[-1], (ReplyHeader,), operation.opcode, what, "reply")
+                return
+        self._check(False, f"{operation.name} was never answered {err}")
 
     def event(self, kind: EventType, path: str) -> None:
         """Record a notification."""
@@ -733,12 +756,17 @@ def record_reconfig(recording: Recording) -> None:
                 ),
             ],
         )
+        with recording.talk(server, "reconfig-ReconfigInProgress", "reconfig while another is under way") as c:
+            again = ReconfigRequest(member, None, None, -1)
+            c.ask_in_a_crowd((op.RECONFIG, again), op.RECONFIG, again, ErrorCode.RECONFIG_IN_PROGRESS)
 
 
 def record_limits(recording: Recording) -> None:
-    """What a server refuses that has local sessions and enforces quotas."""
+    """What a server refuses that has local sessions, enforces quotas, does one request at a time, and sheds those that
+    have waited for more than 1 ms."""
     config = {"localSessionsEnabled": "true", "enforceQuota": "true"}
-    with Ensemble(recording.distribution, 1, config=config) as ensemble:
+    jvm = ["-Dzookeeper.request_throttle_max_requests=1", "-Dzookeeper.throttled_op_wait_time=1"]
+    with Ensemble(recording.distribution, 1, config=config, jvm=jvm) as ensemble:
         (server,) = ensemble.servers
         mine = create("/mine", b"", CreateMode.EPHEMERAL)
         with recording.preparing(server) as admin:
@@ -764,6 +792,13 @@ def record_limits(recording: Recording) -> None:
                 ),
             ],
         )
+        with recording.talk(server, "getData-ThrottledOp", "getData by a server that sheds load") as c:
+            c.ask_in_a_crowd(
+                (op.SET_DATA, SetDataRequest("/limited", b"", -1)),
+                op.GET_DATA,
+                GetDataRequest("/limited", False),
+                ErrorCode.THROTTLED_OP,
+            )
 
 
 def record_read_only(recording: Recording) -> None:

@@ -342,7 +342,7 @@ RECORDS: dict[str, str] = {
         "0000000d0000000000000000010000000000000000082f636865636b6564ffffffff01ffffffff",
 }
 
-#: By error: a reply. Of some errors none was recorded.
+#: By error that servers send: a reply.
 ERRORS: dict[str, str] = {
     "RUNTIME_INCONSISTENCY":
         "0000004000000001000000000000008900000000ffffffff000000000000000000ffffffff00ffffff9bffffff9bffff"
@@ -355,6 +355,8 @@ ERRORS: dict[str, str] = {
         "0000001000000001000000010000000afffffff8",
     "NEW_CONFIG_NO_QUORUM":
         "0000001000000001000000010000000dfffffff3",
+    "RECONFIG_IN_PROGRESS":
+        "00000010000000010000000100000075fffffff2",
     "NO_NODE":
         "00000010000000010000000000000015ffffff9b",
     "NO_AUTH":
@@ -383,6 +385,8 @@ ERRORS: dict[str, str] = {
         "00000010000000010000000000000000ffffff84",
     "QUOTA_EXCEEDED":
         "00000010000000010000000100000006ffffff83",
+    "THROTTLED_OP":
+        "0000001000000001000000010000000cffffff81",
 }
 
 #: By event: a notification.
