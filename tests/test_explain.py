@@ -418,3 +418,66 @@ def test_operation_is_named_in_any_spelling(row: object) -> None:
 def test_name_of_no_operation_is_none() -> None:
     assert opcode_named("getDatum") is None
     assert opcode_named("99") == 99
+
+
+# --- hints: what the first bytes of an input are that do not start with a frame
+
+
+@every_golden
+def test_frame_without_its_length_gets_a_hint_that_works(shown: Golden) -> None:
+    first = next(iter(explain(shown.payload, wanted_for(shown))))
+    if shown.name in MALFORMED or shown.types == (ReplyHeader,) or shown.opcode not in (None, *BY_OPCODE):
+        assert first.hint == ""
+        return
+    assert first.hint.endswith(f": put the length {len(shown.payload):08x} before them")
+    assert one(frame(shown.payload), wanted_for(shown)).fault == ""
+
+
+@pytest.mark.parametrize("shown", [shown for shown in shapes() if len(shown.payload) < 60], ids=lambda shown: shown.id)
+def test_whole_frames_and_their_beginnings_get_no_hint(shown: Golden) -> None:
+    data = frame(shown.payload)
+    for size in range(4, len(data) + 1):
+        assert one(data[:size]).hint == "", size
+
+
+def test_hint_names_the_only_reading_there_is() -> None:
+    assert one(PING[4:]).hint == (
+        "without a length before them these 8 bytes are the request ping: put the length 00000008 before them"
+    )
+    assert "these 24 bytes are a frame:" in next(iter(explain(CREATE_REPLY[4:]))).hint
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01", "the bytes are TLS: "),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "the bytes are TLS: "),
+        (b"HTTP/1.1 400 Bad Request\r\n", "the bytes are HTTP, "),
+        (b"GET / HTTP/1.1\r\n", "the bytes are HTTP, "),
+        (b"SSH-2.0-OpenSSH", "the bytes are SSH, "),
+        (bytes.fromhex("d4c3b2a1020004000000000000000000"), r"captured packets \(pcap\): zkwire read FILE"),
+        (bytes.fromhex("0a0d0d0a1c0000004d3c2b1a01000000"), r"captured packets \(pcapng\): zkwire read FILE"),
+        (b"\x1f\x8b\x08\0\0\0\0\0", "packed by gzip"),
+        (b"ZKLG\0\0\0\2", "a transaction log"),
+        (b'{"zkwire": "recording", "version": 1}', "a recording of zkwire tap"),
+    ],
+)
+def test_other_things_than_frames_are_named(data: bytes, name: str) -> None:
+    explained = one(data)
+    assert re.search(name, explained.fault)
+    assert_tiles(explained)
+    assert explained.data == data
+    *_, last = explain(PING + data)
+    assert re.search(name.replace("the bytes", "the bytes from offset 12 on"), last.fault)
+
+
+IP = bytes.fromhex("4500003400010000400600007f0000017f000001") + bytes(12) + b"\x50" + bytes(7) + PING
+
+
+@pytest.mark.parametrize("link", [b"", bytes(12) + b"\x08\0", bytes(14) + b"\x08\0", b"\2\0\0\0"])
+def test_packet_that_tcpdump_shows_is_named(link: bytes) -> None:
+    explained = one(link + IP)
+    assert f"IP starts at offset {len(link)}, and what TCP carries at offset {len(link) + 40};" in explained.fault
+    assert_tiles(explained)
+    for other in (link + IP[:30], link + IP[:3] + b"\x10" + IP[4:], link + IP[:9] + b"\x11" + IP[10:]):
+        assert "packet" not in next(iter(explain(other))).fault

@@ -84,7 +84,8 @@ class Explained(NamedTuple):
 
     `offset` is where it starts in the input, and `data` its bytes, the length in front included. `spans` tile them;
     their offsets count from the frame's start. `fault` says what is wrong, and where, or is "". With several `readings`
-    none was taken: `spans` are what all of them share, and `fault` asks.
+    none was taken: `spans` are what all of them share, and `fault` asks. `hint` says how an input that does not start
+    with a frame can be read, or is "".
     """
 
     offset: int
@@ -94,6 +95,7 @@ class Explained(NamedTuple):
     title: str
     sentence: str
     fault: str
+    hint: str = ""
 
 
 def explain(data: bytes, wanted: Wanted = ANY) -> Iterator[Explained]:
@@ -101,8 +103,13 @@ def explain(data: bytes, wanted: Wanted = ANY) -> Iterator[Explained]:
     frame nothing can be told of the bytes behind it: they are all in the last one."""
     asked: dict[int, int] = {}
     offset = 0
+    if name := _packet(data):
+        yield _unread(0, data, [], f"the bytes are {name}")
+        return
     while offset < len(data):
         explained = _explain_one(data, offset, wanted, asked)
+        if offset == 0 and explained.fault:
+            explained = explained._replace(hint=_without_length(explained, data, wanted))
         yield explained
         offset += len(explained.data)
 
@@ -123,6 +130,9 @@ def _explain_one(data: bytes, offset: int, wanted: Wanted, asked: dict[int, int]
     length = int.from_bytes(data[offset : offset + 4], "big", signed=True)
     measure = Span("length", "int", 0, 4, length)
     if not 0 <= length <= MAX_REPLY:
+        if name := foreign(data[offset:]):
+            where = f"the bytes from offset {offset} on" if offset else "the bytes"
+            return _unread(offset, data[offset:], [], f"{where} are {name}")
         begun = data[offset : offset + 4]
         text = f" ({begun.decode()!r}: a four-letter word?)" if begun.isascii() and begun.decode().isprintable() else ""
         reason = f"length at offset 0: {length}{text} is no length of a frame, which has 0 to {MAX_REPLY} bytes"
@@ -227,6 +237,83 @@ def _cut_place(reading: Reading, payload: bytes) -> tuple[str, int]:
     if spans and spans[-1].start == spans[-1].end == len(payload):
         return spans[-1].path, 4 + end
     return "(trailing)", 4 + end
+
+
+def _without_length(explained: Explained, data: bytes, wanted: Wanted) -> str:
+    """What the input is if it is the payload of a frame that lacks its length; "" if it cannot be one."""
+    if explained.spans[-1].path == "(ambiguous)" or len(data) < REQUEST_HEADER_SIZE:
+        return ""
+    is_cut = 4 + int.from_bytes(data[:4], "big") > len(data) and bool(explained.readings)
+    found = [
+        reading
+        for reading in readings(data, wanted)
+        if _end(reading, data) == len(data)
+        and _is_plausible(reading, data)
+        and (reading.opcode is None or reading.opcode in BY_OPCODE)
+        # A header alone fits too much: the beginning of a ConnectRequest, for example.
+        and reading.types != (ReplyHeader,)
+        and (not is_cut or _has_path(reading, data))
+    ]
+    if not found:
+        return ""
+    what = str(found[0]) if len(found) == 1 else "a frame"
+    return (
+        f"without a length before them these {len(data)} bytes are {what}: put the length {len(data):08x} before them"
+    )
+
+
+def _has_path(reading: Reading, payload: bytes) -> bool:
+    """Whether this is a request with a path: the beginning of another frame is hardly ever one."""
+    spans, _ = read_frame(reading.frame(payload))
+    return reading.direction is Direction.SENT and any(span.path.endswith(".path") and span.value for span in spans)
+
+
+# --- other things than frames
+
+#: How they begin, and what they are.
+_FOREIGN = {
+    b"HTTP/": "HTTP, not ZooKeeper's protocol",
+    **dict.fromkeys(
+        [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"PATCH ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PRI * HTTP/"],
+        "HTTP, not ZooKeeper's protocol",
+    ),
+    b"SSH-": "SSH, not ZooKeeper's protocol",
+    **dict.fromkeys(
+        [b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d"],
+        "a file of captured packets (pcap): zkwire read FILE shows what they say",
+    ),
+    b"\x0a\x0d\x0d\x0a": "a file of captured packets (pcapng): zkwire read FILE shows what they say",
+    b"\x1f\x8b": "packed by gzip: unpack them first",
+    b"PK\x03\x04": "a zip file: unpack it first",
+    b'{"zkwire": "recording"': "a recording of zkwire tap: zkwire replay plays it; explain takes the bytes of a line",
+    b"ZKLG": "a transaction log of a server, not frames: zkTxnLogToolkit.sh reads it",
+    b"ZKSN": "a snapshot of a server, not frames: zkSnapShotToolkit.sh reads it",
+}
+
+
+def foreign(data: bytes) -> str | None:
+    """What data is that does not start with a frame, as the end of a sentence; None if that is not known."""
+    # A record of TLS begins with its type and version.
+    if len(data) >= 3 and 20 <= data[0] <= 23 and data[1] == 3 and data[2] <= 4:
+        return "TLS: ZooKeeper's frames are encrypted in it"
+    return next((name for begin, name in _FOREIGN.items() if data.startswith(begin)), None)
+
+
+def _packet(data: bytes) -> str | None:
+    """What data is if it is an IPv4 packet with TCP, alone or after a header of Ethernet, Linux or loopback."""
+    for start in (0, 14, 16, 4):
+        header = data[start : start + 20]
+        is_ip = len(header) == 20 and header[0] == 0x45 and header[9] == 6
+        if not is_ip or (start >= 14 and data[start - 2 : start] != b"\x08\0"):
+            continue
+        total = int.from_bytes(header[2:4], "big")
+        if 40 <= total <= len(data) - start:
+            payload = start + 20 + 4 * (data[start + 32] >> 4)
+            return (
+                f"a whole packet, as tcpdump -X shows it: IP starts at offset {start}, and what TCP carries at offset "
+                f"{payload}; zkwire read takes files of captured packets"
+            )
+    return None
 
 
 # --- which readings
