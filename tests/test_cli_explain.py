@@ -20,9 +20,11 @@ from tests.test_explain import CREATE_REPLY, EVENT, GET_DATA, GET_DATA_REPLY, PI
 from zkwire.cli import main
 from zkwire.cli.common import Paint
 from zkwire.codes import OpCode
+from zkwire.events import Direction, Frame
 from zkwire.framing import frame
 from zkwire.jute import encode
-from zkwire.records import GetDataRequest, RequestHeader, SetDataRequest
+from zkwire.records import ConnectRequest, GetDataRequest, RequestHeader, SetDataRequest
+from zkwire.trace import format_frame
 
 
 @pytest.fixture
@@ -137,6 +139,92 @@ def test_file_that_cannot_be_read_exits_2(explain: Any, stdin: Any, monkeypatch:
     assert "Permission denied" in err
 
 
+def test_several_files_are_several_inputs(explain: Any, tmp_path: Path) -> None:
+    """The first ends in the middle of a frame: its rest is not looked for in the second."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(PING[:6])
+    second.write_text(PING.hex())
+    status, out, err = explain(str(first), str(second))
+    assert status == 1
+    assert [line for line in out.splitlines() if line.startswith("==>")] == [f"==> {first} <==", f"==> {second} <=="]
+    assert "> ping" in out.partition("second")[2]
+    assert "is cut after 6 of 12 bytes" in err
+    _, out, _ = explain("--json", str(first), str(second))
+    assert [json.loads(line)["file"] for line in out.splitlines()] == [str(first), str(second)]
+
+
+def test_several_files_of_which_one_cannot_be_read_are_refused(explain: Any, stdin: Any, tmp_path: Path) -> None:
+    path = tmp_path / "frames"
+    path.write_bytes(PING)
+    assert explain(str(path), "nofile") == (2, "", f"zkwire: {str(path)!r} is a file, but there is no file 'nofile'\n")
+    stdin(b"hello")
+    status, out, err = explain(str(path), "-")
+    assert (status, out) == (2, "")
+    assert err.startswith("zkwire: -: this is neither hexadecimal nor base64")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("capture.bin", True),
+        ("no/such/file", True),
+        ("hello world", False),
+        ("b'\\x00\\q'", False),
+        ("[0, 8, 256]", False),
+    ],
+)
+def test_missing_file_is_spoken_of_where_one_can_be_meant(given: str, said: bool, explain: Any) -> None:
+    status, _, err = explain(given)
+    assert status == 2
+    assert ("there is no such file" in err) is said
+
+
+def test_missing_file_is_not_spoken_of_where_it_is_there_or_nobody_named_one(
+    explain: Any, stdin: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "frames"
+    path.write_text("hello")
+    assert "no such file" not in explain(str(path))[2]
+    stdin(b"hello")
+    assert "no such file" not in explain()[2]
+
+
+def test_http_in_a_text_is_named(explain: Any, stdin: Any) -> None:
+    stdin(b"HTTP/1.1 400 Bad Request\r\nServer: Jetty\r\n")
+    assert explain() == (2, "", "zkwire: the bytes are HTTP, not ZooKeeper's protocol\n")
+
+
+def test_capture_is_named_with_the_verb_that_reads_it(explain: Any) -> None:
+    status, _, err = explain(str(Path(__file__).parents[1] / "docs" / "session.pcap"))
+    assert status == 1
+    assert err == "zkwire: the bytes are a file of captured packets (pcap): zkwire read FILE shows what they say\n"
+
+
+def test_frame_without_its_length_is_shown_with_a_hint(explain: Any) -> None:
+    status, _, err = explain(GET_DATA[4:].hex())
+    assert status == 1
+    assert err.splitlines()[1] == (
+        "  hint: without a length before them these 17 bytes are the request getData: "
+        "put the length 00000011 before them"
+    )
+
+
+def test_what_was_assumed_is_noted_on_stderr(explain: Any) -> None:
+    payload = encode(ConnectRequest(0, 0, 10000, 7, b"secret, 16 bytes", False))
+    dump = format_frame(Frame(Direction.SENT, payload, (ConnectRequest,), None, 0.0))
+    status, out, err = explain("--json", dump)
+    assert (status, err) == (0, "zkwire: note: zeros stand for 16 masked bytes\n")
+    assert json.loads(out)["operation"] is None
+    assert json.loads(out)["records"] == ["ConnectRequest"]
+
+
+@pytest.mark.parametrize("text", ["h\u00e9llo", "[" * 5000, "\u2028", "0000\u00a000", "\ufeff", "\udcff"])
+def test_text_of_any_kind_is_no_traceback(text: str, explain: Any) -> None:
+    status, out, err = explain(text)
+    assert out == "" or status == 1
+    assert err.startswith("zkwire: ")
+
+
 # --- readings
 
 
@@ -183,6 +271,22 @@ def test_reply_to_nothing_known_exits_2(explain: Any) -> None:
 )
 def test_option_says_what_the_frames_are(options: list[str], data: bytes, status: int, explain: Any) -> None:
     assert explain(*options, data.hex())[0] == status
+
+
+@pytest.mark.parametrize("option", ["--request", "--response"])
+def test_direction_is_a_true_hint_for_the_first_frame_too(option: str, explain: Any) -> None:
+    kind, direction = ("ConnectRequest", ">") if option == "--request" else ("ConnectResponse", "<")
+    shown = [found for found in golden.load() if found.types[0].__name__ == kind]
+    assert len(shown) > 10
+    for found in shown:
+        status, out, err = explain(option, frame(found.payload).hex())
+        assert (status, err) == (0, ""), found.id
+        assert out.startswith(f"{direction} {kind} ")
+
+
+def test_direction_holds_for_a_whole_connection(explain: Any) -> None:
+    connect = frame(golden.read(golden.FRAMES / "3.9.4" / "connect-01-request.txt").payload)
+    assert explain("--request", (connect + GET_DATA + PING).hex())[0] == 0
 
 
 def test_two_options_that_exclude_each_other_exit_2(capsys: pytest.CaptureFixture[str]) -> None:

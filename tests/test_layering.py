@@ -29,6 +29,7 @@ LAYERS: list[list[str]] = [
     [
         "cli.program",
         "cli.common",
+        "cli.dumps",
         "cli.octets",
         "cli.explain",
         "cli.describe",

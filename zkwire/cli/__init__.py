@@ -4,7 +4,8 @@
     program    options of a connection, an end by signals: for our verbs and for other programs
     common     options that verbs share, results, complaints
     live       a session for those that speak to a server
-    octets     bytes as people have them: hexadecimal, base64, dumps
+    octets     bytes as people have them: hexadecimal, lists of numbers, text with escapes, base64
+    dumps      those with an offset at the start of each row
     explain    explain
     describe   describe
     capture    read

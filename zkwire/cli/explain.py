@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Any
 
 from ..codes import counted
 from ..events import Direction
-from ..explain import Explained, Wanted, explain, opcode_named
+from ..explain import Explained, Wanted, explain, foreign, opcode_named
 from ..jute.wire import Span
+from ..paths import printable
 from ..trace import hex_rows, value_text
 from .common import DONE, FAILED, LIMIT, USAGE, CommandError, Paint, complain, json_line, json_option
-from .octets import NotBytes, octets
+from .octets import FORMATS, Found, NotBytes, read_octets
 
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -28,10 +30,15 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
         "input",
         metavar="INPUT",
         nargs="*",
-        help="hexadecimal (in any dress: spaces, colons, 0x, xxd, hexdump, our own dumps), base64, or a file of those "
-        "or of bytes; - or nothing: stdin",
+        help="hexadecimal (with spaces, colons, 0x; a dump of xxd, hexdump, od, tcpdump, Wireshark, zkwire), a list "
+        "of numbers, text with escapes as Python, C or strace print it, base64, or files of those or of bytes; - or "
+        "nothing: stdin",
     )
-    parser.add_argument("--format", choices=["hex", "base64", "bytes"], help="what INPUT is, where it could be several")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="what INPUT is, where it could be several; words: numbers with the low byte first, as od -x shows them",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--request", action="store_true", help="the frames are a client's")
     what.add_argument("--response", action="store_true", help="the frames are a server's")
@@ -44,12 +51,24 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    data = _input(options)
+    inputs = _inputs(options)
+    status = DONE
+    for number, (name, found) in enumerate(inputs):
+        for note in found.notes:
+            print(f"zkwire: note: {note}", file=sys.stderr)
+        if len(inputs) > 1 and not options.json:
+            print("\n" * bool(number) + f"==> {printable(name)} <==")
+        status = max(status, _explain(options, found.data, {"file": name} if len(inputs) > 1 else {}))
+    return status
+
+
+def _explain(options: argparse.Namespace, data: bytes, more: dict[str, Any]) -> int:
+    """Print one input, and return the status. `more` goes into each JSON object."""
     status = DONE
     paint = Paint(sys.stdout)
     for number, explained in enumerate(explain(data, _wanted(options))):
         if options.json:
-            print(json_line(as_json(explained)))
+            print(json_line({**more, **as_json(explained)}))
         else:
             if number:
                 print()
@@ -57,9 +76,9 @@ def run(options: argparse.Namespace) -> int:
                 print(line)
         if explained.fault:
             sys.stdout.flush()
-            first, *more = explained.fault.split("\n")
+            first, *others = explained.fault.split("\n")
             status = complain(first, FAILED)
-            for line in more:
+            for line in [*others, *([f"  hint: {explained.hint}"] if explained.hint else [])]:
                 print(line, file=sys.stderr)
     return status
 
@@ -71,30 +90,45 @@ def _wanted(options: argparse.Namespace) -> Wanted:
         if reply_to is None:
             raise CommandError(f"no operation is named {options.reply_to!r}: see zkwire describe", USAGE)
     direction = Direction.SENT if options.request else Direction.RECEIVED if options.response else None
-    known = options.request or options.response or options.reply_to or options.event
-    # Whoever says what the frames are would have said that they are the first.
-    connect = True if options.connect else False if known else None
+    # Whoever names the operation, or says that they are notifications, means no first frames.
+    connect = True if options.connect else False if options.reply_to or options.event else None
     return Wanted(direction, reply_to, options.event, connect)
 
 
-def _input(options: argparse.Namespace) -> bytes:
-    given: list[str] = options.input
+def _inputs(options: argparse.Namespace) -> list[tuple[str, Found]]:
+    """(name, bytes) of each input: every file is one, and arguments that are no files are one together."""
+    given: list[str] = options.input or ["-"]
+    files = [name for name in given if name == "-" or os.path.exists(name)]  # Path.exists refuses what is too long
+    if not files:
+        return [("arguments", _read(" ".join(given).encode(errors="surrogateescape"), options.format, given))]
+    missing = [name for name in given if name not in files]
+    if missing:
+        raise CommandError(f"{files[0]!r} is a file, but there is no file {missing[0]!r:.60}", USAGE)
     try:
-        if given in ([], ["-"]):
-            raw = sys.stdin.buffer.read()
-        elif len(given) == 1 and os.path.exists(given[0]):  # Path.exists refuses what is too long for a name
-            raw = Path(given[0]).read_bytes()
-        else:
-            raw = " ".join(given).encode(errors="surrogateescape")
-        data = octets(raw, options.format)
+        contents = [(name, sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()) for name in files]
     except OSError as error:
         raise CommandError(str(error), USAGE) from None
+    return [(name, _read(data, options.format, [], name if len(files) > 1 else "")) for name, data in contents]
+
+
+#: What can be meant as the name of a file.
+_NAME = re.compile(r"""[^\s'"`\\\[\]{}()<>,;|]{1,255}""")
+
+
+def _read(raw: bytes, form: str | None, arguments: list[str], name: str = "") -> Found:
+    """The bytes of one input. `arguments`: those of the command line, if it was made of them. `name`: its file's, for
+    messages."""
+    where = f"{name}: " if name else ""
+    try:
+        found = read_octets(raw, form)
     except NotBytes as error:
-        no_file = ", and there is no such file" if len(given) == 1 and given != ["-"] else ""
-        raise CommandError(f"{error}{no_file}: give hexadecimal, base64 or a file", USAGE) from None
-    if not data:
-        raise CommandError("no bytes to explain: give hexadecimal, base64 or a file, or pipe them in", USAGE)
-    return data
+        if other := foreign(raw.lstrip()):
+            raise CommandError(f"{where}the bytes are {other}", USAGE) from None
+        no_file = ", and there is no such file" if arguments and all(map(_NAME.fullmatch, arguments)) else ""
+        raise CommandError(f"{where}{error}{no_file}", USAGE) from None
+    if not found.data:
+        raise CommandError(f"{where}no bytes to explain: give hexadecimal, base64 or a file, or pipe them in", USAGE)
+    return found
 
 
 # --- text
