@@ -624,6 +624,24 @@ def test_connection_must_be_given_up_after_four_thirds_of_the_timeout_without_a_
     assert connection.handle_timeout(13.34) == "no whole frame from the server for 13.3 s, 4/3 of the session timeout"
 
 
+@pytest.mark.rule(16)
+def test_connection_must_be_given_up_when_an_auth_packet_is_not_answered_though_pings_are() -> None:
+    connection = established()
+    connection.send_auth(Request(AUTH, AuthPacket(0, "digest", b"a")), 1.0)
+    connection.send_auth(Request(AUTH, AuthPacket(0, "digest", b"b")), 5.0)
+    connection.receive_data(reply(Xid.AUTH, 0), 6.0)
+    assert isinstance(connection.next_event(6.0), AuthReplied)
+    for now in (8.0, 11.0):
+        connection.data_to_send(now)
+        assert connection.handle_timeout(now) is None
+        connection.receive_data(reply(Xid.PING), now)
+        assert isinstance(connection.next_event(now), Ponged)
+    assert connection.handle_timeout(11.5) is None, "but a ping is due"
+    connection.data_to_send(11.5)
+    assert connection.next_deadline() == pytest.approx(5 + 20 / 3)
+    assert connection.handle_timeout(11.67) == "no reply to auth for 6.67 s, 2/3 of the session timeout"
+
+
 @pytest.mark.rule(37)
 def test_connection_does_not_ping_while_closing_and_still_gives_up_a_silent_server() -> None:
     connection = established()

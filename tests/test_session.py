@@ -509,6 +509,151 @@ def test_an_auth_on_its_way_survives_the_loss_and_is_answered_on_the_next_connec
     assert replies(talk.serve(auth_reply())) == [Replied(added, 0, 0, None)]
 
 
+@pytest.mark.rule(13)
+@pytest.mark.parametrize("pings", [False, True])
+@pytest.mark.parametrize(
+    ("answers", "missing"),
+    [([], "auth"), ([auth_reply()], "SASL"), ([auth_reply(), sasl_reply(1, b"challenge")], "SASL")],
+)
+def test_attempt_ends_with_its_time_whatever_else_is_answered_while_auth_or_sasl_is_not(
+    answers: list[bytes], missing: str, pings: bool
+) -> None:
+    talk = Talk(auth=[("digest", b"a:a")], sasl=ScriptedSasl())
+    waiting = sync(talk)
+    talk.dial(within=4.0)
+    assert states(talk.serve(connect_response(), *answers)) == []
+    for _ in range(3):
+        assert talk.at(talk.now + 1.0) == []
+        if pings:
+            talk.serve(pong())
+    assert (talk.session.next_deadline() or 0.0) <= 104.0
+    assert talk.at(104.0) == [Disconnected(f"no reply to {missing} in time")]
+    assert talk.lose(f"no reply to {missing} in time") == []
+    assert talk.session.state is DISCONNECTED
+    talk.dial()
+    xid = 1 if not answers or missing == "auth" else (2 if len(answers) == 1 else 3)
+    events = talk.serve(connect_response(), auth_reply())
+    events += talk.serve(sasl_reply(xid, b"challenge"), sasl_reply(xid + 1, b"proof"))
+    assert states(events) == [CONNECTED]
+    assert talk.sent()[-1].record.path == waiting.path
+
+
+def test_session_that_stands_has_no_handshake_to_end() -> None:
+    talk = Talk(auth=[("digest", b"a:a")])
+    talk.dial(within=1.0)
+    assert states(talk.serve(connect_response(), auth_reply())) == [CONNECTED]
+    assert talk.at(101.0) == []
+    assert talk.session.state is CONNECTED
+
+
+@pytest.mark.rule(16)
+def test_connection_ends_when_the_reply_to_a_later_auth_is_lost_and_the_next_one_brings_it() -> None:
+    talk = connected()
+    talk.now = 102.0
+    added = add_auth(talk, b"a:a")
+    pending = sync(talk)
+    talk.sent()
+    for now in (103.0, 105.0, 107.0, 108.6):
+        assert kinds(talk.at(now)) == []
+        talk.serve(pong())
+    assert talk.session.next_deadline() == pytest.approx(102 + 10 * 2 / 3)
+    (event,) = talk.at(108.7)
+    assert event == Disconnected("no reply to auth for 6.7 s, 2/3 of the session timeout")
+    assert [request for request, _ in failures(talk.lose(event.reason))] == [pending]
+    talk.dial()
+    assert replies(talk.serve(connect_response(), auth_reply())) == [Replied(added, 0, 0, None)]
+    assert talk.session.state is CONNECTED
+
+
+@pytest.mark.rule(16)
+def test_auth_that_no_connection_answers_fails_and_is_taken_back() -> None:
+    talk = connected()
+    added = add_auth(talk, b"a:a")
+    talk.at(106.7)
+    talk.lose("no reply to auth")
+    waiting = sync(talk)
+    for now in (108.0, 111.0, 114.0, 117.0):
+        talk.now = now
+        talk.dial(within=2.0)
+        assert talk.serve(connect_response()) == []
+        assert talk.at(now + 2.0)[0] == Disconnected("no reply to auth in time")
+        talk.lose("no reply to auth in time")
+    assert talk.session.next_deadline() == pytest.approx(106.7 + 40 / 3)
+    found = failures(talk.at(120.1))
+    assert [request for request, _ in found] == [waiting, added]
+    assert [str(error) for _, error in found] == [
+        "CONNECTION_LOSS (-4): sync /a (not sent; no server: no reply to auth in time)",
+        "CONNECTION_LOSS (-4): auth (written in full, maybe applied; no server: no reply to auth in time)",
+    ]
+    assert talk.session.auths == []
+    assert states(talk.establish()) == [CONNECTED], "without it the session stands again"
+
+
+def test_auth_without_any_server_fails_as_every_request_does() -> None:
+    talk = Talk(session_timeout=9.0)
+    added = add_auth(talk, b"a:a")
+    assert talk.session.next_deadline() == 112.0
+    ((request, error),) = failures(talk.at(112.0))
+    assert request is added
+    assert str(error) == "CONNECTION_LOSS (-4): auth (not sent; no server)"
+    assert talk.session.auths == []
+    talk.establish()
+    assert talk.opcodes() == []
+
+
+def test_late_reply_to_an_auth_that_was_taken_back_tells_nobody() -> None:
+    talk = Talk(session_timeout=9.0)
+    added = add_auth(talk, b"a:a")
+    talk.now = 111.0
+    talk.establish()
+    assert [request for request, _ in failures(talk.at(113.4))] == [added]
+    assert talk.serve(auth_reply()) == [StateChanged(CONNECTED, "")]
+
+
+def test_auth_given_up_before_it_was_sent_is_forgotten() -> None:
+    talk = Talk()
+    forgotten, kept = add_auth(talk, b"a:a"), add_auth(talk, b"b:b")
+    talk.session.cancel(forgotten)
+    talk.session.cancel(forgotten)
+    talk.establish()
+    assert [sent.record.auth for sent in talk.sent()] == [b"b:b"]
+    talk.session.cancel(kept)
+    assert replies(talk.serve(auth_reply())) == [Replied(kept, 0, 0, None)]
+    talk.lose()
+    talk.establish()
+    assert [sent.record.auth for sent in talk.sent()] == [b"b:b"], "it was sent, so it stays"
+
+
+@pytest.mark.parametrize("granted", [4.0, 0.5])
+def test_requests_wait_for_a_session_by_what_an_earlier_one_was_granted(granted: float) -> None:
+    talk = Talk(60.0, granted=granted)
+    assert talk.session.session_timeout == granted
+    sync(talk)
+    assert talk.session.next_deadline() == pytest.approx(100 + granted * 4 / 3)
+    assert talk.dial().time_out == 60_000
+
+
+@pytest.mark.rule(6)
+def test_requests_on_a_read_only_session_wait_by_the_granted_timeout() -> None:
+    talk = Talk(60.0, read_only=True)
+    talk.establish(connect_response(7, read_only=True, time_out=4000))
+    talk.lose()
+    sync(talk)
+    assert talk.session.next_deadline() == pytest.approx(100 + 16 / 3)
+
+
+def test_session_tells_when_its_server_may_end_it() -> None:
+    talk = Talk(60.0)
+    assert talk.session.may_end_at is None
+    assert Talk(session=SessionInfo(5, PASSWORD)).session.may_end_at is None
+    talk.establish(connect_response(time_out=4000))
+    assert talk.session.may_end_at == 104.0
+    talk.now = 101.0
+    talk.serve(pong())
+    talk.lose()
+    assert talk.session.may_end_at == 105.0
+
+
 @pytest.mark.rule(16)
 def test_all_auths_are_sent_again_in_the_order_they_were_added() -> None:
     talk = Talk(auth=[("digest", b"a")])
@@ -1227,7 +1372,7 @@ def test_the_session_does_not_expire_while_authentication_is_answered() -> None:
     talk.lose()
     talk.now = 112.0
     talk.establish()
-    assert talk.session.next_deadline() == pytest.approx(112 + 10 / 3)
+    assert talk.session.next_deadline() == 115.0, "what the handshake has"
     assert talk.at(114.0) == []
 
 

@@ -186,7 +186,7 @@ class Connection:
         self._handed_out = 0  # of them, by data_to_send
         #: Requests sent or in the outbox whose reply is outstanding, oldest first.
         self.pending: deque[Request] = deque()
-        self._auths: deque[Request] = deque()
+        self._auths: deque[tuple[Request, float]] = deque()  # auth packets without a reply, and when they were made
         self._last_sent = now
         # See `last_answered`. Of some of the times at which bytes left: the time, and where those bytes lie among all;
         # and when the first reply came to something that left no earlier, with that time.
@@ -218,6 +218,8 @@ class Connection:
             return f"no byte from the server for {now - self._last_received:.3g} s, 2/3 of the session timeout"
         if self.last_frame is not None and now >= self.last_frame + self.session_timeout * 4 / 3:
             return f"no whole frame from the server for {now - self.last_frame:.3g} s, 4/3 of the session timeout"
+        if self._auths and now >= self._auths[0][1] + self.session_timeout * 2 / 3:
+            return f"no reply to auth for {now - self._auths[0][1]:.3g} s, 2/3 of the session timeout"
         if now >= self._last_sent + self.session_timeout / 3 and self.state is ConnectionState.ESTABLISHED:
             self._pings.append(self._queued_bytes)
             self._emit_request(Xid.PING, PING, b"", now)
@@ -266,7 +268,8 @@ class Connection:
         if self.state is not ConnectionState.ESTABLISHED:
             raise LocalProtocolError(f"auth on a connection that is {self.state.value}")
         self._emit_request(Xid.AUTH, AUTH, body_of(AUTH, request.record, self._max_frame), now)
-        self._auths.append(request)
+        request.xid = Xid.AUTH
+        self._auths.append((request, now))
 
     def close(self, request: Request, now: float) -> None:
         """Send closeSession; nothing may be sent after it, replies still come."""
@@ -343,7 +346,8 @@ class Connection:
 
         The end of the handshake's time; then the earlier of the next ping (1/3 of the session timeout after the last
         write, rule 36) and giving the server up: 2/3 after the last byte from it (rule 37), and 4/3 after the last
-        whole frame, since a frame that trickles in for ever does not postpone local expiry (rule 40).
+        whole frame, since a frame that trickles in for ever does not postpone local expiry (rule 40). An auth packet
+        must be answered within 2/3 as well: servers answer it at once, and no later reply would show that it was lost.
         Source: ClientCnxn.SendThread.run.
         """
         if self.state is ConnectionState.HANDSHAKING:
@@ -353,6 +357,8 @@ class Connection:
         silence = min(
             self._last_received + self.session_timeout * 2 / 3, self.last_frame + self.session_timeout * 4 / 3
         )
+        if self._auths:
+            silence = min(silence, self._auths[0][1] + self.session_timeout * 2 / 3)
         if self.state is ConnectionState.ESTABLISHED:
             return min(silence, self._last_sent + self.session_timeout / 3)
         return silence if self.state is ConnectionState.CLOSING else None
@@ -461,7 +467,7 @@ class Connection:
                 # SessionExpired, as a rule. What becomes of the session is for the next ConnectResponse to say.
                 raise RemoteProtocolError(f"expected the reply to a ping, got it with error code {err}")
         elif xid == Xid.AUTH and self._auths:
-            result, opcode = AuthReplied(self._auths.popleft(), err), OpCode.AUTH
+            result, opcode = AuthReplied(self._auths.popleft()[0], err), OpCode.AUTH
         else:
             raise RemoteProtocolError(f"got a reply with xid {xid}, which belongs to no request")
         self.last_frame = now

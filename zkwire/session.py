@@ -22,7 +22,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 from .codes import AddWatchMode, ErrorCode, EventType, KeeperState, OpCode, hexadecimal, name_of
 from .connection import Connection, ConnectionState, Request, XidCounter, body_of
@@ -108,12 +108,14 @@ class Session:
         read_only: whether a server in read-only mode will do.
         auth: (scheme, auth) pairs, sent first on every connection in this order (rule 16).
         sasl: the SASL mechanism to run after them; each connection works on a copy of it.
+        granted: the timeout in seconds that a server granted an earlier session that asked for the same; limits count
+            from it until this one has its own. None: they count from what is asked for.
         max_frame, max_reply, on_frame: as for Connection.
 
     Inputs: `tcp_connected`, `receive_data`, `tcp_lost`, `handle_timeout`.
     Commands: `request`, `cancel`, `add_auth`, `disarm`, `close`, `detach`.
     Outputs: `next_event`, `data_to_send`, `next_deadline`.
-    Getters: `state`, `info`, `session_timeout`, `last_zxid`, `error`, `watches`, `auths`, `outstanding`.
+    Getters: `state`, `info`, `session_timeout`, `may_end_at`, `last_zxid`, `error`, `watches`, `auths`, `outstanding`.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class Session:
         read_only: bool = False,
         auth: Iterable[tuple[str, bytes]] = (),
         sasl: Mechanism | None = None,
+        granted: float | None = None,
         max_frame: int = MAX_REQUEST,
         max_reply: int = MAX_REPLY,
         on_frame: Callable[[Frame], object] | None = None,
@@ -132,8 +135,8 @@ class Session:
         self.state = _DISCONNECTED
         #: Id and password, once the server gave them; id 0 before.
         self.info = SessionInfo(0, _NEW_PASSWORD) if session is None else _resumable(session)
-        #: The negotiated timeout in seconds; what was asked for, until then.
-        self.session_timeout = session_timeout
+        #: The negotiated timeout in seconds; until then `granted`, or what was asked for.
+        self.session_timeout = session_timeout if granted is None else granted
         #: The highest zxid of any reply (rules 26, 27): what the next server must have seen too.
         self.last_zxid = 0
         self.watches = Watches()
@@ -159,7 +162,9 @@ class Session:
         self._sasl_begun = self._sasl_over = False
         self._restoring = 0  # SetWatches of our own on this connection whose replies are outstanding
         self._last_frame: float | None = None
-        self._unserved_since: float | None = None  # since when requests wait for a first session
+        self._deadline = 0.0  # when the way from the ConnectRequest to a session that stands must be over
+        self._unserved_since: float | None = None  # since when requests wait and no session has stood
+        self._lost_why = ""  # what ended the last connection
         #: Why no more requests are taken; None while they are.
         self.error: ZkwireError | None = None
         self._removes_watches = True
@@ -168,7 +173,8 @@ class Session:
     # --- inputs
 
     def tcp_connected(self, now: float, deadline: float) -> None:
-        """A TCP (or TLS) stream to a server stands. Its answer must come before `deadline`."""
+        """A TCP (or TLS) stream to a server stands. By `deadline` the session must stand on it: the ConnectResponse and
+        all replies to auths and SASL must have come."""
         if self._connection is not None:
             raise LocalProtocolError("tcp_connected: a connection stands already; tcp_lost comes between two of them")
         if self.error is not None:
@@ -183,6 +189,7 @@ class Session:
             self.info.password if resumes else _NEW_PASSWORD,
             self._read_only_ok,
         )
+        self._deadline = deadline
         self._connection = Connection(request, now=now, deadline=deadline, xids=self._xids, **self._limits)
 
     def receive_data(self, data: bytes, now: float) -> None:
@@ -200,6 +207,7 @@ class Session:
         if connection is None:
             return
         self._connection, self._doomed, self._restoring = None, False, 0
+        self._lost_why = reason
         doubtful, unwritten = connection.lost(unsent)
         self.watches.connection_lost()
         for request, written in doubtful:
@@ -207,7 +215,7 @@ class Session:
         kept = [request for request in unwritten if not (type(request) is _OwnRequest or request in self._given_up)]
         self._given_up.clear()
         self._queue.extendleft(reversed(kept))
-        if self._queue:
+        if self._queue or self._unanswered_auths():
             self._note_waiting(now)
         if self.error is not None and self.state not in (_EXPIRED, _AUTH_FAILED, _CLOSED):
             self._end(_CLOSED, self.error)  # closing, and the answer will not come
@@ -224,12 +232,13 @@ class Session:
                 f"no valid frame for {now - expiry + self.session_timeout * 4 / 3:.3g} s, 4/3 of the session timeout",
             )
             return
-        if self._unserved_since is not None and now >= self._unserved_since + self._asked_timeout * 4 / 3:
-            self._unserved_since = None
-            for request in self._take_queue():
-                self._fail(request, ConnectionLossError(request.path, request.operation.name, "not sent", "no server"))
+        unserved_until = self._unserved_until()
+        if unserved_until is not None and now >= unserved_until:
+            self._give_up_waiting()
         if self._connection is not None and not self._doomed:
             reason = self._connection.handle_timeout(now)
+            if reason is None and self._is_authenticating() and now >= self._deadline:
+                reason = f"no reply to {'auth' if self._auths_left else 'SASL'} in time"
             if reason is not None:
                 self._drop(reason)
 
@@ -258,18 +267,24 @@ class Session:
             return
         body_of(request.operation, request.record, self._limits["max_frame"])  # to raise now what it would raise later
         self._queue.append(request)
-        self._note_waiting(now)
+        if self.state is _DISCONNECTED:
+            self._note_waiting(now)
 
     def cancel(self, request: Request) -> None:
         """The caller gave up. A request still waiting for a connection is forgotten, and so is one that has not left
         when its connection is lost; of one sent, the reply is awaited all the same (rule 34)."""
-        if self._queue and request in self._queue:
+        if request.operation is AUTH:
+            if not request.xid and request in self._auths:
+                self._auths.remove(request)
+        elif self._queue and request in self._queue:
             self._queue.remove(request)
         elif self._connection is not None:
             self._given_up.add(request)
 
     def add_auth(self, request: Request, now: float) -> None:
-        """Send an auth packet now, and again on every connection to come. It is not lost with a connection.
+        """Send an auth packet now, and again on every connection to come. It is not lost with a connection: the reply
+        on the next one will do. It fails when the session ends, and when no session stands for 4/3 of the timeout: then
+        it is not sent any more.
 
         Raises:
             as `request`.
@@ -281,6 +296,8 @@ class Session:
         if self._connection is not None and self._connection.state is ConnectionState.ESTABLISHED:
             self._auths_left += 1
             self._connection.send_auth(request, now)
+        if self.state is _DISCONNECTED:
+            self._note_waiting(now)
 
     def disarm(self, path: str, watcher: Any, now: float) -> None:
         """A watcher's interest in the path ends; the server is told when it was the last (rule 67)."""
@@ -342,7 +359,8 @@ class Session:
         deadlines = [
             None if self._connection is None or self._doomed else self._connection.next_deadline(),
             self._expiry(),
-            None if self._unserved_since is None else self._unserved_since + self._asked_timeout * 4 / 3,
+            self._unserved_until(),
+            self._deadline if self._is_authenticating() else None,
         ]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -356,6 +374,12 @@ class Session:
     def last_answered(self, before: float) -> float | None:
         """Connection.last_answered, of the connection that stands; None without one."""
         return None if self._connection is None else self._connection.last_answered(before)
+
+    @property
+    def may_end_at(self) -> float | None:
+        """When the server may end the session if it does not hear from us: its timeout after the last valid frame. None
+        without a session, and for one to resume whose servers have not been heard yet."""
+        return None if self.info.id == 0 or self._last_frame is None else self._last_frame + self.session_timeout
 
     @property
     def outstanding(self) -> int:
@@ -378,9 +402,39 @@ class Session:
         return self._last_frame + self.session_timeout * 4 / 3
 
     def _note_waiting(self, now: float) -> None:
-        """A request waits. Where there is no session whose expiry would end that, the time without a server does."""
-        if self._unserved_since is None and (self._last_frame is None or not self._seen_read_write):
+        """A request waits. The expiry of the session ends that; but there may be no session yet, or one that servers
+        grant again and again and that never stands, since no auth is answered: then the time without one does."""
+        if self._unserved_since is None:
             self._unserved_since = now
+
+    def _unserved_until(self) -> float | None:
+        """When requests have waited long enough for a session that stands."""
+        return None if self._unserved_since is None else self._unserved_since + self.session_timeout * 4 / 3
+
+    def _give_up_waiting(self) -> None:
+        """No session has stood for too long: everything that waits for one fails."""
+        self._unserved_since = None
+        cause = f"no server: {self._lost_why}" if self._lost_why else "no server"
+        for request in self._take_queue():
+            self._fail(request, ConnectionLossError(request.path, request.operation.name, "not sent", cause))
+        for request in self._unanswered_auths():
+            self._auths.remove(request)
+            written: Literal["in full", "not sent"] = "in full" if request.xid else "not sent"
+            self._fail(request, ConnectionLossError(None, request.operation.name, written, cause))
+
+    def _unanswered_auths(self) -> list[Request]:
+        """Those of callers who still wait for the reply."""
+        return [request for request in self._auths if type(request) is not _OwnRequest]
+
+    def _is_authenticating(self) -> bool:
+        """Whether the server has granted the session, and auths or SASL are still to be answered before it stands."""
+        connection = self._connection
+        return (
+            self.state is _DISCONNECTED
+            and connection is not None
+            and connection.state is ConnectionState.ESTABLISHED
+            and not self._doomed
+        )
 
     def _take_connected(self, response: ConnectResponse, now: float) -> None:
         """The server's yes: whose session is it?"""
@@ -393,7 +447,6 @@ class Session:
             return
         self.info = SessionInfo(response.session_id, response.passwd or b"")
         self.session_timeout = response.time_out / 1000
-        self._unserved_since = None
         self._read_only = bool(response.read_only)
         self._seen_read_write = self._seen_read_write or not self._read_only
         assert self._connection is not None
@@ -410,7 +463,7 @@ class Session:
                 reason += f" to auth scheme {event.request.record.scheme!r}"
             self._end(_AUTH_FAILED, AuthFailedError(reason=reason))
             return
-        if type(event.request) is not _OwnRequest:
+        if type(event.request) is not _OwnRequest and event.request in self._auths:
             # Answered once; on later connections it is sent as the session's own.
             place = self._auths.index(event.request)
             self._auths[place] = _OwnRequest(AUTH, event.request.record)
@@ -488,6 +541,7 @@ class Session:
         max_length = min(SET_WATCHES_MAX_LENGTH, self._limits["max_frame"] - _SET_WATCHES_FRAME)
         for record in self.watches.set_watches(self.last_zxid, max_length):
             self._send_set_watches(record, now)
+        self._unserved_since = None
         self._become(_READ_ONLY if self._read_only else _CONNECTED, "")
         for request in self._take_queue():
             try:
