@@ -54,6 +54,10 @@ class ServerSide:
         buffer, start, end = found
         return buffer[start:end]
 
+    def unread(self, data: bytes) -> None:
+        """These bytes were no answer of a four-letter word: frames begin with them."""
+        self._inbox.append(data)
+
     async def send(self, payload: bytes) -> None:
         await self.stream.send_all(frame(payload))
 

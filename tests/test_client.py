@@ -933,17 +933,20 @@ async def test_pause_between_rounds_grows_to_three_seconds_and_is_jittered(autoj
 
 
 @pytest.mark.rule(42)
-async def test_pause_starts_over_only_when_a_session_stood(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(("stands", "least", "most"), [(1.0, 1.5, 3.0), (5.1, 0.0, 0.1)])
+async def test_pause_starts_over_only_when_a_session_has_stood_for_a_while(
+    stands: float, least: float, most: float, autojump_clock: MockClock
+) -> None:
     async def lose_after_a_session(conversation: ServerSide) -> None:
         await conversation.shake_hands()
-        await trio.sleep(1)
+        await trio.sleep(stands)
 
     servers = MemoryServers(*[refuse] * 12, lose_after_a_session, *[refuse] * 12, ServerSide.serve)
     async with connect(servers, connect_timeout=600, timeout=600):
         await trio.sleep(60)
     times = [when for when, _ in servers.dialled]
     assert times[12] - times[11] >= 1.5, "a connection alone does not start it over"
-    assert times[13] - times[12] <= 1.1, "a session does"
+    assert least <= times[13] - times[12] - stands <= most
 
 
 async def test_hosts_are_tried_in_random_order(autojump_clock: MockClock) -> None:
@@ -1729,3 +1732,427 @@ async def test_single_server_that_does_not_answer_is_asked_three_times_within_th
         await zk.get_data("/a")
         assert trio.current_time() - began < 9.0
         assert zk.session_id == session_id
+
+
+# --- limits that count from the timeout that was granted
+
+
+class Hosts:
+    """Servers by address, for `connect(dial=...)`; those that are not in `up` refuse."""
+
+    def __init__(self, *up: str, **servers: MemoryServers) -> None:
+        self.servers = {f"10.0.0.{name[1:]}": these for name, these in servers.items()}
+        self.connect_string = ",".join(self.servers)
+        self.up = {f"10.0.0.{name[1:]}" for name in up} or set(self.servers)
+
+    async def dial(self, address: str, port: int, host_name: str) -> Transport:
+        if address not in self.up:
+            await trio.lowlevel.checkpoint()
+            raise ConnectionRefusedError("refused")
+        return await self.servers[address].dial(address, port, host_name)
+
+    def all_up(self) -> None:
+        self.up = set(self.servers)
+
+
+def granting(seconds: float, then: Script = ServerSide.serve_on) -> Script:
+    """A server that grants this session timeout; what comes then."""
+
+    async def script(conversation: ServerSide) -> None:
+        await conversation.shake_hands(time_out=round(seconds * 1000))
+        await then(conversation)
+
+    return script
+
+
+async def hang_up(conversation: ServerSide) -> None:
+    """Close the connection after a second."""
+    await trio.sleep(1)
+
+
+async def freeze(conversation: ServerSide) -> None:
+    """Read requests, and answer none."""
+    while await conversation.read() is not None:
+        pass
+
+
+@pytest.mark.rule(6, 41)
+async def test_silent_host_gets_its_share_of_the_granted_timeout_and_the_session_lives(
+    autojump_clock: MockClock,
+) -> None:
+    """Asked for 60 s and granted 4 s: a host that accepts and says nothing gets no 20 s."""
+    hosts = Hosts("h1", h1=MemoryServers(granting(4.0, hang_up), granting(4.0)), h2=MemoryServers(silent))
+    async with zkwire.connect(hosts.connect_string, 60.0, dial=hosts.dial) as zk:
+        session_id = zk.session_id
+        hosts.all_up()
+        await until(zk, KeeperState.DISCONNECTED)
+        began = trio.current_time()
+        await until(zk, KeeperState.SYNC_CONNECTED)
+        assert zk.session_id == session_id
+        assert trio.current_time() - began < 2.0
+
+
+@pytest.mark.rule(37, 41)
+async def test_silent_host_gets_a_share_of_what_a_frozen_server_has_left_of_the_timeout(
+    autojump_clock: MockClock,
+) -> None:
+    """2/3 of the timeout are gone when the frozen server is given up, and so three hosts share one third."""
+    for _ in range(8):  # the order of hosts is random
+        hosts = Hosts(
+            "h1",
+            h1=MemoryServers(granting(9.0, freeze)),
+            h2=MemoryServers(silent),
+            h3=MemoryServers(granting(9.0)),
+        )
+        async with zkwire.connect(hosts.connect_string, 9.0, dial=hosts.dial) as zk:
+            began, session_id = trio.current_time(), zk.session_id
+            hosts.all_up()
+            await until(zk, KeeperState.DISCONNECTED)
+            assert trio.current_time() - began == pytest.approx(6.0)
+            await until(zk, KeeperState.SYNC_CONNECTED)
+            assert trio.current_time() - began < 8.0, "a silent host that comes first gets 1 s"
+            assert zk.session_id == session_id
+
+
+@pytest.mark.rule(17)
+async def test_read_write_server_is_sought_within_shares_of_the_granted_timeout(autojump_clock: MockClock) -> None:
+    async def read_only(conversation: ServerSide) -> None:
+        await conversation.shake_hands(read_only=True, time_out=4000)
+        await conversation.serve_on()
+
+    async def read_write(conversation: ServerSide) -> None:
+        first = await conversation.stream.receive_some(4)
+        if first == b"isro":
+            await conversation.stream.send_all(b"rw")
+            return
+        conversation.unread(bytes(first))
+        await conversation.shake_hands(read_only=False, time_out=4000)
+        await conversation.serve_on()
+
+    for _ in range(4):  # the order of hosts is random
+        hosts = Hosts("h1", h1=MemoryServers(read_only, silent), h2=MemoryServers(silent), h3=MemoryServers(read_write))
+        async with zkwire.connect(hosts.connect_string, 600.0, read_only=True, dial=hosts.dial) as zk:
+            assert zk.state is KeeperState.CONNECTED_READ_ONLY
+            began = trio.current_time()
+            hosts.all_up()
+            await until(zk, KeeperState.SYNC_CONNECTED)
+            assert trio.current_time() - began < 10.0, "a silent host gets a third of 4 s, not of 600"
+
+
+def far_away(servers: MemoryServers, way: float) -> Callable[[str, int, str], Awaitable[Transport]]:
+    """Dials servers that are `way` seconds away, there and back."""
+
+    class Delayed(StreamTransport):
+        async def readable(self) -> None:
+            await super().readable()
+            await trio.sleep(way)  # what was sent meanwhile is late by as much
+
+    async def dial(address: str, port: int, host_name: str) -> Transport:
+        await trio.sleep(way)
+        near = await servers.dial(address, port, host_name)
+        assert isinstance(near, StreamTransport)
+        return Delayed(near._stream)
+
+    return dial
+
+
+@pytest.mark.rule(6)
+@pytest.mark.parametrize("hosts", ["10.0.0.1", "10.0.0.1,10.0.0.2,10.0.0.3"])
+@pytest.mark.parametrize("options", [{}, {"connect_timeout": 5.0}, {"connect_timeout": math.inf}])
+async def test_short_timeout_leaves_enough_time_for_the_way_to_a_server(
+    hosts: str, options: dict[str, Any], autojump_clock: MockClock
+) -> None:
+    """Asked for 0.2 s, with 0.1 s each way: servers grant more, and say so at the end of that way."""
+    servers = MemoryServers(granting(4.0))
+    async with zkwire.connect(hosts, 0.2, dial=far_away(servers, 0.2), **options) as zk:
+        assert trio.current_time() == pytest.approx(0.4)
+        assert zk.session_timeout == 4.0
+
+
+async def test_attempts_are_as_long_as_the_way_to_a_session_was(autojump_clock: MockClock) -> None:
+    """0.9 s from dialling to a session: a third of what a frozen server has left of 4 s would never do."""
+    servers = MemoryServers(granting(4.0, freeze), granting(4.0))
+    async with zkwire.connect("10.0.0.1", 4.0, dial=far_away(servers, 0.45)) as zk:
+        session_id = zk.session_id
+        await until(zk, KeeperState.DISCONNECTED)
+        await until(zk, KeeperState.SYNC_CONNECTED)
+        assert zk.session_id == session_id
+        assert len(servers.dialled) == 2
+
+
+@pytest.mark.rule(41)
+async def test_connect_timeout_is_shared_out_among_the_hosts(autojump_clock: MockClock) -> None:
+    """3 s for three servers of which one is frozen, with a session timeout of 10 s: it gets 1 s."""
+    for _ in range(20):  # the order of hosts is random
+        hosts = Hosts(h1=MemoryServers(silent), h2=MemoryServers(granting(10.0)), h3=MemoryServers(granting(10.0)))
+        began = trio.current_time()
+        async with zkwire.connect(hosts.connect_string, 10.0, dial=hosts.dial, connect_timeout=3.0):
+            assert trio.current_time() - began <= 1.01
+
+
+async def test_requests_wait_for_a_next_session_by_the_timeout_that_was_granted(autojump_clock: MockClock) -> None:
+    servers = MemoryServers(granting(4.0, hang_up), silent)
+    async with zkwire.connect("10.0.0.1", 60.0, dial=servers.dial) as zk:
+        await until(zk, KeeperState.EXPIRED)
+        assert zk.session_timeout == 4.0
+        began = trio.current_time()
+        with pytest.raises(ConnectionLossError, match="not sent; no server: no ConnectResponse in time"):
+            await zk.get_data("/a")
+        assert trio.current_time() - began == pytest.approx(4.0 * 4 / 3)
+
+
+# --- a server that comes back, and sessions that do not stand
+
+
+@pytest.mark.rule(42)
+@pytest.mark.parametrize(("timeout", "away"), [(4.0, 2.7), (4.0, 3.0), (9.0, 6.5), (30.0, 22.0)])
+async def test_server_that_comes_back_with_a_quarter_of_the_timeout_left_is_found_in_time(
+    timeout: float, away: float, autojump_clock: MockClock
+) -> None:
+    hosts = Hosts(h1=MemoryServers(granting(timeout, freeze)))
+    found: list[float] = []
+    attempts = 0
+
+    async def dial(address: str, port: int, host_name: str) -> Transport:
+        nonlocal attempts
+        attempts += 1
+        return await hosts.dial(address, port, host_name)
+
+    async def run_client() -> None:
+        async with zkwire.connect("10.0.0.1", timeout, dial=dial) as zk:
+            session_id = zk.session_id
+            await until(zk, KeeperState.DISCONNECTED)
+            lost = trio.current_time()
+            await until(zk, KeeperState.SYNC_CONNECTED)
+            assert zk.session_id == session_id
+            found.append(trio.current_time() - lost)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(30):
+            nursery.start_soon(run_client)
+        await trio.testing.wait_all_tasks_blocked()
+        hosts.up, before = set(), attempts
+        for conversation in hosts.servers["10.0.0.1"].conversations:
+            await conversation.stream.aclose()
+        hosts.servers["10.0.0.1"].scripts = [granting(timeout)]
+        await trio.sleep(away)
+        assert attempts - before <= 30 * (6 + away / (timeout / 16)), "no storm"
+        hosts.all_up()
+    assert len(found) == 30
+    assert max(found) <= away + timeout / 8
+
+
+async def test_pause_grows_to_three_seconds_where_no_session_is_at_stake(autojump_clock: MockClock) -> None:
+    servers = MemoryServers(refuse)
+    with pytest.raises(NoServerError):
+        async with connect(servers, timeout=4.0, connect_timeout=120):
+            pass
+    assert len(servers.dialled) < 120 / 1.5
+
+
+@pytest.mark.rule(42)
+async def test_session_that_is_cut_again_and_again_makes_pauses_grow_and_is_told(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    servers = MemoryServers(shake_and_go)
+    reasons: list[str] = []
+    async with connect(servers, timeout=10.0) as zk, trio.open_nursery() as nursery:
+
+        async def note_reasons() -> None:
+            states = zk.states()
+            async for state in states:
+                if state is KeeperState.DISCONNECTED:
+                    reasons.append(states.reason)
+
+        nursery.start_soon(note_reasons)
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+        assert zk.session_id == 0x101, "it is one session all the while"
+    assert len(servers.dialled) <= 45, "less than one a second"
+    times = [when for when, _ in servers.dialled]
+    assert max(later - earlier for earlier, later in pairwise(times)) <= 2.5, "a quarter of the session timeout"
+    assert reasons[0] == "the server closed the connection"
+    assert re.fullmatch(
+        r"the server closed the connection, 0 s after the session stood there; 5 connections in a row ended so soon",
+        reasons[4],
+    )
+    warnings = [record for record in caplog.records if record.name == "zkwire"]
+    assert [record.levelname for record in warnings] == ["WARNING"] * 4, "at 3, 6, 12 and 24"
+    assert "session 0x101: the server closed the connection, 0 s after" in warnings[0].getMessage()
+    assert "3 connections in a row" in warnings[0].getMessage()
+
+
+async def test_request_lost_again_and_again_is_told_how_often_in_its_error(autojump_clock: MockClock) -> None:
+    async def read_one_and_go(conversation: ServerSide) -> None:
+        await conversation.shake_hands()
+        await conversation.read()
+
+    async with connect(MemoryServers(read_one_and_go)) as zk:
+        for _ in range(3):
+            with pytest.raises(ConnectionLossError) as caught:
+                await zk.get_data("/a")
+    assert "3 connections in a row ended so soon" in str(caught.value)
+
+
+@pytest.mark.rule(42, 44)
+async def test_two_clients_on_one_session_take_it_from_each_other_slowly(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+    owner: ServerSide | None = None
+
+    async def evict(conversation: ServerSide) -> None:
+        nonlocal owner
+        await conversation.shake_hands()
+        before, owner = owner, conversation
+        if before is not None:
+            await before.stream.aclose()
+        await conversation.serve_on()
+
+    servers.scripts = [evict]
+    async with connect(servers, timeout=10.0) as zk, connect(servers, timeout=10.0, session=zk.session) as other:
+        await trio.sleep(10)  # pauses grow
+        before = len(servers.dialled)
+        await trio.sleep(100)
+        assert len(servers.dialled) - before <= 100, "one a second by the two of them"
+        assert zk.session_id == other.session_id
+        other.detach()
+        await trio.sleep(5)
+        assert zk.state is KeeperState.SYNC_CONNECTED
+        before = len(servers.dialled)
+        await trio.sleep(60)
+        assert len(servers.dialled) == before
+
+
+# --- auths and SASL that are never answered
+
+
+async def shake_and_pong(conversation: ServerSide) -> None:
+    """Shake hands, and answer pings and nothing else."""
+    await conversation.shake_hands()
+    while (got := await conversation.read()) is not None:
+        if got.opcode is OpCode.PING:
+            await conversation.answer(got)
+
+
+class Mechanism:
+    """Two tokens each way."""
+
+    def start(self) -> bytes:
+        return b"first"
+
+    def step(self, challenge: bytes) -> bytes | None:
+        return None if challenge == b"proof" else b"second"
+
+
+async def sasl_serve(conversation: ServerSide) -> None:
+    await conversation.shake_hands()
+    for token in (b"challenge", b"proof"):
+        got = await conversation.read()
+        assert got is not None
+        await conversation.reply(got, SetSASLResponse(token))
+    await conversation.serve_on()
+
+
+async def sasl_serve_and_go(conversation: ServerSide) -> None:
+    await conversation.shake_hands()
+    for token in (b"challenge", b"proof"):
+        got = await conversation.read()
+        assert got is not None
+        await conversation.reply(got, SetSASLResponse(token))
+
+
+@pytest.mark.rule(13, 15)
+@pytest.mark.parametrize("kind", ["auth", "sasl"])
+async def test_reply_to_auth_or_sasl_that_is_lost_at_a_reconnect_costs_one_attempt(
+    kind: str, autojump_clock: MockClock
+) -> None:
+    async def serve_and_go(conversation: ServerSide) -> None:
+        await conversation.shake_hands()
+        got = await conversation.read()
+        assert got is not None
+        await conversation.answer(got)
+
+    options: dict[str, Any]
+    if kind == "auth":
+        servers = MemoryServers(serve_and_go, shake_and_pong, ServerSide.serve)
+        options = {"auth": [("digest", b"a:b")]}
+    else:
+        servers, options = MemoryServers(sasl_serve_and_go, shake_and_pong, sasl_serve), {"sasl": Mechanism()}
+    async with connect(servers, **options) as zk:
+        session_id = zk.session_id
+        await until(zk, KeeperState.DISCONNECTED)
+        began = trio.current_time()
+        await zk.get_data("/a")
+        assert trio.current_time() - began < 4.0
+        assert zk.session_id == session_id
+
+
+@pytest.mark.rule(16)
+async def test_add_auth_without_a_server_ends_as_every_call_does(autojump_clock: MockClock) -> None:
+    async def expired(conversation: ServerSide) -> None:
+        await conversation.shake_hands(time_out=0, session_id=0)
+
+    servers = MemoryServers(shake_and_go, expired, silent)
+    async with connect(servers) as zk:
+        await until(zk, KeeperState.EXPIRED)
+        ended: list[float] = []
+
+        async def ask(what: Awaitable[Any]) -> None:
+            with pytest.raises(ConnectionLossError, match="not sent; no server"):
+                await what
+            ended.append(trio.current_time())
+
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, zk.add_auth("digest", b"a:b"))
+            nursery.start_soon(ask, zk.get_data("/a"))
+        assert ended == pytest.approx([began + 12.0] * 2)
+
+
+@pytest.mark.rule(16)
+async def test_add_auth_ends_with_its_session_as_every_call_does(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers(shake_and_go, silent), new_session=False) as zk:
+        await until(zk, KeeperState.DISCONNECTED)
+        with trio.fail_after(12.1), pytest.raises(SessionExpiredError):
+            await zk.add_auth("digest", b"a:b")
+
+
+@pytest.mark.rule(16)
+async def test_add_auth_whose_reply_is_lost_is_answered_on_the_next_connection(autojump_clock: MockClock) -> None:
+    servers = MemoryServers(shake_and_pong, ServerSide.serve)
+    async with connect(servers) as zk:
+        began = trio.current_time()
+        await zk.add_auth("digest", b"a:b")
+        assert trio.current_time() - began == pytest.approx(6.0, abs=0.1), "2/3 of the timeout"
+        await zk.get_data("/a")
+        assert servers.opcodes() == [OpCode.AUTH, OpCode.AUTH, OpCode.GET_DATA]
+
+
+async def test_add_auth_that_is_never_answered_fails_and_the_client_goes_on_without_it(
+    autojump_clock: MockClock,
+) -> None:
+    async def no_auth(conversation: ServerSide) -> None:
+        await conversation.shake_hands()
+        while (got := await conversation.read()) is not None:
+            if got.opcode is not OpCode.AUTH:
+                await conversation.answer(got)
+
+    async with connect(MemoryServers(no_auth)) as zk:
+        began = trio.current_time()
+        with pytest.raises(ConnectionLossError, match=r"auth .*no server: no reply to auth in time"):
+            await zk.add_auth("digest", b"a:b")
+        assert trio.current_time() - began < 6 + 12 + 4
+        assert (await zk.get_data("/a"))[0] == b"/a"
+
+
+async def test_requests_end_while_a_configured_auth_is_never_answered(autojump_clock: MockClock) -> None:
+    async def answer_one_and_go(conversation: ServerSide) -> None:
+        await conversation.shake_hands()
+        got = await conversation.read()
+        assert got is not None
+        await conversation.answer(got)
+
+    async with connect(MemoryServers(answer_one_and_go, shake_and_pong), auth=[("digest", b"a:b")]) as zk:
+        await until(zk, KeeperState.DISCONNECTED)
+        for _ in range(2):
+            with trio.fail_after(12.1), pytest.raises(ConnectionLossError, match="no reply to auth in time"):
+                await zk.get_data("/a")

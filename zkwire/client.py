@@ -15,6 +15,7 @@ writer gets it within the same turn of trio's loop, together with all other requ
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import ssl
@@ -29,7 +30,7 @@ import trio
 from . import hosts as host_list
 from .bound import BoundClient
 from .call import Call
-from .codes import TERMINAL_STATES, AddWatchMode, KeeperState
+from .codes import TERMINAL_STATES, AddWatchMode, KeeperState, hexadecimal
 from .errors import LocalProtocolError, NoServerError, ZkwireError
 from .events import NEED_DATA, Disconnected, Failed, Fired, Frame, Replied, SessionInfo, StateChanged
 from .framing import MAX_REPLY, MAX_REQUEST
@@ -38,7 +39,7 @@ from .nursery import HiddenNursery
 from .operations import ADD_WATCH_ARMS, AUTH
 from .records import AuthPacket
 from .sasl import Mechanism
-from .search import Search
+from .search import PAUSE_LAST, PAUSE_RESUMING, PAUSE_SHORT, Search, is_a_while
 from .session import Session
 from .transport import Dial, Transport, dialer, resolve
 from .verbs import Verbs
@@ -50,10 +51,17 @@ _STANDING = (KeeperState.SYNC_CONNECTED, KeeperState.CONNECTED_READ_ONLY)
 SEEK_FIRST, SEEK_LAST = 0.1, 60.0
 #: What a stream raises when it is broken.
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+#: The least time in seconds that is given to the way to a first session, however short the session is to be: what a
+#: server will grant is not known then, and it grants no less than two of its ticks.
+LEAST_TIMEOUT = 2.0
+#: At so many sessions in a row that did not stand for a while the log is told; then at twice as many, and so on.
+MANY_SHORT = 3
 #: How long, in seconds, is read on after a write failed.
 LAST_WORDS = 0.2
 #: How long, in seconds, leaving the block waits for the reply to closeSession at most.
 CLOSE_TIMEOUT = 2.0
+
+_log = logging.getLogger("zkwire")
 
 
 def connect(
@@ -90,7 +98,8 @@ def connect(
             for many clients; what it raises becomes an AuthFailedError with the exception as its `__cause__`.
         on_frame: called with every Frame, as it is made or read; `zkwire.print_frame` is one.
         new_session: whether to open a new session after this one has expired. Requests never cross over.
-        connect_timeout: seconds until entering the block fails; None is the session timeout, math.inf is never.
+        connect_timeout: seconds until entering the block fails, shared out among the hosts; None is the session
+            timeout, but 2 s at least; math.inf is never.
         max_frame: the longest request payload in bytes: the servers' jute.maxbuffer.
         max_reply: the longest reply payload taken, in bytes.
         dial: what opens a stream, in place of TCP.
@@ -155,7 +164,8 @@ class Client(Verbs):
         servers, self._chroot = host_list.parse(hosts)
         self._search = Search(servers, random.Random())
         self._timeout = session_timeout
-        self._connect_timeout = session_timeout if connect_timeout is None else connect_timeout
+        self._connect_timeout = max(session_timeout, LEAST_TIMEOUT) if connect_timeout is None else connect_timeout
+        self._connect_by = math.inf  # when entering the block fails
         self._new_session = new_session
         self._dial = dial or dialer(ssl_context)
         self._options = session_options
@@ -169,7 +179,7 @@ class Client(Verbs):
         # Weakly: a reader that breaks out of its loop leaves its stream behind.
         self._states: weakref.WeakSet[StateStream] = weakref.WeakSet()
         self._reason = ""  # why the connection is given up
-        self._stood = False  # whether a session stood on it
+        self._stands_since: float | None = None  # since when a session stands, or stood, on the connection
         self._leaving = False  # no new session any more
         self._closers: list[Callable[[], Awaitable[object]]] = []
         self._work_scope = trio.CancelScope(shield=True)
@@ -212,8 +222,8 @@ class Client(Verbs):
         return self._session.last_answered(before)
 
     def states(self) -> StateStream:
-        """The state now, then every change, for `async for`. Ends after CLOSED or AUTH_FAILED, and after EXPIRED unless
-        a new session follows."""
+        """The state now, then every change, for `async for`; the stream's `reason` says why it changed to the one given
+        last. Ends after CLOSED or AUTH_FAILED, and after EXPIRED unless a new session follows."""
         stream = StateStream(self.state, over=self._is_over(self.state))
         self._states.add(stream)
         return stream
@@ -229,9 +239,11 @@ class Client(Verbs):
             raise RuntimeError("a client is entered once; connect() makes another")
         (await self._nursery.open()).start_soon(self._work)
         try:
-            with trio.move_on_after(self._connect_timeout):
+            self._connect_by = trio.current_time() + self._connect_timeout
+            with trio.move_on_at(self._connect_by):
                 while self.state not in _STANDING and not self._is_over(self.state):
                     await self._changed.wait()
+            self._connect_by = math.inf
             if self.state not in _STANDING:
                 raise self._no_session()
         except BaseException as error:
@@ -366,23 +378,39 @@ class Client(Verbs):
     async def _live(self, session: Session) -> None:
         """Connections, one after another, until the session is over."""
         while session.state not in TERMINAL_STATES:
+            stood = False
+            share = self._search.share(*self._time_to_find(session, trio.current_time()))
             for host in self._search.round():
-                stood = await self._try_host(session, host)
+                stood = await self._try_host(session, host, share)
                 if stood or session.state in TERMINAL_STATES:
                     break
             # Also when the session has expired: a server that refuses every session is asked ever more rarely.
-            with trio.move_on_after(self._search.next_pause()):
+            with trio.move_on_after(self._search.next_pause(self._longest_pause(session, stood))):
                 while not self._is_over(self.state):
                     await self._changed.wait()
 
-    async def _try_host(self, session: Session, host: Host) -> bool:
-        """One attempt at each address of a host; whether a session stood on one.
+    def _time_to_find(self, session: Session, now: float) -> tuple[float, float]:
+        """Seconds in which a session must stand, in whole and from now.
 
-        The attempts together take no longer than their share of the session timeout, so that every host is tried
-        within it (rule 41), and a single one three times: a server that is just starting may take a ConnectRequest and
-        never answer it.
+        For a session to be resumed: until the server may end it. For a new one: the session timeout, or what is left of
+        connect_timeout. A third of it is always left, so that attempts do not become too short to succeed.
         """
-        share = self._timeout / max(len(self._search.hosts), 3)
+        if session.may_end_at is not None:
+            whole, end = session.session_timeout, session.may_end_at
+        else:
+            whole, end = max(session.session_timeout, LEAST_TIMEOUT), self._connect_by
+            if end < math.inf:
+                whole = min(whole, self._connect_timeout)
+        return whole, min(max(end - now, whole / 3), whole)
+
+    def _longest_pause(self, session: Session, stood: bool) -> float:
+        """Seconds until the next round at most. `stood`: the last attempt had a session."""
+        if stood:
+            return session.session_timeout * PAUSE_SHORT
+        return session.session_timeout * PAUSE_RESUMING if session.info.id else PAUSE_LAST
+
+    async def _try_host(self, session: Session, host: Host, share: float) -> bool:
+        """One attempt at each address of a host, all within `share` seconds; whether a session stood on one."""
         began = trio.current_time()
         addresses: list[str] = []
         self._search.trying(host, "name not resolved in time")
@@ -406,6 +434,7 @@ class Client(Verbs):
     async def _try_address(self, session: Session, host: Host, address: str, deadline: float) -> bool:
         """One connection, from dialling to its end; whether a session stood on it."""
         transport: Transport | None = None
+        began = trio.current_time()
         self._reason = "no TCP connection in time"
         self._search.trying(host, self._reason)
         with trio.move_on_at(deadline) as self._dial_scope:
@@ -416,7 +445,7 @@ class Client(Verbs):
         if transport is None:
             self._search.tried(host, self._reason)
             return False
-        self._stood = False
+        self._stands_since = None
         try:
             if session.state not in TERMINAL_STATES:
                 self._transport = transport
@@ -431,12 +460,32 @@ class Client(Verbs):
             unsent = transport.unsent
             with trio.CancelScope(shield=True):
                 await transport.aclose()
-            session.tcp_lost(trio.current_time(), self._reason, unsent)
-            self._pump(trio.current_time())
+            now = trio.current_time()
+            if self._stands_since is not None:
+                self._search.way = self._stands_since - began
+                self._note_stood(session, host, address, now - self._stands_since)
+            session.tcp_lost(now, self._reason, unsent)
+            self._pump(now)
         self._search.tried(host, self._reason)
-        if self._stood:
-            self._search.stood(host, address)
-        return self._stood
+        return self._stands_since is not None
+
+    def _note_stood(self, session: Session, host: Host, address: str, lasted: float) -> None:
+        """A session has stood on the connection that has just ended. When several in a row did not stand for a while,
+        the reason says so, and the log too."""
+        search, ours = self._search, self._search.preferred is not None or session.state in TERMINAL_STATES
+        search.stood(host, address, for_a_while=ours or is_a_while(lasted, session.session_timeout))
+        if search.short < 2:
+            return
+        self._reason += (
+            f", {lasted:.3g} s after the session stood there; {search.short} connections in a row ended so soon"
+        )
+        times, rest = divmod(search.short, MANY_SHORT)
+        if not rest and not times & (times - 1):
+            _log.warning(
+                "zkwire: session %s: %s. Does another client use this session, or does a server end each connection?",
+                hexadecimal(session.info.id),
+                self._reason,
+            )
 
     async def _serve(self, session: Session, transport: Transport) -> None:
         """Move bytes until the connection is lost or given up."""
@@ -513,7 +562,7 @@ class Client(Verbs):
             await trio.sleep(pause)
             pause = min(pause * 2, SEEK_LAST)
             for host in self._search.round():
-                with trio.move_on_after(self._timeout / len(self._search.hosts)):
+                with trio.move_on_after(self.session_timeout / len(self._search.hosts)):
                     try:
                         for address in await resolve(host.name, host.port):
                             if await self._is_read_write(host, address):
@@ -558,16 +607,19 @@ class Client(Verbs):
                     watcher.deliver(watched)
             case Disconnected(reason=reason):
                 self._lose(reason)
-            case StateChanged(state=state):
-                self._stood = self._stood or state in _STANDING
+            case StateChanged(state=state, reason=reason):
+                if state in _STANDING:
+                    self._stands_since = trio.current_time()
                 over = self._is_over(state)
                 for stream in list(self._states):
-                    stream.deliver(state, last=over)
+                    stream.deliver(state, reason, last=over)
                 if state in TERMINAL_STATES:
                     self._dial_scope.cancel()
                     if not over:
                         # In this step, so that whoever is told of the end finds the next session to ask.
-                        self._session = Session(self._timeout, **{**self._options, "auth": self._session.auths})
+                        ended = self._session
+                        options = {**self._options, "auth": ended.auths, "granted": ended.session_timeout}
+                        self._session = Session(self._timeout, **options)
                 changed, self._changed = self._changed, trio.Event()
                 changed.set()
                 self._timer_wake.set()

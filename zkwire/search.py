@@ -1,6 +1,7 @@
-"""The search for a server: which to try next, after which pause, and what each did last. No I/O, no clock.
+"""The search for a server: which to try next, how long, after which pause, and what each did last. No I/O, no clock.
 
-A round visits all hosts once; between rounds is a pause that grows, and starts over when a session stood (rule 42).
+A round visits all hosts once. Between rounds is a pause that grows, and starts over when a session has stood for a
+while (rule 42).
 """
 
 from __future__ import annotations
@@ -14,6 +15,16 @@ T = TypeVar("T")
 
 #: Seconds between rounds: from first to last, doubling, each drawn between half and all of it.
 PAUSE_FIRST, PAUSE_LAST = 0.05, 3.0
+#: The longest pause as a share of the session timeout T, while there is a session to resume: a server that comes back
+#: when a quarter of T is left is asked twice before T is over.
+PAUSE_RESUMING = 1 / 8
+#: The same after a session that did not stand for a while: the server had just renewed it, so there is more time.
+PAUSE_SHORT = 1 / 4
+#: A session has stood for a while after this share of T, and after so many seconds at the latest. It must be longer
+#: than the pauses above: of two clients that resume one session, each stands for as long as the other one pauses.
+WHILE, WHILE_LAST = 1 / 2, 5.0
+#: Until it is known how long the way from dialling to a session takes: the first guess, in seconds.
+WAY = 0.4
 
 
 class Chance(Protocol):
@@ -34,6 +45,10 @@ class Search:
         #: A server, by host and address, that said it is read-write: tried first, once.
         self.preferred: tuple[Host, str] | None = None
         self._random = random
+        #: How many sessions in a row did not stand for a while.
+        self.short = 0
+        #: How long the last way from dialling to a session took, in seconds.
+        self.way = WAY
         self._pause = PAUSE_FIRST
         self._lost: tuple[Host, str] | None = None  # the server that the last session stood on
         self._ended: dict[str, str] = {}  # what each server did last
@@ -61,9 +76,20 @@ class Search:
         self.preferred = None
         return ordered
 
-    def next_pause(self) -> float:
-        """Seconds to wait before the next round."""
-        pause = self._pause * self._random.uniform(0.5, 1)
+    def share(self, whole: float, left: float) -> float:
+        """Seconds for each host of a round, when `left` of the `whole` time for finding a server are left.
+
+        One attempt gets a third of the whole: a server that is just starting may take a ConnectRequest and never answer
+        it, and is to be asked again. But where the way to a session is long, shorter attempts would fail each time: it
+        gets three times the way then. Several hosts together get no more than what is left (rule 41).
+        """
+        share = max(whole / 3, 3 * self.way)
+        return share if len(self.hosts) == 1 else min(share, left / len(self.hosts))
+
+    def next_pause(self, longest: float = PAUSE_LAST) -> float:
+        """Seconds to wait before the next round: `longest` at most, but never less than half the first pause."""
+        longest = max(min(longest, PAUSE_LAST), PAUSE_FIRST)
+        pause = min(self._pause, longest) * self._random.uniform(0.5, 1)
         self._pause = min(self._pause * 2, PAUSE_LAST)
         return pause
 
@@ -76,10 +102,14 @@ class Search:
         self._ended[str(host)] = what
         self._current = None
 
-    def stood(self, host: Host, address: str) -> None:
-        """The attempt that has ended had a session."""
+    def stood(self, host: Host, address: str, *, for_a_while: bool = True) -> None:
+        """The attempt that has ended had a session. Only one that stood for a while shows that all is well."""
         self._lost = (host, address)
-        self._pause = PAUSE_FIRST
+        if for_a_while:
+            self._pause = PAUSE_FIRST
+            self.short = 0
+        else:
+            self.short += 1
 
     def report(self) -> str:
         """Each server tried, and what it did; "" when none was."""
@@ -89,3 +119,8 @@ class Search:
             if ended.setdefault(server, missing) != missing:
                 ended[server] += f", then {missing}"
         return "; ".join(f"{server}: {what}" for server, what in ended.items())
+
+
+def is_a_while(seconds: float, session_timeout: float) -> bool:
+    """Whether a session that stood for so long has stood for a while."""
+    return seconds >= min(session_timeout * WHILE, WHILE_LAST)

@@ -183,15 +183,27 @@ class WatchStream(_Stream[WatchedEvent]):
 
 
 class StateStream(_Stream[KeeperState]):
-    """The client's states, the current one first, then every change; ends after a terminal one. One reader."""
+    """The client's states, the current one first, then every change; ends after a terminal one. One reader.
+
+    `reason` says why the state changed to the one given last, as "the server closed the connection"; "" for the current
+    one, and for one in which a session stands.
+    """
 
     def __init__(self, current: KeeperState, *, over: bool) -> None:
         super().__init__([current], over=over)
+        self.reason = ""
+        self._reasons = deque([""])
 
-    def deliver(self, state: KeeperState, *, last: bool) -> None:
+    def deliver(self, state: KeeperState, reason: str, *, last: bool) -> None:
         """Called by the client."""
         if not self._over:
+            self._reasons.append(reason)
             self._put(state, last=last)
+
+    async def __anext__(self) -> KeeperState:
+        state = await super().__anext__()
+        self.reason = self._reasons.popleft()
+        return state
 
     async def aclose(self) -> None:
         """Iteration ends."""
