@@ -268,7 +268,7 @@ class Connection:
         if self.state is not ConnectionState.ESTABLISHED:
             raise LocalProtocolError(f"auth on a connection that is {self.state.value}")
         self._emit_request(Xid.AUTH, AUTH, body_of(AUTH, request.record, self._max_frame), now)
-        request.xid = Xid.AUTH
+        request.end = self._queued_bytes
         self._auths.append((request, now))
 
     def close(self, request: Request, now: float) -> None:

@@ -274,7 +274,7 @@ class Session:
         """The caller gave up. A request still waiting for a connection is forgotten, and so is one that has not left
         when its connection is lost; of one sent, the reply is awaited all the same (rule 34)."""
         if request.operation is AUTH:
-            if not request.xid and request in self._auths:
+            if not request.end and request in self._auths:
                 self._auths.remove(request)
         elif self._queue and request in self._queue:
             self._queue.remove(request)
@@ -419,7 +419,7 @@ class Session:
             self._fail(request, ConnectionLossError(request.path, request.operation.name, "not sent", cause))
         for request in self._unanswered_auths():
             self._auths.remove(request)
-            written: Literal["in full", "not sent"] = "in full" if request.xid else "not sent"
+            written: Literal["in full", "not sent"] = "in full" if request.end else "not sent"
             self._fail(request, ConnectionLossError(None, request.operation.name, written, cause))
 
     def _unanswered_auths(self) -> list[Request]:
