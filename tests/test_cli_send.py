@@ -137,6 +137,15 @@ def test_every_operation_can_be_told_in_json(row: Operation) -> None:
         ('{"multi": [{"delete": {"path": "/a"}}, {"delete": {"pith": 1}}]}', "multi[1].delete has no field 'pith'"),
         ('{"ping": {}}', "ping is the session's own"),
         ('{"check": {"path": "/a"}}', "check stands only inside multi"),
+        ("[" * 5000, "the JSON is nested too deep"),
+        ('{"a":' * 5000, "the JSON is nested too deep"),
+        ('{"multi": ' + "[" * 900 + "]" * 900 + "}", "multi[0] is an object of one operation"),
+        (
+            '{"getData": {"path": "/a"}, "getData": {"path": "/b"}}',
+            "an object of the JSON has the name 'getData' twice",
+        ),
+        ('{"getData": {"path": "/a", "path": "/b"}}', "an object of the JSON has the name 'path' twice"),
+        ('{"getData": {"path": "\\ud800"}}', "getData.path: ustring takes text that UTF-8 can carry"),
     ],
 )
 def test_what_is_wrong_with_it_is_named(text: str, reason: str) -> None:
@@ -144,6 +153,15 @@ def test_what_is_wrong_with_it_is_named(text: str, reason: str) -> None:
         request_of(text)
     assert reason in str(refused.value)
     assert refused.value.status == 2
+
+
+def test_stdin_that_is_not_text_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff{}")))
+    assert main(["send"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "zkwire: stdin: this is not text: it is neither UTF-8 nor UTF-16; a request is JSON\n"
+    )
 
 
 # --- on a session
@@ -174,8 +192,10 @@ def test_both_frames_are_shown(run: Any) -> None:
 
 
 def test_request_is_read_from_stdin(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO('{"exists": {"path": "/"}}'))
-    assert titles(run()[1]) == ["> exists", "< exists"]
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):  # the last two are PowerShell's
+        text = '{"exists": {"path": "/"}}'
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode(encoding))))
+        assert titles(run()[1]) == ["> exists", "< exists"]
 
 
 def test_events_between_them_are_shown_too(run: Any) -> None:

@@ -21,6 +21,7 @@ from ..records import ACL, Id, MultiHeader
 from .common import LIMIT, USAGE, CommandError, Paint, connection_options, json_line, json_option
 from .explain import as_json, lines
 from .live import in_session
+from .octets import NotBytes, text_of
 
 #: What a field is when the JSON has none of its name.
 DEFAULTS: dict[str, Any] = {
@@ -51,7 +52,7 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    operation, record = request_of(sys.stdin.read() if options.request == "-" else options.request)
+    operation, record = request_of(_stdin() if options.request == "-" else options.request)
     printer = _Printer(operation, as_json=options.json)
 
     async def send(zk: Client, _: argparse.Namespace) -> None:
@@ -59,6 +60,13 @@ def run(options: argparse.Namespace) -> None:
             await Call(zk, operation, record, lambda reply: None)
 
     in_session(options, send, printer.take)
+
+
+def _stdin() -> str:
+    try:
+        return text_of(sys.stdin.buffer.read())
+    except NotBytes as error:
+        raise CommandError(f"stdin: {error}; a request is JSON", USAGE) from None
 
 
 class _Printer:
@@ -97,7 +105,14 @@ def request_of(text: str) -> tuple[Operation, Any]:
         CommandError: names what is unknown, missing or of the wrong type, or what must not be sent.
     """
     try:
-        given = json.loads(text)
+        return _request_of(text)
+    except RecursionError:
+        raise CommandError("the JSON is nested too deep for a request", USAGE) from None
+
+
+def _request_of(text: str) -> tuple[Operation, Any]:
+    try:
+        given = json.loads(text, object_pairs_hook=_object)
     except ValueError as error:
         raise CommandError(f"this is no JSON: {error}", USAGE) from None
     operation, fields = _named(given, "the request")
@@ -111,6 +126,16 @@ def request_of(text: str) -> tuple[Operation, Any]:
     if reason := fault(operation, record):
         raise CommandError(reason, USAGE)
     return operation, record
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, whose names must differ: of two with one name Python would take the last."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise CommandError(f"an object of the JSON has the name {twice!r:.60} twice", USAGE)
+    return made
 
 
 def _named(given: Any, what: str) -> tuple[Operation, Any]:
