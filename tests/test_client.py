@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import math
 import re
+import signal
 import socket
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar, cast
@@ -79,6 +81,12 @@ async def hold(conversation: ServerSide) -> None:
 async def shake_and_go(conversation: ServerSide) -> None:
     """Shake hands and close the connection."""
     await conversation.shake_hands()
+
+
+async def serve_or_go(conversation: ServerSide) -> None:
+    """Serve a client that may go before it has sent a ConnectRequest."""
+    with suppress(AssertionError):
+        await conversation.serve()
 
 
 async def until(zk: zkwire.Client, wanted: KeeperState) -> None:
@@ -483,6 +491,227 @@ async def test_exception_of_a_mechanism_after_a_reconnect_ends_every_wait(autoju
         with pytest.raises(AuthFailedError) as caught:
             await zk.get_data("/a")
         assert isinstance(caught.value.__cause__, KeyError)
+
+
+# --- on_frame is not our code
+
+
+def failing_at(opcode: OpCode | None, direction: zkwire.Direction, error: BaseException) -> Callable[[Any], None]:
+    """An on_frame that raises at the first frame of an operation (None: the handshake) in this direction, and is not to
+    be called again."""
+    failed = False
+
+    def on_frame(frame: zkwire.Frame) -> None:
+        nonlocal failed
+        assert not failed, "called after it had failed"
+        if (frame.opcode, frame.direction) == (opcode, direction):
+            failed = True
+            raise error
+
+    return on_frame
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), ZeroDivisionError("in on_frame"), SystemExit(3)], ids=repr)
+@pytest.mark.parametrize("direction", zkwire.Direction)
+@pytest.mark.parametrize("opcode", [OpCode.GET_DATA, OpCode.PING])
+async def test_exception_of_on_frame_leaves_the_block_as_itself_and_the_session_is_closed(
+    opcode: OpCode, direction: zkwire.Direction, error: BaseException, autojump_clock: MockClock
+) -> None:
+    servers = MemoryServers()
+    with trio.fail_after(10), pytest.raises(type(error)) as caught:  # noqa: PT012  # by the block as a whole
+        async with connect(servers, on_frame=failing_at(opcode, direction, error)) as zk:
+            await zk.get_data("/a")  # of which the await raises, and not the call
+            await trio.sleep_forever()
+    assert caught.value is error
+    assert servers.opcodes() == [OpCode.GET_DATA, OpCode.CLOSE_SESSION]
+
+
+@pytest.mark.parametrize("direction", zkwire.Direction)
+async def test_exception_of_on_frame_in_the_handshake_leaves_connect_as_itself(
+    direction: zkwire.Direction, autojump_clock: MockClock
+) -> None:
+    servers = MemoryServers(serve_or_go)
+    began = trio.current_time()
+    with pytest.raises(OSError, match="disk full"):
+        async with connect(servers, on_frame=failing_at(None, direction, OSError("disk full"))):
+            raise AssertionError("not reached")
+    assert trio.current_time() == began
+    assert servers.opcodes() == ([OpCode.CLOSE_SESSION] if direction is zkwire.Direction.RECEIVED else [])
+
+
+async def test_call_of_a_task_outside_the_block_does_not_hang_when_on_frame_fails(autojump_clock: MockClock) -> None:
+    on_frame = failing_at(OpCode.EXISTS, zkwire.Direction.SENT, OSError("disk full"))
+    ends: list[BaseException] = []
+
+    async def outside(zk: zkwire.Client) -> None:
+        with pytest.raises(ClosedError) as caught:
+            await zk.get_data("/a")
+        ends.append(caught.value)
+
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(OSError, match="disk full"):  # noqa: PT012  # by the block as a whole
+            async with connect(MemoryServers(hold), on_frame=on_frame) as zk:
+                nursery.start_soon(outside, zk)
+                await trio.testing.wait_all_tasks_blocked()
+                await zk.exists("/a")
+    assert len(ends) == 1
+
+
+async def test_on_frame_may_make_requests_whose_frames_follow_the_one_it_was_called_with(
+    autojump_clock: MockClock,
+) -> None:
+    servers = MemoryServers()
+    shown: list[tuple[str, OpCode | int | None]] = []
+    results = []
+
+    async with trio.open_nursery() as nursery:
+
+        async def note(path: str) -> None:
+            results.append(await zk.get_data(path))
+
+        def on_frame(frame: zkwire.Frame) -> None:
+            shown.append((frame.direction.value, frame.opcode))
+            if frame.opcode is OpCode.SYNC:
+                zk.exists("/inside")
+                nursery.start_soon(note, "/inside")
+
+        async with connect(servers, on_frame=on_frame) as zk:
+            calls: list[Call[Any]] = [zk.sync("/a"), zk.get_data("/b")]
+            assert [await call for call in calls] == ["/a", (b"/b", STAT)]
+            await trio.sleep(1)
+            asked, seen = list(servers.requests), [one for one in shown if one[1] is not None]
+    assert [(got.opcode, got.record.path) for got in asked[:5]] == [
+        (OpCode.SYNC, "/a"),
+        (OpCode.EXISTS, "/inside"),  # made in on_frame, before the next line of the block
+        (OpCode.GET_DATA, "/b"),
+        (OpCode.GET_DATA, "/inside"),
+        (OpCode.EXISTS, "/inside"),  # made at the reply
+    ]
+    assert results == [(b"/inside", STAT)] * 2
+    assert seen[:3] == [(">", OpCode.SYNC), (">", OpCode.EXISTS), (">", OpCode.GET_DATA)]
+    assert sorted(seen) == sorted((way, got.opcode) for way in "><" for got in asked)
+
+
+async def test_request_of_on_frame_comes_after_those_that_waited_for_the_connection(autojump_clock: MockClock) -> None:
+    servers = MemoryServers(shake_and_go, ServerSide.serve)
+    made = False
+
+    def on_frame(frame: zkwire.Frame) -> None:
+        nonlocal made
+        if frame.opcode is OpCode.GET_DATA and not made:
+            made = True
+            zk.exists("/inside")
+
+    async with connect(servers, on_frame=on_frame) as zk:
+        await until(zk, KeeperState.DISCONNECTED)
+        calls = [zk.get_data("/1"), zk.get_data("/2"), zk.get_data("/3")]
+        assert [(await call)[0] for call in calls] == [b"/1", b"/2", b"/3"]
+    assert [got.record.path for got in servers.requests[:4]] == ["/1", "/2", "/3", "/inside"]
+
+
+async def test_on_frame_that_makes_a_request_at_every_frame_starves_nobody(autojump_clock: MockClock) -> None:
+    servers = MemoryServers()
+
+    def on_frame(frame: zkwire.Frame) -> None:
+        if frame.opcode is OpCode.EXISTS and frame.direction is zkwire.Direction.SENT and len(servers.requests) < 50:
+            zk.exists("/again")
+
+    async with connect(servers, on_frame=on_frame) as zk:
+        await zk.exists("/a")
+        await trio.sleep(1)
+        assert await zk.get_data("/b") == (b"/b", STAT)
+    assert len(servers.requests) > 50
+
+
+async def test_on_frame_may_close_the_client(autojump_clock: MockClock) -> None:
+    def on_frame(frame: zkwire.Frame) -> None:
+        if frame.opcode is OpCode.GET_DATA:
+            zk.detach()
+
+    async with connect(MemoryServers(), on_frame=on_frame) as zk:
+        with pytest.raises(ClosedError):
+            await zk.get_data("/a")
+
+
+# --- what else can go wrong while leaving
+
+
+async def test_closer_that_fails_keeps_neither_the_others_nor_the_session_from_closing(
+    autojump_clock: MockClock,
+) -> None:
+    servers = MemoryServers()
+    told = []
+
+    async def note() -> None:
+        told.append(zk.state)
+
+    async def fail() -> None:
+        raise KeyError("of the closer")
+
+    with pytest.raises(KeyError, match="of the closer"):  # noqa: PT012  # by the block as a whole
+        async with connect(servers) as zk:
+            zk.before_close(note)
+            zk.before_close(fail)
+    assert told == [KeeperState.SYNC_CONNECTED]
+    assert servers.opcodes() == [OpCode.CLOSE_SESSION]
+
+
+class Interrupting(StreamTransport):
+    """A transport in which a SIGINT arrives, while a task of the client or a caller runs."""
+
+    def __init__(self, stream: trio.abc.Stream, method: str) -> None:
+        super().__init__(stream)
+        self.method = method
+        self.sent = False  # whether a session stands, and the getData has been sent
+
+    def interrupt(self, method: str) -> None:
+        if self.method == method:
+            self.method = ""
+            signal.raise_signal(signal.SIGINT)
+
+    def send_nowait(self, data: bytes) -> None:
+        if data[11:12] == bytes([OpCode.GET_DATA]):
+            self.sent = True
+            self.interrupt("send_nowait")
+        super().send_nowait(data)
+
+    async def drain(self) -> None:
+        if self.sent:
+            self.interrupt("drain")
+        await super().drain()
+
+    def receive_nowait(self) -> bytes | None:
+        if self.sent:
+            self.interrupt("receive_nowait")
+        return super().receive_nowait()
+
+
+@pytest.mark.parametrize("where", ["dial", "receive_nowait", "drain", "send_nowait", "on_frame", "timer"])
+def test_sigint_that_meets_the_client_is_a_keyboard_interrupt_and_the_session_is_closed(where: str) -> None:
+    servers = MemoryServers(serve_or_go)
+    interrupted = False
+
+    async def dial(address: str, port: int, host_name: str) -> Transport:
+        transport = await servers.dial(address, port, host_name)
+        assert isinstance(transport, StreamTransport)
+        if where == "dial":
+            signal.raise_signal(signal.SIGINT)
+        return Interrupting(transport._stream, where)
+
+    def on_frame(frame: zkwire.Frame) -> None:
+        nonlocal interrupted
+        if not interrupted and (where, frame.opcode) in (("on_frame", OpCode.GET_DATA), ("timer", OpCode.PING)):
+            interrupted = True
+            signal.raise_signal(signal.SIGINT)
+
+    async def main() -> None:
+        async with zkwire.connect(HOST, 9.0, dial=dial, on_frame=on_frame) as zk:
+            await zk.get_data("/a")
+            await trio.sleep_forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert servers.opcodes()[-1:] == ([] if where == "dial" else [OpCode.CLOSE_SESSION])
 
 
 # --- what the caller passed is not looked at again

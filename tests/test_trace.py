@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
+import subprocess
+import sys
 import textwrap
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -448,3 +452,37 @@ def test_print_frame_prints_to_the_file_it_is_given(tmp_path: Any) -> None:
         print_frame(PING, file)
         file.seek(0)
         assert file.read() == format_frame(PING) + "\n\n"
+
+
+@pytest.mark.parametrize("state", ["full", "closed", "not there", "of another encoding"])
+def test_print_frame_drops_what_cannot_be_printed(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file: io.TextIOWrapper | None = None
+    if state != "not there":
+        raw = open("/dev/full", "wb", buffering=0) if state == "full" else io.BytesIO()  # noqa: SIM115
+        file = io.TextIOWrapper(raw, encoding="ascii", line_buffering=True, write_through=True)
+        if state == "closed":
+            file.close()
+    monkeypatch.setattr(sys, "stderr", file)
+    print_frame(AUTH)  # with dots for the password, which are not ASCII
+    if file is not None:
+        with suppress(OSError):
+            file.close()
+
+
+@pytest.mark.parametrize("stderr", ["full", "closed"])
+def test_print_frame_never_ends_a_program(stderr: str) -> None:
+    program = """
+import sys, trio, zkwire
+from tests.memory_server import MemoryServers
+
+async def main():
+    async with zkwire.connect("10.0.0.1", dial=MemoryServers().dial, on_frame=zkwire.print_frame) as zk:
+        print((await zk.get_data("/a"))[0])
+
+trio.run(main)
+"""
+    redirection = "2>/dev/full" if stderr == "full" else "2>&-"
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {redirection}', sys.executable, program], stdout=subprocess.PIPE, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "b'/a'\n")

@@ -9,6 +9,9 @@ A client's tasks, all in one nursery that callers never see:
 
 and `_seek_read_write`, where a server in read-only mode will do.
 
+A KeyboardInterrupt would leave whatever it met half done, so all of them, and what callers' own steps do here, are
+protected from it: trio raises it in its main task instead.
+
 A caller's request is encoded in the caller's own step. When nothing else is outstanding it is written at once; else the
 writer gets it within the same turn of trio's loop, together with all other requests of that turn.
 """
@@ -20,6 +23,7 @@ import math
 import random
 import ssl
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -96,13 +100,18 @@ def connect(
         auth: (scheme, auth) pairs, as ("digest", b"user:password"), sent first on every connection.
         sasl: a mechanism, as `DigestMD5("user", "password")`, run on every connection after them. One object will do
             for many clients; what it raises becomes an AuthFailedError with the exception as its `__cause__`.
-        on_frame: called with every Frame, as it is made or read; `zkwire.print_frame` is one.
+        on_frame: called with every Frame at the end of the step that made or read it, so it may make requests. What it
+            raises leaves the block as itself: on_frame is called no more, the block is cancelled, and the session is
+            closed. `zkwire.print_frame` is one.
         new_session: whether to open a new session after this one has expired. Requests never cross over.
         connect_timeout: seconds until entering the block fails, shared out among the hosts; None is the session
             timeout, but 2 s at least; math.inf is never.
         max_frame: the longest request payload in bytes: the servers' jute.maxbuffer.
         max_reply: the longest reply payload taken, in bytes.
         dial: what opens a stream, in place of TCP.
+
+    Ctrl-C never meets the client in the middle of a step: trio raises KeyboardInterrupt in its main task, and leaving
+    the block closes the session.
 
     Entering the block raises NoServerError, AuthFailedError, or SessionExpiredError (with `new_session=False`).
     Raises here: HostsError for a bad connect string, LocalProtocolError for an argument of the wrong type or range.
@@ -168,7 +177,11 @@ class Client(Verbs):
         self._connect_by = math.inf  # when entering the block fails
         self._new_session = new_session
         self._dial = dial or dialer(ssl_context)
-        self._options = session_options
+        self._on_frame: Callable[[Frame], object] | None = session_options["on_frame"]
+        self._frames: deque[Frame] = deque()  # not shown to on_frame yet
+        self._showing = False
+        on_frame = None if self._on_frame is None else self._frames.append
+        self._options = session_options = {**session_options, "on_frame": on_frame}
         self._session = Session(session_timeout, session=session, **session_options)
         self._transport: Transport | None = None
         self._connection_scope: trio.CancelScope | None = None
@@ -234,6 +247,7 @@ class Client(Verbs):
 
     # --- the block
 
+    @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Client:
         if self._nursery.is_open:
             raise RuntimeError("a client is entered once; connect() makes another")
@@ -251,17 +265,24 @@ class Client(Verbs):
             raise
         return self
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> bool:
         return await self._leave(kind, error, where)
 
+    @trio.lowlevel.enable_ki_protection
     async def aclose(self) -> None:
         """Close the session: its ephemerals go. Takes 2 s at most; without a connection, no time, and then the session
         ends with its timeout. What `before_close` was told comes before that, and takes what it takes."""
         while self._closers:
-            with trio.CancelScope(shield=True):
-                await self._closers.pop()()
+            closer = self._closers.pop()
+            try:
+                with trio.CancelScope(shield=True):
+                    await closer()
+            except BaseException:
+                await self.aclose()  # the other closers, and the session
+                raise
         self._leaving = True
         if self._is_over(self.state):
             return
@@ -286,6 +307,7 @@ class Client(Verbs):
 
         return forget
 
+    @trio.lowlevel.enable_ki_protection
     def detach(self) -> None:
         """Leave without closing the session: its ephemerals stay until its timeout, or until someone resumes it."""
         self._leaving = True
@@ -300,6 +322,7 @@ class Client(Verbs):
 
     # --- what Call, Watch and WatchStream need
 
+    @trio.lowlevel.enable_ki_protection
     def submit(self, call: Call[Any]) -> None:
         if not self._nursery.is_open:
             raise LocalProtocolError("requests are made inside `async with connect(...)`")
@@ -320,13 +343,18 @@ class Client(Verbs):
                 transport.send_nowait(data)
                 if transport.unsent:
                     self._wake_writer()
+        if self._frames:
+            self._show_frames()
 
+    @trio.lowlevel.enable_ki_protection
     def give_up(self, call: Call[Any]) -> None:
         self._session.cancel(call)
 
+    @trio.lowlevel.enable_ki_protection
     def disarm(self, path: str, watcher: object) -> None:
         self._session.disarm(path, watcher, trio.current_time())
         self._wake_writer()
+        self._show_frames()
 
     def stands(self, server_path: str, mode: AddWatchMode) -> bool:
         return bool(self._session.watches.watchers(ADD_WATCH_ARMS[mode], server_path))
@@ -363,6 +391,7 @@ class Client(Verbs):
         tried = self._search.report() or "no server answered"
         return NoServerError(f"no session within {self._connect_timeout:g} s ({tried})")
 
+    @trio.lowlevel.enable_ki_protection
     async def _work(self) -> None:
         """Our tasks. A cancellation of the block is not for them: the session is still to be closed then."""
         with self._work_scope:
@@ -497,6 +526,7 @@ class Client(Verbs):
                 nursery.start_soon(self._seek_read_write)
             self._timer_wake.set()
             self._flush(trio.current_time())
+            self._show_frames()
         self._connection_scope = None
 
     def _lose(self, reason: str) -> None:
@@ -507,6 +537,7 @@ class Client(Verbs):
 
     # --- the tasks
 
+    @trio.lowlevel.enable_ki_protection
     async def _reader(self, session: Session, transport: Transport) -> None:
         try:
             while True:
@@ -523,6 +554,7 @@ class Client(Verbs):
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._lose(_describe(error))
 
+    @trio.lowlevel.enable_ki_protection
     async def _writer(self, session: Session, transport: Transport) -> None:
         try:
             while True:
@@ -542,6 +574,7 @@ class Client(Verbs):
         self._writer_task = None
         return trio.lowlevel.Abort.SUCCEEDED
 
+    @trio.lowlevel.enable_ki_protection
     async def _timer(self) -> None:
         while True:
             self._timer_wake = trio.Event()
@@ -553,6 +586,7 @@ class Client(Verbs):
                 self._session.handle_timeout(now)
                 self._pump(now)
 
+    @trio.lowlevel.enable_ki_protection
     async def _seek_read_write(self) -> None:
         """While the server is in read-only mode, ask the others with `isro`, and go to the first that answers "rw"."""
         pause = SEEK_FIRST
@@ -597,6 +631,8 @@ class Client(Verbs):
             else:
                 self._take(event)
         self._flush(now)
+        if self._frames:
+            self._show_frames()
 
     def _take(self, event: Any) -> None:
         match event:
@@ -635,6 +671,23 @@ class Client(Verbs):
                 transport.send_nowait(data)
         if transport.unsent:
             self._wake_writer()
+
+    def _show_frames(self) -> None:
+        """Call on_frame with the frames of the step that ends here. It is not our code: it may make requests, whose
+        frames are shown after these, and what it raises ends the client."""
+        if self._showing:
+            return
+        self._showing = True
+        try:
+            for _ in range(len(self._frames)):
+                frame = self._frames.popleft()
+                if self._on_frame is not None:
+                    self._on_frame(frame)
+        except BaseException as error:
+            self._on_frame = None
+            self._nursery.fail(error)
+        finally:
+            self._showing = False
 
     def _wake_writer(self) -> None:
         if self._writer_task is not None:

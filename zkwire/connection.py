@@ -152,7 +152,8 @@ class Connection:
         xids: where request numbers come from.
         max_frame: the longest request payload, in bytes; the server closes the connection on a longer one.
         max_reply: the longest reply payload taken, in bytes.
-        on_frame: called with every Frame in the step that makes or reads it.
+        on_frame: called with every Frame in the step that makes or reads it. It must neither raise nor call the
+            connection: the step may be a part of a larger one. `deque.append` will do.
 
     Inputs: `receive_data`, `handle_timeout`, `lost`. Commands: `send`, `send_auth`, `close`.
     Outputs: `next_event`, `data_to_send`, `next_deadline`.
@@ -222,8 +223,9 @@ class Connection:
             return f"no reply to auth for {now - self._auths[0][1]:.3g} s, 2/3 of the session timeout"
         if now >= self._last_sent + self.session_timeout / 3 and self.state is ConnectionState.ESTABLISHED:
             self._pings.append(self._queued_bytes)
-            self._emit_request(Xid.PING, PING, b"", now)
+            data = self._emit_request(Xid.PING, PING, b"")
             self._last_sent = now  # a ping that the caller cannot write yet is not followed by another
+            self._trace_request(data, PING, now)
         return None
 
     def lost(self, unsent: int = 0) -> tuple[list[tuple[Request, Literal["in full", "partly"]]], list[Request]]:
@@ -259,17 +261,20 @@ class Connection:
         body = body_of(operation, request.record, self._max_frame)
         request.xid = self._xids.take()
         request.start = self._queued_bytes
-        self._emit_request(request.xid, operation, body, now)
+        data = self._emit_request(request.xid, operation, body)
         request.end = self._queued_bytes
         self.pending.append(request)
+        if self._on_frame is not None:
+            self._trace_request(data, operation, now)
 
     def send_auth(self, request: Request, now: float) -> None:
         """The same for an auth packet (operation AUTH), whose reply is told by its xid."""
         if self.state is not ConnectionState.ESTABLISHED:
             raise LocalProtocolError(f"auth on a connection that is {self.state.value}")
-        self._emit_request(Xid.AUTH, AUTH, body_of(AUTH, request.record, self._max_frame), now)
+        data = self._emit_request(Xid.AUTH, AUTH, body_of(AUTH, request.record, self._max_frame))
         request.end = self._queued_bytes
         self._auths.append((request, now))
+        self._trace_request(data, AUTH, now)
 
     def close(self, request: Request, now: float) -> None:
         """Send closeSession; nothing may be sent after it, replies still come."""
@@ -365,14 +370,16 @@ class Connection:
 
     # --- frames out
 
-    def _emit_request(self, xid: int, operation: Operation, body: bytes, now: float) -> None:
+    def _emit_request(self, xid: int, operation: Operation, body: bytes) -> bytes:
         """The only maker of request frames: length, RequestHeader, body."""
         data = _REQUEST_PREFIX.pack(8 + len(body), xid, operation.opcode) + body
         self._queued_bytes += len(data)
         self._outbox.append(data)
-        if self._on_frame is not None:
-            types = (RequestHeader,) if operation.request is None else (RequestHeader, operation.request)
-            self._trace(Direction.SENT, data[4:], types, operation.opcode, now)
+        return data
+
+    def _trace_request(self, data: bytes, operation: Operation, now: float) -> None:
+        types = (RequestHeader,) if operation.request is None else (RequestHeader, operation.request)
+        self._trace(Direction.SENT, data[4:], types, operation.opcode, now)
 
     def _emit(self, payload: bytes, types: tuple[Any, ...], opcode: OpCode | None, now: float) -> None:
         data = frame(payload)

@@ -22,6 +22,7 @@ class HiddenNursery:
     def __init__(self) -> None:
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
+        self._failure: BaseException | None = None
 
     @property
     def is_open(self) -> bool:
@@ -34,6 +35,13 @@ class HiddenNursery:
         nursery: trio.Nursery = await self._manager.__aenter__()
         self._nursery = nursery
         return nursery
+
+    def fail(self, error: BaseException) -> None:
+        """Have the block cancelled, and leave with this error, once `stop` has ended the tasks in good order."""
+        if self._failure is None:
+            self._failure = error
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
 
     async def close(
         self,
@@ -49,9 +57,8 @@ class HiddenNursery:
         if self._nursery is None:
             raise RuntimeError("this block was never entered: use `async with`")
         scope = self._nursery.cancel_scope
-        failed = scope.cancel_called  # nobody else cancels it
         try:
-            if failed:
+            if scope.cancel_called and self._failure is None:  # nobody else cancels it, so a task has failed
                 return bool(await self._manager.__aexit__(kind, error, where))
             try:
                 await stop()
@@ -67,4 +74,6 @@ class HiddenNursery:
             while isinstance(first, BaseExceptionGroup):
                 first = first.exceptions[0]
             raise first from None
+        if self._failure is not None:
+            raise self._failure
         return False

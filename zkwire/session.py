@@ -110,7 +110,9 @@ class Session:
         sasl: the SASL mechanism to run after them; each connection works on a copy of it.
         granted: the timeout in seconds that a server granted an earlier session that asked for the same; limits count
             from it until this one has its own. None: they count from what is asked for.
-        max_frame, max_reply, on_frame: as for Connection.
+        max_frame, max_reply: as for Connection.
+        on_frame: called with every Frame in the step that makes or reads it; it must not call the session. When it
+            raises, it is called no more, and `next_event` raises the same once every event has been taken.
 
     Inputs: `tcp_connected`, `receive_data`, `tcp_lost`, `handle_timeout`.
     Commands: `request`, `cancel`, `add_auth`, `disarm`, `close`, `detach`.
@@ -149,7 +151,10 @@ class Session:
         self._sasl = sasl
         self._exchange = sasl  # a copy of it for each connection
         self._last_words = b""  # what is to be written yet on a connection that is given up
-        self._limits: dict[str, Any] = {"max_frame": max_frame, "max_reply": max_reply, "on_frame": on_frame}
+        self._on_frame = on_frame
+        self._trace_error: BaseException | None = None  # what on_frame raised
+        trace = None if on_frame is None else self._trace
+        self._limits: dict[str, Any] = {"max_frame": max_frame, "max_reply": max_reply, "on_frame": trace}
         self._xids = XidCounter()
         self._connection: Connection | None = None
         self._doomed = False  # the connection is to be closed by our caller, who then calls tcp_lost
@@ -331,11 +336,14 @@ class Session:
         return b"" if self._doomed else connection.data_to_send(now)
 
     def next_event(self, now: float) -> SessionEvent | NeedData:
-        """The next event, in the order in which the server meant them; NEED_DATA when there is none yet."""
+        """The next event, in the order in which the server meant them; NEED_DATA when there is none yet.
+
+        Raises what `on_frame` has raised, once, when there is no event left.
+        """
         while not self._events:
             connection = self._connection
             if connection is None or self._doomed:
-                return NEED_DATA
+                break
             try:
                 event = connection.next_event(now)
             except RemoteProtocolError as error:
@@ -346,13 +354,18 @@ class Session:
                 if self._take_reply(event, now):
                     return event
             elif event is NEED_DATA:
-                return NEED_DATA
+                break
             elif event is None:
                 self._drop("the server closed the connection")
             else:
                 self._last_frame = now
                 self._take_other(event, now)
-        return self._events.popleft()
+        if self._events:
+            return self._events.popleft()
+        if self._trace_error is not None:
+            raised, self._trace_error = self._trace_error, None
+            raise raised
+        return NEED_DATA
 
     def next_deadline(self) -> float | None:
         """When `handle_timeout` must be called next; None when nothing is to be waited for."""
@@ -581,6 +594,15 @@ class Session:
             raise AssertionError(f"no way from {self.state.name} to {state.name}")
         self.state = state
         self._events.append(StateChanged(state, reason))
+
+    def _trace(self, frame: Frame) -> None:
+        """Call on_frame. It is not our code, and this may be the middle of a step: what it raises waits."""
+        if self._on_frame is not None:
+            try:
+                self._on_frame(frame)
+            except BaseException as error:
+                self._on_frame = None
+                self._trace_error = error
 
     # --- requests and replies
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, TextIO
 
 from .codes import CreateMode, ErrorCode, EventType, KeeperState, OpCode, Xid, counted, hexadecimal, name_of
@@ -130,8 +131,15 @@ def format_frame(frame: Frame, *, show_secrets: bool = False, limit: int | None 
 
 
 def print_frame(frame: Frame, file: TextIO | None = None) -> None:
-    """For `connect(..., on_frame=print_frame)`: the annotated dump to stderr, and an empty line."""
-    print(format_frame(frame), end="\n\n", file=file or sys.stderr)
+    """For `connect(..., on_frame=print_frame)`: the annotated dump to stderr, and an empty line.
+
+    What cannot be printed, since the file is full, closed or not there, is dropped: a trace must not end a program.
+    """
+    text = format_frame(frame)
+    file = file or sys.stderr  # None in a program without a console
+    if file is not None:
+        with suppress(OSError, ValueError):  # the latter: closed, or not of this encoding
+            print(text, end="\n\n", file=file)
 
 
 def _rows(data: bytes, start: int, end: int, label: str, *, secret: bool, limit: int | None) -> Iterator[str]:
