@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 import zkwire
+from election.cli import main as election_main
 from tests.conftest import External
 from tests.servers import Server
 from zkwire.cli import VERBS, main
@@ -193,3 +200,140 @@ def test_terminal_gets_no_control_character_and_a_pipe_the_name_as_it_is(
 def test_what_must_not_be_sent_exits_2(hosts: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["ls", "/", "--session-timeout", "-3"]) == 2
     assert capfd.readouterr().err == "zkwire: session_timeout is seconds, above 0 and below 2147483, not -3.0\n"
+
+
+# --- JSON
+
+ZXIDS = {"zxid", "czxid", "mzxid", "pzxid", "last_zxid_seen", "relative_zxid"}
+SESSIONS = {"session", "session_id", "ephemeral_owner"}
+FRAMES = {"bytes", "frames", "example"}
+BYTES = {"data", "passwd", "auth", "token"}
+
+
+def problems(value: Any, name: str = "") -> Iterator[str]:
+    """What of a JSON value is not as zkwire/plain.py says."""
+    if isinstance(value, list):
+        for each in value:
+            yield from problems(each, name)
+    elif isinstance(value, dict) and set(value) == {"base64"}:
+        try:
+            base64.b64decode(value["base64"], validate=True).decode()
+            yield f"{name} is text, and shown as base64"
+        except UnicodeDecodeError:
+            pass
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            of_field = key == "value" and {"path", "type", "text"} <= set(value)  # one of explain's
+            yield from problems(each, value["path"].rpartition(".")[2] if of_field else key)
+    elif name in ZXIDS | SESSIONS and value is not None:
+        if not (isinstance(value, str) and re.fullmatch("0x[0-9a-f]{1,16}", value)):
+            yield f"{name}: {value!r}"
+    elif name in FRAMES:
+        if not (isinstance(value, str) and re.fullmatch("([0-9a-f]{2})*", value)):
+            yield f"{name}: {value!r}"
+    elif name in BYTES and value is not None and isinstance(value, int) != (name == "token"):
+        yield f"{name}: {value!r}"
+    elif isinstance(value, int) and abs(value) >= 2**53:
+        yield f"{name}: {value}"
+
+
+def json_lines(text: str) -> list[Any]:
+    found = [json.loads(line) for line in text.splitlines()]
+    assert found
+    assert [problem for value in found for problem in problems(value)] == []
+    return found
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that is running; it is killed at the end of the block."""
+    command = [sys.executable, "-m", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_all_json_keeps_to_one_convention(
+    hosts: str, root: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    seen = set()
+
+    def run(verb: str, *arguments: str) -> list[Any]:
+        seen.add(verb)
+        assert main([verb, *arguments, "--json"]) == 0
+        return json_lines(capfd.readouterr().out)
+
+    async def traffic(address: str) -> None:
+        async with zkwire.connect(address) as zk:
+            await zk.create(f"{root}/traffic", b"\xff\x00", mode=zkwire.CreateMode.EPHEMERAL)
+            _, _, watch = await zk.get_data_and_watch(f"{root}/traffic")
+            await zk.set_data(f"{root}/traffic", b"text")
+            await watch.wait()
+            await zk.multi([zkwire.Create(f"{root}/traffic2"), zkwire.Delete(f"{root}/traffic2")])
+            async with zkwire.connect(address, session=zk.session, new_session=False):
+                pass
+
+    run("create", root)
+    trio.run(traffic, hosts)
+    run("set", root, "\udcff")
+    assert run("get", root)[0]["data"] == {"base64": "/w=="}
+    run("ls", "/")
+    run("ls", "-R", "/")
+    (stat,) = run("stat", root)
+    assert stat["czxid"].startswith("0x")
+    (sent, replied) = run("send", json.dumps({"getData": {"path": root}}))
+    run("whoami")
+    run("config")
+    run("describe")
+    run("read", str(Path(__file__).parent.parent / "docs" / "session.pcap"))
+    run("explain", "".join(field["bytes"] for field in sent["fields"]))
+    run("explain", "--reply-to", "getData", "".join(field["bytes"] for field in replied["fields"]))
+    seen.add("tap")
+    recording = tmp_path / "recording"
+    with started("zkwire", "tap", "0", hosts, "--json", "--hex", "--secrets", "--record", str(recording)) as tap:
+        assert tap.stderr is not None
+        trio.run(traffic, tap.stderr.readline().split()[1])
+        tap.send_signal(signal.SIGTERM)
+        out, _ = tap.communicate(timeout=60)
+        found = json_lines(out)
+        assert '"data": {"base64": "/wA="}' in out
+        assert {"event", "connect", "exchange"} <= {each["kind"] for each in found}
+    json_lines(recording.read_text())
+    seen.add("watch")
+    with started("zkwire", "watch", root, "-n", "2", "--json") as watch:
+        assert watch.stderr is not None
+        assert "watching" in watch.stderr.readline()
+        trio.run(traffic, hosts)
+        json_lines(watch.communicate(timeout=60)[0])
+    run("rm", "-r", root)
+    takers = set()
+    for verb in VERBS:
+        with pytest.raises(SystemExit):
+            main([verb.name, "--help"])
+        if "--json" in capfd.readouterr().out:
+            takers.add(verb.name)
+    assert takers == seen
+
+
+def test_all_json_of_election_keeps_to_it_too(hosts: str, root: str, capfd: pytest.CaptureFixture[str]) -> None:
+    def inside(verb: str, path: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "election", verb, "--json", path, *arguments]
+
+    for verb in ("leader", "list"):
+        data = "\udcff" if verb == "leader" else "text"
+        assert election_main(["run", "--json", "--data", data, f"{root}/e", "--", *inside(verb, f"{root}/e")]) == 0
+        shown = capfd.readouterr()
+        (leader,) = json_lines(shown.out)
+        assert leader["data"] == ({"base64": "/w=="} if verb == "leader" else "text")
+        json_lines(shown.err)
+    for verb in ("members", "pick"):
+        assert election_main(["register", f"{root}/m", "a:1", "--", *inside(verb, f"{root}/m")]) == 0
+        json_lines(capfd.readouterr().out)
+    for arguments in (["observe", f"{root}/e"], ["register", f"{root}/m", "a:2"]):
+        with started("election", *arguments, "--json") as running:
+            assert running.stdout is not None
+            json_lines(running.stdout.readline())
+            running.terminate()
+            running.communicate(timeout=60)

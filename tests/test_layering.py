@@ -20,7 +20,7 @@ LAYERS: list[list[str]] = [
     ["records", "framing", "errors"],
     ["multi"],
     ["operations", "events"],
-    ["connection", "conversation", "watches", "trace", "english", "explain", "examples", "describe"],
+    ["connection", "conversation", "watches", "plain", "trace", "english", "explain", "examples", "describe"],
     ["selection", "faults", "recording", "causes", "ledger", "report", "replay", "rerun"],
     ["capture.pcap", "capture.packet", "capture.stream", "capture.resync", "capture.reader", "capture"],
     ["sasl", "session"],

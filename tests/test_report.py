@@ -29,6 +29,7 @@ from zkwire.ledger import (
 )
 from zkwire.multi import MultiItem, MultiRequest, MultiResponse, item
 from zkwire.operations import BY_OPCODE
+from zkwire.plain import plain
 from zkwire.records import (
     ACL,
     AddWatchRequest,
@@ -67,7 +68,7 @@ from zkwire.records import (
     WatcherEvent,
     WhoAmIResponse,
 )
-from zkwire.report import as_json, plain, text
+from zkwire.report import as_json, text
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 STAT = Stat(1, 2, 3, 4, 5, 6, 7, 0x100, 9, 10, 11)

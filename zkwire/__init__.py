@@ -12,6 +12,7 @@
     events        what the core gives its caller
     connection    one TCP stream: handshake, requests and replies, pings
     watches       which watches stand, and how they come back
+    plain         values as JSON has them
     trace         a frame as annotated text
     english       a frame as a sentence
     explain       what a frame is, told from its bytes alone

@@ -23,6 +23,7 @@ from .events import Direction
 from .framing import frame
 from .jute import Record, TypedTuple, encode
 from .multi import MultiSequence
+from .plain import plain
 from .recording import Chunk, Closed, Item, Opened
 from .records import (
     AuthPacket,
@@ -32,7 +33,7 @@ from .records import (
     SetWatches,
     SetWatches2,
 )
-from .report import frame_text, plain, request_text
+from .report import frame_text, request_text
 
 #: Fields of requests that differ from run to run, and say nothing of what is asked.
 _VOLATILE: dict[type[Record], tuple[str, ...]] = {

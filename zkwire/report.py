@@ -10,7 +10,6 @@ Latencies are from the request's coming to the tap until the reply's. Secrets ar
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +19,6 @@ from .codes import (
     CreateMode,
     ErrorCode,
     EventType,
-    KeeperState,
     WatcherType,
     counted,
     hexadecimal,
@@ -28,7 +26,6 @@ from .codes import (
 )
 from .conversation import Passing
 from .faults import Action
-from .jute import Record
 from .ledger import (
     Closed,
     Connected,
@@ -41,11 +38,11 @@ from .ledger import (
     Unanswered,
     Unreachable,
 )
-from .multi import MultiItem, MultiSequence
+from .multi import MultiSequence
 from .operations import operation_name
 from .paths import printable
+from .plain import SECRETS, plain
 from .records import ACL, ConnectRequest, ConnectResponse, SetWatches, SetWatches2, Stat
-from .trace import HEXADECIMAL, SECRETS
 
 _WORLD = ("world", "anyone")
 _SHOWN_ITEMS = 6
@@ -247,9 +244,8 @@ def _ms(seconds: float) -> str:
 
 
 def as_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) -> dict[str, Any]:
-    """The same as an object: `kind` says which entry it is, times are seconds since 1970 (`epoch` is what the ledger's
-    clock lacks for that), zxids and session ids are strings in hexadecimal, data that is no text is base64 in an object
-    of its own. Where a frame is not what it should be, `undecoded` says why."""
+    """The same as an object, as zkwire/plain.py says: `kind` says which entry it is, `epoch` is what the ledger's clock
+    lacks for seconds since 1970. Where a frame is not what it should be, `undecoded` says why."""
     shown: dict[str, Any] = {
         "kind": _KINDS[type(entry)],
         "time": round(entry.now + epoch, 6),
@@ -351,33 +347,3 @@ def _latency_ms(request: Passing | None, reply: Passing) -> float | None:
 
 def _rounded(seconds: float) -> float:
     return round(seconds * 1000, 3)
-
-
-def plain(value: Any, *, show_secrets: bool = False, name: str = "") -> Any:
-    """A record as JSON has it; fields that dumps show as dots say only how long they are, unless asked for."""
-    match value:
-        case MultiSequence():
-            return [plain(item, show_secrets=show_secrets) for item in value]
-        case MultiItem(header=header, body=body):
-            what = {"op": operation_name(header.type)}
-            return what if body is None else what | plain(body, show_secrets=show_secrets)
-        case Record():
-            kind = type(value).__name__
-            return {
-                field.name: plain(each, show_secrets=show_secrets, name=f"{kind}.{field.name}")
-                for field, each in zip(type(value).FIELDS, value)
-            }
-        case tuple():
-            return [plain(each, show_secrets=show_secrets) for each in value]
-        case bytes() if name in SECRETS and not show_secrets:
-            return f"<{counted(len(value), 'byte')}>"
-        case bytes():
-            try:
-                return value.decode()
-            except UnicodeDecodeError:
-                return {"base64": base64.b64encode(value).decode()}
-        case int() if name.rpartition(".")[2] in HEXADECIMAL:
-            return hexadecimal(value)
-        case int() if name == "WatcherEvent.state":
-            return name_of(KeeperState, value)
-    return value

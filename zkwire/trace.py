@@ -25,16 +25,10 @@ from .jute.wire import Span, spans
 from .multi import MultiSequence
 from .operations import BY_OPCODE, operation_name
 from .paths import printable
+from .plain import HEXADECIMAL as HEXADECIMAL
+from .plain import SECRETS as SECRETS
 
 _BYTES_PER_ROW = 16
-
-#: Fields whose bytes are shown as dots: whoever reads a dump could become their owner.
-SECRETS = frozenset({"AuthPacket.auth", "ConnectRequest.passwd", "ConnectResponse.passwd"})
-
-#: Fields that are shown in hexadecimal, as servers log them.
-HEXADECIMAL = frozenset(
-    {"session_id", "zxid", "czxid", "mzxid", "pzxid", "ephemeral_owner", "last_zxid_seen", "relative_zxid"}
-)
 
 #: Fields whose numbers have names; the names of the opcodes are those of the operations.
 CODES: dict[str, Any] = {

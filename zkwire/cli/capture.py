@@ -165,8 +165,8 @@ def latency_ms(passing: Passing) -> float | None:
 
 
 def as_json(seen: Seen) -> dict[str, Any]:
-    """One frame, or what stands in the place of one: a notice, or bytes that are none, in hexadecimal. `kind` says
-    which; zxids are hexadecimal too, as in all JSON of ours. What does not apply is left out."""
+    """One frame, or what stands in the place of one: a notice, or bytes that are none. `kind` says which; values are as
+    zkwire/plain.py says. What does not apply is left out."""
     kind = "notice" if isinstance(seen.what, Notice) else "bytes" if isinstance(seen.what, Stray) else "frame"
     place: dict[str, Any] = {"kind": kind, "packet": seen.number, "time": seen.time_ns / 10**9}
     if seen.link is not None:

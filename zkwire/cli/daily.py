@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from ..client import Client
 from ..codes import AddWatchMode, CreateMode, EventType, KeeperState, counted, hexadecimal, name_of
 from ..errors import NoAuthError, NoNodeError, SessionExpiredError
 from ..events import WatchedEvent
 from ..hosts import parse
-from ..records import Stat
+from ..plain import plain, plain_bytes
 from .common import FAILED, USAGE, CommandError, complain, connection_options, json_option, show
 from .live import in_session
 from .program import check_path
@@ -102,7 +100,7 @@ async def ls(zk: Client, options: argparse.Namespace) -> None:
 async def get(zk: Client, options: argparse.Namespace) -> None:
     data, stat = await zk.get_data(options.path)
     if options.json:
-        show(options, {"path": options.path, "data": _data_json(data), "stat": _stat_json(stat)}, [])
+        show(options, {"path": options.path, "data": plain_bytes(data), "stat": plain(stat)}, [])
     else:
         sys.stdout.buffer.write(data or b"")
         sys.stdout.buffer.flush()
@@ -112,7 +110,7 @@ async def stat(zk: Client, options: argparse.Namespace) -> None:
     found = await zk.exists(options.path)
     if found is None:
         raise NoNodeError(options.path, "exists")
-    fields = _stat_json(found)
+    fields = plain(found)
     show(options, fields, [f"{name} = {value}" for name, value in fields.items()])
 
 
@@ -159,9 +157,9 @@ async def watch(zk: Client, options: argparse.Namespace) -> None:
 
 def _show_event(options: argparse.Namespace, event: WatchedEvent) -> None:
     kind = name_of(EventType, event.type)
-    value = {"type": kind, "path": event.path, "state": name_of(KeeperState, event.state), "zxid": event.zxid}
-    zxid = f" zxid={hexadecimal(event.zxid)}" if event.zxid != -1 else ""
-    show(options, value, [f"{kind} {event.path}{zxid}"])
+    zxid = None if event.zxid == -1 else hexadecimal(event.zxid)
+    value = {"type": kind, "path": event.path, "state": name_of(KeeperState, event.state), "zxid": zxid}
+    show(options, value, [f"{kind} {event.path}{'' if zxid is None else f' zxid={zxid}'}"])
     sys.stdout.flush()
 
 
@@ -176,7 +174,7 @@ async def config(zk: Client, options: argparse.Namespace) -> None:
     text = (data or b"").decode(errors="replace")
     servers = [line for line in text.splitlines() if line.startswith("server.")]
     version = next((line.partition("=")[2] for line in text.splitlines() if line.startswith("version=")), None)
-    show(options, {"servers": servers, "version": version, "stat": _stat_json(stat)}, text.splitlines())
+    show(options, {"servers": servers, "version": version, "stat": plain(stat)}, text.splitlines())
 
 
 _VERBS: dict[str, Callable[[Client, argparse.Namespace], Awaitable[None]]] = {
@@ -190,15 +188,3 @@ _VERBS: dict[str, Callable[[Client, argparse.Namespace], Awaitable[None]]] = {
     "whoami": whoami,
     "config": config,
 }
-
-
-def _stat_json(found: Stat) -> dict[str, int]:
-    return {field.name: value for field, value in zip(Stat.FIELDS, found)}
-
-
-def _data_json(data: bytes | None) -> Any:
-    """Text where it is text; else base64 under a key that says so. null stays null."""
-    try:
-        return None if data is None else data.decode()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(data or b"").decode()}

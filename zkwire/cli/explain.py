@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from ..events import Direction
 from ..explain import Explained, Wanted, explain, foreign, opcode_named
 from ..jute.wire import Span
 from ..paths import printable
+from ..plain import plain_field
 from ..trace import hex_rows, value_text
 from .common import DONE, FAILED, LIMIT, USAGE, CommandError, Paint, complain, json_line, json_option
 from .octets import FORMATS, Found, NotBytes, read_octets
@@ -177,7 +177,7 @@ def _coloured(paint: Paint, span: Span, text: str) -> str:
 
 
 def as_json(explained: Explained) -> dict[str, Any]:
-    """One frame. `reading` is null where none was taken; bytes are hexadecimal, and values that are no text base64."""
+    """One frame, as zkwire/plain.py says. `reading` is null where none was taken."""
     reading = explained.readings[0] if len(explained.readings) == 1 else None
     opcode = None if reading is None else reading.opcode
     return {
@@ -197,7 +197,7 @@ def as_json(explained: Explained) -> dict[str, Any]:
                 "bytes": explained.data[span.start : span.end].hex(),
                 "path": span.path,
                 "type": span.type,
-                "value": base64.b64encode(span.value).decode() if isinstance(span.value, bytes) else span.value,
+                "value": plain_field(span.path, span.value),
                 "text": value_text(span),
             }
             for span in explained.spans
