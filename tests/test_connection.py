@@ -39,6 +39,7 @@ from zkwire.events import (
     Ponged,
     Replied,
     SessionRefused,
+    TooLong,
     WatchedEvent,
 )
 from zkwire.framing import frame
@@ -264,6 +265,86 @@ def test_connection_must_be_given_up_when_no_connect_response_comes_in_time() ->
 def test_connection_fails_on_a_length_that_no_frame_has(length: int) -> None:
     connection = established(max_reply=1000)
     assert f"frame length {length}" in broken_by(connection, struct.pack(">i", length))
+
+
+# --- replies that are longer than is taken
+
+
+def long_reply(xid: int, size: int = 5000, err: int = 0) -> bytes:
+    return reply(xid, 7, err, GetDataResponse(bytes(size), STAT))
+
+
+EXISTS_OK = ExistsResponse(STAT)
+
+
+def test_connection_drops_a_long_reply_and_takes_those_around_it() -> None:
+    data = reply(1, 6, record=EXISTS_OK) + long_reply(2) + reply(3, 8, record=EXISTS_OK)
+    for cut in range(1, len(data), 97):
+        connection = established(max_reply=1000)
+        first, second, third = (send(connection) for _ in range(3))
+        events = []
+        for piece in (data[:cut], data[cut:]):
+            events += served(connection, piece)
+        assert [type(event) for event in events] == [Replied, TooLong, Replied]
+        assert [event.request for event in events] == [first, second, third]
+        assert events[1] == TooLong(second, 7, len(long_reply(2)) - 4)
+    assert connection.state is ConnectionState.ESTABLISHED
+
+
+def test_connection_waits_for_the_header_of_a_long_frame_before_it_judges_it() -> None:
+    connection = established(max_reply=1000)
+    send(connection)
+    data = long_reply(1)
+    connection.receive_data(data[:19], 1.0)
+    assert connection.next_event(1.0) is NEED_DATA
+    connection.receive_data(b"", 1.0)
+    assert connection.next_event(1.0) is None
+    assert connection.state is ConnectionState.CLOSED
+
+
+def test_connection_ends_in_the_middle_of_a_reply_that_it_drops() -> None:
+    connection = established(max_reply=1000)
+    send(connection)
+    assert [type(event) for event in served(connection, long_reply(1)[:3000])] == [TooLong]
+    connection.receive_data(b"", 1.0)
+    assert connection.next_event(1.0) is None
+
+
+def test_connection_takes_the_error_of_a_long_reply() -> None:
+    connection = established(max_reply=1000)
+    request = send(connection)
+    assert served(connection, long_reply(1, err=-101)) == [Replied(request, 7, -101, None)]
+
+
+@pytest.mark.rule(2, 18)
+@pytest.mark.parametrize(
+    "data",
+    [
+        long_reply(2),  # not its turn
+        long_reply(Xid.NOTIFICATION),
+        long_reply(Xid.PING),
+        b"HTTP/1.1 400 Bad Request, and more than a header",
+    ],
+)
+def test_connection_fails_on_a_long_frame_that_is_not_the_reply_to_the_oldest_request(data: bytes) -> None:
+    connection = established(max_reply=1000)
+    send(connection)
+    send(connection)
+    assert "expected 0 to 1000" in broken_by(connection, data)
+
+
+@pytest.mark.rule(2)
+def test_connection_takes_no_long_frame_for_a_connect_response() -> None:
+    assert "frame length 1001" in broken_by(handshaking(max_reply=1000), frame(bytes(1001)))
+
+
+def test_connection_shows_the_header_of_a_long_reply() -> None:
+    frames: list[Frame] = []
+    connection = established(max_reply=1000, on_frame=frames.append)
+    send(connection)
+    served(connection, long_reply(1))
+    shown = frames[-1]
+    assert (shown.payload, shown.types, shown.opcode) == (long_reply(1)[4:20], (ReplyHeader,), OpCode.EXISTS)
 
 
 # --- replies

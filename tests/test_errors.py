@@ -22,6 +22,7 @@ from zkwire.errors import (
     NoServerError,
     ProtocolError,
     RemoteProtocolError,
+    ReplyTooLongError,
     ZkwireError,
     ZooKeeperError,
     from_code,
@@ -153,3 +154,13 @@ def test_error_knows_its_first_release_and_says_what_it_means(code: ErrorCode) -
     cls = BY_CODE[code]
     assert SINCE.get(code.name, "") == cls.SINCE
     assert vars(cls).get("__doc__")
+
+
+def test_reply_too_long_names_both_lengths_and_the_option() -> None:
+    error = ReplyTooLongError("/a", "getData", 5088, 1000)
+    assert isinstance(error, ZkwireError)
+    assert str(error) == (
+        "getData /a: expected a reply of at most 1000 bytes, got one of 5088, which was dropped; "
+        "connect(max_reply=...) says how long a reply may be"
+    )
+    assert str(ReplyTooLongError(None, "whoAmI", 5088, 1000)).startswith("whoAmI: expected")

@@ -201,3 +201,69 @@ def test_frame_buffer_shows_a_length_that_is_text() -> None:
     frames.append(b"HTTP/1.1 400 Bad Request")
     with pytest.raises(FrameError, match=r"frame length 1213486160 \('HTTP'\), expected 0 to"):
         frames.next_frame()
+
+
+# --- frames that are dropped
+
+
+def skip_long_frames(frames: FrameBuffer) -> list[bytes]:
+    """All whole frames; of one that is too long, its first three bytes when they have come."""
+    found: list[bytes] = []
+    lengths = []
+    while True:
+        try:
+            frame_ = frames.next_frame()
+        except FrameError as error:
+            lengths.append(error.length)
+            begun = frames.begun(3)
+            if len(begun) < 3:
+                return found
+            found.append(begun)
+            frames.skip()
+            continue
+        if frame_ is None:
+            assert set(lengths) <= {1000}
+            return found
+        buffer, start, end = frame_
+        found.append(bytes(buffer[start:end]))
+
+
+@pytest.mark.rule(1, 2)
+@pytest.mark.parametrize("cut", range(1, 1020))
+def test_frame_buffer_drops_a_long_frame_split_at_every_byte(cut: int) -> None:
+    data = frame(b"ab") + frame(b"xyz" + bytes(997)) + frame(b"cd") + frame(b"e")
+    frames = FrameBuffer(limit=20)
+    found = []
+    for piece in (data[:cut], data[cut:]):
+        frames.append(piece)
+        found += skip_long_frames(frames)
+    assert found == [b"ab", b"xyz", b"cd", b"e"]
+
+
+def test_frame_buffer_drops_long_frames_that_come_byte_by_byte_and_follow_each_other() -> None:
+    frames = FrameBuffer(limit=20)
+    found = []
+    for byte in frame(b"xyz" + bytes(997)) * 2 + frame(b"ab"):
+        frames.append(bytes([byte]))
+        found += skip_long_frames(frames)
+    assert found == [b"xyz", b"xyz", b"ab"]
+
+
+@pytest.mark.rule(2)
+def test_frame_buffer_keeps_no_byte_of_a_frame_that_it_drops() -> None:
+    frames = FrameBuffer(limit=20)
+    piece = bytes(100_000)
+    frames.append(struct.pack(">i", 2**31 - 1) + piece)
+    with pytest.raises(FrameError) as caught:
+        frames.next_frame()
+    assert caught.value.length == 2**31 - 1
+    tracemalloc.start()
+    try:
+        frames.skip()
+        del caught
+        for _ in range(200):
+            frames.append(piece)
+            assert frames.next_frame() is None
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()

@@ -39,6 +39,7 @@ from zkwire.errors import (
     ClosedError,
     ConnectionLossError,
     LocalProtocolError,
+    ReplyTooLongError,
     SessionExpiredError,
 )
 from zkwire.events import (
@@ -2133,3 +2134,60 @@ def test_event_found_by_set_watches_is_for_one_shot_watches_where_others_have_zx
         talk.serve(reply(2, record=DATA_OK))
         (second,) = fired(talk.serve(notification(EventType.NODE_DATA_CHANGED, "/a", zxid=-1)))
         assert second[0] == expected
+
+
+# --- replies that are longer than is taken
+
+
+def long_data(xid: int, zxid: int = 7) -> bytes:
+    return reply(xid, zxid, 0, GetDataResponse(bytes(5000), STAT))
+
+
+def test_long_reply_fails_its_request_and_leaves_the_connection_and_the_others_alone() -> None:
+    talk = connected(max_reply=1000)
+    long, other = get_data(talk, "/long"), sync(talk)
+    events = talk.serve(long_data(1), reply(2, 8, record=SyncResponse("/a")))
+    assert kinds(events) == [Failed, Replied]
+    ((request, error),) = failures(events)
+    assert request is long
+    assert isinstance(error, ReplyTooLongError)
+    assert (error.path, error.operation, error.length, error.limit) == ("/long", "getData", len(long_data(1)) - 4, 1000)
+    assert str(error).startswith("getData /long: expected a reply of at most 1000 bytes, got one of 5088, which was")
+    assert events[1].request is other
+    assert talk.session.state is CONNECTED
+    assert talk.session.last_zxid == 8
+    get_data(talk, "/long")
+    assert kinds(talk.serve(long_data(3))) == [Failed]
+
+
+def test_watch_of_a_request_whose_reply_is_too_long_is_taken_from_the_server() -> None:
+    talk = connected(max_reply=1000)
+    get_data(talk, "/long", "watcher")
+    talk.sent()
+    assert kinds(talk.serve(long_data(1))) == [Failed]
+    assert talk.sent() == [Sent(2, OpCode.REMOVE_WATCHES, RemoveWatchesRequest("/long", WatcherType.DATA))]
+    assert talk.serve(data_changed("/long")) == [], "an event that crosses it on the wire is nobody's"
+
+
+def test_long_reply_to_a_request_that_was_given_up_harms_nothing() -> None:
+    talk = connected(max_reply=1000)
+    request = get_data(talk)
+    talk.sent()
+    talk.session.cancel(request)
+    assert kinds(talk.serve(long_data(1))) == [Failed]
+    assert kinds(talk.lose()) == [StateChanged]
+
+
+def test_long_sasl_token_ends_the_attempt() -> None:
+    talk = Talk(sasl=ScriptedSasl(), max_reply=1000)
+    talk.establish()
+    (event,) = talk.serve(sasl_reply(1, bytes(2000)))
+    assert event == Disconnected("RemoteProtocolError: the reply to sasl has 2020 bytes, max_reply is 1000")
+
+
+def test_watch_whose_event_would_be_too_long_is_refused() -> None:
+    talk = connected(max_reply=100)
+    exists(talk, "/" + "a" * 71, "watcher")
+    with pytest.raises(LocalProtocolError, match="whose event max_reply=100 would not take"):
+        exists(talk, "/" + "a" * 72, "watcher")
+    assert len(notification(EventType.NODE_CREATED, "/" + "a" * 71)) == 4 + 100

@@ -122,7 +122,7 @@ _PUBLIC = {
         "LocalProtocolError MarshallingError NewConfigNoQuorumError NoAuthError NoChildrenForEphemeralsError "
         "NoNodeError NoServerError NoWatcherError NodeExistsError NotEmptyError NotReadOnlyError NothingError "
         "OperationTimeoutError ProtocolError QuotaExceededError ReconfigDisabledError ReconfigInProgressError "
-        "RemoteProtocolError RequestTimeoutError RuntimeInconsistencyError SSLConnectionError "
+        "RemoteProtocolError ReplyTooLongError RequestTimeoutError RuntimeInconsistencyError SSLConnectionError "
         "SessionClosedRequireSaslAuthError SessionExpiredError SessionMovedError SystemErrorError ThrottledOpError "
         "UnimplementedError UnknownSessionError ZkwireError ZooKeeperError"
     ),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 from .connection import Request, frozen
-from .errors import ZooKeeperError
+from .errors import ReplyTooLongError, ZooKeeperError
 from .operations import Operation
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Call(Request, Coroutine[Any, Any, T]):
 
     def failed(self, error: Exception) -> None:
         """No reply will come."""
-        if isinstance(error, ZooKeeperError):
+        if isinstance(error, (ZooKeeperError, ReplyTooLongError)):
             error.path = self._owner.client_path(error.path)
         self.error = error
         self._wake()

@@ -37,6 +37,7 @@ from .events import (
     Ponged,
     Replied,
     SessionRefused,
+    TooLong,
     WatchedEvent,
 )
 from .framing import MAX_REPLY, MAX_REQUEST, FrameBuffer, FrameError, frame
@@ -151,7 +152,8 @@ class Connection:
         deadline: clock time by which the ConnectResponse must have come.
         xids: where request numbers come from.
         max_frame: the longest request payload, in bytes; the server closes the connection on a longer one.
-        max_reply: the longest reply payload taken, in bytes.
+        max_reply: the longest reply payload taken, in bytes. A longer reply to a request is dropped, and told by an
+            event; anything else that long breaks the protocol.
         on_frame: called with every Frame in the step that makes or reads it. It must neither raise nor call the
             connection: the step may be a part of a larger one. `deque.append` will do.
 
@@ -316,7 +318,7 @@ class Connection:
 
     def next_event(
         self, now: float
-    ) -> Connected | SessionRefused | Replied | Notified | AuthReplied | Ponged | NeedData | None:
+    ) -> Connected | SessionRefused | Replied | TooLong | Notified | AuthReplied | Ponged | NeedData | None:
         """The next event of the bytes received; NEED_DATA when more must come first, None at the end of the stream.
 
         Raises:
@@ -337,8 +339,7 @@ class Connection:
                 return self._read_handshake(buffer, start, end, now)
             return self._read_reply(buffer, start, end, now)
         except FrameError as error:
-            self._apply("RemoteProtocolError")
-            raise RemoteProtocolError(str(error)) from None
+            return self._read_too_long(error, now)
         except (JuteError, RemoteProtocolError) as error:
             # Whatever is wrong behind it, a reply shows its header; in the handshake, only when it is nothing else.
             has_header = end - start == 16 or (end - start > 16 and state is not ConnectionState.HANDSHAKING)
@@ -432,6 +433,31 @@ class Connection:
                 self._trace(Direction.RECEIVED, buffer[start:end], types, request.operation.opcode, now)
             return Replied(request, zxid, err, response)
         return self._read_reserved(xid, zxid, err, buffer, start, end, now)
+
+    def _read_too_long(self, error: FrameError, now: float) -> Replied | TooLong | NeedData | None:
+        """A frame whose length is out of range. A reply to the oldest request, which its header shows, is skipped.
+
+        Raises:
+            RemoteProtocolError: it is no such reply.
+        """
+        if self.pending and error.length > 0:
+            header = self._inbox.begun(_REPLY_HEADER.size)
+            if len(header) < _REPLY_HEADER.size:
+                if not self._eof:
+                    return NEED_DATA
+                self._apply("lost")
+                return None
+            xid, zxid, err = _REPLY_HEADER.unpack(header)
+            request = self.pending[0]
+            if xid == request.xid:
+                self._inbox.skip()
+                self.pending.popleft()
+                self.last_frame = now
+                self._note_answer(request.start, now)
+                self._trace(Direction.RECEIVED, header, (ReplyHeader,), request.operation.opcode, now)
+                return Replied(request, zxid, err, None) if err else TooLong(request, zxid, error.length)
+        self._apply("RemoteProtocolError")
+        raise RemoteProtocolError(str(error)) from None
 
     def _let_overtake(self, xid: int, zxid: int, err: int) -> None:
         """Put the request with this xid first, where its reply may come before its turn: an opcode that the server does

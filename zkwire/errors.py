@@ -6,6 +6,7 @@ ZkwireError
     RemoteProtocolError     by the server; the connection is replaced
   ClosedError             the client was closed
   NoServerError           no server gave a session in time
+  ReplyTooLongError       the reply has more bytes than the client takes
   ZooKeeperError          a code of KeeperException: one class per code, below
     ConnectionLossError     says whether the request may have been applied
     SessionExpiredError, AuthFailedError, NoNodeError, NodeExistsError, BadVersionError, ...
@@ -44,6 +45,31 @@ class ClosedError(ZkwireError):
 
 class NoServerError(ZkwireError):
     """No server gave a session within `connect_timeout`. The message has each server tried and what it did."""
+
+
+class ReplyTooLongError(ZkwireError):
+    """The reply has more bytes than the client takes: `max_reply` of connect(). The server has done what was asked;
+    only the answer was dropped. The connection and all other requests go on.
+
+    Attributes:
+        path, operation: of the request, as in ZooKeeperError.
+        length: bytes of the reply.
+        limit: bytes that are taken.
+    """
+
+    def __init__(self, path: str | None, operation: str, length: int, limit: int) -> None:
+        super().__init__(path, operation, length, limit)
+        self.path = path
+        self.operation = operation
+        self.length = length
+        self.limit = limit
+
+    def __str__(self) -> str:
+        target = " ".join(part for part in (self.operation, printable(self.path or "")) if part)
+        return (
+            f"{target}: expected a reply of at most {self.limit} bytes, got one of {self.length}, which was dropped; "
+            "connect(max_reply=...) says how long a reply may be"
+        )
 
 
 class ZooKeeperError(ZkwireError):

@@ -72,6 +72,15 @@ class Replied(NamedTuple):
     response: Any
 
 
+class TooLong(NamedTuple):
+    """The reply to `request`, in request order, has `length` bytes, which is more than is taken. Its header was read,
+    the rest is dropped as it arrives."""
+
+    request: Any
+    zxid: int
+    length: int
+
+
 class Notified(NamedTuple):
     """A notification, as the server sent it."""
 
@@ -135,9 +144,9 @@ class Direction(str, Enum):
 class Frame(NamedTuple):
     """One frame as it passed: what `on_frame` is called with.
 
-    `payload` lacks the 4-byte length. `types` are the records it holds, in order; the last may be missing where the
-    bytes are not what they should be. `opcode` is that of the request, of a reply too; None for the handshake and for
-    notifications.
+    `payload` lacks the 4-byte length; of a reply longer than max_reply it is the ReplyHeader alone. `types` are the
+    records it holds, in order; the last may be missing where the bytes are not what they should be. `opcode` is that
+    of the request, of a reply too; None for the handshake and for notifications.
     """
 
     direction: Direction

@@ -16,7 +16,11 @@ MAX_REPLY = 64 * 2**20
 
 
 class FrameError(ValueError):
-    """A length that no frame may have."""
+    """A length that no frame may have; it is in `length`."""
+
+    def __init__(self, reason: str, length: int) -> None:
+        super().__init__(reason)
+        self.length = length
 
 
 def frame(payload: bytes) -> bytes:
@@ -38,9 +42,14 @@ class FrameBuffer:
         self._pieces: list[bytes | bytearray] = []  # the beginning of a frame whose end has not arrived
         self._kept = 0  # bytes in them
         self._needed = 0  # how many bytes of it are worth looking at again
+        self._skipping = 0  # bytes of a frame to be dropped that have not arrived
 
     def append(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
+        if self._skipping:
+            dropped = min(self._skipping, len(data))
+            self._skipping -= dropped
+            data = data[dropped:]
         if self._pieces:
             self._keep(data)
             if self._kept >= self._needed:
@@ -77,7 +86,7 @@ class FrameBuffer:
                 begun = buffer[offset : offset + 4]
                 # Whoever answers in text is not ZooKeeper: "HTTP", or "SSH-".
                 text = f" ({begun.decode()!r})" if begun.isascii() and begun.decode().isprintable() else ""
-                raise FrameError(f"frame length {length}{text}, expected 0 to {self._limit}")
+                raise FrameError(f"frame length {length}{text}, expected 0 to {self._limit}", length)
             start = offset + 4
             end = start + length
             if end <= len(buffer):
@@ -90,3 +99,16 @@ class FrameBuffer:
             self._keep(buffer[offset:] if offset else buffer)
         self._buffer, self._offset = b"", 0
         return None
+
+    def begun(self, size: int) -> bytes:
+        """Up to `size` bytes of the payload of the frame that `next_frame` has raised FrameError for."""
+        start = self._offset + 4
+        return self._buffer[start : start + size]
+
+    def skip(self) -> None:
+        """Drop the frame that `next_frame` has raised FrameError for, now and as the rest of it arrives; no byte of it
+        is kept. Its length must be above 0."""
+        (length,) = _LENGTH.unpack_from(self._buffer, self._offset)
+        end = self._offset + 4 + length
+        self._skipping = max(end - len(self._buffer), 0)
+        self._offset = min(end, len(self._buffer))

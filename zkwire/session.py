@@ -32,6 +32,7 @@ from .errors import (
     ConnectionLossError,
     LocalProtocolError,
     RemoteProtocolError,
+    ReplyTooLongError,
     SessionExpiredError,
     ZkwireError,
 )
@@ -50,6 +51,7 @@ from .events import (
     SessionInfo,
     SessionRefused,
     StateChanged,
+    TooLong,
     WatchedEvent,
 )
 from .framing import MAX_REPLY, MAX_REQUEST
@@ -87,6 +89,8 @@ TRANSITIONS: dict[KeeperState, frozenset[KeeperState]] = {
 _NEW_PASSWORD = bytes(16)
 #: Bytes of a SetWatches2 request beside its paths and their lengths: RequestHeader, relativeZxid, five counts.
 _SET_WATCHES_FRAME = 8 + 8 + 5 * 4
+#: Bytes of a notification beside its path and the path's length: ReplyHeader, type, state.
+_NOTIFICATION_FRAME = 16 + 4 + 4
 _SET_WATCHES_LISTS = (WatcherKind.DATA, WatcherKind.EXIST, WatcherKind.CHILD)
 
 
@@ -154,7 +158,8 @@ class Session:
         self._on_frame = on_frame
         self._trace_error: BaseException | None = None  # what on_frame raised
         trace = None if on_frame is None else self._trace
-        self._limits: dict[str, Any] = {"max_frame": max_frame, "max_reply": max_reply, "on_frame": trace}
+        self._lengths = {"max_frame": max_frame, "max_reply": max_reply}
+        self._limits: dict[str, Any] = {**self._lengths, "on_frame": trace}
         self._xids = XidCounter()
         self._connection: Connection | None = None
         self._doomed = False  # the connection is to be closed by our caller, who then calls tcp_lost
@@ -261,7 +266,7 @@ class Session:
         operation = request.operation
         if operation is PING or operation is AUTH or operation is CLOSE_SESSION:
             raise LocalProtocolError(f"{operation.name} is sent by handle_timeout, add_auth or close, not as a request")
-        if request.watcher is not None and (reason := _watch_fault(request, self._limits["max_frame"])):
+        if request.watcher is not None and (reason := _watch_fault(request, **self._lengths)):
             raise LocalProtocolError(reason)
         if (self.state is _CONNECTED or self.state is _READ_ONLY) and not self._doomed:
             if request.watcher is None:
@@ -638,6 +643,18 @@ class Session:
             self._take_own(event, now)
         return not own
 
+    def _take_too_long(self, event: TooLong, now: float) -> None:
+        """A reply was too long to be taken. Its caller is told so, and has no watch then, though the server has."""
+        request, limit = event.request, self._limits["max_reply"]
+        operation = request.operation.name
+        if type(request) is _OwnRequest:  # a SASL token: without it there is no going on
+            self._drop(f"RemoteProtocolError: the reply to {operation} has {event.length} bytes, max_reply is {limit}")
+            return
+        self._take_reply(Replied(request, event.zxid, 0, None), now)
+        if request.watcher is not None:
+            self.disarm(request.path, request.watcher, now)
+        self._events.append(Failed(request, ReplyTooLongError(request.path, operation, event.length, limit)))
+
     def _arm(self, event: Replied, now: float) -> None:
         """Arms the watch in the step that pops the reply: the next frame may already be its event."""
         request, err = event.request, event.err
@@ -703,6 +720,8 @@ class Session:
                 self._remove_watches(watched.path, now)
             case Ponged():
                 self._events.append(event)
+            case TooLong():
+                self._take_too_long(event, now)
             case Connected(response=response):
                 self._take_connected(response, now)
             case SessionRefused():
@@ -755,7 +774,7 @@ def _resumable(info: SessionInfo) -> SessionInfo:
     return SessionInfo(info.id, bytes(info.password))
 
 
-def _watch_fault(request: Request, max_frame: int) -> str | None:
+def _watch_fault(request: Request, max_frame: int, max_reply: int) -> str | None:
     """Why a request with a watcher must not be sent."""
     operation, record = request.operation, request.record
     if operation.arms is None and operation is not ADD_WATCH:
@@ -766,8 +785,11 @@ def _watch_fault(request: Request, max_frame: int) -> str | None:
         return f"addWatch: mode {record.mode!r} is no AddWatchMode"
     if not isinstance(record.path, str):
         return f"{operation.name} with a watch takes a path, not {record.path!r:.60}"
-    if len(record.path.encode(errors="replace")) + 4 > max_frame - _SET_WATCHES_FRAME:
+    size = len(record.path.encode(errors="replace")) + 4
+    if size > max_frame - _SET_WATCHES_FRAME:
         return f"{operation.name}: the path is too long for a watch, which setWatches could not put back"
+    if size > max_reply - _NOTIFICATION_FRAME:
+        return f"{operation.name}: the path is too long for a watch, whose event max_reply={max_reply} would not take"
     return None
 
 
