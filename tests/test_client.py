@@ -2385,3 +2385,40 @@ async def test_requests_end_while_a_configured_auth_is_never_answered(autojump_c
         for _ in range(2):
             with trio.fail_after(12.1), pytest.raises(ConnectionLossError, match="no reply to auth in time"):
                 await zk.get_data("/a")
+
+
+async def test_reply_that_is_too_long_fails_its_call_with_the_path_of_the_caller(autojump_clock: MockClock) -> None:
+    script = answering(GetDataResponse(bytes(5000), STAT))
+    servers = MemoryServers(script)
+    async with connect(servers, HOST + "/app", max_reply=1000) as zk:
+        long, other = zk.get_data("/long"), zk.get_data("/other")
+        with pytest.raises(zkwire.ReplyTooLongError, match=r"^getData /long: expected a reply of at most 1000 bytes"):
+            await long
+        assert (await other)[0] == b"/app/other"
+    assert len(servers.dialled) == 1
+
+
+@pytest.mark.rule(42)
+async def test_connection_that_served_before_it_was_cut_makes_pauses_grow_slowly(autojump_clock: MockClock) -> None:
+    async def answer_one_and_go(conversation: ServerSide) -> None:
+        await conversation.shake_hands()
+        got = await conversation.read()
+        if got is not None:
+            await conversation.answer(got)
+
+    servers = MemoryServers(answer_one_and_go)
+
+    async def keep_asking() -> None:
+        while True:
+            await zk.get_data("/a")
+            await until(zk, KeeperState.DISCONNECTED)
+
+    async with connect(servers, timeout=10.0) as zk, trio.open_nursery() as nursery:
+        nursery.start_soon(keep_asking)
+        await trio.sleep(5)
+        assert len(servers.dialled) > 50, "it is of use"
+        await trio.sleep(295)
+        before = len(servers.dialled)
+        await trio.sleep(60)
+        assert len(servers.dialled) - before <= 45, "but not for ever"
+        nursery.cancel_scope.cancel()

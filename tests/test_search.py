@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from zkwire.hosts import Host
-from zkwire.search import PAUSE_FIRST, PAUSE_LAST, WAY, Search, is_a_while
+from zkwire.search import GROWTH_SERVED, PAUSE_FIRST, PAUSE_LAST, WAY, Search, is_a_while
 
 A, B, C = Host("a", 1), Host("b", 2), Host("c", 3)
 
@@ -60,6 +60,14 @@ def test_pause_goes_on_growing_while_sessions_do_not_stand_for_a_while() -> None
     search.stood(A, "10.0.0.1")
     assert search.short == 0
     assert search.next_pause() <= PAUSE_FIRST
+
+
+@pytest.mark.rule(42)
+def test_pause_grows_as_the_caller_says() -> None:
+    search = Search([A], Random(1))
+    for _ in range(40):
+        assert search.next_pause(growth=GROWTH_SERVED) <= 2 * PAUSE_FIRST
+    assert PAUSE_FIRST <= search.next_pause() <= 2 * PAUSE_FIRST + 1e-9
 
 
 @pytest.mark.rule(42)

@@ -43,7 +43,7 @@ from .nursery import HiddenNursery
 from .operations import ADD_WATCH_ARMS, AUTH
 from .records import AuthPacket
 from .sasl import Mechanism
-from .search import PAUSE_LAST, PAUSE_RESUMING, PAUSE_SHORT, Search, is_a_while
+from .search import GROWTH, GROWTH_SERVED, PAUSE_LAST, PAUSE_RESUMING, PAUSE_SHORT, Search, is_a_while
 from .session import Session
 from .transport import Dial, Transport, dialer, resolve
 from .verbs import Verbs
@@ -107,7 +107,8 @@ def connect(
         connect_timeout: seconds until entering the block fails, shared out among the hosts; None is the session
             timeout, but 2 s at least; math.inf is never.
         max_frame: the longest request payload in bytes: the servers' jute.maxbuffer.
-        max_reply: the longest reply payload taken, in bytes.
+        max_reply: the longest reply payload taken, in bytes. A longer one fails its call with ReplyTooLongError, and is
+            not kept.
         dial: what opens a stream, in place of TCP.
 
     Ctrl-C never meets the client in the middle of a step: trio raises KeyboardInterrupt in its main task, and leaving
@@ -193,6 +194,7 @@ class Client(Verbs):
         self._states: weakref.WeakSet[StateStream] = weakref.WeakSet()
         self._reason = ""  # why the connection is given up
         self._stands_since: float | None = None  # since when a session stands, or stood, on the connection
+        self._served = False  # whether a request was answered on the connection
         self._leaving = False  # no new session any more
         self._closers: list[Callable[[], Awaitable[object]]] = []
         self._work_scope = trio.CancelScope(shield=True)
@@ -414,7 +416,8 @@ class Client(Verbs):
                 if stood or session.state in TERMINAL_STATES:
                     break
             # Also when the session has expired: a server that refuses every session is asked ever more rarely.
-            with trio.move_on_after(self._search.next_pause(self._longest_pause(session, stood))):
+            growth = GROWTH_SERVED if stood and self._served else GROWTH
+            with trio.move_on_after(self._search.next_pause(self._longest_pause(session, stood), growth)):
                 while not self._is_over(self.state):
                     await self._changed.wait()
 
@@ -474,7 +477,7 @@ class Client(Verbs):
         if transport is None:
             self._search.tried(host, self._reason)
             return False
-        self._stands_since = None
+        self._stands_since, self._served = None, False
         try:
             if session.state not in TERMINAL_STATES:
                 self._transport = transport
@@ -626,6 +629,7 @@ class Client(Verbs):
             if type(event) is Replied:
                 call = event.request
                 call.replied(event)
+                self._served = True
                 if call.given_up and call.watcher is not None:
                     session.disarm(call.path, call.watcher, now)
             else:

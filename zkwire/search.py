@@ -13,8 +13,11 @@ from .hosts import Host
 
 T = TypeVar("T")
 
-#: Seconds between rounds: from first to last, doubling, each drawn between half and all of it.
+#: Seconds between rounds, from first to last, growing, each drawn between half and all of it.
 PAUSE_FIRST, PAUSE_LAST = 0.05, 3.0
+#: How much longer each pause is than the one before. Less after a connection that answered requests before it was lost:
+#: it was of use, and only where such losses go on for minutes do pauses become long.
+GROWTH, GROWTH_SERVED = 2.0, 2.0 ** (1 / 40)
 #: The longest pause as a share of the session timeout T, while there is a session to resume: a server that comes back
 #: when a quarter of T is left is asked twice before T is over.
 PAUSE_RESUMING = 1 / 8
@@ -86,11 +89,12 @@ class Search:
         share = max(whole / 3, 3 * self.way)
         return share if len(self.hosts) == 1 else min(share, left / len(self.hosts))
 
-    def next_pause(self, longest: float = PAUSE_LAST) -> float:
-        """Seconds to wait before the next round: `longest` at most, but never less than half the first pause."""
+    def next_pause(self, longest: float = PAUSE_LAST, growth: float = GROWTH) -> float:
+        """Seconds to wait before the next round: `longest` at most, but never less than half the first pause. The pause
+        after it will be `growth` times as long."""
         longest = max(min(longest, PAUSE_LAST), PAUSE_FIRST)
         pause = min(self._pause, longest) * self._random.uniform(0.5, 1)
-        self._pause = min(self._pause * 2, PAUSE_LAST)
+        self._pause = min(self._pause * growth, PAUSE_LAST)
         return pause
 
     def trying(self, host: Host, missing: str) -> None:
