@@ -38,6 +38,8 @@ from .errors import LeadershipLostError
 KILL_AFTER = 10.0
 #: The exit status when leadership was lost, with `on_lost="exit"`.
 LOST = 3
+#: The exit status when the command ended with 0 but had put itself into the background: its work was not done.
+IN_BACKGROUND = 1
 #: Which part of the time between the cancellation of a body and the end of its lease is kept back for the KILL to work.
 MARGIN = 1 / 4
 
@@ -80,7 +82,8 @@ class Ended(NamedTuple):
 
     Attributes:
         status: its exit status, or minus the signal that ended it.
-        why: "itself", "stopped", "deadline", or "watchdog", when that did not do its work.
+        why: "itself", "background", when it ended but something of it ran on, "stopped", "deadline", or "watchdog",
+            when that did not do its work.
     """
 
     status: int
@@ -221,7 +224,7 @@ class Runner:
             on_lost: what to do after leadership was lost: lead again, or end with status 3.
             kill_after: seconds between TERM and KILL, when this process is asked to stop.
             drain: awaited before the command is asked to stop, for `kill_after` seconds at most.
-            report: called with "leading", "started", "lost", "stopping" or "ended", and details.
+            report: called with "leading", "lost", "stopping", "background" or "ended", and details.
         """
         self._arguments = command
         self._lead = lead
@@ -268,6 +271,10 @@ class Runner:
             if ended is None:
                 if self._given_up is not None:
                     return 128 + self._given_up
+            elif ended.why == "background":
+                self._report("background")
+                self._report("ended", status=IN_BACKGROUND)
+                return IN_BACKGROUND
             elif ended.why == "itself" or self._stopping or not (reason or ended.why == "deadline"):
                 self._report("ended", status=ended.shell_status)
                 return ended.shell_status

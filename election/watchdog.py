@@ -13,8 +13,9 @@ its own, run by `python -I -S`, so that it starts in 20 ms and shares no event l
                       (end of stream)   the runner is gone: kill CMD now
     to the runner     started PID
                       ended STATUS WHY  nothing of CMD runs any more. STATUS is its exit status, or -N for a signal, -15
-                                        where it was not started; WHY it ended: "itself", "stopped", "deadline" (of the
-                                        lease), "orphaned".
+                                        where it was not started; WHY it ended: "itself", "background" (by itself, with
+                                        status 0, but something of it ran on, and was ended here), "stopped", "deadline"
+                                        (of the lease), "orphaned".
 
 "End" is SIGTERM, and SIGCONT so that a stopped process hears of it; "kill" is SIGKILL, which a stopped one obeys too.
 Each goes to the process group, and to whatever of CMD has left it.
@@ -46,6 +47,9 @@ from contextlib import suppress
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells have them
 #: Seconds that processes are given which CMD left behind.
 LEFTOVERS = 2.0
+#: Seconds after the end of CMD, with status 0, in which its last children may end by themselves, as those do that only
+#: read its output to the end. What runs on after that was put into the background.
+STRAGGLERS = 0.5
 #: Seconds between looks for processes to kill, where no signal tells of them.
 LOOK_AGAIN = 0.05
 
@@ -117,6 +121,7 @@ class Watchdog:
         self._cmd = 0  # CMD's pid
         self._status: int | None = None  # CMD's, when it has ended
         self._why = ""  # set as soon as CMD is to end, or has ended
+        self._background_at = float("inf")  # when what CMD left is in the background
         self._killed = False
         self._waited = False  # CMD has been waited for: its number is no longer its own
         self._others: list[int] = []  # other children: CMD's descendants that have lost their parents
@@ -187,13 +192,17 @@ class Watchdog:
         if self._killed:
             return float("inf")
         if self._why:
-            return min(self._kill_at, self._hard)
+            return min(self._kill_at, self._hard, self._background_at)
         return self._soft
 
     def _act_in_time(self) -> None:
         now = _now()
         if 0 <= self._soft <= now:
             self._end(float("inf"), "deadline")
+        if now >= self._background_at:
+            self._background_at = float("inf")
+            self._why = ""
+            self._end(now + LEFTOVERS, "background")
         if self._why and now >= min(self._kill_at, self._hard):
             self._kill()
         elif self._killed:
@@ -287,7 +296,10 @@ class Watchdog:
                 else:
                     again = True
         if self._status is not None and not self._why:
-            self._end(_now() + LEFTOVERS, "itself")
+            if self._status == 0 and self._others:
+                self._why, self._background_at = "itself", _now() + STRAGGLERS
+            else:
+                self._end(_now() + LEFTOVERS, "itself")
 
     def _is_over(self) -> bool:
         """Whether CMD has ended and the kernel knows of no child of ours."""

@@ -323,6 +323,47 @@ os._exit(3)
     assert fifo.nobody_is_left()
 
 
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_command_that_goes_into_the_background_is_told_of_and_ended(
+    watch: Callable[..., Watched], fifo: Fifo, stubborn: bool
+) -> None:
+    watched = watch(*shell(f"({STUBBORN}) & exit 0" if stubborn else "echo ready >&9; sleep 1000 & exit 0", fifo))
+    watched.start()
+    assert fifo.line() == "ready"
+    assert watched.hear() == ["ended", "0", "background"]
+    assert fifo.nobody_is_left()
+
+
+def test_daemon_by_the_book_is_in_the_background(watch: Callable[..., Watched], fifo: Fifo) -> None:
+    watched = watch(*python(RUNAWAYS, fifo))
+    watched.start()
+    assert watched.hear() == ["ended", "0", "background"]
+    assert {fifo.line(), fifo.line()} == {"daemon", "runaway"}
+    assert fifo.nobody_is_left()
+
+
+def test_last_child_of_a_command_may_end_by_itself(watch: Callable[..., Watched], fifo: Fifo) -> None:
+    """As tee does in `CMD > >(tee log)`: it is not asked to end before it has read all."""
+    script = "trap 'echo asked >&9' TERM; exec 3<&0; (read line <&3; echo read >&9) & exit 0"
+    watched = watch(*shell(f"({script}) </dev/null", fifo))
+    watched.start()
+    assert watched.hear() == ["ended", "0", "itself"]
+    assert fifo.line() == "read"
+    assert fifo.nobody_is_left()
+
+
+def test_end_of_the_lease_while_the_last_children_end_changes_nothing(
+    watch: Callable[..., Watched], fifo: Fifo
+) -> None:
+    watched = watch(*shell("echo ready >&9; sleep 1000 & exit 0", fifo))
+    pid = watched.start()
+    assert fifo.line() == "ready"
+    assert wait_until(lambda: "(zombie)" in Path(f"/proc/{pid}/status").read_text(), PATIENCE)
+    now = boottime()
+    watched.say(f"lease {now} {now + 100}\nstop 100")
+    assert watched.hear() == ["ended", "0", "background"]
+
+
 def test_stubborn_rest_of_a_command_is_killed_while_its_number_is_kept(
     watch: Callable[..., Watched], fifo: Fifo
 ) -> None:
