@@ -5,7 +5,8 @@ into `VERBS`.
 
 Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 usage or no server reached,
 3 connection or session lost, 4 no such znode, no leader or no member, 128 and the signal's number when SIGTERM or
-SIGHUP ended it. `run` and `register` have that of their command, and 128 more than the signal when one ended it.
+SIGHUP ended it. `run` and `register` have that of their command, and 128 more than the signal when one ended it; 1 when
+it ended with 0, but had put itself into the background.
 """
 
 from __future__ import annotations
@@ -42,11 +43,13 @@ from zkwire import (
     SessionExpiredError,
     ZkwireError,
     add_connection_options,
+    beside,
     check_path,
     connect,
     connect_arguments,
     print_frame,
     run_until_signal,
+    tell_connection,
 )
 
 from . import demo, watchdog
@@ -190,12 +193,7 @@ async def run(zk: Client, options: argparse.Namespace) -> int:
     def environment(term: LeaseTerm) -> dict[str, str]:
         return {"ELECTION_PATH": election.path, "ELECTION_NODE": term.node, "ELECTION_TOKEN": str(term.token)}
 
-    def report(event: str, **details: Any) -> None:
-        if options.json:
-            print(json.dumps({"event": event, "path": election.path, **details}), file=sys.stderr)
-        elif event in _EVENTS:
-            _say(f"{election.path}: {_EVENTS[event].format(**details)}")
-
+    report = _reporter(options)
     runner = Runner(
         options.command,
         lambda: election.lead(options.timeout),
@@ -205,7 +203,8 @@ async def run(zk: Client, options: argparse.Namespace) -> int:
         report=report,
     )
     try:
-        return await runner.run()
+        async with beside(lambda: _tell_waiting(election, report)), beside(lambda: _tell_connection(zk, report)):
+            return await runner.run()
     except CampaignTimeout as error:
         leader = await election.leader()
         raise CommandError(str(error) if leader is None else f"{error}; {_line(leader)} leads") from None
@@ -219,11 +218,47 @@ def _look_for(program: str) -> None:
         raise CommandError(f"{program}: command not found", NOT_FOUND)
 
 
+async def _tell_waiting(election: Election, report: Callable[..., object]) -> None:
+    """Say for whom we wait, each time that it is somebody else."""
+    told: Leader | str | None = "nobody yet"
+    async for state in election.states():
+        if state == "leading":
+            told = "nobody yet"
+        if state != "waiting":
+            continue
+        try:
+            found = await election.leader()
+        except (ZkwireError, ElectionError):
+            continue  # the campaign has met it too, and says so
+        if found != told and election.state == "waiting":
+            told = found
+            who = "nobody leads yet" if found is None else f"{_line(found)} leads"
+            report("waiting", leader=None if found is None else _leader_json(found), text=f"waiting: {who}")
+
+
+async def _tell_connection(zk: Client, report: Callable[..., object]) -> None:
+    await tell_connection(zk, lambda event, sentence: report(event, text=sentence))
+
+
+def _reporter(options: argparse.Namespace) -> Callable[..., None]:
+    """Prints what happens: of `run --json` as JSON, else in words, what there are words for."""
+
+    def report(event: str, text: str = "", **details: Any) -> None:
+        if options.json and options.name == "run":
+            print(json.dumps({"event": event, "path": options.path, **details}), file=sys.stderr, flush=True)
+        elif text or event in _EVENTS:
+            _say(f"{options.path}: {text or _EVENTS[event].format(**details)}")
+
+    return report
+
+
 #: What `run` reports, in words.
 _EVENTS = {
     "leading": "leading as {node}, token {token}",
     "lost": "leadership is lost: {reason}",
     "stopping": "the command is asked to end, since leadership is over or in doubt",
+    "background": "the command has put itself into the background, and what was left of it was ended: "
+    "run it in the foreground",
 }
 
 
@@ -235,7 +270,8 @@ async def leader(zk: Client, options: argparse.Namespace) -> None:
 
 
 async def observe(zk: Client, options: argparse.Namespace) -> None:
-    async with aclosing(_election(zk, options).observe()) as leaders:
+    report = _reporter(options)
+    async with beside(lambda: _tell_connection(zk, report)), aclosing(_election(zk, options).observe()) as leaders:
         async for found in leaders:
             _show(options, _leader_json(found), "no leader" if found is None else f"leader {_line(found)}")
 
@@ -287,10 +323,15 @@ async def register(zk: Client, options: argparse.Namespace) -> int:
         registration = _registry(zk, options).register(options.member, os.fsencode(options.data or ""))
     except RegistryError as error:
         raise CommandError(str(error), USAGE) from None
+    registration.on_waiting = lambda node, session: _say(
+        f"{node}: waiting: session {session & 2**64 - 1:#x} has it, until it is closed or expires"
+    )
     if options.command:
         _look_for(options.command[0])
-        return await _register_while_it_runs(registration, options)
-    return await _register_until_a_signal(registration, options)
+    async with beside(lambda: _tell_connection(zk, _reporter(options))):
+        if options.command:
+            return await _register_while_it_runs(registration, options)
+        return await _register_until_a_signal(registration, options)
 
 
 async def _register_until_a_signal(registration: Registration, options: argparse.Namespace) -> int:
@@ -336,8 +377,20 @@ async def _register_while_it_runs(registration: Registration, options: argparse.
         with suppress(ZkwireError, ElectionError):  # it is stopped all the same
             await registration.deregister()
 
+    tell = _reporter(options)
+
+    def report(event: str, **details: Any) -> None:
+        if event == "background":  # the others are of leadership
+            tell(event, **details)
+
     return await Runner(
-        options.command, registered, lambda term: {}, on_lost="exit", kill_after=options.kill_after, drain=drain
+        options.command,
+        registered,
+        lambda term: {},
+        on_lost="exit",
+        kill_after=options.kill_after,
+        drain=drain,
+        report=report,
     ).run()
 
 
@@ -346,8 +399,9 @@ async def members(zk: Client, options: argparse.Namespace) -> None:
         for member in view.snapshot():
             _show_member(options, member, "added")
         if options.watch:
-            async for change in view:
-                _show_member(options, change.member, change.kind)
+            async with beside(lambda: _tell_connection(zk, _reporter(options))):
+                async for change in view:
+                    _show_member(options, change.member, change.kind)
 
 
 _MARKS = {"added": "+", "updated": "~", "removed": "-"}

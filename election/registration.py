@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from weakref import WeakKeyDictionary
 
@@ -60,6 +60,9 @@ class Registration:
     def __init__(
         self, zk: Client, path: str, layout: Layout, entry: Entry, *, acl: Sequence[ACL] = OPEN_ACL_UNSAFE
     ) -> None:
+        #: Called with the path and the session that has it, before the end of that session is waited for. It must not
+        #: wait; what it raises ends the registration.
+        self.on_waiting: Callable[[str, int], object] | None = None
         self._zk = zk
         self._path = path
         self._layout = layout
@@ -279,6 +282,8 @@ class Registration:
                 except (NoNodeError, BadVersionError):
                     return  # look again
             else:
+                if self.on_waiting is not None:
+                    self.on_waiting(path, stat.ephemeral_owner)
                 await watch.wait()  # whatever it was: the next create tells
 
     async def _stand_by(self, bound: BoundClient, node: str) -> None:

@@ -231,6 +231,29 @@ async def test_watch_recursive_prints_json(hosts: str, root: str, capfd: pytest.
     ]
 
 
+async def test_watch_says_that_it_has_no_connection_and_that_it_has_one_again(
+    zookeeper: Server | External, root: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    screen = Screen(capfd)
+    statuses: list[int] = []
+    async with Tap(zookeeper.address) as tap:
+
+        async def watching() -> None:
+            statuses.append(await command("watch", root, "-n", "1", "--hosts", tap.address, "--session-timeout", "20"))
+
+        with trio.fail_after(3 * PATIENCE):
+            async with client(zookeeper) as zk, trio.open_nursery() as nursery:
+                nursery.start_soon(watching)
+                await screen.until("watching")
+                tap.refuse()
+                tap.cut()
+                await screen.until("zkwire: no connection to a server any more; what was shown may be out of date\n")
+                await tap.heal()
+                await screen.until("zkwire: connected again\n")
+                await zk.create(root)
+    assert statuses == [0]
+
+
 async def test_watch_exits_3_when_its_session_ends(
     zookeeper: Server | External, root: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

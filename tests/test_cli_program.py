@@ -10,8 +10,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
@@ -24,7 +25,7 @@ from tests.processes import HOST, wait_until
 from tests.servers import Distribution, Server
 from tests.special_servers import TlsServer, make_certificates, tls_server
 from tests.test_cli_replay import written
-from zkwire import CREATOR_ALL_ACL, connect_arguments
+from zkwire import CREATOR_ALL_ACL, KeeperState, connect_arguments
 
 PASSWORD = "pa55:wörd"
 AUTH = f"digest:ben:{PASSWORD}"
@@ -303,6 +304,32 @@ def test_sequential_create_may_end_in_a_slash(ask: Ask, tls: TlsServer, root: st
     assert made == (0, f"{root}/0000000000\n", "")
 
 
+# --- the connection
+
+
+async def test_loss_of_the_connection_is_told_once_and_so_is_a_new_session() -> None:
+    class Stub:
+        session_id = 1
+
+        async def states(self) -> AsyncIterator[KeeperState]:
+            yield KeeperState.SYNC_CONNECTED
+            for end in (KeeperState.DISCONNECTED, KeeperState.EXPIRED):
+                yield KeeperState.DISCONNECTED
+                yield end
+                self.session_id += end is KeeperState.EXPIRED
+                yield KeeperState.SYNC_CONNECTED
+
+    told: list[tuple[str, str]] = []
+    await zkwire.tell_connection(cast(zkwire.Client, Stub()), lambda event, sentence: told.append((event, sentence)))
+    lost = ("disconnected", "no connection to a server any more; what was shown may be out of date")
+    assert told == [
+        lost,
+        ("connected", "connected again"),
+        lost,
+        ("connected", "connected again, in a new session"),
+    ]
+
+
 # --- signals
 
 
@@ -320,6 +347,8 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A pytest that was started in the background has SIGINT ignored; this process heeds it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
         )
         self._limit = threading.Timer(60, self.kill)
         self._limit.start()
@@ -385,7 +414,10 @@ def address(listener: socket.socket) -> str:
     return f"{HOST}:{listener.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "ended"),
+    [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGHUP, 128 + signal.SIGHUP), (signal.SIGINT, 1)],
+)
 @pytest.mark.parametrize(
     "command",
     [
@@ -396,13 +428,13 @@ def address(listener: socket.socket) -> str:
     ids=lambda command: command[1],
 )
 def test_signal_ends_what_waits_for_events_and_closes_its_session(
-    start: Start, tls: TlsServer, command: list[str], number: signal.Signals
+    start: Start, tls: TlsServer, command: list[str], number: signal.Signals, ended: int
 ) -> None:
     running = start(*command, "-v", "--hosts", tls.address)
     running.says({"watch": "watching /", "observe": "< exists", "members": "< getChildren"}[command[1]])
     running.send(number)
     status, _, err = running.end()
-    assert status == 128 + number
+    assert status == ended
     assert "> closeSession" in err
     assert "< closeSession" in err
     assert "Traceback" not in err

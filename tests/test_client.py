@@ -52,6 +52,7 @@ from zkwire import (
 )
 from zkwire.call import Call
 from zkwire.multi import MultiItem, MultiResponse
+from zkwire.nursery import beside
 from zkwire.records import (
     CreateResponse,
     ErrorResponse,
@@ -2422,3 +2423,39 @@ async def test_connection_that_served_before_it_was_cut_makes_pauses_grow_slowly
         await trio.sleep(60)
         assert len(servers.dialled) - before <= 45, "but not for ever"
         nursery.cancel_scope.cancel()
+
+
+# --- a task beside a block
+
+
+async def test_task_beside_a_block_ends_with_it() -> None:
+    ended = False
+
+    async def task() -> None:
+        nonlocal ended
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended = True
+
+    async with beside(task):
+        await trio.testing.wait_all_tasks_blocked()
+        assert not ended
+    assert ended
+    with pytest.raises(ValueError, match="of the block"):  # no group of exceptions
+        async with beside(task):
+            raise ValueError("of the block")
+
+
+async def test_task_that_fails_cancels_the_block_and_its_error_is_raised_as_itself() -> None:
+    async def task() -> None:
+        raise ValueError("of the task")
+
+    with pytest.raises(ValueError, match="of the task"):
+        async with beside(task):
+            await trio.sleep_forever()
+
+
+async def test_block_goes_on_when_the_task_beside_it_is_done(autojump_clock: MockClock) -> None:
+    async with beside(trio.lowlevel.checkpoint):
+        await trio.sleep(1)

@@ -20,7 +20,7 @@ from election import Election
 from election.cli import main
 from tests.commands import Fifo, python, shell
 from tests.conftest import External
-from tests.live import PATIENCE, until_gone
+from tests.live import PATIENCE, client, until_gone
 from tests.processes import wait_until
 from tests.servers import Server
 from zkwire import Client
@@ -362,6 +362,112 @@ def test_command_that_is_not_there_is_not_led_for(
     assert ask(capfd, "register", root, "a", "--", "no-such-command")[0] == 127
     assert ask(capfd, "run", root, "--", "/etc/passwd") == (126, "", "election: /etc/passwd: not executable\n")
     assert on_server(lambda zk: zk.exists(root)) is None
+
+
+# --- what they say while they wait
+
+
+def test_run_says_for_whom_it_waits(zookeeper: Server, root: str, start: Callable[..., Process]) -> None:
+    first = start("run", root, "--data", "first", "--json", "--", *shell(WAITS))
+    leading = first.hears("leading")
+    in_words = start("run", root, "--", "true")
+    line = f"{leading['node']} {leading['token']} first"
+    assert in_words.stderr.readline() == f"election: {root}: waiting: {line} leads\n"
+    as_json = start("run", root, "--json", "--", "true")
+    shown = {"data": "first", "node": leading["node"], "token": leading["token"]}
+    assert as_json.hears("waiting") == {"event": "waiting", "path": root, "leader": shown}
+    first.send(signal.SIGTERM)
+    assert in_words.end()[0] == 0
+    as_json.hears("leading")
+    assert as_json.end()[0] == 0
+
+
+def test_run_that_need_not_wait_says_nothing_of_it(zookeeper: Server, root: str, start: Callable[..., Process]) -> None:
+    status, _, err = start("run", root, "--", "true").end()
+    assert (status, "waiting" in err) == (0, False)
+
+
+@pytest.mark.parametrize("command", [[], ["--", "true"]])
+def test_register_says_for_whom_it_waits(
+    zookeeper: Server, root: str, start: Callable[..., Process], command: list[str]
+) -> None:
+    first = start("register", root, "a")
+    node = first.stdout.readline().strip()
+    _, stat = on_server(lambda zk: zk.get_data(node))
+    second = start("register", root, "a", *command)
+    session = f"{stat.ephemeral_owner & 2**64 - 1:#x}"
+    waiting = f"election: {node}: waiting: session {session} has it, until it is closed or expires\n"
+    assert second.stderr.readline() == waiting
+    first.send(signal.SIGTERM)
+    assert first.end()[0] == 0
+    if not command:
+        assert second.stdout.readline() == f"{node}\n"
+        second.send(signal.SIGTERM)
+    assert second.end()[0] == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["observe", "PATH"],
+        ["members", "PATH", "--watch"],
+        ["register", "PATH", "a"],
+        ["register", "PATH", "a", "--", "sleep", "1000"],
+        ["run", "PATH", "--", "sleep", "1000"],
+        ["run", "PATH", "--json", "--", "sleep", "1000"],
+    ],
+    ids=" ".join,
+)
+async def test_lost_connection_is_told_of_and_so_is_its_return(
+    zookeeper: Server, root: str, start: Callable[..., Process], command: list[str]
+) -> None:
+    async with client(zookeeper) as zk, zkwire.Tap(zookeeper.address) as tap:
+        if command[0] != "observe":
+            await zk.create(root)
+        given = [root if each == "PATH" else each for each in command]
+        process = start(given[0], "--hosts", tap.address, "--session-timeout", "20", *given[1:])
+
+        def hears(*events: str) -> str:
+            for line in process.stderr:
+                if any(event in line for event in events):
+                    return line
+            raise AssertionError(f"it ended with status {process.process.wait()}")
+
+        if command[0] in ("run", "register"):
+            await has_children(zk, root, 1)
+        else:
+            if command[0] == "members":
+                await zk.create(f"{root}/x")
+            assert await trio.to_thread.run_sync(process.stdout.readline) in ("no leader\n", "+ x\n")
+        tap.refuse()
+        tap.cut()
+        lost = await trio.to_thread.run_sync(hears, "no connection to a server any more", '"event": "disconnected"')
+        assert lost.startswith("{" if "--json" in command else f"election: {root}: ")
+        await tap.heal()
+        back = await trio.to_thread.run_sync(hears, "connected again", '"event": "connected"')
+        assert back.startswith("{" if "--json" in command else f"election: {root}: ")
+        process.send(signal.SIGTERM)
+        await trio.to_thread.run_sync(process.end)
+
+
+# --- a command that goes into the background
+
+
+def test_command_that_goes_into_the_background_is_a_failure_and_reported(
+    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo
+) -> None:
+    text = "has put itself into the background, and what was left of it was ended: run it in the foreground\n"
+    for command in (["run", root], ["register", root, "a"]):
+        process = start(*command, "--", *shell("echo ready >&9; sleep 1000 & exit 0", fifo))
+        status, _, err = process.end()
+        assert status == 1
+        assert err.endswith(f"election: {root}: the command {text}")
+        assert fifo.line() == "ready"
+        assert fifo.nobody_is_left()
+    process = start("run", root, "--json", "--", *shell("sleep 1000 & exit 0"))
+    process.hears("background")
+    assert process.hears("ended")["status"] == 1
+    assert process.end()[0] == 1
 
 
 # --- readers

@@ -692,6 +692,29 @@ async def test_znode_of_a_killed_processs_session_is_waited_out_not_adopted(
             assert stat.ephemeral_owner == zk.session_id
 
 
+async def test_it_is_told_for_whose_session_a_registration_waits(zookeeper: Server | External, root: str) -> None:
+    waited: list[tuple[str, int]] = []
+    async with client(zookeeper) as zk, client(zookeeper) as other, trio.open_nursery() as nursery:
+        registration = Registry(zk, root).register(NAME)
+
+        async def register() -> None:
+            async with registration:
+                nursery.cancel_scope.cancel()
+
+        async with Registry(other, root).register(NAME):
+            told = trio.Event()
+
+            def note(path: str, session: int) -> None:
+                waited.append((path, session))
+                told.set()
+
+            registration.on_waiting = note
+            nursery.start_soon(register)
+            await told.wait()
+        await trio.sleep_forever()
+    assert waited == [(f"{root}/{NAME}", other.session_id)]
+
+
 @pytest.mark.rule("R4")
 async def test_znode_of_our_own_former_session_is_deleted_and_made_again(
     zookeeper: Server | External, root: str

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from .cli.program import check_path as check_path
     from .cli.program import connect_arguments as connect_arguments
     from .cli.program import run_until_signal as run_until_signal
+    from .cli.program import tell_connection as tell_connection
     from .client import Client as Client
     from .client import connect as connect
     from .codes import AddWatchMode as AddWatchMode
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from .events import WatchedEvent as WatchedEvent
     from .hosts import HostsError as HostsError
     from .nursery import HiddenNursery as HiddenNursery
+    from .nursery import beside as beside
     from .program import run as run
     from .records import ACL as ACL
     from .records import ClientInfo as ClientInfo
@@ -112,7 +114,10 @@ __version__ = "0.1.0"
 #: Public names by the module that has them.
 _PUBLIC = {
     "bound": "BoundClient",
-    "cli.program": "CommandParser EndedBySignal add_connection_options check_path connect_arguments run_until_signal",
+    "cli.program": (
+        "CommandParser EndedBySignal add_connection_options check_path connect_arguments run_until_signal "
+        "tell_connection"
+    ),
     "client": "Client connect",
     "codes": "AddWatchMode CreateMode ErrorCode EventType KeeperState OpCode Perms WatcherType Xid",
     "connection": "Connection ConnectionState Request",
@@ -128,7 +133,7 @@ _PUBLIC = {
     ),
     "events": "Direction Frame NEED_DATA SessionInfo WatchedEvent",
     "hosts": "HostsError",
-    "nursery": "HiddenNursery",
+    "nursery": "HiddenNursery beside",
     "program": "run",
     "records": "ACL ClientInfo Id Stat",
     "sasl": "DigestMD5 Mechanism SaslError",

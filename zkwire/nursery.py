@@ -6,7 +6,8 @@ An exception of the block leaves it as itself, and so does one that ends a task 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
 
@@ -77,3 +78,23 @@ class HiddenNursery:
         if self._failure is not None:
             raise self._failure
         return False
+
+
+@asynccontextmanager
+async def beside(task: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Run `task()` beside the block, and cancel it at the block's end. What it raises cancels the block, and is raised
+    as itself."""
+    nursery = HiddenNursery()
+    opened = await nursery.open()
+    opened.start_soon(task)
+
+    async def stop() -> None:
+        opened.cancel_scope.cancel()
+
+    try:
+        yield
+    except BaseException as error:
+        if not await nursery.close(type(error), error, error.__traceback__, stop):
+            raise
+    else:
+        await nursery.close(None, None, None, stop)

@@ -11,10 +11,11 @@ from ..codes import AddWatchMode, CreateMode, EventType, KeeperState, counted, h
 from ..errors import NoAuthError, NoNodeError, SessionExpiredError
 from ..events import WatchedEvent
 from ..hosts import parse
+from ..nursery import beside
 from ..plain import plain, plain_bytes
 from .common import FAILED, USAGE, CommandError, complain, connection_options, json_option, show
 from .live import in_session
-from .program import check_path
+from .program import check_path, tell_connection
 from .tree import delete_all, pre_order, refuse_reserved, walk
 
 _MODES = {
@@ -145,7 +146,7 @@ async def rm(zk: Client, options: argparse.Namespace) -> None:
 async def watch(zk: Client, options: argparse.Namespace) -> None:
     mode = AddWatchMode.PERSISTENT_RECURSIVE if options.recursive else AddWatchMode.PERSISTENT
     left = options.count
-    async with zk.add_watch(options.path, mode) as events:
+    async with zk.add_watch(options.path, mode) as events, beside(lambda: tell_connection(zk, _tell)):
         print(f"zkwire: watching {options.path}", file=sys.stderr, flush=True)
         while left is None or left > 0:
             event = await events.__anext__()
@@ -153,6 +154,10 @@ async def watch(zk: Client, options: argparse.Namespace) -> None:
                 raise SessionExpiredError(options.path, "addWatch")
             _show_event(options, event)
             left = None if left is None else left - 1
+
+
+def _tell(event: str, sentence: str) -> None:
+    print(f"zkwire: {sentence}", file=sys.stderr, flush=True)
 
 
 def _show_event(options: argparse.Namespace, event: WatchedEvent) -> None:

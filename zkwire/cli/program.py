@@ -24,10 +24,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from .. import paths
+from ..codes import KeeperState
 from ..errors import LocalProtocolError
 
 if TYPE_CHECKING:
     import ssl
+
+    from ..client import Client
 
 T = TypeVar("T")
 
@@ -170,6 +173,21 @@ def _content(name: str, path: str) -> bytes:
 def _refuse_passphrase() -> NoReturn:
     """OpenSSL would ask for it at the terminal, where nobody may be."""
     raise LocalProtocolError("the private key has a passphrase: give a key without one")
+
+
+async def tell_connection(client: Client, tell: Callable[[str, str], object]) -> None:
+    """For a command that goes on without a connection: calls `tell("disconnected", sentence)` when there is none any
+    more, and `tell("connected", sentence)` when there is one again. Returns when the client is over."""
+    session, connected = client.session_id, True
+    async for state in client.states():
+        if state is KeeperState.DISCONNECTED and connected:
+            connected = False
+            tell("disconnected", "no connection to a server any more; what was shown may be out of date")
+        elif state is KeeperState.SYNC_CONNECTED and not connected:
+            connected = True
+            anew = "" if client.session_id == session else ", in a new session"
+            session = client.session_id
+            tell("connected", f"connected again{anew}")
 
 
 # --- an end by signals
