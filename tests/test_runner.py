@@ -394,7 +394,7 @@ def test_elsewhere_than_on_linux_a_command_is_refused_in_one_line_and_all_else_w
     refused = "-- CMD needs Linux: a command is kept by means that only Linux has (prctl, timerfd, /proc), and this is"
     lines = done.stderr.splitlines()
     assert lines[:2] == [f"election: run {refused} {platform}", f"election: register {refused} {platform}"]
-    assert [line.startswith("election: no session within 0.3 s") for line in lines[2:]] == [True, True]
+    assert [line.startswith("election: no session within ") for line in lines[2:]] == [True, True]
     assert done.stdout.split() == ["1", "1", "2", "2"]
 
 
