@@ -125,7 +125,7 @@ class Campaign(ABC):
         """Delete all znodes of this campaign, however far it came, also those whose creation was never answered (rule
         C9). Ends when that is done or the session is over. Not while a body runs."""
         try:
-            if self.has_traces:
+            if self.has_traces and self.zk.session.id:  # a session that never began has none
                 await self.clear_contender()
                 await self._drop_holder()
         except SESSION_OVER:
@@ -316,6 +316,7 @@ class _Proving:
 
     def __init__(self, zk: BoundClient, node: str, *operations: MultiOperation) -> None:
         """Sends both."""
+        self._zk = zk
         self._sent = trio.current_time()
         self._transaction = zk.multi(operations)
         self._arming = zk.get_children2_and_watch(node)
@@ -333,5 +334,9 @@ class _Proving:
 
     async def drop(self) -> None:
         """Leave no watch behind."""
+        if not self._zk.session.id:  # nothing was sent, and there may never be a reply
+            self._transaction.close()
+            self._arming.close()
+            return
         with trio.CancelScope(shield=True), suppress(ZkwireError):
             (await self._arming)[2].disarm()

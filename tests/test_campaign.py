@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 import zkwire
 from election import CampaignTimeout, Election
@@ -432,6 +433,38 @@ async def test_campaign_cancelled_without_a_connection_ends_with_its_session(zoo
             await who.tap.heal()
             await task.over.wait()
             assert await children(zk, root) == []
+
+
+@pytest.mark.rule("C9")
+@pytest.mark.parametrize("mode", MODES)
+async def test_campaign_cancelled_before_its_session_began_sends_nothing_more(
+    zookeeper: Server, root: str, mode: Mode
+) -> None:
+    """Nothing of it can be on the servers: it ends at once, as when a program is stopped while no server is there."""
+    path = f"{root}/master"
+    async with administrator(zookeeper) as zk, contender(zookeeper, path, mode=mode, timeout=1) as who:
+        async with who.election.lead():
+            pass  # makes what is missing
+        await who.cut()
+        with trio.fail_after(PATIENCE):
+            async for state in who.zk.states():
+                if state is KeeperState.EXPIRED:  # it has given up the session
+                    break
+        await wait_all_tasks_blocked()
+        assert who.zk.bound().session.id == 0
+        async with trio.open_nursery() as nursery:
+            task = leading(nursery, who)
+            await wait_all_tasks_blocked(0.05)
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True), trio.fail_after(PATIENCE):
+                await task.over.wait()
+        since = len(who.frames)
+        await who.tap.heal()
+        await who.connected()
+        await who.zk.sync()
+        assert who.requests(since) == [OpCode.SYNC]
+        assert await zk.exists(f"{path}-holder") is None
+        assert who.election.state == "idle"
 
 
 @pytest.mark.rule("W15")
