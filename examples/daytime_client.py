@@ -20,9 +20,6 @@ import zkwire
 from election import Member, Members, NoMembersError, Registry
 from election.strategies import STRATEGIES
 
-ANSWER_TIMEOUT = 5.0  # seconds
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between servers that fail, doubling
-
 
 async def pick(members: Members, strategy: str, patience: float) -> Member:
     """A server, when there is one. Raises NoMembersError."""
@@ -37,7 +34,7 @@ async def pick(members: Members, strategy: str, patience: float) -> Member:
 
 
 async def ask(member: Member) -> str:
-    with trio.fail_after(ANSWER_TIMEOUT):
+    with trio.fail_after(5):
         async with await trio.open_tcp_stream(member.host or "", member.port or 0) as stream:
             await stream.send_all(b"timestamp")
             answer = b"".join([data async for data in stream]).decode(errors="backslashreplace")
@@ -48,7 +45,7 @@ async def ask(member: Member) -> str:
 
 async def one_round(members: Members, options: argparse.Namespace) -> str:
     """Pick and ask until one answers: a server that was killed is on the list until its session expires."""
-    pause = FIRST_PAUSE
+    pause = 0.05
     while True:
         member = await pick(members, options.strategy, options.patience)
         print(f"connect host: {member.name}", flush=True)
@@ -58,7 +55,7 @@ async def one_round(members: Members, options: argparse.Namespace) -> str:
             members.note_error(member)  # with two of these in 30 s it is not picked while there are others
             print(f"{member.name} failed: {error!r}", file=sys.stderr, flush=True)
             await trio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(2 * pause, 2)  # seconds
 
 
 async def main(options: argparse.Namespace) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +18,8 @@ import trio
 
 from tests.conftest import External
 from tests.live import client
-from tests.processes import free_port
-from tests.programs import Program, run
+from tests.processes import free_port, wait_until
+from tests.programs import PATIENCE, Program, run
 from tests.servers import Server
 from zkwire import Direction, OpCode, Tap
 from zkwire.conversation import Passing
@@ -152,7 +156,150 @@ async def test_tutorial_with_a_persistent_znode_in_its_way_says_so_in_one_line(
 
 @pytest.mark.parametrize("name", TUTORIALS)
 def test_tutorial_is_short(name: str) -> None:
-    """Without its docstring and its command line: what a reader copies."""
+    """What a reader copies: without the docstring in front, imports and command line."""
     source = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
-    body = source.split('"""')[2].partition('if __name__ == "__main__":')[0]
-    assert len([line for line in body.splitlines() if line.strip()]) <= 45
+    body = source.split('"""', 2)[2].partition('if __name__ == "__main__":')[0]
+    lines = [line for line in body.splitlines() if line and not line.startswith(("import ", "from "))]
+    assert len(lines) <= 40
+
+
+# --- what examples/README.md says
+
+GUIDE = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+TRANSCRIPTS = [block for block in re.findall(r"```\n(.+?)```", GUIDE, re.DOTALL) if block.startswith("A$ ")]
+#: What differs from one run to the next, in the lines that programs print.
+VARYING = [
+    (r"^\d+ (?=leads|stands|runs)", r"\d+ "),
+    (r"^\d+ (?=myhost|second)", r"\d+ "),
+    (r"token \d+", r"token \d+"),
+    (r"\d\d:\d\d:\d\d", r"\d\d:\d\d:\d\d"),
+    (r"\.\d{6}$", r"\.\d{6}"),
+    (r"\d{4}-\d\d-\d\d", r"\d{4}-\d\d-\d\d"),
+    (r"127\.0\.0\.1:889\d", r"127\.0\.0\.1:(PORTS)"),
+    (r"myhost-\d{13}", r"\S+-\d{13}"),
+]
+
+
+class Terminal:
+    """One of the guide's terminals: the program that runs in it, and which of its lines were expected so far."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._directory = directory
+        self._name = name
+        self._programs: list[Program] = []
+        self._since = 0  # the lines of the program before this index belong to an earlier group
+
+    def type(self, command: str, environment: dict[str, str]) -> None:
+        python, dash, module, *arguments = shlex.split(command)
+        assert (python, dash) == ("python", "-m")
+        if module == "examples.daytime_server":
+            arguments += ["--port", *environment["PORTS"].split("|")]
+        log = self._directory / f"{self._name}{len(self._programs)}.log"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ZKWIRE_HOSTS", environment["ZKWIRE_HOSTS"])
+            self._programs.append(Program(log, module, *arguments, keyboard=True))
+        self._since = 0
+
+    def prints(self, lines: list[str], ports: str) -> None:
+        """Wait for these lines, in whatever order: several tasks of the program may print them."""
+        patterns = [pattern_of(line, ports) for line in lines]
+        program = self._programs[-1]
+
+        def places() -> list[int | None]:
+            found: list[int | None] = []
+            printed = list(enumerate(program.lines()))[self._since :]
+            for pattern in patterns:
+                matching = (at for at, line in printed if at not in found and re.fullmatch(pattern, line))
+                found.append(next(matching, None))
+            return found
+
+        done = wait_until(lambda: None not in places(), PATIENCE)
+        assert done, f"{self._name}: {lines} expected in:\n{program.log.read_text()}"
+        self._since = max(at for at in places() if at is not None) + 1
+
+    def press(self, key: str) -> None:
+        program = self._programs[-1]
+        if key == "Ctrl-C":
+            program.send(signal.SIGINT)
+        elif key == "kill -9":
+            program.send(signal.SIGKILL)
+        else:
+            program.press("q" if key == "q Enter" else "")
+        if key != "Enter":
+            assert program.ends() == (-signal.SIGKILL if key == "kill -9" else 0)
+
+    def close(self) -> None:
+        for program in self._programs:
+            program.kill()
+
+
+def pattern_of(line: str, ports: str) -> str:
+    """What is printed when the guide shows this line."""
+    spans = sorted(
+        (match.start(), match.end(), replacement.replace("PORTS", ports))
+        for varying, replacement in VARYING
+        for match in re.finditer(varying, line)
+    )
+    pattern, at = "", 0
+    for start, end, replacement in spans:
+        pattern += re.escape(line[at:start]) + replacement
+        at = end
+    return pattern + re.escape(line[at:])
+
+
+@pytest.fixture(scope="module", params=range(len(TRANSCRIPTS)))
+def shell_of_servers(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
+    """A transcript, the connect string of its servers, and the shell that was started with them, as the guide says."""
+    commands = re.findall(r"^python -m tests\.servers run .*(?=-- bash)", GUIDE, re.MULTILINE)
+    transcript = TRANSCRIPTS[request.param]
+    command = shlex.split(commands["S$" in transcript])
+    with subprocess.Popen(
+        [sys.executable, *command[1:], "--", "bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as shell:
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        shell.stdin.write("echo $ZKWIRE_HOSTS\n")
+        shell.stdin.flush()
+        yield transcript, shell.stdout.readline().strip(), shell
+        shell.stdin.close()
+
+
+def test_tutorial_goes_as_the_guide_shows(
+    shell_of_servers: tuple[str, str, subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    transcript, hosts, shell = shell_of_servers
+    ports = "|".join(str(free_port()) for _ in range(3))
+    environment = {"ZKWIRE_HOSTS": hosts, "PORTS": ports}
+    terminals = {name: Terminal(tmp_path, name) for name in "ABC"}
+    steps = [(line[:2], line[3:]) for line in transcript.splitlines()]
+    try:
+        for (name, kind), group in itertools.groupby(steps, key=lambda step: step[0]):
+            lines = [text for _, text in group]
+            if kind == ">":
+                terminals[name].prints(lines, ports)
+                continue
+            for line in lines:
+                if name == "S":
+                    assert shell.stdin is not None
+                    shell.stdin.write(line + "\n")
+                    shell.stdin.flush()
+                elif kind == "$":
+                    terminals[name].type(line, environment)
+                else:
+                    terminals[name].press(line)
+    finally:
+        for terminal in terminals.values():
+            terminal.close()
+
+
+def test_guide_has_the_five_tutorials_and_names_what_exists() -> None:
+    tutorials = re.findall(r"^\| \[(\d\. .+?)\]\(#(.+?)\) \| (.+) \|$", GUIDE, re.MULTILINE)
+    assert [title for title, _, _ in tutorials] == re.findall(r"^## (\d\. .+)$", GUIDE, re.MULTILINE)
+    assert len(tutorials) == len(TRANSCRIPTS) == 5
+    assert {name for _, _, programs in tutorials for name in re.findall(r"\((\w+)\.py\)", programs)} == set(TUTORIALS)
+    for title, anchor, _ in tutorials:
+        assert anchor == re.sub(r"[^a-z0-9 ]", "", title.lower()).replace(" ", "-")
+    for name in re.findall(r"\]\(([^)#]+)", GUIDE):
+        assert (ROOT / "examples" / name).exists()
+    for module in re.findall(r"python -m ([a-z_.]+)", GUIDE):
+        assert importlib.util.find_spec(module), module
