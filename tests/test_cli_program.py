@@ -508,3 +508,30 @@ def test_term_ends_what_stands_between_or_plays(
         running.says("Ctrl-C ends it")
     running.send(signal.SIGTERM)
     assert running.end()[0] == status
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (["run", "PATH", "--", "sh", "-c", "echo ready; exec sleep 1000"], 128 + signal.SIGTERM),
+        (["register", "PATH", "a", "--", "sh", "-c", "echo ready; exec sleep 1000"], 128 + signal.SIGTERM),
+        (["register", "PATH", "a"], 0),
+    ],
+    ids=["run", "register while", "register"],
+)
+def test_term_ends_a_leader_and_a_member_in_good_order(
+    start: Start, tls: TlsServer, root: str, command: list[str], status: int
+) -> None:
+    running = start(
+        "election", command[0], "--hosts", tls.address, *(root if each == "PATH" else each for each in command[1:])
+    )
+    assert running.process.stdout is not None
+    assert running.process.stdout.readline() == (f"{root}/a\n" if status == 0 else "ready\n")
+    running.send(signal.SIGTERM)
+    assert running.end()[:2] == (status, "")
+
+    async def left() -> list[str]:
+        async with client(tls) as zk:
+            return await zk.get_children(root)
+
+    assert trio.run(left) == []
