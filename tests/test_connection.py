@@ -903,6 +903,17 @@ def test_connect_response_without_a_session_id_is_no_session() -> None:
     assert "ConnectResponse.session_id at offset 8" in broken_by(connection, connect_response(session_id=0))
 
 
+@pytest.mark.rule(10)
+@pytest.mark.parametrize("time_out", [0, 10_000])
+def test_connect_response_of_another_protocol_version_is_no_session(time_out: int) -> None:
+    """ClickHouse Keeper without a leader answers 42, and hangs up."""
+    frames: list[Frame] = []
+    connection = handshaking(on_frame=frames.append)
+    response = frame(encode(ConnectResponse(42, time_out, SESSION_ID, PASSWORD, False)))
+    assert "ConnectResponse.protocol_version at offset 0: expected 0, got 42" in broken_by(connection, response)
+    assert [shown.types for shown in frames[1:]] == [(ConnectResponse,)], "it is shown once"
+
+
 # --- what a lease is counted from
 
 

@@ -412,6 +412,22 @@ def test_a_session_of_a_read_write_server_is_resumed_after_a_read_only_one() -> 
     assert talk.dial().session_id == SESSION_ID
 
 
+@pytest.mark.rule(10)
+@pytest.mark.parametrize("time_out", [0, 10_000])
+@pytest.mark.parametrize("resuming", [False, True])
+def test_answer_of_another_protocol_version_is_a_failed_attempt_and_no_expiry(resuming: bool, time_out: int) -> None:
+    talk = connected() if resuming else Talk()
+    talk.lose()
+    talk.now = 105.0
+    events = talk.establish(frame(encode(ConnectResponse(42, time_out, 5, PASSWORD, False))))
+    assert [type(event) for event in events] == [Disconnected]
+    assert "expected 0, got 42" in events[0].reason
+    assert talk.lose() == []
+    assert talk.session.state is DISCONNECTED
+    assert talk.session.may_end_at == (110.0 if resuming else None), "it has not renewed the session"
+    assert talk.dial().session_id == (SESSION_ID if resuming else 0)
+
+
 @pytest.mark.rule(17)
 def test_the_16_byte_answer_of_a_read_only_server_is_a_failed_attempt() -> None:
     talk = Talk(read_only=True)

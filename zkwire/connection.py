@@ -81,6 +81,10 @@ TRANSITIONS: dict[tuple[ConnectionState, str], ConnectionState] = {
 }
 
 
+class _Shown(RemoteProtocolError):
+    """The same, about a frame that `on_frame` has been called with already."""
+
+
 class XidCounter:
     """Request numbers: 1 to 2**31-1, then 1 again (rule 19). A session keeps one over all its connections, so that a
     number names one request in the client's trace and in the server's."""
@@ -343,7 +347,8 @@ class Connection:
         except (JuteError, RemoteProtocolError) as error:
             # Whatever is wrong behind it, a reply shows its header; in the handshake, only when it is nothing else.
             has_header = end - start == 16 or (end - start > 16 and state is not ConnectionState.HANDSHAKING)
-            self._trace(Direction.RECEIVED, buffer[start:end], (ReplyHeader,) if has_header else (), None, now)
+            if not isinstance(error, _Shown):
+                self._trace(Direction.RECEIVED, buffer[start:end], (ReplyHeader,) if has_header else (), None, now)
             self._apply("RemoteProtocolError")
             raise RemoteProtocolError(str(error)) from None
 
@@ -400,12 +405,18 @@ class Connection:
             )
         response, _ = decode_at(ConnectResponse, buffer, start, end)
         self._trace(Direction.RECEIVED, buffer[start:end], (ConnectResponse,), None, now)
+        if response.protocol_version != 0:
+            # ClickHouse Keeper says 42 while it has no leader, with a timeout and an id that mean nothing.
+            raise _Shown(
+                f"ConnectResponse.protocol_version at offset 0: expected 0, got {response.protocol_version}: "
+                "this server gives no session now"
+            )
+        if response.time_out > 0 and response.session_id == 0:
+            raise _Shown("ConnectResponse.session_id at offset 8: expected a session's id, got 0")
         self.last_frame = now
         if response.time_out <= 0:
             self._apply("SessionRefused")
             return SessionRefused()
-        if response.session_id == 0:
-            raise RemoteProtocolError("ConnectResponse.session_id at offset 8: expected a session's id, got 0")
         self.session_timeout = response.time_out / 1000
         self._apply("ConnectResponse")
         return Connected(response)
