@@ -771,6 +771,33 @@ async def test_hosts_that_never_answer_are_all_tried_within_the_timeout(zookeepe
             assert all(tap.address in str(caught.value) for tap in taps)
 
 
+@pytest.mark.rule(13, 16)
+async def test_reply_to_auth_that_is_lost_at_a_reconnect_costs_one_attempt(
+    zookeeper: Server | External, root: str
+) -> None:
+    async with behind(zookeeper, 6.0, auth=[("digest", b"a:b")]) as at:
+        session_id = at.zk.session_id
+        at.fault = When(reply_to(OpCode.AUTH), DROP)
+        await at.cut()
+        began = trio.current_time()
+        await at.zk.sync()
+        assert at.zk.session_id == session_id
+        assert at.tap.accepted == 3, "the attempt without a reply, and the next"
+        assert trio.current_time() - began >= 2.0 - 0.1, "a third of the timeout, which is its share"
+
+
+@pytest.mark.rule(16)
+async def test_reply_to_add_auth_that_is_lost_comes_on_the_next_connection(
+    zookeeper: Server | External, root: str
+) -> None:
+    async with behind(zookeeper, 3.0) as at:
+        session_id = at.zk.session_id
+        at.fault = When(reply_to(OpCode.AUTH), DROP)
+        await at.zk.add_auth("digest", b"a:b")
+        assert (at.zk.session_id, at.tap.accepted) == (session_id, 2)
+        assert "a" in {identity.user for identity in await at.zk.who_am_i()}
+
+
 @pytest.mark.rule(44)
 async def test_session_taken_over_comes_back_when_the_other_leaves_it(zookeeper: Server | External, root: str) -> None:
     async with behind(zookeeper) as at:

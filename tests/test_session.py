@@ -2207,3 +2207,60 @@ def test_watch_whose_event_would_be_too_long_is_refused() -> None:
     with pytest.raises(LocalProtocolError, match="whose event max_reply=100 would not take"):
         exists(talk, "/" + "a" * 72, "watcher")
     assert len(notification(EventType.NODE_CREATED, "/" + "a" * 71)) == 4 + 100
+
+
+# --- setWatches that a server closes the connection for
+
+
+@pytest.mark.rule(56)
+def test_setwatches_get_shorter_while_connections_are_lost_before_they_are_answered() -> None:
+    talk = connected()
+    paths = [f"/{number:099}" for number in range(100)]
+    for path in paths:
+        exists(talk, path, path)
+        talk.serve(reply(talk.sent()[0].xid, 5, NO_NODE))
+    talk.lose()
+    sizes, reasons = [], []
+    for _ in range(8):
+        talk.establish()
+        sent = talk.sent()
+        assert [path for request in sent for path in request.record.exist_watches] == paths, "all come back, each once"
+        sizes.append(max(len(request.record.exist_watches) for request in sent))
+        talk.eof()
+        (event,) = talk.lose("the server closed the connection")
+        reasons.append(event.reason)
+    assert sizes == [100, 25, 6, 1, 1, 1, 1, 1]
+    assert reasons[0] == (
+        "the server closed the connection; no answer to a setWatches of 10428 bytes: "
+        "the next are shorter, if its jute.maxbuffer is less"
+    )
+
+
+@pytest.mark.rule(56)
+def test_setwatches_stay_as_they_are_when_a_connection_is_lost_after_they_were_answered() -> None:
+    talk = connected()
+    for path in ("/a", "/b"):
+        exists(talk, path, path)
+        talk.serve(reply(talk.sent()[0].xid, 5, NO_NODE))
+    talk.lose()
+    for _ in range(5):
+        talk.establish()
+        (restoring,) = talk.sent()
+        assert restoring.record.exist_watches == ("/a", "/b")
+        talk.serve(reply(restoring.xid, 5))
+        sync(talk)
+        talk.sent()
+        talk.lose()
+
+
+@pytest.mark.rule(56)
+def test_setwatches_that_never_left_do_not_make_the_next_ones_shorter() -> None:
+    talk = connected()
+    for path in ("/a", "/b"):
+        exists(talk, path, path)
+        talk.serve(reply(talk.sent()[0].xid, 5, NO_NODE))
+    talk.lose()
+    talk.establish()
+    talk.lose()  # nothing was taken from the outbox
+    talk.establish()
+    assert len(talk.sent()) == 1

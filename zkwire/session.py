@@ -170,6 +170,7 @@ class Session:
         self._given_up: set[Request] = set()  # on the connection, and not to be kept when they never left
         self._auths_left = 0
         self._sasl_begun = self._sasl_over = False
+        self._set_watches_length = min(SET_WATCHES_MAX_LENGTH, max_frame - _SET_WATCHES_FRAME)
         self._restoring = 0  # SetWatches of our own on this connection whose replies are outstanding
         self._last_frame: float | None = None
         self._deadline = 0.0  # when the way from the ConnectRequest to a session that stands must be over
@@ -219,6 +220,7 @@ class Session:
         self._connection, self._doomed, self._restoring = None, False, 0
         self._lost_why = reason
         doubtful, unwritten = connection.lost(unsent)
+        reason += self._shorten_set_watches([request for request, written in doubtful if written == "in full"])
         self.watches.connection_lost()
         for request, written in doubtful:
             self._fail(request, ConnectionLossError(request.path, request.operation.name, written, reason))
@@ -407,6 +409,21 @@ class Session:
 
     # --- the life of the session
 
+    def _shorten_set_watches(self, unanswered: list[Request]) -> str:
+        """The connection was lost with these requests on it; what to tell of that, "" for nothing.
+
+        A server whose jute.maxbuffer is smaller than ours closes it for a setWatches that is too long for it,
+        and would on each connection. So the next ones are shorter, in the end one for each path.
+        """
+        for request in unanswered:
+            if type(request) is _OwnRequest and request.operation in (SET_WATCHES, SET_WATCHES2):
+                size = request.end - request.start - 4
+                self._set_watches_length = max(min(self._set_watches_length, size) // 4, 1)
+                return (
+                    f"; no answer to a setWatches of {size} bytes: the next are shorter, if its jute.maxbuffer is less"
+                )
+        return ""
+
     def _expiry(self) -> float | None:
         """When the session is over without the server's word for it: 4/3 of the timeout after the last valid frame.
 
@@ -556,8 +573,7 @@ class Session:
     def _prime(self, now: float) -> None:
         """Everything that must come first has: watches, then the queue."""
         assert self._connection is not None
-        max_length = min(SET_WATCHES_MAX_LENGTH, self._limits["max_frame"] - _SET_WATCHES_FRAME)
-        for record in self.watches.set_watches(self.last_zxid, max_length):
+        for record in self.watches.set_watches(self.last_zxid, self._set_watches_length):
             self._send_set_watches(record, now)
         self._unserved_since = None
         self._become(_READ_ONLY if self._read_only else _CONNECTED, "")
