@@ -81,8 +81,15 @@ class CommandError(Exception):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; its exit status."""
-    given, command = _split(sys.argv[1:] if arguments is None else arguments)
+    """Run one command; its exit status. Without arguments it is the program: it takes those of the process, and ends
+    the process with that status, also where the result is dropped, as in what zipapp makes."""
+    if arguments is None:
+        sys.exit(_run_command(sys.argv[1:]))
+    return _run_command(arguments)
+
+
+def _run_command(arguments: list[str]) -> int:
+    given, command = _split(arguments)
     _prepare_streams()
     options = _parser().parse_args(given)
     parser: argparse.ArgumentParser = options.parser

@@ -6,11 +6,14 @@ import base64
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import zipapp
 from collections.abc import Iterator
 from contextlib import contextmanager
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +121,47 @@ def test_every_verb_has_its_module_and_takes_help(capfd: pytest.CaptureFixture[s
 def test_python_m_zkwire_is_zkwire() -> None:
     shown = subprocess.run([sys.executable, "-m", "zkwire", "--version"], capture_output=True, text=True, check=False)
     assert shown.stdout == f"zkwire {zkwire.__version__}\n"
+
+
+def test_tools_that_read_the_imports_find_every_verb() -> None:
+    """As PyInstaller does, without running anything."""
+    finder = ModuleFinder()
+    finder.run_script(str(Path(zkwire.__file__ or "").with_name("__main__.py")))
+    finder.import_hook("zkwire.cli")
+    wanted = {f"zkwire.cli.{verb.module}" for verb in VERBS} | {f"zkwire.{name}" for name in zkwire._MODULE_OF.values()}
+    assert wanted <= set(finder.modules)
+
+
+def test_zipapp_has_exit_statuses(tmp_path: Path) -> None:
+    source = Path(zkwire.__file__ or "").parent.parent
+    for package, verb, status in (("zkwire", ["describe", "bogus"], 1), ("election", ["leader", "no-slash"], 2)):
+        staged = tmp_path / package
+        for each in ("zkwire", "election"):
+            shutil.copytree(source / each, staged / each, ignore=shutil.ignore_patterns("__pycache__"))
+        archive = tmp_path / f"{package}.pyz"
+        zipapp.create_archive(staged, archive, main=f"{package}.cli:main")
+        shown = subprocess.run([sys.executable, archive, *verb], capture_output=True, text=True, check=False)
+        assert (shown.returncode, shown.stdout) == (status, ""), shown.stderr
+        assert shown.stderr.startswith(f"{package}: ")
+    shown = subprocess.run(
+        [sys.executable, tmp_path / "zkwire.pyz", "export", "wireshark"], capture_output=True, text=True, check=False
+    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "Wireshark dissector" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("verb", "package"),
+    [(["explain", "00000008fffffffe0000000b"], "construct"), (["read", "docs/session.pcap"], "construct"),
+     (["ls", "/"], "trio"), (["tap", "0", "2181"], "trio"), (["send", "{}"], "trio")],
+)  # fmt: skip
+def test_missing_package_is_named(verb: list[str], package: str) -> None:
+    """-S: without site-packages, as after pip install --no-deps."""
+    root = Path(zkwire.__file__ or "").parent.parent
+    command = [sys.executable, "-S", "-m", "zkwire", *verb]
+    shown = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    expected = f"zkwire: {verb[0]} needs the Python package {package}: pip install {package}\n"
+    assert (shown.returncode, shown.stdout, shown.stderr) == (1, "", expected)
 
 
 def test_usage_error_exits_2() -> None:

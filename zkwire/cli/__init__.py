@@ -17,7 +17,8 @@
     tree       whole trees of znodes, for ls -R and rm -r
     daily      ls, get, stat, create, set, rm, watch, whoami, config
 
-To add a verb, add its row to `VERBS`, and to its module's `register` the arguments and the function that does it:
+To add a verb, add its row to `VERBS`, its module to `_module` if it is a new one, and to the module's `register` the
+arguments and the function that does it:
 
     def register(verb: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("path")
@@ -35,10 +36,10 @@ Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 
 from __future__ import annotations
 
 import argparse
-import importlib
 import io
 import os
 import sys
+from types import ModuleType
 from typing import NamedTuple
 
 from .. import __version__
@@ -86,11 +87,17 @@ VERBS = [
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; its exit status."""
-    given = sys.argv[1:] if arguments is None else arguments
+    """Run one command; its exit status. Without arguments it is the program: it takes those of the process, and ends
+    the process with that status, also where the result is dropped, as in what zipapp makes."""
+    if arguments is None:
+        sys.exit(_run(sys.argv[1:]))
+    return _run(arguments)
+
+
+def _run(given: list[str]) -> int:
     _prepare_streams()
-    options = parser(given).parse_args(given)
     try:
+        options = parser(given).parse_args(given)
         with ended_by_signal():
             status: int | None = options.run(options)
             sys.stdout.flush()
@@ -112,6 +119,11 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         _give_up_stdout()
         return complain(error.strerror or error, FAILED)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "zkwire"):
+            raise
+        return complain(f"{given[0]} needs the Python package {package}: pip install {package}", FAILED)
     except KeyboardInterrupt:
         return FAILED
     except EndedBySignal as end:
@@ -145,5 +157,43 @@ def parser(arguments: list[str]) -> argparse.ArgumentParser:
     for verb in VERBS:
         found = verbs.add_parser(verb.name, help=verb.help, description=verb.help)
         if verb.name == asked:
-            importlib.import_module(f".{verb.module}", __name__).register(verb.name, found)
+            _module(verb.module).register(verb.name, found)
     return made
+
+
+def _module(name: str) -> ModuleType:
+    """A module of verbs, loaded now. Each import is written out, so that PyInstaller and the like see it."""
+    match name:
+        case "capture":
+            from . import capture
+
+            return capture
+        case "daily":
+            from . import daily
+
+            return daily
+        case "describe":
+            from . import describe
+
+            return describe
+        case "explain":
+            from . import explain
+
+            return explain
+        case "export":
+            from . import export
+
+            return export
+        case "replay":
+            from . import replay
+
+            return replay
+        case "send":
+            from . import send
+
+            return send
+        case "tap":
+            from . import tap
+
+            return tap
+    raise ValueError(f"no module of verbs is named {name!r}")
