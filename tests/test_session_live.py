@@ -147,6 +147,99 @@ trio.run(main, *sys.argv[1:])
 """
 
 
+FORKING_PROGRAM = """
+import os, sys, trio, zkwire
+
+async def states(zk):
+    async for _ in zk.states():
+        return
+
+def misuses(zk, watch, call):
+    async def await_call():
+        await call
+    async def leave():
+        await zk.aclose()
+    async def detach():
+        zk.detach()
+    async def disarm():
+        watch.disarm()
+    async def bound():
+        await zk.bound().exists("/")
+    async def add_watch():
+        async with zk.add_watch("/", zkwire.AddWatchMode.PERSISTENT):
+            pass
+    return {
+        "call": lambda: zk.exists("/"), "pending call": await_call, "auth": lambda: zk.add_auth("digest", b"u:p"),
+        "wait": watch.wait, "states": lambda: states(zk), "aclose": leave, "detach": detach, "disarm": disarm,
+        "bound": bound, "add_watch": add_watch,
+    }
+
+async def main(hosts, root):
+    async with zkwire.connect(hosts) as zk:
+        await zk.create(root, mode=zkwire.CreateMode.EPHEMERAL)
+        seen = zk.states()
+        _, watch = await zk.exists_and_watch(root)
+        session_id = zk.session_id
+        for name in [*misuses(zk, watch, None), "leave"]:
+            call = zk.exists(root)
+            pid = os.fork()
+            if pid == 0:
+                if name == "leave":
+                    zk.exists("/")  # whose RuntimeError leaves the block, and all of trio
+                try:
+                    await misuses(zk, watch, call)[name]()
+                except RuntimeError as error:
+                    print(name, "->", error, flush=True)
+                os._exit(0)
+            # Not in the way of trio: this process is the one whose loop goes on.
+            os.waitpid(pid, 0)
+            assert await call is not None
+            assert await zk.exists(root) is not None
+        await trio.sleep(0.1)
+        assert await zk.exists(root) is not None
+        assert (zk.session_id, zk.state) == (session_id, zkwire.KeeperState.SYNC_CONNECTED)
+        assert watch.event is None
+        zk.detach()
+        print("states", [state.name async for state in seen])
+
+try:
+    trio.run(main, *sys.argv[1:])
+except RuntimeError as error:
+    print("leave ->", error)
+"""
+
+
+async def test_forked_process_is_refused_and_its_parent_unharmed(zookeeper: Server | External, root: str) -> None:
+    with trio.fail_after(60):
+        done = await trio.run_process(
+            [sys.executable, "-c", FORKING_PROGRAM, zookeeper.address, root], capture_stdout=True, capture_stderr=True
+        )
+    lines = done.stdout.decode().splitlines()
+    refused = "this client belongs to the parent process: a forked process makes its own by connect()"
+    names = ["call", "pending call", "auth", "wait", "states", "aclose", "detach", "disarm", "bound", "add_watch"]
+    assert lines == [*[f"{name} -> {refused}" for name in [*names, "leave"]], "states ['SYNC_CONNECTED', 'CLOSED']"]
+
+
+async def test_forked_process_holds_no_tls_connection_of_its_parent(tls: TlsServer, root: str) -> None:
+    def sockets() -> set[str]:
+        return {os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if readable(number)}
+
+    def readable(number: str) -> bool:
+        with suppress(OSError):
+            return os.readlink(f"/proc/self/fd/{number}").startswith("socket:")
+        return False
+
+    before = sockets()
+    async with zkwire.connect(tls.secure_address, ssl_context=tls.certificates.client_context()) as zk:
+        (own,) = sockets() - before
+        pid = os.fork()
+        if pid == 0:
+            os._exit(1 if own in sockets() else 0)
+        _, status = await trio.to_thread.run_sync(os.waitpid, pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        await zk.create(root, mode=EPHEMERAL)
+
+
 async def test_session_is_resumed_in_another_process(zookeeper: Server | External, root: str) -> None:
     line = Line()
     async with client(zookeeper, dial=line.dial) as zk:

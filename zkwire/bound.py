@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from .call import Call
 from .codes import TERMINAL_STATES, AddWatchMode
 from .errors import SessionExpiredError
@@ -22,6 +24,13 @@ class BoundClient(Verbs):
         self._client = client
         self._chroot = client._chroot
         self._bound_to = client._session
+
+    @property
+    def run_root(self) -> trio.lowlevel.Task | None:  # type: ignore[override]  # only read
+        return self._client.run_root
+
+    def check_run(self) -> None:
+        self._client.check_run()
 
     @property
     def session(self) -> SessionInfo:

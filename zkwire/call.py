@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from .connection import Request, frozen
+from .connection import Request
 from .errors import ReplyTooLongError, ZooKeeperError
+from .nursery import root_task
 from .operations import Operation
 
 if TYPE_CHECKING:
@@ -47,9 +48,12 @@ class Call(Request, Coroutine[Any, Any, T]):
         *,
         expected: int = 0,
     ) -> None:
-        """`finish` makes the result of a reply whose err is 0 or `expected`; other errors are raised."""
+        """`finish` makes the result of a reply whose err is 0 or `expected`; other errors are raised.
+
+        The record is kept, so nothing in it may change later (see `connection.frozen`).
+        """
         self.operation = operation
-        self.record = frozen(record)
+        self.record = record
         self.watcher = watcher
         self.xid = 0
         self.start = self.end = 0
@@ -64,8 +68,13 @@ class Call(Request, Coroutine[Any, Any, T]):
         self._task: trio.lowlevel.Task | None = None
         self._wait: Generator[Any, Any, T] | None = None  # what send() and throw() drive
         # A task that is cancelled already sends nothing, as with any of trio's own operations.
-        self._submitted = not _is_cancelled()
-        if self._submitted:
+        try:
+            task: Any = trio.lowlevel.current_task()
+            cancelled = task._cancel_status.effectively_cancelled
+        except (AttributeError, RuntimeError):
+            cancelled = _is_cancelled()
+        self._submitted = not cancelled
+        if not cancelled:
             owner.submit(self)
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -78,6 +87,8 @@ class Call(Request, Coroutine[Any, Any, T]):
                 self._owner.submit(self)
             if self._task is not None:
                 raise RuntimeError(f"two tasks await one {self.operation.name}")
+            if trio.lowlevel.current_root_task() is not self._owner.run_root:
+                self._owner.check_run()
             try:
                 self._task = trio.lowlevel.current_task()
                 yield from trio.lowlevel.wait_task_rescheduled(self._abort).__await__()
@@ -160,19 +171,23 @@ class Call(Request, Coroutine[Any, Any, T]):
 
 
 def _is_cancelled() -> bool:
-    """Whether the running task's next checkpoint would raise Cancelled.
+    """Whether the running task's next checkpoint would raise Cancelled. Raises RuntimeError outside trio.
 
-    `trio.current_effective_deadline` says so in public, but costs a tenth of a whole get_data; this asks what it asks,
-    and falls back on it in a trio that has moved it.
+    A Call reads it from the task itself, which costs a tenth of this; this is for a trio that keeps it elsewhere.
     """
-    status = getattr(trio.lowlevel.current_task(), "_cancel_status", None)
-    if status is None:
-        return trio.current_effective_deadline() == -math.inf
-    return bool(status.effectively_cancelled)
+    root_task()
+    return trio.current_effective_deadline() == -math.inf
 
 
 class CallOwner(ABC):
     """What a Call needs of the client that made it."""
+
+    #: The root task of the trio.run that the client belongs to; None before it is entered, and in a forked process.
+    run_root: trio.lowlevel.Task | None
+
+    @abstractmethod
+    def check_run(self) -> None:
+        """Raises RuntimeError where the caller is not in the client's own trio.run, or not in its process."""
 
     @abstractmethod
     def submit(self, call: Call[Any]) -> None:

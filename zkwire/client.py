@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import random
+import select
 import ssl
 import weakref
 from collections import deque
@@ -35,11 +37,12 @@ from . import hosts as host_list
 from .bound import BoundClient
 from .call import Call
 from .codes import TERMINAL_STATES, AddWatchMode, KeeperState, hexadecimal
+from .connection import frozen
 from .errors import LocalProtocolError, NoServerError, ZkwireError
 from .events import NEED_DATA, Disconnected, Failed, Fired, Frame, Replied, SessionInfo, StateChanged
 from .framing import MAX_REPLY, MAX_REQUEST
 from .hosts import Host
-from .nursery import HiddenNursery
+from .nursery import HiddenNursery, root_task
 from .operations import ADD_WATCH_ARMS, AUTH
 from .records import AuthPacket
 from .sasl import Mechanism
@@ -66,6 +69,37 @@ LAST_WORDS = 0.2
 CLOSE_TIMEOUT = 2.0
 
 _log = logging.getLogger("zkwire")
+
+#: All clients that were entered.
+_entered: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    """In a forked process: the clients are the parent's, and none can be used here. Their connections are closed,
+    which neither the parent nor the server sees, so that nothing can be written into them."""
+    for client in list(_entered):
+        root, client.run_root = client.run_root, None
+        abandon = getattr(client._transport, "abandon", None)
+        if abandon is not None:
+            abandon()
+        if root is not None:
+            with suppress(Exception):  # there is no public way to it, and not every system has an epoll
+                _part_epoll(root)
+
+
+def _part_epoll(root: Any) -> None:
+    """Give trio an epoll of its own in a forked process, which may run on, if only to leave its blocks. The one it has
+    is the parent's too: what the child is told of there the parent never hears of, and then waits for ever."""
+    io_manager = root._runner.io_manager
+    with select.epoll() as own:
+        for fd, waiters in io_manager._registered.items():
+            with suppress(OSError):  # it was one of ours
+                own.register(fd, waiters.current_flags | select.EPOLLONESHOT)
+        os.dup2(own.fileno(), io_manager._epoll.fileno(), inheritable=False)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_abandon_all)
 
 
 def connect(
@@ -199,6 +233,7 @@ class Client(Verbs):
         self._closers: list[Callable[[], Awaitable[object]]] = []
         self._work_scope = trio.CancelScope(shield=True)
         self._nursery = HiddenNursery()
+        self.run_root: trio.lowlevel.Task | None = None
 
     # --- getters
 
@@ -239,7 +274,7 @@ class Client(Verbs):
     def states(self) -> StateStream:
         """The state now, then every change, for `async for`; the stream's `reason` says why it changed to the one given
         last. Ends after CLOSED or AUTH_FAILED, and after EXPIRED unless a new session follows."""
-        stream = StateStream(self.state, over=self._is_over(self.state))
+        stream = StateStream(self.state, over=self._is_over(self.state), check_run=self.check_run)
         self._states.add(stream)
         return stream
 
@@ -253,6 +288,8 @@ class Client(Verbs):
     async def __aenter__(self) -> Client:
         if self._nursery.is_open:
             raise RuntimeError("a client is entered once; connect() makes another")
+        self.run_root = root_task()
+        _entered.add(self)
         (await self._nursery.open()).start_soon(self._work)
         try:
             self._connect_by = trio.current_time() + self._connect_timeout
@@ -277,6 +314,7 @@ class Client(Verbs):
     async def aclose(self) -> None:
         """Close the session: its ephemerals go. Takes 2 s at most; without a connection, no time, and then the session
         ends with its timeout. What `before_close` was told comes before that, and takes what it takes."""
+        self.check_run()
         while self._closers:
             closer = self._closers.pop()
             try:
@@ -312,6 +350,7 @@ class Client(Verbs):
     @trio.lowlevel.enable_ki_protection
     def detach(self) -> None:
         """Leave without closing the session: its ephemerals stay until its timeout, or until someone resumes it."""
+        self.check_run()
         self._leaving = True
         self._end()
 
@@ -320,13 +359,14 @@ class Client(Verbs):
 
         Raises AuthFailedError, which ends the client, when the server does not know the scheme.
         """
-        return Call(self, AUTH, AuthPacket(0, scheme, auth), lambda reply: None)
+        return Call(self, AUTH, frozen(AuthPacket(0, scheme, auth)), lambda reply: None)
 
     # --- what Call, Watch and WatchStream need
 
     @trio.lowlevel.enable_ki_protection
     def submit(self, call: Call[Any]) -> None:
-        if not self._nursery.is_open:
+        if trio.lowlevel.current_root_task() is not self.run_root:
+            self.check_run()
             raise LocalProtocolError("requests are made inside `async with connect(...)`")
         now = trio.current_time()
         session = self._session
@@ -348,12 +388,24 @@ class Client(Verbs):
         if self._frames:
             self._show_frames()
 
+    def check_run(self) -> None:
+        if not self._nursery.is_open:
+            return
+        if self.run_root is None:
+            raise RuntimeError("this client belongs to the parent process: a forked process makes its own by connect()")
+        if root_task() is not self.run_root:
+            raise RuntimeError(
+                "this client belongs to another trio.run(): use it there, from a thread by "
+                "trio.from_thread.run(zk.get_data, path), or make one here by connect()"
+            )
+
     @trio.lowlevel.enable_ki_protection
     def give_up(self, call: Call[Any]) -> None:
         self._session.cancel(call)
 
     @trio.lowlevel.enable_ki_protection
     def disarm(self, path: str, watcher: object) -> None:
+        self.check_run()
         self._session.disarm(path, watcher, trio.current_time())
         self._wake_writer()
         self._show_frames()
@@ -370,7 +422,8 @@ class Client(Verbs):
 
         async def stop() -> None:
             try:
-                await self.aclose()
+                if self.run_root is not None:  # else the session is the parent process's
+                    await self.aclose()
             finally:
                 self._work_scope.cancel()
 
@@ -443,6 +496,7 @@ class Client(Verbs):
 
     async def _try_host(self, session: Session, host: Host, share: float) -> bool:
         """One attempt at each address of a host, all within `share` seconds; whether a session stood on one."""
+        self.check_run()
         began = trio.current_time()
         addresses: list[str] = []
         self._search.trying(host, "name not resolved in time")
@@ -610,6 +664,7 @@ class Client(Verbs):
                         continue
 
     async def _is_read_write(self, host: Host, address: str) -> bool:
+        self.check_run()
         transport = await self._dial(address, host.port, host.name)
         try:
             transport.send_nowait(b"isro")

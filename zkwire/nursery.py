@@ -17,6 +17,20 @@ if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup  # which trio brings along there
 
 
+def root_task() -> trio.lowlevel.Task:
+    """The root task of the trio.run that the caller is in: the same for all of its tasks, and for no other's."""
+    try:
+        root = trio.lowlevel.current_root_task()
+    except RuntimeError:
+        root = None
+    if root is None:
+        raise RuntimeError(
+            "zkwire runs on trio, and no trio.run() is under way here: start the program with trio.run(main), not with "
+            "asyncio.run(main); from another thread use trio.from_thread.run(zk.get_data, path)"
+        )
+    return root
+
+
 class HiddenNursery:
     """Opened by an `__aenter__`, closed by the `__aexit__` that belongs to it."""
 
@@ -31,7 +45,11 @@ class HiddenNursery:
         return self._nursery is not None
 
     async def open(self) -> trio.Nursery:
-        """Open it. The block runs inside, and is cancelled when a task of ours fails."""
+        """Open it. The block runs inside, and is cancelled when a task of ours fails.
+
+        Raises RuntimeError outside trio, as under asyncio.
+        """
+        root_task()
         self._manager = trio.open_nursery()
         nursery: trio.Nursery = await self._manager.__aenter__()
         self._nursery = nursery

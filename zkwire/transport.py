@@ -42,6 +42,9 @@ class Transport(Protocol):
     async def aclose(self) -> None:
         """Close without a farewell."""
 
+    # A transport may also have `abandon()`: close the file descriptor and touch nothing else. It is called in a forked
+    # process, where the stream is the parent's.
+
 
 #: What opens a stream to one address: (address, port, host name, which TLS checks). Raises OSError or
 #: trio.BrokenResourceError when there is none to be had.
@@ -95,6 +98,9 @@ class SocketTransport:
         trio.lowlevel.notify_closing(self._socket)
         self._socket.close()
 
+    def abandon(self) -> None:
+        self._socket.close()
+
     def _write(self, data: bytes | memoryview) -> int:
         """How many bytes the socket took. An error waits for `drain`: no caller of the client is to hear of it."""
         try:
@@ -109,8 +115,10 @@ class SocketTransport:
 class StreamTransport:
     """Any trio stream: TLS, or a memory stream in a test. What `send_all` was given counts as written."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, sock: trio.socket.SocketType | None = None) -> None:
+        """`sock` is the socket below the stream, where there is one."""
         self._stream = stream
+        self._socket = sock
         self._backlog = b""
         self._received: bytes | None = None
         self.unsent = 0
@@ -134,6 +142,10 @@ class StreamTransport:
     async def aclose(self) -> None:
         await trio.aclose_forcefully(self._stream)
 
+    def abandon(self) -> None:
+        if self._socket is not None:
+            socket.close(self._socket.detach())
+
 
 def dialer(ssl_context: ssl.SSLContext | None) -> Dial:
     """Opens TCP streams; TLS ones with a context, which decides whether the host name is checked (by default it is)."""
@@ -148,7 +160,7 @@ def dialer(ssl_context: ssl.SSLContext | None) -> Dial:
                 return SocketTransport(socket.socket(fileno=sock.detach()))
             stream = trio.SSLStream(trio.SocketStream(sock), ssl_context, server_hostname=_tls_name(host_name))
             await stream.do_handshake()
-            return StreamTransport(stream)
+            return StreamTransport(stream, sock)
         except BaseException:
             sock.close()
             raise

@@ -16,6 +16,7 @@ from . import operations as ops
 from . import paths
 from .call import Call, CallOwner
 from .codes import AddWatchMode, CreateMode, ErrorCode, OpCode, Perms, WatcherType, counted
+from .connection import frozen
 from .errors import (
     BadArgumentsError,
     LocalProtocolError,
@@ -195,6 +196,8 @@ class Verbs(CallOwner):
 
     def set_data(self, path: str, data: bytes | None, version: int = -1) -> Call[Stat]:
         """Set the znode's data; its new Stat. Common errors: NoNodeError, BadVersionError."""
+        if isinstance(data, bytearray):
+            data = bytes(data)  # as it is now: it may be sent much later
         return Call(self, ops.SET_DATA, SetDataRequest(self._path(path, ops.SET_DATA), data, version), _stat)
 
     def get_children(self, path: str) -> Call[list[str]]:
@@ -323,7 +326,7 @@ class Verbs(CallOwner):
         for index, operation in enumerate(asked):
             with _numbered("multi", index):
                 items.append(self._multi_item(operation))
-        request = MultiRequest(tuple(items))
+        request = frozen(MultiRequest(tuple(items)))
         return Call(self, ops.MULTI, request, lambda reply: self._multi_results(asked, items, reply.response))
 
     def multi_read(self, operations: Iterable[MultiReadOperation]) -> Call[list[Any]]:
@@ -438,6 +441,8 @@ class Verbs(CallOwner):
     ) -> tuple[Operation, Record]:
         if not isinstance(mode, CreateMode):
             raise LocalProtocolError(f"create takes a CreateMode, not {mode!r}")
+        if isinstance(data, bytearray):
+            data = bytes(data)
         operation = ops.create_operation(mode, with_stat=with_stat)
         server_path = self._path(path, operation, sequential=mode.is_sequential)
         if mode.has_ttl:

@@ -7,7 +7,7 @@ Neither makes the reader wait.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import trio
@@ -28,6 +28,9 @@ MAX_BUFFERED_EVENTS = 65536
 
 class WatchOwner(Protocol):
     """What the handles need of the client."""
+
+    def check_run(self) -> None:
+        """Raise RuntimeError in another trio.run or another process than the client's."""
 
     def disarm(self, path: str, watcher: object) -> None:
         """Interest in the server's path ends."""
@@ -67,6 +70,7 @@ class Watch:
 
     async def wait(self) -> WatchedEvent:
         """The event, when it comes. Any number of tasks may wait, before and after it."""
+        self._owner.check_run()
         await self._fired.wait()
         assert self.event is not None
         return self.event
@@ -95,7 +99,8 @@ class Watch:
 class _Stream(Generic[T]):
     """What has arrived, in order, as an async iterator; ends behind the last."""
 
-    def __init__(self, items: Iterable[T] = (), *, over: bool = False) -> None:
+    def __init__(self, items: Iterable[T] = (), *, over: bool = False, check_run: Callable[[], None]) -> None:
+        self._check_run = check_run
         self._items = deque(items)
         self._arrived = trio.Event()
         self._over = over  # nothing more will arrive
@@ -113,6 +118,7 @@ class _Stream(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        self._check_run()
         while not self._items:
             if self._over:
                 raise StopAsyncIteration
@@ -135,7 +141,7 @@ class WatchStream(_Stream[WatchedEvent]):
     """
 
     def __init__(self, owner: WatchOwner, server_path: str, mode: AddWatchMode) -> None:
-        super().__init__()
+        super().__init__(check_run=owner.check_run)
         self._owner = owner
         self._server_path = server_path
         self._mode = mode
@@ -189,8 +195,8 @@ class StateStream(_Stream[KeeperState]):
     one, and for one in which a session stands.
     """
 
-    def __init__(self, current: KeeperState, *, over: bool) -> None:
-        super().__init__([current], over=over)
+    def __init__(self, current: KeeperState, *, over: bool, check_run: Callable[[], None]) -> None:
+        super().__init__([current], over=over, check_run=check_run)
         self.reason = ""
         self._reasons = deque([""])
 
