@@ -36,7 +36,7 @@ import trio
 from . import hosts as host_list
 from .bound import BoundClient
 from .call import Call
-from .codes import TERMINAL_STATES, AddWatchMode, KeeperState, hexadecimal
+from .codes import TERMINAL_STATES, AddWatchMode, KeeperState, counted, hexadecimal
 from .connection import frozen
 from .errors import LocalProtocolError, NoServerError, ZkwireError
 from .events import NEED_DATA, Disconnected, Failed, Fired, Frame, Replied, SessionInfo, StateChanged
@@ -562,9 +562,8 @@ class Client(Verbs):
         search.stood(host, address, for_a_while=ours or is_a_while(lasted, session.session_timeout))
         if search.short < 2:
             return
-        self._reason += (
-            f", {lasted:.3g} s after the session stood there; {search.short} connections in a row ended so soon"
-        )
+        ended = counted(search.short, "connection")
+        self._reason += f", {lasted:.3g} s after the session stood there; {ended} in a row ended so soon"
         times, rest = divmod(search.short, MANY_SHORT)
         if not rest and not times & (times - 1):
             _log.warning(

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from .codes import ErrorCode
+from .codes import ErrorCode, counted
 from .paths import printable
 
 
@@ -67,8 +67,8 @@ class ReplyTooLongError(ZkwireError):
     def __str__(self) -> str:
         target = " ".join(part for part in (self.operation, printable(self.path or "")) if part)
         return (
-            f"{target}: expected a reply of at most {self.limit} bytes, got one of {self.length}, which was dropped; "
-            "connect(max_reply=...) says how long a reply may be"
+            f"{target}: expected a reply of at most {counted(self.limit, 'byte')}, got one of {self.length}, "
+            "which was dropped; connect(max_reply=...) says how long a reply may be"
         )
 
 

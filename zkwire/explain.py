@@ -257,9 +257,8 @@ def _without_length(explained: Explained, data: bytes, wanted: Wanted) -> str:
     if not found:
         return ""
     what = str(found[0]) if len(found) == 1 else "a frame"
-    return (
-        f"without a length before them these {len(data)} bytes are {what}: put the length {len(data):08x} before them"
-    )
+    these = counted(len(data), "byte", "is")
+    return f"without a length before them these {these} {what}: put the length {len(data):08x} before them"
 
 
 def _has_path(reading: Reading, payload: bytes) -> bool:

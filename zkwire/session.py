@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from .codes import AddWatchMode, ErrorCode, EventType, KeeperState, OpCode, hexadecimal, name_of
+from .codes import AddWatchMode, ErrorCode, EventType, KeeperState, OpCode, counted, hexadecimal, name_of
 from .connection import Connection, ConnectionState, Request, XidCounter, body_of
 from .errors import (
     AuthFailedError,
@@ -419,9 +419,8 @@ class Session:
             if type(request) is _OwnRequest and request.operation in (SET_WATCHES, SET_WATCHES2):
                 size = request.end - request.start - 4
                 self._set_watches_length = max(min(self._set_watches_length, size) // 4, 1)
-                return (
-                    f"; no answer to a setWatches of {size} bytes: the next are shorter, if its jute.maxbuffer is less"
-                )
+                sent = counted(size, "byte")
+                return f"; no answer to a setWatches of {sent}: the next are shorter, if its jute.maxbuffer is less"
         return ""
 
     def _expiry(self) -> float | None:
@@ -664,7 +663,8 @@ class Session:
         request, limit = event.request, self._limits["max_reply"]
         operation = request.operation.name
         if type(request) is _OwnRequest:  # a SASL token: without it there is no going on
-            self._drop(f"RemoteProtocolError: the reply to {operation} has {event.length} bytes, max_reply is {limit}")
+            length = counted(event.length, "byte")
+            self._drop(f"RemoteProtocolError: the reply to {operation} has {length}, max_reply is {limit}")
             return
         self._take_reply(Replied(request, event.zxid, 0, None), now)
         if request.watcher is not None:

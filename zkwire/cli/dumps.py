@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from ..codes import counted
 from ..framing import MAX_REPLY
 
 
@@ -127,7 +128,8 @@ def _follow(rows: list[_Row], base: int, read: _Reader) -> bytes:
             gap = offset - expected
             if not above or not 0 < gap <= MAX_REPLY or gap % len(above):
                 raise NotBytes(
-                    f"line {row.line}: the star before it stands for {gap} bytes, which is not a number of whole rows"
+                    f"line {row.line}: the star before it stands for {counted(gap, 'byte')}, "
+                    "which is not a number of whole rows"
                 )
             data += above * (gap // len(above))
             expected = offset
@@ -183,8 +185,8 @@ def _beside(row: _Row, rest: str, data: bytes, *, labels: bool) -> str:
     if labels and _LABEL.fullmatch(rest):
         return "label"
     raise NotBytes(
-        f"line {row.line}: the text {rest!r:.60} is not that of the {len(data)} bytes before it ({data.hex(' ')}): the "
-        "row is altered or cut, or not written as it seems"
+        f"line {row.line}: the text {rest!r:.60} is not that of the {counted(len(data), 'byte')} before it "
+        f"({data.hex(' ')}): the row is altered or cut, or not written as it seems"
     )
 
 
@@ -429,7 +431,7 @@ def _cell_reader(cell: Cell, big: bool) -> _Reader:
             raise NotBytes(f"line {row.line} does not hold numbers as {cell.name} writes them")
         if size is not None:
             if not 0 <= len(data) - size < cell.size or any(data[size:]):
-                raise NotBytes(f"line {row.line} has {len(data)} bytes, but {size} up to the next offset")
+                raise NotBytes(f"line {row.line} has {counted(len(data), 'byte')}, but {size} up to the next offset")
             data = data[:size]
         if bar and not (text.endswith("<") and _shows(text[:-1], data, row.blank)):
             raise NotBytes(f"line {row.line}: the text {text!r:.60} is not that of the bytes before it")

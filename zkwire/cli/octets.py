@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ..codes import counted
 from ..framing import MAX_REPLY
 from .dumps import CELLS, Found, NotBytes, cell_bytes, dump, with_and_without_padding
 
@@ -312,7 +313,7 @@ def _strace(text: str) -> list[Found]:
             raise NotBytes(f"line {number}: strace has cut the text of {name}: run it with -s 1000000")
         moved = b"".join(_unescaped(part, rust=False) or b"" for part, _ in parts)
         if len(moved) != result:
-            raise NotBytes(f"line {number}: {name} moved {result} bytes, but {len(moved)} are shown")
+            raise NotBytes(f"line {number}: {name} moved {counted(result, 'byte')}, but {len(moved)} are shown")
         data += moved
         descriptors.append(descriptor)
     if len(set(descriptors)) > 1:
@@ -443,7 +444,7 @@ def _fields(text: str) -> list[Found]:
         elif (note := _FIELD_NOTE.fullmatch(line)) is None:
             return []
         elif note[1] and data and int(note[1]) != len(last):
-            raise NotBytes(f"line {number}: the row above it has {len(last)} bytes, not {note[1]}")
+            raise NotBytes(f"line {number}: the row above it has {counted(len(last), 'byte')}, not {note[1]}")
     return [Found("Wireshark's row", "hex", data)] if data else []
 
 
@@ -463,7 +464,9 @@ def _hexadecimal(text: str) -> list[Found]:
     lines = [re.findall(_TOKEN, line) for line in stripped.split("\n")]
     for number, line in enumerate(lines, 1):
         if len(line) > 1 and len(line[0]) > len(line[1]) and len(line[0]) >= 4:
-            raise NotBytes(f"{line[0]!r} at the start of line {number} can be an offset, or {len(line[0]) // 2} bytes")
+            raise NotBytes(
+                f"{line[0]!r} at the start of line {number} can be an offset, or {counted(len(line[0]) // 2, 'byte')}"
+            )
     shown_by_od = "-" not in between and all(re.match(r" \S", line) for line in text.rstrip().split("\n"))
     return _grouped(tokens, low_byte_first=shown_by_od)
 
