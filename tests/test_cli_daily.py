@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -104,6 +105,12 @@ def test_create_makes_parents_when_asked(run: Any, root: str) -> None:
     assert run("create", "-p", f"{root}/a/b", "data") == (0, f"{root}/a/b\n", "")
     assert run("create", "-p", f"{root}/a/", "--mode", "sequential") == (0, f"{root}/a/0000000001\n", "")
     assert run("get", f"{root}/a/b") == (0, "data", "")
+
+
+def test_command_that_cannot_print_its_frames_still_does_its_work(hosts: str, root: str) -> None:
+    command = '"$0" -m zkwire create --hosts "$1" -v "$2" data 2>/dev/full'
+    done = subprocess.run(["sh", "-c", command, sys.executable, hosts, root], stdout=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{root}\n")
 
 
 @pytest.mark.parametrize("verb", [["get"], ["ls"], ["ls", "-R"], ["stat"], ["rm"], ["rm", "-r"], ["set"], ["create"]])

@@ -124,12 +124,13 @@ def format_frame(frame: Frame, *, show_secrets: bool = False, limit: int | None 
     return "\n".join(rows)
 
 
-def print_frame(frame: Frame, file: TextIO | None = None) -> None:
-    """For `connect(..., on_frame=print_frame)`: the annotated dump to stderr, and an empty line.
+def print_frame(frame: Frame, file: TextIO | None = None, *, limit: int | None = None) -> None:
+    """For `connect(..., on_frame=print_frame)`: the annotated dump to stderr, and an empty line; `limit` as for
+    `format_frame`.
 
     What cannot be printed, since the file is full, closed or not there, is dropped: a trace must not end a program.
     """
-    text = format_frame(frame)
+    text = format_frame(frame, limit=limit)
     file = file or sys.stderr  # None in a program without a console
     if file is not None:
         with suppress(OSError, ValueError):  # the latter: closed, or not of this encoding

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -23,13 +22,13 @@ def in_session(
     """Run `verb` in a session of its own, with the options of `connection_options`; `on_frame` sees its frames."""
     dump = None
     if options.verbose:
-        from ..trace import format_frame  # late: the dumps are construct's work, which takes 20 ms to load
+        from ..trace import print_frame  # late: the dumps are construct's work, which takes 20 ms to load
 
-        dump = format_frame
+        dump = print_frame
 
     def take(frame: Frame) -> None:
         if dump is not None:
-            print(dump(frame, limit=LIMIT), end="\n\n", file=sys.stderr)
+            dump(frame, limit=LIMIT)
         if on_frame is not None:
             on_frame(frame)
 
