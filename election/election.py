@@ -127,7 +127,7 @@ class Election:
         self._overrun = overrun
         self._boottime = boottime
         self._time = clocks.Clocks(boottime)
-        self._plan = Plan(zk, places(path, mode), data, DIALECTS[dialect], acl, mixed, jitter, self._become)
+        self._plan = Plan(zk, places(path, mode), data, DIALECTS[dialect], tuple(acl), mixed, jitter, self._become)
         self._observer = Observer(zk, self._plan.places, mode, DIALECTS[dialect])
         self._state = "idle"
         # Weakly: a reader that breaks out of its loop leaves its stream behind.

@@ -67,7 +67,7 @@ class Registration:
         self._path = path
         self._layout = layout
         self._entry = entry  # what is wanted
-        self._acl = acl
+        self._acl = tuple(acl)  # used again after each expiry
         self._written: Entry | None = None  # what the znode has
         self._node: str | None = None
         self._bound: BoundClient | None = None  # the session of the two below

@@ -46,6 +46,15 @@ async def test_grace_of_more_than_a_third_of_the_timeout_is_an_error_and_not_a_w
             assert term.is_leader
 
 
+async def test_acl_is_the_one_that_was_given_whatever_becomes_of_the_list(autojump_clock: MockClock) -> None:
+    async with stage() as on, on.client("a") as zk:
+        acl = list(zkwire.OPEN_ACL_UNSAFE)
+        election = on.on(zk, acl=acl)
+        acl.clear()
+        async with election.lead() as term:
+            assert term.is_leader
+
+
 async def test_run_leads_again_when_the_loss_comes_in_a_group(autojump_clock: MockClock) -> None:
     terms: list[Term] = []
 

@@ -102,6 +102,15 @@ async def test_registration_is_an_ephemeral_of_the_present_session_for_the_lengt
         assert await other.exists(root + "/deep") is not None
 
 
+async def test_acl_of_a_registration_is_the_one_that_was_given(zookeeper: Server | External, root: str) -> None:
+    acl = list(zkwire.OPEN_ACL_UNSAFE)
+    async with client(zookeeper) as zk:
+        registering = Registry(zk, root).register(NAME, acl=acl)
+        acl.clear()
+        async with registering as registration:
+            assert (await zk.get_acl(await standing(registration)))[0] == list(zkwire.OPEN_ACL_UNSAFE)
+
+
 @pytest.mark.rule("D1")
 async def test_after_expiry_the_registration_is_there_again_with_one_create(
     zookeeper: Server | External, root: str
