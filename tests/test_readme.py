@@ -156,7 +156,7 @@ def test_file_named_in_the_readme_exists(name: str) -> None:
         ("connection", "Connection.handle_timeout"),
         ("session", "Session.tcp_connected"),
         ("session", "Session._take_connected"),
-        ("session", "Session._go_on"),
+        ("session", "Session._run_mechanism"),
         ("session", "Session._prime"),
         ("session", "Session.close"),
         ("session", "Session._remove_watches"),
