@@ -100,7 +100,8 @@ def test_session_that_two_clients_take_from_each_other_never_stands_for_a_while(
         (3, 9.0, 3.0, 1.0),
         (5, 9.0, 9.0, 1.8),
         (1, 0.6, 0.6, 3 * WAY),  # a third of it would be shorter than the way to a server may be
-        (2, 0.6, 0.6, 0.3),
+        (2, 0.6, 0.6, WAY),
+        (2, 1.2, 1.2, 0.6),
     ],
 )
 def test_attempt_gets_a_third_of_the_whole_and_several_hosts_share_what_is_left(
@@ -116,6 +117,7 @@ def test_share_allows_for_the_way_that_the_last_session_took() -> None:
     search = Search([A, B], Random(1))
     search.way = 1.0
     assert search.share(4.0, 4.0) == 2.0
+    assert search.share(4.0, 4.0 / 3) == 1.0, "less would be of no use"
     assert search.share(9.0, 9.0) == 3.0
     search.way = 0.001
     assert search.share(0.6, 0.6) == pytest.approx(0.2)

@@ -60,7 +60,7 @@ SEEK_FIRST, SEEK_LAST = 0.1, 60.0
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 #: The least time in seconds that is given to the way to a first session, however short the session is to be: what a
 #: server will grant is not known then, and it grants no less than two of its ticks.
-LEAST_TIMEOUT = 2.0
+LEAST_TIMEOUT = 1.0
 #: At so many sessions in a row that did not stand for a while the log is told; then at twice as many, and so on.
 MANY_SHORT = 3
 #: How long, in seconds, is read on after a write failed.
@@ -139,7 +139,7 @@ def connect(
             closed. `zkwire.print_frame` is one.
         new_session: whether to open a new session after this one has expired. Requests never cross over.
         connect_timeout: seconds until entering the block fails, shared out among the hosts; None is the session
-            timeout, but 2 s at least; math.inf is never.
+            timeout, but 1 s at least; math.inf is never.
         max_frame: the longest request payload in bytes: the servers' jute.maxbuffer.
         max_reply: the longest reply payload taken, in bytes. A longer one fails its call with ReplyTooLongError, and is
             not kept.

@@ -27,7 +27,7 @@ PAUSE_SHORT = 1 / 4
 #: than the pauses above: of two clients that resume one session, each stands for as long as the other one pauses.
 WHILE, WHILE_LAST = 1 / 2, 5.0
 #: Until it is known how long the way from dialling to a session takes: the first guess, in seconds.
-WAY = 0.4
+WAY = 0.5
 
 
 class Chance(Protocol):
@@ -83,11 +83,11 @@ class Search:
         """Seconds for each host of a round, when `left` of the `whole` time for finding a server are left.
 
         One attempt gets a third of the whole: a server that is just starting may take a ConnectRequest and never answer
-        it, and is to be asked again. But where the way to a session is long, shorter attempts would fail each time: it
-        gets three times the way then. Several hosts together get no more than what is left (rule 41).
+        it, and is to be asked again. Several hosts get no more than what is left together (rule 41). But an attempt
+        shorter than the way to a session is of no use: it gets that at least, and three times that where it can.
         """
         share = max(whole / 3, 3 * self.way)
-        return share if len(self.hosts) == 1 else min(share, left / len(self.hosts))
+        return share if len(self.hosts) == 1 else max(min(share, left / len(self.hosts)), self.way)
 
     def next_pause(self, longest: float = PAUSE_LAST, growth: float = GROWTH) -> float:
         """Seconds to wait before the next round: `longest` at most, but never less than half the first pause. The pause
