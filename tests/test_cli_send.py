@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
+import trio
 
 from tests.conftest import External
 from tests.servers import Server
+from tests.wire_server import connect_response, pong
 from zkwire.cli import main
 from zkwire.cli.common import CommandError
 from zkwire.cli.send import request_of
@@ -246,3 +250,122 @@ def test_verbose_shows_the_whole_session_beside_it(run: Any) -> None:
         "> closeSession",
         "< closeSession",
     ]
+
+
+# --- any bytes
+
+
+@pytest.fixture
+def hosts(zookeeper: Server | External, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("ZKWIRE_HOSTS", zookeeper.address)
+    return zookeeper.address
+
+
+PING = "00000008 fffffffe 0000000b"
+CONNECT_BYTES = "0000002d" + "00" * 12 + "00001388" + "00" * 8 + "00000010" + "00" * 17
+
+
+def shown(capfd: pytest.CaptureFixture[str]) -> tuple[list[str], str]:
+    """The titles of what was explained, without sizes, and stderr."""
+    captured = capfd.readouterr()
+    titles = [
+        re.sub(r"\s{2,}\d+ bytes?$", "", line) for line in captured.out.splitlines() if line[:2] in ("> ", "< ", "? ")
+    ]
+    return titles, captured.err
+
+
+def test_raw_bytes_are_sent_after_a_handshake(hosts: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """The second frame asks for what there is not; the handshake is not shown."""
+    assert main(["send", "--raw", PING + "00000013 00000007 00000003 00000006 2f6e6f6e652d 00"]) == 0
+    titles, err = shown(capfd)
+    assert [title.split(" zxid=")[0] for title in titles] == [
+        "> ping xid=-2", "> exists xid=7 path=/none-", "< ping xid=-2 OK", "< exists xid=7 NO_NODE",
+    ]  # fmt: skip
+    assert err == ""
+    assert main(["send", "--raw", PING, "-v"]) == 0
+    assert [line.split()[1] for line in capfd.readouterr().err.splitlines() if line[:2] in ("> ", "< ")] == [
+        "ConnectRequest", "ConnectResponse", "closeSession",
+    ]  # fmt: skip
+
+
+def test_raw_bytes_take_the_place_of_the_handshake(hosts: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["send", "--connect", CONNECT_BYTES, "--raw", PING, "--json"]) == 0
+    found = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [each["records"] for each in found] == [
+        ["ConnectRequest"], ["ConnectResponse"], ["RequestHeader"], ["ReplyHeader"],
+    ]  # fmt: skip
+    assert found[1]["fields"][2]["value"] == 5000
+
+
+def test_real_server_hangs_up_on_what_is_no_frame(hosts: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["send", "--raw", "ffffffff"]) == 3
+    titles, err = shown(capfd)
+    assert titles == ["? frame"]
+    assert err.splitlines()[-1] == "zkwire: the server closed the connection"
+    assert main(["send", "--connect", "72756f6b"]) == 3  # ruok
+    assert "('imok': a four-letter word?)" in capfd.readouterr().err
+
+
+def test_body_that_cannot_be_read_is_sent_all_the_same(hosts: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["send", "--raw", "0000000a 00000007 00000003 7fff"]) == 0
+    titles, err = shown(capfd)
+    assert titles[0] == "> exists xid=7"
+    assert titles[1].startswith("< exists xid=7 MARSHALLING_ERROR")
+    assert "ExistsRequest.path at offset 12" in err
+
+
+async def test_beginning_of_a_frame_is_told_and_waited_for(hosts: str, capfd: pytest.CaptureFixture[str]) -> None:
+    for option, given in (("--raw", "0000000800000001"), ("--connect", "0000002d00000000")):
+        assert await trio.to_thread.run_sync(main, ["send", option, given, "--wait", "0.2"]) == 1
+        err = capfd.readouterr().err
+        assert "is cut after 8 of " in err
+        assert "the server said nothing more for 0.2 s" in err
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "words"),
+    [
+        ([], 3, "the server closed the connection, and has sent no ConnectResponse"),
+        ([b"HTTP/1.1 400 Bad Request"], 3, "HTTP"),
+        ([b"\0\0\0\2??"], 3, "ConnectResponse.protocol_version at offset 4"),
+        ([connect_response()], 3, "the server closed the connection without a reply"),
+        ([connect_response(), b"\0\0\0\x10\xff\xff\xff\xfe"], 3, "is cut after 8 of 20 bytes"),
+        ([connect_response(), b"\xff\xff\xff\xff"], 3, "length at offset 0: -1"),
+        ([connect_response(), b"\0\0\0\1?"], 3, "hold no header"),
+        ([connect_response(), pong()], 0, ""),
+    ],
+)
+async def test_whatever_a_server_answers_is_explained(
+    answers: list[bytes], status: int, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        async with stream:
+            for answer in answers:
+                await stream.receive_some()
+                await stream.send_all(answer)
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+            hosts = f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+            assert await trio.to_thread.run_sync(main, ["send", "--raw", PING, "--hosts", hosts]) == status
+            nursery.cancel_scope.cancel()
+    assert words in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--raw", "xyz"], "--raw: this is no hexadecimal"),
+        (["--connect", ""], "--connect: expected bytes in hexadecimal, got none"),
+        (["{}", "--raw", "00"], "give one of them"),
+        (["--raw", "00", "--hosts", "127.0.0.1:1"], "127.0.0.1:1: Connection refused"),
+    ],
+)
+def test_raw_bytes_that_cannot_be_sent_exit_2(
+    arguments: list[str], words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["send", *arguments]) == 2
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert words in captured.err

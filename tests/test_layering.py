@@ -39,6 +39,7 @@ LAYERS: list[list[str]] = [
         "cli.replay",
         "cli.capture",
         "cli.export",
+        "cli.raw",
         "cli.send",
         "cli.tree",
         "cli.daily",

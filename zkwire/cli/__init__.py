@@ -13,6 +13,7 @@
     addresses  where to listen, which servers
     tap        tap
     replay     replay
+    raw        any bytes, for send
     send       send
     tree       whole trees of znodes, for ls -R and rm -r
     daily      ls, get, stat, create, set, rm, watch, whoami, config

@@ -6,7 +6,9 @@ import argparse
 import base64
 import binascii
 import json
+import math
 import sys
+from contextlib import suppress
 from typing import Any
 
 from ..call import Call
@@ -18,6 +20,7 @@ from ..jute.types import BufferType, JuteType, NestedType, VectorType
 from ..multi import MultiItem, MultiSequence
 from ..operations import BY_NAME, BY_OPCODE, Operation, fault
 from ..records import ACL, Id, MultiHeader
+from . import raw
 from .common import LIMIT, USAGE, CommandError, Paint, connection_options, json_line, json_option
 from .explain import as_json, lines
 from .live import in_session
@@ -45,14 +48,36 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
         f"{', '.join(f'{name} is {value}' for name, value in defaults.items())}. "
         "Paths are the server's own: no chroot is put before them."
     )
-    parser.add_argument("request", metavar="JSON", nargs="?", default="-", help="default: stdin")
+    parser.add_argument("request", metavar="JSON", nargs="?", help="default: stdin")
+    given = parser.add_argument_group(
+        "any bytes",
+        "They are sent as they are, right or wrong, on a connection without a client behind it; a frame's length is "
+        "part of them. What comes back is explained, until each request has its reply, the server hangs up (status 3), "
+        "or it says nothing for so long (status 1).",
+    )
+    given.add_argument("--raw", metavar="HEX", help="send these bytes after a handshake, in place of a request")
+    given.add_argument("--connect", metavar="HEX", help="send these bytes in place of the ConnectRequest")
+    given.add_argument(
+        "--wait", type=_seconds, default=3.0, metavar="S", help="how long to wait for the server (default: 3 seconds)"
+    )
     connection_options(parser)
     json_option(parser)
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
-    operation, record = request_of(_stdin() if options.request == "-" else options.request)
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
+
+
+def run(options: argparse.Namespace) -> int | None:
+    if options.raw is not None or options.connect is not None:
+        if options.request is not None:
+            raise CommandError("--raw and --connect stand in the place of a request in JSON: give one of them", USAGE)
+        return raw.run(options)
+    operation, record = request_of(_stdin() if options.request in (None, "-") else options.request)
     printer = _Printer(operation, as_json=options.json)
 
     async def send(zk: Client, _: argparse.Namespace) -> None:
@@ -60,6 +85,7 @@ def run(options: argparse.Namespace) -> None:
             await Call(zk, operation, record, lambda reply: None)
 
     in_session(options, send, printer.take)
+    return None
 
 
 def _stdin() -> str:
