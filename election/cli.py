@@ -252,7 +252,7 @@ def _reporter(options: argparse.Namespace) -> Callable[..., None]:
 
     def report(event: str, text: str = "", **details: Any) -> None:
         if options.json and options.name == "run":
-            print(json.dumps({"event": event, "path": options.path, **details}), file=sys.stderr, flush=True)
+            _tell(json.dumps({"event": event, "path": options.path, **details}))
         elif text or event in _EVENTS:
             _say(f"{options.path}: {text or _EVENTS[event].format(**details)}")
 
@@ -489,7 +489,15 @@ def _show(options: argparse.Namespace, value: Any, text: str) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"election: {_printable(text)}", file=sys.stderr, flush=True)
+    _tell(f"election: {_printable(text)}")
+
+
+def _tell(line: str) -> None:
+    """On stderr. When that takes nothing any more, no command is to end by it that leads."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
 
 
 def _printable(text: str) -> str:

@@ -450,6 +450,19 @@ async def test_lost_connection_is_told_of_and_so_is_its_return(
         await trio.to_thread.run_sync(process.end)
 
 
+def test_command_goes_on_when_nobody_reads_the_messages(
+    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo
+) -> None:
+    first = start("run", root, "--json", "--", *shell(WAITS))
+    first.hears("leading")
+    second = start("run", root, "--", *shell("echo leading >&9; exit 5", fifo))
+    assert "waiting" in second.stderr.readline()
+    second.stderr.close()
+    first.send(signal.SIGTERM)
+    assert fifo.line() == "leading"
+    assert second.process.wait(PATIENCE) == 5
+
+
 # --- a command that goes into the background
 
 
