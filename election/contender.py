@@ -25,6 +25,7 @@ from zkwire import (
     Create,
     CreateMode,
     Delete,
+    EventType,
     KeeperState,
     MultiOperation,
     NodeExistsError,
@@ -40,7 +41,8 @@ from zkwire import (
 from .dialects import Dialect, new_guid
 from .errors import CampaignTimeout, ElectionError
 from .places import Places, parent_of
-from .znodes import SESSION_OVER, UNCERTAIN, delete_own, read_write, retried, synced
+from .witness import DELETED, DOUBTFUL, LEADING, RESIGNED, Witness
+from .znodes import SESSION_OVER, UNCERTAIN, delete_own, ensured, read_write, retried, synced
 
 After = Literal["nobody", "resignation", "expiry", "deletion"]
 
@@ -63,6 +65,7 @@ class Plan:
     mixed: Literal["raise", "warn"]
     jitter: float
     on_state: Callable[[str], object]
+    witness: Witness
 
 
 class Proof(NamedTuple):
@@ -88,6 +91,24 @@ class Won(NamedTuple):
     proof: Proof
 
 
+class Gone(NamedTuple):
+    """Somebody whose znode was watched until it was deleted.
+
+    Attributes:
+        name: what the epoch calls it; "" where that is not known.
+        zxid: of the deletion; -1 where that is not known.
+    """
+
+    name: str
+    zxid: int = -1
+
+    def led(self, record: bytes | None) -> bool:
+        """Whether the epoch says that it was the last who led, and not that it has finished."""
+        return record is not None and (
+            record == LEADING + self.name.encode() or (not self.name and record.startswith(LEADING))
+        )
+
+
 class Campaign(ABC):
     """A contender in one session."""
 
@@ -100,12 +121,21 @@ class Campaign(ABC):
         LIVE.add(self.guid)
         #: Whether anything of ours may be on the servers.
         self.has_traces = False
-        self._found_holder = False
+        #: Whether a body of this campaign has begun.
+        self.has_worked = False
+        self._before: bytes | None = None  # what the epoch said before our term; None: not known
+        self._holder_until: float | None = None  # see Witness.succeeds; None where no holder was met
+        self.gone: Gone | None = None  # whom we waited for
 
     @property
     @abstractmethod
     def mark(self) -> str:
         """What names this contender in the holder and in the epoch; it contains the GUID."""
+
+    @property
+    @abstractmethod
+    def node(self) -> str:
+        """The leader's znode of this contender, once it leads."""
 
     @abstractmethod
     async def win(self) -> Won:
@@ -126,8 +156,8 @@ class Campaign(ABC):
         C9). Ends when that is done or the session is over. Not while a body runs."""
         try:
             if self.has_traces and self.zk.session.id:  # a session that never began has none
+                await self._retract()
                 await self.clear_contender()
-                await self._drop_holder()
         except SESSION_OVER:
             pass
         finally:
@@ -137,9 +167,8 @@ class Campaign(ABC):
         """End the term in one transaction, which also tells the successor that it is a hand-over (rule P11). `version`
         is the data version of the node. Ends when that is done or the session is over (rule R2)."""
         places = self.plan.places
-        resigned = SetData(places.epoch, b"resigned " + self.mark.encode())
         try:
-            while await self._end(Delete(node, version), Delete(places.holder), resigned):
+            while await self._end(Delete(node, version), Delete(places.holder), self._last_word(RESIGNED)):
                 # In doubt, or somebody wrote to the node.
                 if not await self.holds():
                     break
@@ -157,10 +186,9 @@ class Campaign(ABC):
 
     async def give_way(self) -> None:
         """End a term whose node was deleted by somebody: no hand-over, but what is left of it must go."""
-        places = self.plan.places
-        deleted = SetData(places.epoch, b"deleted " + self.mark.encode())
+        self.plan.witness.went(self._any_lease())
         try:
-            while await self.holds() and await self._end(Delete(places.holder), deleted):
+            while await self.holds() and await self._end(Delete(self.plan.places.holder), self._last_word(DELETED)):
                 continue
         except (NoNodeError, *SESSION_OVER):
             pass
@@ -187,37 +215,43 @@ class Campaign(ABC):
         places, mark = self.plan.places, self.mark.encode()
         holder = Create(places.holder, mark, mode=CreateMode.EPHEMERAL, acl=self.plan.acl)
         before, self.has_traces = self.has_traces, True
-        # One behind the other on the wire: the read sees the epoch as it was before.
-        reading = self.zk.get_data(places.epoch)
-        proving = _Proving(self.zk, node, first, holder, SetData(places.epoch, b"leading " + mark))
-        record: bytes | None = None  # not known
+        self._before = None
+        # One after the other on the wire: the reads see the znodes as they were before.
+        looking = _Looking(self.zk, places, self.gone)
+        proving = _Proving(self.zk, node, first, holder, SetData(places.epoch, LEADING + mark))
         try:
-            with suppress(NoNodeError, *UNCERTAIN):  # the transaction then meets the same
-                record = (await reading)[0] or b""
+            seen = await looking.done()
         except BaseException:
             await proving.drop()
             raise
+        self._note(seen)
         try:
-            return Won(node, self._after(record), await proving.done())
+            proof = await proving.done()
+            try:
+                await self._judge(seen, proving.epoch)
+            except BaseException:
+                proof.watch.disarm()
+                raise
+            return Won(node, self._after(), proof)
         except NotReadOnlyError:
             self.has_traces = before
             await read_write(self.plan.zk)
             return None
         except UNCERTAIN:  # the reply is lost, and perhaps not the transaction
-            return await self.confirm(node, self._after(record))
+            return await self._confirm_begin(node, seen)
         except ZooKeeperError as error:
             if error.index is None and isinstance(error, NoNodeError):  # begun, and its node is gone already
-                return await self.confirm(node, self._after(record))
+                return await self._confirm_begin(node, seen)
             if error.index is not None:  # and so nothing was applied
                 self.has_traces = before
             if error.index == 0:
-                self._found_holder = False
+                self._holder_until = None
                 return error
             if error.index == 1 and isinstance(error, NodeExistsError):
                 await self._wait_for_holder()
             elif isinstance(error, NoNodeError):
                 missing = parent_of(places.holder) if error.index == 1 else places.epoch
-                await retried(lambda: self.zk.ensure_path(missing, self.plan.acl))
+                await ensured(self.zk, missing, self.plan.acl)
             else:
                 raise
             return None
@@ -251,12 +285,26 @@ class Campaign(ABC):
         self.guid = new_guid()
         LIVE.add(self.guid)
 
-    async def wait(self, watch: Watch) -> None:
-        """Wait for what is watched; the next request tells when it was the end of the session (rule W10)."""
+    async def _confirm_begin(self, node: str, seen: _Seen) -> Won | None:
+        """Confirm a term whose beginning was not answered."""
+        await self._judge(seen, None)
+        return await self.confirm(node, self._after())
+
+    def comes_second(self) -> None:
+        """Somebody else comes first."""
+        self.plan.witness.waits(self.plan.zk.last_zxid, self._any_lease())
+
+    async def wait(self, watch: Watch, name: str | None = None) -> None:
+        """Wait for what is watched; the next request tells when it was the end of the session (rule W10).
+
+        `name` is what the epoch calls whoever is waited for, where the watch is on its znode.
+        """
         if self._impatient:
             raise CampaignTimeout(f"{self.plan.places.path}: somebody else leads or comes first")
         self.plan.on_state("waiting")
-        await watch.wait()
+        event = await watch.wait()
+        if name is not None and event.type == EventType.NODE_DELETED:
+            self.gone = Gone(name, event.zxid)
 
     def is_left_over(self, data: bytes | None, stat: Stat) -> bool:
         """Whether a znode that is marked with `data` is this session's, and of no campaign of this process."""
@@ -282,7 +330,8 @@ class Campaign(ABC):
     async def _wait_for_holder(self) -> None:
         """Another leader's znode is gone, and it still works, or may: wait until it has finished, or its session has
         expired, and so its lease is over."""
-        self._found_holder = True
+        if self._holder_until is None:
+            self._holder_until = self._any_lease()
         holder = self.plan.places.holder
         try:
             data, stat, watch = await retried(lambda: self.zk.get_data_and_watch(holder))
@@ -303,12 +352,120 @@ class Campaign(ABC):
                 return
         await delete_own(self.zk, holder, lambda found, _: found == data)
 
-    def _after(self, record: bytes | None) -> After:
-        if self._found_holder or (record is not None and record.startswith(b"deleted ")):
+    async def _retract(self) -> None:
+        """End a term, if one has begun, that has no body."""
+        holder = self.plan.places.holder
+        while await self.holds():
+            stat = await retried(lambda: self.zk.exists(self.node))
+            ours = stat is not None and stat.ephemeral_owner == self.zk.session.id
+            node = [Delete(self.node, stat.version)] if stat is not None and ours else []
+            last_word = self._last_word(RESIGNED)
+            try:
+                if not await self._end(*node, Delete(holder), last_word):
+                    break
+            except NoNodeError as error:  # deleted by somebody
+                if error.path == last_word.path:
+                    await self._drop_holder()
+
+    # --- whether another leader may still work
+
+    def _any_lease(self) -> float:
+        """When every lease is over that was proved before now: no proof is committed without both znodes."""
+        return trio.current_time() + self.plan.zk.session_timeout
+
+    def _note(self, seen: _Seen) -> None:
+        """What the epoch says counts, whatever becomes of the term."""
+        if seen.epoch is not None:
+            self.plan.witness.sees(seen.record or b"", seen.epoch.czxid, self._any_lease())
+        elif seen.record is not None:
+            self.plan.witness.no_epoch(self._any_lease())
+
+    async def _judge(self, seen: _Seen, written: Stat | None) -> None:
+        """Our term has begun. `written` is the epoch as this left it, None where the reply was lost."""
+        witness, parted = self.plan.witness, None
+        if self.gone is not None and self.gone.led(seen.record) and seen.holders is not None:
+            went = self.gone.zxid if seen.contenders is None else seen.contenders
+            if went < 0:  # a server that does not tell: then what last happened to any contender must do
+                stat = await retried(lambda: self.zk.exists(self.plan.places.parent))
+                went = -1 if stat is None else stat.pzxid
+            if seen.holders < went:  # where the holder lies nothing happened when the leader's znode went
+                parted = self._any_lease()
+        witness.succeeds(seen.record, self._holder_until, parted)
+        if seen.record is None and witness.has_waited:
+            witness.suspect(self._any_lease())
+        if written is not None:
+            before = (written.czxid, 0) if seen.epoch is None else (seen.epoch.czxid, seen.epoch.version)
+            if (written.czxid, written.version - 1) != before:
+                witness.suspect(self._any_lease())  # somebody else led between the two, or made it anew
+            witness.wrote(written.czxid)
+        self._before = seen.record
+
+    def _is_in_doubt(self) -> bool:
+        if self._before is None and self.plan.witness.has_waited:
+            return True  # it began, and what was before is not known
+        return self.plan.witness.until > trio.current_time()
+
+    def _last_word(self, word: bytes) -> SetData:
+        """What the epoch says when this term has ended: that its body has finished, or, if there was none, what was to
+        be known before."""
+        if self.has_worked:
+            record = word + self.mark.encode()
+        elif self._is_in_doubt():
+            record = DOUBTFUL + self.mark.encode()
+            self.plan.witness.doubts(record)
+        elif self._before is None:
+            record = LEADING + self.mark.encode()
+        elif self._before.startswith((LEADING, DELETED)):
+            record = self._before
+        else:
+            record = RESIGNED + self.mark.encode()
+        return SetData(self.plan.places.epoch, record)
+
+    def _after(self) -> After:
+        record = self._before
+        if self._holder_until is not None or self.plan.witness.until > trio.current_time():
             return "deletion"
-        if record is not None and record.startswith(b"resigned "):
+        if record is None or record.startswith(LEADING):
+            return "expiry"
+        if record.startswith(RESIGNED):
             return "resignation"
-        return "nobody" if record == b"" else "expiry"
+        return "deletion" if record else "nobody"
+
+
+class _Seen(NamedTuple):
+    """What stood before a term began. `record` is the epoch's data, b"" where there is no epoch, None where it is not
+    known; `holders` and `contenders` are the pzxids of the znodes that holder and contenders lie in."""
+
+    record: bytes | None = None
+    epoch: Stat | None = None
+    holders: int | None = None
+    contenders: int | None = None
+
+
+class _Looking:
+    """The reads before the transaction that begins a term, all sent at once."""
+
+    def __init__(self, zk: BoundClient, places: Places, gone: Gone | None) -> None:
+        self._epoch = zk.get_data(places.epoch)
+        self._holders = None if gone is None else zk.exists(parent_of(places.holder))
+        # In mode `simple` the transaction itself changes that one; in mode `sequential` it can be read when it matters.
+        aside = gone is not None and gone.zxid < 0 and places.parent != places.path
+        self._contenders = zk.exists(places.parent) if aside else None
+
+    async def done(self) -> _Seen:
+        """What was found; `record` is None where the connection was lost."""
+        seen = _Seen()
+        with suppress(*UNCERTAIN):  # the transaction then meets the same
+            try:
+                data, stat = await self._epoch
+                seen = _Seen(data or b"", stat)
+            except NoNodeError:
+                seen = _Seen(b"")
+            if self._holders is not None and (found := await self._holders) is not None:
+                seen = seen._replace(holders=found.pzxid)
+            if self._contenders is not None and (found := await self._contenders) is not None:
+                seen = seen._replace(contenders=found.pzxid)
+        return seen
 
 
 class _Proving:
@@ -317,6 +474,8 @@ class _Proving:
     def __init__(self, zk: BoundClient, node: str, *operations: MultiOperation) -> None:
         """Sends both."""
         self._zk = zk
+        #: The epoch as the transaction left it, if it wrote there.
+        self.epoch: Stat | None = None
         self._sent = trio.current_time()
         self._transaction = zk.multi(operations)
         self._arming = zk.get_children2_and_watch(node)
@@ -324,11 +483,13 @@ class _Proving:
     async def done(self) -> Proof:
         """Raises what the transaction met, or NoNodeError without an index for a node that is gone again."""
         try:
-            await self._transaction
+            results = await self._transaction
         except BaseException:
             await self.drop()
             raise
         answered = trio.current_time()
+        if len(results) == 3:
+            self.epoch = results[2]
         _, stat, watch = await self._arming
         return Proof(self._sent, answered, stat, watch)
 

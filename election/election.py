@@ -25,6 +25,7 @@ from .sequential import SequentialCampaign
 from .simple import SimpleCampaign
 from .states import StateStream
 from .term import OUT_OF_TIME, Renewal, Term, prove
+from .witness import Witness
 from .znodes import path_problem
 
 if sys.version_info < (3, 11):
@@ -127,7 +128,10 @@ class Election:
         self._overrun = overrun
         self._boottime = boottime
         self._time = clocks.Clocks(boottime)
-        self._plan = Plan(zk, places(path, mode), data, DIALECTS[dialect], tuple(acl), mixed, jitter, self._become)
+        self._witness = Witness()
+        self._plan = Plan(
+            zk, places(path, mode), data, DIALECTS[dialect], tuple(acl), mixed, jitter, self._become, self._witness
+        )
         self._observer = Observer(zk, self._plan.places, mode, DIALECTS[dialect])
         self._state = "idle"
         # Weakly: a reader that breaks out of its loop leaves its stream behind.
@@ -263,7 +267,8 @@ class Election:
             self._term = None
 
     async def _campaign_for(self, timeout: float | None, overrun: Action) -> Term:
-        patience = math.inf if timeout is None else timeout or self._zk.session_timeout
+        # Whoever does not wait for others may have to wait until a lease is over that somebody may have.
+        patience = math.inf if timeout is None else timeout or 3 * self._zk.session_timeout + self._takeover_delay
         with trio.move_on_after(patience):
             try:
                 return await self._campaign(overrun, impatient=timeout == 0)
@@ -291,6 +296,7 @@ class Election:
                 raise
             else:
                 if await self._is_due(term):
+                    campaign.has_worked = True
                     self._become("leading")
                     return term
 
@@ -330,12 +336,15 @@ class Election:
         )
 
     async def _is_due(self, term: Term) -> bool:
-        """Wait out the takeover delay, which hand-overs do not have (rule P11), and until enough of the lease is left
-        to begin with; whether it still leads then."""
+        """Wait out the takeover delay, which hand-overs do not have (rule P11), and any lease that another leader may
+        have (`election.witness`), and until enough of our own is left to begin with; whether it still leads then."""
+        begins = self._witness.until
+        if term.after in ("expiry", "deletion"):
+            begins = max(begins, trio.current_time() + self._takeover_delay)
         due = False
         try:
-            if self._takeover_delay and term.after in ("expiry", "deletion"):
-                with trio.move_on_after(self._takeover_delay):
+            if begins > trio.current_time():
+                with trio.move_on_at(begins):
                     await term.lost.wait()
             due = await term._has_enough()
         finally:

@@ -7,7 +7,7 @@ znode. Two more lie beside them, of which other programs' recipes know nothing:
             While it is there, nobody of us leads, whatever became of the leader's other znode. Its data names the
             leader.
     epoch   persistent: "leading NAME", "resigned NAME" or "deleted NAME", written in the transactions that begin and
-            end a term.
+            end a term; "doubtful NAME" where a term ended without a body, while another leader may still have worked.
 
 So a successor tells a hand-over (epoch: resigned) from an expired leader (epoch: leading, no holder) and from one whose
 znode was deleted by somebody else (epoch: deleted), perhaps while it still works (the holder is there).

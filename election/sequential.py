@@ -7,10 +7,10 @@ from functools import partial
 
 from zkwire import BadVersionError, Check, CreateMode, NoNodeError, NotReadOnlyError, Stat
 
-from .contender import Campaign, Plan, Won
+from .contender import Campaign, Gone, Plan, Won
 from .dialects import contenders
 from .sequence import in_order
-from .znodes import UNCERTAIN, delete_own, read_write, retried, synced
+from .znodes import UNCERTAIN, delete_own, ensured, read_write, retried, synced
 
 
 class SequentialCampaign(Campaign):
@@ -24,6 +24,10 @@ class SequentialCampaign(Campaign):
     def mark(self) -> str:
         return self._name or self.guid
 
+    @property
+    def node(self) -> str:
+        return f"{self.plan.places.path}/{self._name}"
+
     async def win(self) -> Won:
         plan, path = self.plan, self.plan.places.path
         while True:
@@ -33,6 +37,8 @@ class SequentialCampaign(Campaign):
                 names = []
             if self._name not in names:
                 # Not there yet; or deleted by somebody, alone or with the whole path (rules W9, W17).
+                if self._name:
+                    plan.witness.was_deleted(self._any_lease())
                 contenders(names, plan.dialect, path, plan.mixed)
                 await self._enter()
                 continue
@@ -44,8 +50,7 @@ class SequentialCampaign(Campaign):
             if place > 0:
                 await self._wait_for(f"{path}/{queue[place - 1]}")
                 continue
-            node = f"{path}/{self._name}"
-            begun = await self.begin(node, Check(node))
+            begun = await self.begin(self.node, Check(self.node))
             if isinstance(begun, Won):
                 return begun
             if begun is not None and not isinstance(begun, NoNodeError):
@@ -81,7 +86,7 @@ class SequentialCampaign(Campaign):
                 self._name = node.rpartition("/")[2]
             except NoNodeError:
                 self.has_traces = before
-                await retried(lambda: self.zk.ensure_path(path, plan.acl))
+                await ensured(self.zk, path, plan.acl)
             except NotReadOnlyError:
                 self.has_traces = before
                 await read_write(plan.zk)
@@ -107,13 +112,16 @@ class SequentialCampaign(Campaign):
 
     async def _wait_for(self, node: str) -> None:
         """Wait until something happens to the contender before us."""
+        name = node.rpartition("/")[2]
         try:
             # Not `exists`, which would leave a watch behind where the znode is gone (rule W2).
             _, stat, watch = await retried(lambda: self.zk.get_data_and_watch(node))
         except NoNodeError:
+            self.gone = Gone(name)
             return
         async with watch:
             if self.is_left_over(node.encode(), stat):
                 await delete_own(self.zk, node, lambda data, stat: True)
             else:
-                await self.wait(watch)
+                self.comes_second()
+                await self.wait(watch, name)

@@ -11,7 +11,7 @@ from zkwire import Create, CreateMode, EventType, NodeExistsError, NoNodeError, 
 from .contender import Campaign, Plan, Won
 from .errors import ElectionError
 from .places import parent_of
-from .znodes import SESSION_OVER, delete_own, retried, synced
+from .znodes import SESSION_OVER, delete_own, ensured, retried, synced
 
 
 class SimpleCampaign(Campaign):
@@ -25,6 +25,10 @@ class SimpleCampaign(Campaign):
     def mark(self) -> str:
         return self.guid
 
+    @property
+    def node(self) -> str:
+        return self.plan.places.path
+
     async def win(self) -> Won:
         plan, path = self.plan, self.plan.places.path
         plan.on_state("entering")
@@ -37,7 +41,9 @@ class SimpleCampaign(Campaign):
                 if await self._stand_by() and plan.jitter:
                     await trio.sleep(random.uniform(0, plan.jitter))  # not all at once (rule S6)
             elif isinstance(begun, NoNodeError):
-                await retried(lambda: self.zk.ensure_path(parent_of(path), plan.acl))
+                if plan.witness.has_waited:  # somebody has deleted the directory of what we waited for
+                    plan.witness.was_deleted(self._any_lease())
+                await ensured(self.zk, parent_of(path), plan.acl)
             elif begun is not None:
                 raise begun
 
@@ -67,6 +73,7 @@ class SimpleCampaign(Campaign):
             async with watch:
                 if stat is None:
                     return False
+                self.comes_second()
                 if not stat.ephemeral_owner:
                     raise ElectionError(
                         f"{path} is not ephemeral, so no leader made it; while it is there nobody can lead"
@@ -74,7 +81,7 @@ class SimpleCampaign(Campaign):
                 if stat.ephemeral_owner == self.zk.session.id and await self._is_left_over():
                     await self._drop_left_over(stat, watch)
                     return True
-                await self.wait(watch)
+                await self.wait(watch, "")
                 if watch.event is not None and watch.event.type == EventType.NODE_DELETED:
                     return True
 

@@ -3,12 +3,13 @@ session is over."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import trio
 
 from zkwire import (
+    ACL,
     AuthFailedError,
     BadVersionError,
     BoundClient,
@@ -63,6 +64,18 @@ async def retried(request: Callable[[], Awaitable[T]]) -> T:
             await trio.sleep(READ_ONLY_PAUSE)
         except UNCERTAIN:
             continue
+
+
+async def ensured(zk: BoundClient, path: str, acl: Sequence[ACL]) -> None:
+    """Make the path and its parents, also while somebody else deletes them."""
+    while True:
+        try:
+            await retried(lambda: zk.ensure_path(path, acl))
+        except NoNodeError as error:
+            if error.path is None or error.path.rpartition("/")[0] == "":
+                raise  # what is missing is above all paths: the chroot
+        else:
+            return
 
 
 async def synced(zk: BoundClient, path: str, request: Callable[[], Awaitable[T]]) -> T:

@@ -11,8 +11,9 @@ RECORDS is a file mapped into memory, so that what was written is there whatever
 processes of a machine share.
 
 With --broken the package is made unsafe on purpose: "holder" takes away another leader's holder instead of waiting for
-it. With --unfenced the resource is given no token. Both show that the tests would see it. With --unguarded the znode is
-left alone, so that the body never waits for the servers.
+it, "witness" takes every znode that is gone for one of an expired session. With --unfenced the resource is given no
+token. Both show that the tests would see it. With --unguarded the znode is left alone, so that the body never waits for
+the servers.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pathlib import Path
 import trio
 
 import zkwire
-from election import Election, Term, contender
+from election import Election, Term, contender, witness
 from zkwire import Client, ConnectionLossError, NoNodeError, SessionExpiredError, SessionMovedError, SetData
 
 #: kind, token, number, monotonic, boottime
@@ -133,6 +134,14 @@ def break_holder() -> None:
     setattr(contender.Campaign, "_wait_for_holder", remove)  # noqa: B010 - the type checker knows that it is a method
 
 
+def break_witness() -> None:
+    """Make contenders blind to what tells of deleted znodes."""
+    setattr(witness.Witness, "suspect", lambda self, until: None)  # noqa: B010 - as above
+
+
+BROKEN = {"holder": break_holder, "witness": break_witness}
+
+
 async def tell(election: Election) -> None:
     """What it goes through, for whoever reads its log."""
     async for state in election.states():
@@ -173,10 +182,10 @@ if __name__ == "__main__":
     parser.add_argument("--renewal", default="commit")
     parser.add_argument("--timeout", type=float, default=2.0)
     parser.add_argument("--takeover-delay", type=float, default=0.0)
-    parser.add_argument("--broken", choices=["holder"])
+    parser.add_argument("--broken", choices=BROKEN)
     parser.add_argument("--unfenced", action="store_true")
     parser.add_argument("--unguarded", action="store_true")
     arguments = parser.parse_args()
     if arguments.broken:
-        break_holder()
+        BROKEN[arguments.broken]()
     trio.run(main, arguments)

@@ -19,11 +19,14 @@ from election import CampaignTimeout, Election, LeadershipLostError, NotLeaderEr
 from tests.fake_ensemble import Commit, FakeEnsemble, Fault
 from zkwire import Client, ConnectionLossError, EventType, SetData
 
-PATH = "/e/master"
+PATH = "/a/e/master"
 COUNTER = "/counter"
-HOLDERS = {"sequential": "/e/master-holder", "simple": "/e-master-holder"}
+HOLDERS = {"sequential": "/a/e/master-holder", "simple": "/a/e-master-holder"}
+EPOCHS = {"sequential": "/a/e/master-epoch", "simple": "/a/e-master-epoch"}
 #: What an administrator may delete with all below it, and no leader's second znode with it.
-TREES = {"sequential": "/e/master", "simple": "/e"}
+TREES = {"sequential": "/a/e/master", "simple": "/a/e"}
+#: And with all of the election.
+ABOVE = "/a"
 
 How = Literal["run", "lead", "impatient", "cancelled", "campaign", "count", "outside", "restart"]
 
@@ -51,7 +54,8 @@ class Player(NamedTuple):
 
 class Plot(NamedTuple):
     """`timeout` is T in seconds; `tick` is at most half of it. With `lingers` a body that is cancelled uses up its
-    grace. In a fault "leading" is who leads then, or the znode of that; "tree" is all that contenders create."""
+    grace. In a fault "leading" is who leads then, or the znode of that; "tree" is all that contenders create, "above"
+    that and all else of the election, "holder" and "epoch" the two znodes beside."""
 
     players: tuple[Player, ...]
     faults: tuple[Fault, ...] = ()
@@ -154,8 +158,10 @@ class Play:
 
     def _resolve(self, fault: Fault) -> Fault | None:
         """Who "leading" is, and which znode; nothing when nobody is."""
-        if fault.how == "tree":
-            return fault._replace(how=TREES[self.plot.mode])
+        named = {"tree": TREES[self.plot.mode], "above": ABOVE}
+        named |= {"holder": HOLDERS[self.plot.mode], "epoch": EPOCHS[self.plot.mode]}
+        if fault.how in named:
+            return fault._replace(how=named[fault.how])
         leading = next((stint for stint in reversed(self.story.stints) if stint.exit == math.inf), None)
         if "leading" not in (fault.who, fault.how):
             return fault

@@ -45,7 +45,8 @@ class Fault(NamedTuple):
     slow         server    what is agreed upon is applied `amount` seconds late
     kill         server    the process ends, and is started again when the fault is over
     pause        server    the process stands still
-    delete       -         an administrator deletes the path `how`, with all below
+    delete       -         an administrator deletes the path `how`, with all below: in one transaction, or, with an
+                           `amount`, the deepest first and so many seconds apart
     suspend      -         the clients' machine sleeps: the servers' time jumps ahead by `amount`
 
     A client is a name. A server is its number, "leader", "follower" (the
@@ -301,7 +302,10 @@ class FakeEnsemble:
             for session in {connection.session for connection in self._connections(str(fault.who))}:
                 self._as_administrator(Request(None, session, OpCode.CLOSE_SESSION))
         elif fault.kind == "delete":
-            self.delete(fault.how)
+            if fault.amount:
+                await self._delete_one_by_one(fault)
+            else:
+                self.delete(fault.how)
         else:
             assert fault.kind == "suspend", fault
             self.timeline.jump(fault.amount)
@@ -312,6 +316,14 @@ class FakeEnsemble:
         items = tuple(item(OpCode.DELETE, DeleteRequest(each, -1)) for each in paths)
         if items:
             self._as_administrator(Request(None, 0, OpCode.MULTI, MultiRequest(items)))
+
+    async def _delete_one_by_one(self, fault: Fault) -> None:
+        for _ in range(100):  # while others make some of it again
+            paths = self.tree.below(fault.how)
+            if not paths:
+                return
+            self._as_administrator(Request(None, 0, OpCode.DELETE, DeleteRequest(paths[0], -1)))
+            await trio.sleep(fault.amount)
 
     def _as_administrator(self, request: Request) -> None:
         leader = self.leader

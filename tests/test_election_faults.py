@@ -187,6 +187,43 @@ async def delete_node_of_a_leader_that_is_cut_off(fleet: Fleet, rng: random.Rand
         await trio.sleep(1.5 * TIMEOUT)
 
 
+async def delete_election(fleet: Fleet, rng: random.Random) -> None:
+    """All of its znodes: what `rm -r` of a tree above it does."""
+    places = fleet.places
+    first, *others = rng.sample([delete_path, delete_holder, delete_epoch], 3)
+    await first(fleet, rng)
+    for other in others:
+        await other(fleet, rng)
+    print(f"{places.path} is deleted, {first.__name__} first")
+
+
+async def delete_holder(fleet: Fleet, rng: random.Random) -> None:
+    with suppress(NoNodeError):
+        await persistently(lambda: fleet.rig.zk.delete(fleet.places.holder))
+
+
+async def delete_epoch(fleet: Fleet, rng: random.Random) -> None:
+    with suppress(NoNodeError):
+        await persistently(lambda: fleet.rig.zk.delete(fleet.places.epoch))
+
+
+async def delete_holder_and_node(fleet: Fleet, rng: random.Random) -> None:
+    """Of one fleet: what the other did at the same time beside the holder would hide it."""
+    if fleet.mode == "sequential":
+        node = await fleet.node()
+        await delete_holder(fleet, rng)
+        if node is not None:
+            with suppress(NoNodeError):
+                await persistently(lambda: fleet.rig.zk.delete(node))
+
+
+async def while_cut_off(fault: Fault, fleet: Fleet, rng: random.Random) -> None:
+    with fleet.leader.link.held(SENT, RECEIVED):
+        await trio.sleep(rng.uniform(0.0, 0.3))
+        await fault(fleet, rng)
+        await trio.sleep(1.5 * TIMEOUT)
+
+
 FAULTS: dict[str, Fault] = {
     "stop 0.5 T": partial(stop, 0.5),
     "stop 0.9 T": partial(stop, 0.9),
@@ -208,6 +245,13 @@ FAULTS: dict[str, Fault] = {
     "delete the node": delete_node,
     "delete the path": delete_path,
     "delete the node of one cut off": delete_node_of_a_leader_that_is_cut_off,
+}
+#: What only those know of who have been candidates before: a process that is started again meanwhile does not.
+DELETIONS: dict[str, Fault] = {
+    "delete the election": delete_election,
+    "delete the election of one cut off": partial(while_cut_off, delete_election),
+    "delete the holder and the node": delete_holder_and_node,
+    "delete the holder and the node of one cut off": partial(while_cut_off, delete_holder_and_node),
 }
 
 # --- servers
@@ -264,7 +308,7 @@ async def inflict(name: str, rig: Rig, rng: random.Random) -> None:
     else:
         async with trio.open_nursery() as nursery:
             for fleet in rig.fleets:
-                nursery.start_soon(FAULTS[name], fleet, rng)
+                nursery.start_soon({**FAULTS, **DELETIONS}[name], fleet, rng)
 
 
 async def play(
@@ -332,6 +376,13 @@ async def test_no_two_leaders_when_a_reply_is_lost_or_a_znode_deleted(
     ensemble: Ensemble, root: str, tmp_path: Path
 ) -> None:
     await play(ensemble, root, tmp_path, [[name] for name in ZNODES], SEED)
+
+
+@pytest.mark.rule("L9", "W17")
+async def test_no_two_leaders_when_all_znodes_of_the_leader_are_deleted(
+    ensemble: Ensemble, root: str, tmp_path: Path
+) -> None:
+    await play(ensemble, root, tmp_path, [[name] for name in DELETIONS], SEED)
 
 
 @pytest.mark.rule("L2", "L6", "P8")
@@ -433,6 +484,23 @@ async def test_two_leaders_are_seen_where_the_holder_is_not_waited_for(
         leader = fleet.leader
         with leader.link.held(SENT, RECEIVED):
             await delete_node(fleet, random.Random(SEED))
+            await fleet.works(other_than=leader)
+            await until(lambda: leader.stints()[-1].ended is not None, "the end of a lease")
+        print(fleet.summary())
+        assert fleet.overlap() is not None
+        assert len(fleet.wrongs()) > 1
+        assert await stage.leave() == []
+
+
+@first_version
+async def test_two_leaders_are_seen_where_nobody_suspects_that_the_znodes_were_deleted(
+    ensemble: Ensemble, root: str, tmp_path: Path
+) -> None:
+    async with rig(ensemble, root, tmp_path) as stage:
+        fleet = await stage.add("sequential", 2, "--broken", "witness", "--unguarded", timeout=LONG)
+        leader = fleet.leader
+        with leader.link.held(SENT, RECEIVED):
+            await delete_election(fleet, random.Random(SEED))
             await fleet.works(other_than=leader)
             await until(lambda: leader.stints()[-1].ended is not None, "the end of a lease")
         print(fleet.summary())

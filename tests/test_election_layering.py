@@ -15,13 +15,13 @@ PACKAGE = Path(__file__).parent.parent / "election"
 
 #: Bottom to top, as in election/__init__.py.
 ORDER = [
-    *("errors", "clocks", "sequence", "dialects", "places", "lease", "znodes", "overrun", "states"),
+    *("errors", "clocks", "sequence", "dialects", "places", "lease", "witness", "znodes", "overrun", "states"),
     *("contender", "sequential", "simple", "term", "observing", "election"),
     *("strategies", "layouts", "registration", "members", "registry"),
     *("watchdog", "runner", "local_server", "demo", "cli"),
 ]
 #: What computes, and neither waits nor looks at anything.
-PURE = ["errors", "sequence", "dialects", "places", "lease", "strategies", "layouts"]
+PURE = ["errors", "sequence", "dialects", "places", "lease", "witness", "strategies", "layouts"]
 
 
 def imports(module: str) -> list[tuple[str, list[str]]]:

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import permutations
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,12 +18,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from election import Term, sequential
-from election.contender import Campaign, Won
+from election.contender import Campaign, Plan, Won
 from election.lease import Lease
 from election.places import Mode
 from election.sequential import SequentialCampaign
 from election.term import Renewal
+from election.witness import Witness
 from election.znodes import retried
+from tests import fake_server
 from tests.election_model import (
     How,
     Player,
@@ -79,6 +83,17 @@ faults = st.one_of(
     fault("lag", servers, lasts=short, amount=st.sampled_from([0.1, 0.3, 1.0, 3.0])),
     fault("delete", st.just(""), how=st.sampled_from(["leading", "tree"])),
 )
+#: What else an administrator may delete, and how.
+deletions = st.lists(
+    fault(
+        "delete",
+        st.just(""),
+        how=st.sampled_from(["above", "tree", "leading", "epoch"]),
+        amount=st.sampled_from([0.0, 0.001, 0.01, 0.3]),
+    ),
+    min_size=1,
+    max_size=3,
+)
 
 hows: list[How] = ["run", "lead", "impatient", "cancelled", "campaign", "count", "outside", "restart"]
 players = st.tuples(
@@ -109,6 +124,17 @@ plots = st.builds(
 @given(plots)
 def test_no_two_leaders_whatever_goes_wrong(plot: Plot) -> None:
     assert wrongs(play(plot)) == []
+
+
+@pytest.mark.rule("W17", "L9")
+@search(40)
+@given(plots, deletions)
+def test_no_two_leaders_when_the_tree_above_is_deleted(plot: Plot, deletions: list[Fault]) -> None:
+    """Whoever has been a candidate before that knows of it; a client that is new each time does not."""
+    players = tuple(each._replace(how="lead") if each.how == "restart" else each for each in plot.players)
+    later = [each._replace(at=each.at + 5.0) for each in deletions]  # when all have come
+    story = play(plot._replace(players=players, faults=(*plot.faults[:3], *later)))
+    assert [wrong for wrong in wrongs(story) if "left behind" not in wrong] == []
 
 
 @pytest.mark.rule("L4", "L13")
@@ -174,6 +200,77 @@ def test_lease_does_not_count_what_was_long_on_its_way(timeout: float, start: fl
         story = play(Plot((first, second), (Fault(start, "cut", "p1", lasts),), seed=seed, timeout=timeout))
         assert [stint.player for stint in story.stints][:2] == ["p0", "p1"]
         assert wrongs(story) == []
+
+
+# --- znodes that somebody deletes
+
+one_leads = (Player(at=1), Player(starts=1.5, at=0))
+#: The leader cannot hear of anything, and works on for as long as its lease lasts.
+cut_off = Fault(9.9, "cut", "p0", 15)
+
+
+def deleted(*what: str, apart: float = 0.05) -> tuple[Fault, ...]:
+    """One after the other."""
+    return tuple(Fault(10 + apart * number, "delete", how=each) for number, each in enumerate(what))
+
+
+orders = [order for length in (2, 3) for order in permutations(["leading", "holder", "epoch"], length)]
+orders += [("tree", "holder"), ("holder", "tree"), ("epoch", "tree", "holder"), ("tree", "epoch", "holder")]
+
+
+@pytest.mark.rule("W17", "L9")
+@pytest.mark.parametrize("mode", ["sequential", "simple"])
+@pytest.mark.parametrize("order", orders, ids=" ".join)
+def test_no_two_leaders_in_whatever_order_the_znodes_of_the_first_are_deleted(
+    order: tuple[str, ...], mode: Mode
+) -> None:
+    for faults in (deleted(*order), (cut_off, *deleted(*order))):
+        for seed in range(3):
+            story = play(Plot(one_leads, faults, seed=seed, mode=mode))
+            assert wrongs(story) == []
+            assert {stint.player for stint in story.stints} == {"p0", "p1"}
+
+
+@pytest.mark.rule("W17")
+@pytest.mark.parametrize("mode", ["sequential", "simple"])
+@pytest.mark.parametrize("amount", [0.0, 0.001, 0.01, 0.3], ids="{} s apart".format)
+def test_no_two_leaders_when_all_of_the_election_is_deleted(mode: Mode, amount: float) -> None:
+    above = Fault(10, "delete", how="above", amount=amount)
+    for faults in ((above,), (cut_off, above), (above, above._replace(at=12.0))):
+        for seed in range(3):
+            story = play(Plot((*one_leads, Player("lead", 2.0)), faults, seed=seed, mode=mode))
+            assert wrongs(story) == []
+            assert len(story.stints) > 1
+
+
+@pytest.mark.parametrize("mode", ["sequential", "simple"])
+def test_holder_that_went_first_is_noticed_on_servers_that_do_not_say_when(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events of servers before 3.9.0 have no zxid."""
+    fire = fake_server.Connection.fire
+    monkeypatch.setattr(fake_server.Connection, "fire", lambda self, change, zxid: fire(self, change, -1))
+    for seed in range(3):
+        assert wrongs(play(Plot(one_leads, (cut_off, *deleted("holder", "leading")), seed=seed, mode=mode))) == []
+        crash = play(Plot(one_leads, (Fault(10, "cut", "p0", 15),), seed=seed, mode=mode))
+        assert wrongs(crash) == []
+        second = crash.stints[1]
+        assert second.enter < 10 + 6 + 2 + 0.5, "a crash is no suspicion"
+
+
+@pytest.mark.parametrize("mode", ["sequential", "simple"])
+def test_new_candidate_waits_where_another_one_has_seen_the_tree_go_and_left(mode: Mode) -> None:
+    story = play(passed_on._replace(mode=mode))
+    assert wrongs(story) == []
+    assert [stint.player for stint in story.stints][:2] == ["p0", "p2"]
+    assert story.stints[1].enter > 12.2 + 6.0
+
+
+#: The second sees all of it go, waits, and has no time for that; the third has seen nothing of it.
+passed_on = Plot(
+    (Player("lead", 1.0, 60.0, at=1), Player("impatient", 8.0, 4.0, 60.0, at=0), Player(starts=12.2, at=0)),
+    (cut_off, Fault(10, "delete", how="above")),
+)
 
 
 @pytest.mark.parametrize("renewal", ["commit", "ping", "none"])
@@ -266,7 +363,30 @@ def no_second_look_at_the_queue(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SequentialCampaign, "win", hasty_win)
 
 
-one_leads = (Player(at=1), Player(starts=1.5, at=0))
+def no_suspicion(patch: pytest.MonkeyPatch) -> None:
+    """As if znodes went with sessions only."""
+    patch.setattr(Witness, "suspect", lambda self, until: None)
+
+
+def no_suspicion_of_the_holder(patch: pytest.MonkeyPatch) -> None:
+    succeeds = Witness.succeeds
+    patch.setattr(Witness, "succeeds", lambda self, record, holder, parted: succeeds(self, record, None, None))
+
+
+def no_memory_of_the_epoch(patch: pytest.MonkeyPatch) -> None:
+    """As if a client that has been a candidate before were new each time."""
+    init = Campaign.__init__
+
+    def forgetful(self: Campaign, plan: Plan, *, impatient: bool) -> None:
+        init(self, dataclasses.replace(plan, witness=Witness()), impatient=impatient)
+
+    patch.setattr(Campaign, "__init__", forgetful)
+
+
+def no_word_of_doubt(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Campaign, "_is_in_doubt", lambda self: False)
+
+
 BREAKAGES = {
     "lease from reply": Breakage(
         lease_from_reply,
@@ -297,6 +417,28 @@ BREAKAGES = {
         Plot(one_leads, (Fault(10, "cut", "p0", 15), Fault(10.2, "delete", how="leading"))),
         overlaps,
     ),
+    "no suspicion when the tree is gone": Breakage(
+        no_suspicion, Plot(one_leads, (Fault(10, "delete", how="above"),)), overlaps
+    ),
+    "no suspicion when the tree of a simple election is gone": Breakage(
+        no_suspicion, Plot(one_leads, (cut_off, Fault(10, "delete", how="above", amount=0.01)), mode="simple"), overlaps
+    ),
+    "no suspicion of a holder that went first": Breakage(
+        no_suspicion_of_the_holder, Plot(one_leads, deleted("holder", "leading", apart=0.01)), overlaps
+    ),
+    "no suspicion of a holder that went without a word": Breakage(
+        no_suspicion_of_the_holder, Plot(one_leads, (cut_off, *deleted("leading", "holder"))), overlaps
+    ),
+    "no memory of the epoch": Breakage(
+        no_memory_of_the_epoch,
+        # The first rests while the second leads, and finds nothing when it comes back.
+        Plot(
+            (Player("lead", 1.0, 5.0, 3.0), Player(starts=1.5)),
+            (Fault(7.5, "cut", "p1", 15), Fault(8.0, "delete", how="above")),
+        ),
+        overlaps,
+    ),
+    "no word of doubt": Breakage(no_word_of_doubt, passed_on, overlaps),
     "release before the body has ended": Breakage(
         release_before_the_body_has_ended, Plot(one_leads, (Fault(10, "delete", how="leading"),)), overlaps
     ),
