@@ -39,10 +39,10 @@ from zkwire import (
 )
 
 from .dialects import Dialect, new_guid
-from .errors import CampaignTimeout, ElectionError
+from .errors import CampaignTimeout
 from .places import Places, parent_of
 from .witness import DELETED, DOUBTFUL, LEADING, RESIGNED, Witness
-from .znodes import SESSION_OVER, UNCERTAIN, delete_own, ensured, read_write, retried, synced
+from .znodes import SESSION_OVER, UNCERTAIN, delete_own, ensured, must_be_owned, read_write, retried, synced
 
 After = Literal["nobody", "resignation", "expiry", "deletion"]
 
@@ -338,10 +338,7 @@ class Campaign(ABC):
         except NoNodeError:
             return
         async with watch:
-            if not stat.ephemeral_owner:
-                raise ElectionError(
-                    f"{holder} is not ephemeral, so no leader made it; while it is there nobody can lead"
-                )
+            must_be_owned(holder, stat)
             if not self.is_left_over(data, stat):
                 await self.wait(watch)
                 return

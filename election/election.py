@@ -225,7 +225,12 @@ class Election:
         return stream
 
     async def leader(self) -> Leader | None:
-        """Who leads now; None when nobody does. Creates nothing (rule P3)."""
+        """Who leads now; None when nobody does. Creates nothing (rule P3).
+
+        Raises:
+            ElectionError: what stands in the leader's place has no session that owns it, so nobody can lead; also from
+                `contenders`, for any of them, and from `observe`.
+        """
         return await self._observer.leader()
 
     async def contenders(self) -> list[Contender]:

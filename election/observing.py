@@ -8,9 +8,10 @@ from typing import Literal, NamedTuple
 from zkwire import Client, EventType, NoNodeError, SessionExpiredError, Stat, Watch
 
 from .dialects import Dialect
+from .errors import ElectionError
 from .places import Mode, Places
 from .sequence import in_order
-from .znodes import UNCERTAIN, retried
+from .znodes import UNCERTAIN, must_be_owned, retried
 
 Data = tuple[bytes | None, Stat]
 
@@ -65,6 +66,7 @@ class Observer:
                 data, stat = await self._finished(node, read)
             except NoNodeError:
                 continue
+            must_be_owned(node, stat)
             found.append(Contender(data or b"", node, stat.czxid, leader is not None and leader.node == node))
         return found
 
@@ -108,9 +110,10 @@ class Observer:
         # The holder says who leads. Without one the first is another program's leader, or about to lead. One that was
         # listed and is gone by now may have been followed by any other: then all is looked at again.
         try:
-            mark, _, watch = await retried(lambda: self._zk.get_data_and_watch(holder))
+            mark, stat, watch = await retried(lambda: self._zk.get_data_and_watch(holder))
         except NoNodeError:
             return await self._look_at(f"{path}/{queue[0][0]}")
+        _must_be_owned(holder, stat, watch)
         name = (mark or b"").decode(errors="replace")
         if self._dialect.speaks(name) and "/" not in name:
             try:
@@ -126,6 +129,7 @@ class Observer:
 
     async def _look_at(self, node: str) -> tuple[Leader, Watch]:
         data, stat, watch = await retried(lambda: self._zk.get_data_and_watch(node))
+        _must_be_owned(node, stat, watch)
         return Leader(data or b"", node, stat.czxid), watch
 
     async def _look_for(self, node: str) -> tuple[None, Watch]:
@@ -135,6 +139,14 @@ class Observer:
             watch.disarm()
             raise NoNodeError(node)
         return None, watch
+
+
+def _must_be_owned(node: str, stat: Stat, watch: Watch) -> None:
+    try:
+        must_be_owned(node, stat)
+    except ElectionError:
+        watch.disarm()
+        raise
 
 
 class LeaderStream:

@@ -10,7 +10,7 @@ from zkwire import BadVersionError, Check, CreateMode, NoNodeError, NotReadOnlyE
 from .contender import Campaign, Gone, Plan, Won
 from .dialects import contenders
 from .sequence import in_order
-from .znodes import UNCERTAIN, delete_own, ensured, read_write, retried, synced
+from .znodes import UNCERTAIN, delete_own, ensured, must_be_owned, read_write, retried, synced
 
 
 class SequentialCampaign(Campaign):
@@ -48,6 +48,8 @@ class SequentialCampaign(Campaign):
                     await delete_own(self.zk, f"{path}/{twin}", lambda data, stat: True)
             place = queue.index(self._name)
             if place > 0:
+                if place > 1 and (stat := await self._stat(queue[0])) is not None:
+                    must_be_owned(f"{path}/{queue[0]}", stat)  # another program would wait for it for ever
                 await self._wait_for(f"{path}/{queue[place - 1]}")
                 continue
             begun = await self.begin(self.node, Check(self.node))
@@ -120,6 +122,7 @@ class SequentialCampaign(Campaign):
             self.gone = Gone(name)
             return
         async with watch:
+            must_be_owned(node, stat)
             if self.is_left_over(node.encode(), stat):
                 await delete_own(self.zk, node, lambda data, stat: True)
             else:

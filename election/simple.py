@@ -9,9 +9,8 @@ import trio
 from zkwire import Create, CreateMode, EventType, NodeExistsError, NoNodeError, Stat, Watch
 
 from .contender import Campaign, Plan, Won
-from .errors import ElectionError
 from .places import parent_of
-from .znodes import SESSION_OVER, delete_own, ensured, retried, synced
+from .znodes import SESSION_OVER, delete_own, ensured, must_be_owned, retried, synced
 
 
 class SimpleCampaign(Campaign):
@@ -74,10 +73,7 @@ class SimpleCampaign(Campaign):
                 if stat is None:
                     return False
                 self.comes_second()
-                if not stat.ephemeral_owner:
-                    raise ElectionError(
-                        f"{path} is not ephemeral, so no leader made it; while it is there nobody can lead"
-                    )
+                must_be_owned(path, stat)
                 if stat.ephemeral_owner == self.zk.session.id and await self._is_left_over():
                     await self._drop_left_over(stat, watch)
                     return True

@@ -25,12 +25,17 @@ from zkwire import (
     ThrottledOpError,
 )
 
+from .errors import ElectionError
+
 T = TypeVar("T")
 
 #: The session is over, or no longer ours to use: its ephemerals are gone or will go, and nothing is left to do.
 SESSION_OVER = (SessionExpiredError, ClosedError, AuthFailedError)
 #: The request may have been applied or not. SessionMoved: it went to a server that the session had left.
 UNCERTAIN = (ConnectionLossError, SessionMovedError, ThrottledOpError)
+
+#: The ephemeral owner of a container, which is no session either.
+_CONTAINER = -(2**63)
 
 #: Seconds between tries of a server that sheds load, and of one in read-only mode, which has no quorum.
 PAUSE = 0.05
@@ -64,6 +69,15 @@ async def retried(request: Callable[[], Awaitable[T]]) -> T:
             await trio.sleep(READ_ONLY_PAUSE)
         except UNCERTAIN:
             continue
+
+
+def must_be_owned(node: str, stat: Stat) -> None:
+    """Raises ElectionError for a znode in the place of a contender or a leader that no session owns."""
+    if stat.ephemeral_owner in (0, _CONTAINER):
+        raise ElectionError(
+            f"{node} is not ephemeral: no session owns it, so that no candidate made it (a backup that was restored, "
+            f"perhaps) and it never goes by itself; while it is there nobody can lead: delete it"
+        )
 
 
 async def ensured(zk: BoundClient, path: str, acl: Sequence[ACL]) -> None:

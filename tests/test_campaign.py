@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import pytest
 import trio
+import trio.lowlevel
 from trio.testing import wait_all_tasks_blocked
 
 import zkwire
-from election import CampaignTimeout, Election
+from election import CampaignTimeout, Election, ElectionError
+from election.dialects import DIALECTS
 from tests.campaigns import (
     EPHEMERAL,
     GUID,
@@ -586,3 +588,114 @@ async def test_leader_of_an_earlier_session_is_waited_out(zookeeper: Server, roo
             assert stat is not None
             assert stat.ephemeral_owner == who.zk.session_id
             await task.end()
+
+
+# --- contenders that no session owns
+
+
+def restored(dialect: str) -> str:
+    """What a backup of an election has, and nobody's session: the first of its queue."""
+    return DIALECTS[dialect].prefix(GUID) + "0000000000"
+
+
+async def says_so(call: Callable[[], Awaitable[object]], node: str) -> None:
+    with trio.fail_after(PATIENCE), pytest.raises(ElectionError, match=f"^{node} is not ephemeral: no session owns it"):
+        await call()
+
+
+async def led(election: Election) -> None:
+    async with election.lead():
+        raise AssertionError("leads")
+
+
+async def ran(election: Election) -> None:
+    await election.run(lambda term: trio.lowlevel.checkpoint())
+
+
+async def observed(election: Election) -> None:
+    async for leader in election.observe():
+        raise AssertionError(leader)
+
+
+WAYS: list[Callable[[Election], Awaitable[object]]] = [
+    led,
+    ran,
+    observed,
+    lambda election: election.campaign(),
+    lambda election: election.campaign(timeout=0),
+    lambda election: election.leader(),
+    lambda election: election.contenders(),
+]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("kind", [CreateMode.PERSISTENT, CreateMode.CONTAINER])
+async def test_contender_that_no_session_owns_is_an_error_that_says_so(
+    zookeeper: Server, root: str, dialect: str, kind: CreateMode
+) -> None:
+    await alone(zookeeper)
+    async with administrator(zookeeper) as zk, contender(zookeeper, root, dialect=dialect) as who:
+        node = f"{root}/{restored(dialect)}"
+        await zk.create(root)
+        await zk.create(node, b"restored", mode=kind)
+        for way in WAYS:
+            await says_so(lambda way=way: way(who.election), node)  # type: ignore[misc]
+        assert who.election.state == "idle"
+        assert await children(zk, root) == [restored(dialect)]
+        assert await watch_count(zookeeper) == 0
+        await zk.delete(node)
+        async with who.election.lead(timeout=5) as term:
+            assert term.is_leader
+
+
+async def test_contender_that_no_session_owns_is_found_behind_one_of_another_program(
+    zookeeper: Server, root: str
+) -> None:
+    """Which waits for it, for ever."""
+    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
+        node = f"{root}/{restored('native')}"
+        await zk.create(root)
+        await zk.create(node)
+        await zk.create(f"{root}/_c_{'0' * 32}-lock-", mode=SEQUENTIAL)
+        await says_so(who.election.campaign, node)
+        await says_so(who.election.leader, node)
+
+
+async def test_contender_that_no_session_owns_and_that_comes_while_somebody_leads_hides_no_leader(
+    zookeeper: Server, root: str
+) -> None:
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, root, data=b"leads") as leader,
+        contender(zookeeper, root) as who,
+        leader.election.lead() as term,
+    ):
+        node = f"{root}/_c_{GUID}-lock-2147483646"
+        await zk.create(node)
+        found = await who.election.leader()
+        assert found is not None
+        assert (found.data, found.node) == (b"leads", term.node)
+        await says_so(who.election.contenders, node)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_holder_and_leaders_znode_that_no_session_owns_are_told_from_a_leaders(
+    zookeeper: Server, root: str, mode: Mode
+) -> None:
+    path = f"{root}/master"
+    holder = f"{path}-holder" if mode == "sequential" else f"{root}-master-holder"
+    async with administrator(zookeeper) as zk, contender(zookeeper, path, mode=mode) as who:
+        await zk.ensure_path(path)
+        if mode == "simple":
+            for way in WAYS:
+                await says_so(lambda way=way: way(who.election), path)  # type: ignore[misc]
+            await zk.delete(path)
+        else:
+            await zk.create(f"{path}/{restored('native')}", mode=EPHEMERAL)
+            await zk.create(holder, restored("native").encode())
+            await says_so(who.election.leader, holder)
+            await says_so(lambda: observed(who.election), holder)
+            await zk.delete(f"{path}/{restored('native')}")
+            await zk.delete(holder)
+        await zk.create(holder, b"restored")
+        await says_so(who.election.campaign, holder)

@@ -339,6 +339,21 @@ def test_runner_contends_with_elections_of_the_package(
     assert ran.exists()
 
 
+@pytest.mark.parametrize("mode", ["sequential", "simple"])
+def test_znode_that_no_session_owns_is_told_in_one_line_by_every_verb(
+    zookeeper: Server, root: str, start: Callable[..., Process], capfd: pytest.CaptureFixture[str], mode: str
+) -> None:
+    node = root if mode == "simple" else f"{root}/_c_9d5b1f0c-3a7e-4d21-9f6b-0a1c2d3e4f50-lock-0000000000"
+    on_server(lambda zk: zk.ensure_path(node))
+    verbs = [("leader", root), ("list", root), ("observe", root), ("run", root, "--", "true")]
+    for verb, *rest in [*verbs, ("run", root, "--try", "--", "true"), ("run", root, "--on-lost", "exit", "--", "true")]:
+        status, out, err = ask(capfd, verb, "--mode", mode, *rest)
+        assert (status, out) == (1, "")
+        *before, told = err.splitlines()
+        assert told.startswith(f"election: {node} is not ephemeral: no session owns it")
+        assert all("wait" in line for line in before)  # for whom `run` waits
+
+
 def test_path_of_another_dialect_is_refused(
     zookeeper: Server, root: str, start: Callable[..., Process], tmp_path: Path
 ) -> None:
