@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -28,6 +28,7 @@ from zkwire import (
     EventType,
     KeeperState,
     MultiOperation,
+    NoAuthError,
     NodeExistsError,
     NoNodeError,
     NotReadOnlyError,
@@ -168,15 +169,16 @@ class Campaign(ABC):
         is the data version of the node. Ends when that is done or the session is over (rule R2)."""
         places = self.plan.places
         try:
-            while await self._end(Delete(node, version), Delete(places.holder), self._last_word(RESIGNED)):
-                # In doubt, or somebody wrote to the node.
-                if not await self.holds():
-                    break
-                stat = await retried(lambda: self.zk.exists(node))
-                if stat is None or stat.ephemeral_owner != self.zk.session.id:
-                    await self.give_way()
-                    break
-                version = stat.version
+            with self._permissions_explained():
+                while await self._end(Delete(node, version), Delete(places.holder), self._last_word(RESIGNED)):
+                    # In doubt, or somebody wrote to the node.
+                    if not await self.holds():
+                        break
+                    stat = await retried(lambda: self.zk.exists(node))
+                    if stat is None or stat.ephemeral_owner != self.zk.session.id:
+                        await self.give_way()
+                        break
+                    version = stat.version
         except SESSION_OVER:
             pass
         except NoNodeError:
@@ -210,6 +212,10 @@ class Campaign(ABC):
 
         Returns the beginning; or what `first` met; or None, when it may be tried again.
         """
+        with self._permissions_explained():
+            return await self._begin(node, first)
+
+    async def _begin(self, node: str, first: MultiOperation) -> Won | ZooKeeperError | None:
         if await self.writable():
             return None  # what was listed may be old
         places, mark = self.plan.places, self.mark.encode()
@@ -255,6 +261,22 @@ class Campaign(ABC):
             else:
                 raise
             return None
+
+    @contextmanager
+    def _permissions_explained(self) -> Iterator[None]:
+        """Says of a NoAuthError for holder or epoch what they are for, and what would do."""
+        path, _, holder, epoch = self.plan.places
+        try:
+            yield
+        except NoAuthError as error:
+            if error.path in (holder, epoch):
+                error.reason = (
+                    f"without {holder} and {epoch}, beside {path}, a leader whose znode somebody deletes could not be "
+                    f"told from one that has finished, and there could be two; so all candidates must be allowed to "
+                    f"create and delete children of {parent_of(holder)}, and to read and write the two; or give the "
+                    f"election a path one step deeper, as {path}/leader, the same for all candidates"
+                )
+            raise
 
     async def writable(self) -> bool:
         """Wait while the client is on a server in read-only mode; whether that was so. Nothing is sent there, so that

@@ -69,7 +69,8 @@ class Election:
         Args:
             zk: the client. Its session timeout T is how long a crashed leader is waited for.
             path: in mode "sequential" the parent of the contenders, in mode "simple" the leader's znode. Made with its
-                parents where missing. Two znodes lie beside it: see `election.places`.
+                parents where missing. Two znodes lie beside it (see `election.places`), where candidates must be
+                allowed to create and delete them.
             data: what the own znode says about this contender.
             mode: "sequential" is fair: who came first leads first, and one contender wakes for each hand-over. "simple"
                 is one znode for whoever creates it first.

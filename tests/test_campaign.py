@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import trio
@@ -39,6 +40,7 @@ from zkwire import (
     KeeperState,
     NoAuthError,
     OpCode,
+    Perms,
     SessionExpiredError,
 )
 from zkwire.conversation import Passing
@@ -295,6 +297,8 @@ async def test_refusal_is_raised_and_not_taken_for_somebody_elses_leadership(
         assert await watch_count(zookeeper) == 0
 
 
+#: Whoever may create children, and not delete them.
+CREATE_ONLY = (ACL(Perms.READ | Perms.CREATE | Perms.WRITE, zkwire.Id("world", "anyone")),)
 #: An identity without a scheme.
 NOBODY = (ACL(31, zkwire.Id("", "")),)
 
@@ -699,3 +703,32 @@ async def test_holder_and_leaders_znode_that_no_session_owns_are_told_from_a_lea
             await zk.delete(holder)
         await zk.create(holder, b"restored")
         await says_so(who.election.campaign, holder)
+
+
+# --- permissions
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("denied", [READ_ACL_UNSAFE, CREATE_ONLY], ids=["to create", "to delete"])
+async def test_refusal_of_holder_or_epoch_says_what_they_are_for_and_which_path_would_do(
+    zookeeper: Server, root: str, mode: Mode, denied: Any
+) -> None:
+    """Candidates that may do everything where they contend, and not beside that."""
+    path = f"{root}/jobs/nightly" if mode == "sequential" else f"{root}/jobs/nightly/master"
+    below = f"{path}/leader"
+    async with administrator(zookeeper) as zk:
+        await zk.add_auth("digest", b"admin:secret")
+        await zk.create(root)
+        await zk.create(f"{root}/jobs", acl=(*denied, ACL(Perms.ALL, zkwire.Id("auth", ""))))
+        await zk.create(f"{root}/jobs/nightly")
+        async with contender(zookeeper, path, mode=mode) as who:
+            with pytest.raises(NoAuthError) as refused:
+                async with who.election.lead():
+                    assert denied is CREATE_ONLY
+        said = str(refused.value)
+        assert f"all candidates must be allowed to create and delete children of {root}/jobs, " in said
+        assert said.endswith(f"as {below}, the same for all candidates")
+        assert re.search(r"^NO_AUTH \(-102\): .* \S+/jobs/nightly(-master)?-(holder|epoch): without", said)
+        async with contender(zookeeper, below, mode=mode) as deeper, deeper.election.lead() as term:
+            assert term.is_leader
+        await zk.set_acl(f"{root}/jobs", zkwire.OPEN_ACL_UNSAFE)
