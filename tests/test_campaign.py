@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 import pytest
@@ -35,10 +36,12 @@ from zkwire import (
     READ_ACL_UNSAFE,
     AuthFailedError,
     CreateMode,
+    Delete,
     ErrorCode,
     InvalidACLError,
     KeeperState,
     NoAuthError,
+    NoNodeError,
     OpCode,
     Perms,
     SessionExpiredError,
@@ -732,3 +735,52 @@ async def test_refusal_of_holder_or_epoch_says_what_they_are_for_and_which_path_
         async with contender(zookeeper, below, mode=mode) as deeper, deeper.election.lead() as term:
             assert term.is_leader
         await zk.set_acl(f"{root}/jobs", zkwire.OPEN_ACL_UNSAFE)
+
+
+# --- znodes of a leader that somebody deletes
+
+
+@pytest.mark.rule("W17", "L9", "L11")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("how", ["all at once", "the deepest first", "the holder, then the leader's znode"])
+async def test_body_after_a_deletion_begins_when_every_lease_is_over(
+    zookeeper: Server, root: str, mode: Mode, how: str
+) -> None:
+    path = f"{root}/app/jobs/master"
+    holder = f"{path}-holder" if mode == "sequential" else f"{root}/app/jobs-master-holder"
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, path, mode=mode, timeout=2.0) as leader,
+        contender(zookeeper, path, mode=mode, timeout=2.0) as who,
+        trio.open_nursery() as nursery,
+    ):
+        first = leading(nursery, leader)
+        term = await first.wait()
+        second = leading(nursery, who)
+        await who.until("waiting")
+        leader.tap.refuse()
+        leader.tap.partition()  # it works on, and hears of nothing
+        deleted = trio.current_time()
+        if how == "the holder, then the leader's znode":
+            await zk.delete(holder)
+            await zk.delete(term.node)
+        else:
+            tree = await below_with(zk, f"{root}/app")
+            if how == "all at once":
+                await zk.multi([Delete(each) for each in tree])
+            else:
+                for each in tree:
+                    with suppress(NoNodeError):
+                        await zk.delete(each)
+        successor = await second.wait()
+        assert term.state in ("resigning", "resigned"), "the body of the first has ended"
+        assert trio.current_time() - deleted >= who.zk.session_timeout - 0.5  # T after it saw that, not before
+        assert successor.after == "deletion"
+        assert successor.token > term.token
+        await second.end()
+
+
+async def below_with(zk: zkwire.Client, path: str) -> list[str]:
+    """The path and all below, the deepest first."""
+    found = [each for name in await zk.get_children(path) for each in await below_with(zk, f"{path}/{name}")]
+    return [*found, path]

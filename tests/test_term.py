@@ -16,6 +16,7 @@ from trio.testing import MockClock
 
 import zkwire
 from election import (
+    CampaignTimeout,
     Election,
     ElectionError,
     LeadershipLostError,
@@ -923,3 +924,42 @@ async def test_hard_deadline_is_nothing_to_a_term_whose_body_has_not_begun(
             async with other.lead() as term:
                 assert ends == [float("inf")]
                 assert made[-1].end == term.lease_end
+
+
+async def test_takeover_delay_is_waited_out_by_the_next_when_a_term_is_lost_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    """A term without a body is no hand-over."""
+    async with (
+        stage() as on,
+        on.election("a") as one,
+        on.election("b", takeover_delay=10.0) as other,
+        on.election("c", takeover_delay=10.0) as third,
+    ):
+        await one.campaign()
+        await on.fault("close", "a")
+        began = trio.current_time()
+        with pytest.raises(CampaignTimeout):
+            await other.campaign(timeout=8.0)
+        async with third.lead() as term:
+            assert term.after == "expiry"
+            assert trio.current_time() - began > 18.0
+
+
+@pytest.mark.parametrize("mode", ["sequential", "simple"])
+async def test_candidate_that_does_not_wait_for_others_waits_out_a_lease_that_may_last(
+    mode: str, autojump_clock: MockClock
+) -> None:
+    async with stage() as on, on.election("a", mode=mode) as one, on.election("b", mode=mode) as other:
+        term = await one.campaign()
+        with pytest.raises(CampaignTimeout):
+            await other.campaign(timeout=0)
+        for path in (term.node, HOLDER, "/e-epoch"):
+            on.ensemble.delete(path)
+        await trio.sleep(0.1)
+        began = trio.current_time()
+        again = await other.campaign(timeout=0)
+        assert T - 0.2 < trio.current_time() - began < T + 0.2
+        assert again.after == "deletion"
+        await again.resign()
+        assert not term.is_leader
