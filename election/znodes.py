@@ -34,9 +34,6 @@ SESSION_OVER = (SessionExpiredError, ClosedError, AuthFailedError)
 #: The request may have been applied or not. SessionMoved: it went to a server that the session had left.
 UNCERTAIN = (ConnectionLossError, SessionMovedError, ThrottledOpError)
 
-#: The ephemeral owner of a container, which is no session either.
-_CONTAINER = -(2**63)
-
 #: Seconds between tries of a server that sheds load, and of one in read-only mode, which has no quorum.
 PAUSE = 0.05
 READ_ONLY_PAUSE = 0.5
@@ -73,10 +70,10 @@ async def retried(request: Callable[[], Awaitable[T]]) -> T:
 
 def must_be_owned(node: str, stat: Stat) -> None:
     """Raises ElectionError for a znode in the place of a contender or a leader that no session owns."""
-    if stat.ephemeral_owner in (0, _CONTAINER):
+    if not stat.ephemeral_owner:
         raise ElectionError(
-            f"{node} is not ephemeral: no session owns it, so that no candidate made it (a backup that was restored, "
-            f"perhaps) and it never goes by itself; while it is there nobody can lead: delete it"
+            f"{node} is not ephemeral, no session owns it, so no candidate made it (it may come from a backup that was "
+            f"restored); while it is there nobody can lead: delete it"
         )
 
 

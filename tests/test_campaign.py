@@ -606,7 +606,7 @@ def restored(dialect: str) -> str:
 
 
 async def says_so(call: Callable[[], Awaitable[object]], node: str) -> None:
-    with trio.fail_after(PATIENCE), pytest.raises(ElectionError, match=f"^{node} is not ephemeral: no session owns it"):
+    with trio.fail_after(PATIENCE), pytest.raises(ElectionError, match=f"^{node} is not ephemeral, no session owns it"):
         await call()
 
 

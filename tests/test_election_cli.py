@@ -350,7 +350,7 @@ def test_znode_that_no_session_owns_is_told_in_one_line_by_every_verb(
         status, out, err = ask(capfd, verb, "--mode", mode, *rest)
         assert (status, out) == (1, "")
         *before, told = err.splitlines()
-        assert told.startswith(f"election: {node} is not ephemeral: no session owns it")
+        assert told.startswith(f"election: {node} is not ephemeral, no session owns it")
         assert all("wait" in line for line in before)  # for whom `run` waits
 
 
