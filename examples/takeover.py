@@ -142,15 +142,11 @@ def narrate(text: str) -> None:
 def main() -> int:
     match sys.argv[1:]:
         case []:
-            if problem := trio.run(show_takeover):
+            if problem := zkwire.run(show_takeover):
                 print(f"takeover: {problem}", file=sys.stderr)
                 return 1
         case ["candidate", name, path]:
-            try:
-                trio.run(candidate, name, path)
-            except zkwire.ZkwireError as error:
-                print(f"{name}: {error}", file=sys.stderr)
-                return 2
+            zkwire.run(candidate, name, path)
         case _:
             print(__doc__, file=sys.stderr)
             return 2

@@ -18,16 +18,20 @@ PATIENCE = 60.0
 class Program:
     """`python -m MODULE ARGUMENTS`, from its start on."""
 
-    def __init__(self, log: Path, module: str, *arguments: str, keyboard: bool = False) -> None:
-        """`log` is a file for what it prints, on both streams; without a keyboard its stdin is empty."""
+    def __init__(self, log: Path, module: str, *arguments: str, keyboard: bool = False, terminal: bool = False) -> None:
+        """`log` is a file for what it prints, on both streams; without a keyboard its stdin is empty. With one it is a
+        pipe, or a terminal."""
         self.log = log
         self._keys: int | None = None
         with log.open("wb") as output:
             if not keyboard:
                 self.popen = spawn([sys.executable, "-m", module, *arguments], output=output)
                 return
-            ours, self._keys = os.pipe()
-            with os.fdopen(ours, "rb") as keys:
+            if terminal:
+                self._keys, theirs = os.openpty()
+            else:
+                theirs, self._keys = os.pipe()
+            with os.fdopen(theirs, "rb") as keys:
                 self.popen = spawn([sys.executable, "-m", module, *arguments], output=output, keys=keys)
 
     @property
@@ -59,10 +63,10 @@ class Program:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / 100
 
-    def press(self, keys: str = "") -> None:
-        """These, and Enter."""
+    def press(self, keys: str = "\n") -> None:
+        """These keys; Enter unless told."""
         assert self._keys is not None
-        os.write(self._keys, f"{keys}\n".encode())
+        os.write(self._keys, keys.encode())
 
     def close_keys(self) -> None:
         """The end of its stdin."""

@@ -31,9 +31,9 @@ class Programs:
         self._directory = directory
         self.all: list[Program] = []
 
-    def start(self, module: str, *arguments: str, keyboard: bool = False) -> Program:
+    def start(self, module: str, *arguments: str, keyboard: bool = False, terminal: bool = False) -> Program:
         log = self._directory / f"{len(self.all)}.log"
-        self.all.append(Program(log, f"examples.{module}", *arguments, keyboard=keyboard))
+        self.all.append(Program(log, f"examples.{module}", *arguments, keyboard=keyboard, terminal=terminal))
         return self.all[-1]
 
     def living(self) -> list[Program]:
@@ -323,6 +323,18 @@ async def test_first_enter_after_a_lost_term_hands_over(programs: Programs, host
     await trio.to_thread.run_sync(first.says, "this is the master", 3)  # nobody else is there
 
 
+async def test_ctrl_d_at_a_terminal_ends_the_program(programs: Programs, hosts: str) -> None:
+    arguments = ["address", "10.0.0.1:80", "--hosts", hosts]
+    first = await trio.to_thread.run_sync(lambda: programs.start(*arguments, keyboard=True, terminal=True))
+    await trio.to_thread.run_sync(first.says, "this is the master")
+    first.press()
+    await trio.to_thread.run_sync(first.says, "^hands over$")
+    first.press("\x04")
+    assert await trio.to_thread.run_sync(first.ends) == 0
+    async with zkwire.connect(hosts) as zk:
+        assert await zk.exists("/master") is None
+
+
 async def test_standby_shows_an_address_that_is_no_text(programs: Programs, hosts: str) -> None:
     async with zkwire.connect(hosts) as zk:
         await zk.create("/master", b"\xff\xfe", mode=CreateMode.EPHEMERAL)
@@ -340,7 +352,7 @@ async def test_master_that_ends_by_q_or_by_sigterm_is_followed_at_once(programs:
         first.says("this is the master")
         second = masters.start("10.0.0.2:80")
         second.says("^master 10.0.0.1:80$")
-        first.press("q")
+        first.press("q\n")
         assert first.ends() == 0
         second.says("this is the master")
         third = masters.start("10.0.0.3:80")

@@ -224,7 +224,7 @@ class Terminal:
         elif key == "kill -9":
             program.send(signal.SIGKILL)
         else:
-            program.press("q" if key == "q Enter" else "")
+            program.press("q\n" if key == "q Enter" else "\n")
         if key != "Enter":
             assert program.ends() == (-signal.SIGKILL if key == "kill -9" else 0)
 
