@@ -285,9 +285,9 @@ def test_connection_drops_a_long_reply_and_takes_those_around_it() -> None:
         events = []
         for piece in (data[:cut], data[cut:]):
             events += served(connection, piece)
-        assert [type(event) for event in events] == [Replied, TooLong, Replied]
+        assert [type(event) for event in events] == [Replied] * 3
         assert [event.request for event in events] == [first, second, third]
-        assert events[1] == TooLong(second, 7, len(long_reply(2)) - 4)
+        assert events[1] == Replied(second, 7, 0, TooLong(len(long_reply(2)) - 4))
     assert connection.state is ConnectionState.ESTABLISHED
 
 
@@ -305,7 +305,7 @@ def test_connection_waits_for_the_header_of_a_long_frame_before_it_judges_it() -
 def test_connection_ends_in_the_middle_of_a_reply_that_it_drops() -> None:
     connection = established(max_reply=1000)
     send(connection)
-    assert [type(event) for event in served(connection, long_reply(1)[:3000])] == [TooLong]
+    assert [type(event.response) for event in served(connection, long_reply(1)[:3000])] == [TooLong]
     connection.receive_data(b"", 1.0)
     assert connection.next_event(1.0) is None
 

@@ -156,8 +156,8 @@ class Connection:
         deadline: clock time by which the ConnectResponse must have come.
         xids: where request numbers come from.
         max_frame: the longest request payload, in bytes; the server closes the connection on a longer one.
-        max_reply: the longest reply payload taken, in bytes. A longer reply to a request is dropped, and told by an
-            event; anything else that long breaks the protocol.
+        max_reply: the longest reply payload taken, in bytes. A longer reply to a request is dropped, and
+            told by a TooLong for its response; anything else that long breaks the protocol.
         on_frame: called with every Frame in the step that makes or reads it. It must neither raise nor call the
             connection: the step may be a part of a larger one. `deque.append` will do.
 
@@ -322,7 +322,7 @@ class Connection:
 
     def next_event(
         self, now: float
-    ) -> Connected | SessionRefused | Replied | TooLong | Notified | AuthReplied | Ponged | NeedData | None:
+    ) -> Connected | SessionRefused | Replied | Notified | AuthReplied | Ponged | NeedData | None:
         """The next event of the bytes received; NEED_DATA when more must come first, None at the end of the stream.
 
         Raises:
@@ -445,7 +445,7 @@ class Connection:
             return Replied(request, zxid, err, response)
         return self._read_reserved(xid, zxid, err, buffer, start, end, now)
 
-    def _read_too_long(self, error: FrameError, now: float) -> Replied | TooLong | NeedData | None:
+    def _read_too_long(self, error: FrameError, now: float) -> Replied | NeedData | None:
         """A frame whose length is out of range. A reply to the oldest request, which its header shows, is skipped.
 
         Raises:
@@ -466,7 +466,7 @@ class Connection:
                 self.last_frame = now
                 self._note_answer(request.start, now)
                 self._trace(Direction.RECEIVED, header, (ReplyHeader,), request.operation.opcode, now)
-                return Replied(request, zxid, err, None) if err else TooLong(request, zxid, error.length)
+                return Replied(request, zxid, err, None if err else TooLong(error.length))
         self._apply("RemoteProtocolError")
         raise RemoteProtocolError(str(error)) from None
 

@@ -63,22 +63,21 @@ class SessionRefused(NamedTuple):
     """The server answered with time_out 0: the session is expired, closed or unknown, or the password is wrong."""
 
 
+class TooLong(NamedTuple):
+    """In the place of a response: the reply has `length` bytes, which is more than is taken. Its header was read, the
+    rest is dropped as it arrives."""
+
+    length: int
+
+
 class Replied(NamedTuple):
-    """The reply to `request`, in request order. `response` is None when `err` is not 0 or the operation has none."""
+    """The reply to `request`, in request order. `response` is None when `err` is not 0 or the operation has none; a
+    TooLong when the reply is longer than is taken."""
 
     request: Any
     zxid: int
     err: int
     response: Any
-
-
-class TooLong(NamedTuple):
-    """The reply to `request`, in request order, has `length` bytes, which is more than is taken. Its header was read,
-    the rest is dropped as it arrives."""
-
-    request: Any
-    zxid: int
-    length: int
 
 
 class Notified(NamedTuple):

@@ -358,7 +358,9 @@ class Session:
                 continue
             if type(event) is Replied:
                 self._last_frame = now
-                if self._take_reply(event, now):
+                if type(event.response) is TooLong:
+                    self._take_too_long(event, now)
+                elif self._take_reply(event, now):
                     return event
             elif event is NEED_DATA:
                 break
@@ -658,18 +660,18 @@ class Session:
             self._take_own(event, now)
         return not own
 
-    def _take_too_long(self, event: TooLong, now: float) -> None:
+    def _take_too_long(self, event: Replied, now: float) -> None:
         """A reply was too long to be taken. Its caller is told so, and has no watch then, though the server has."""
-        request, limit = event.request, self._limits["max_reply"]
+        request, size, limit = event.request, event.response.length, self._limits["max_reply"]
         operation = request.operation.name
         if type(request) is _OwnRequest:  # a SASL token: without it there is no going on
-            length = counted(event.length, "byte")
+            length = counted(size, "byte")
             self._drop(f"RemoteProtocolError: the reply to {operation} has {length}, max_reply is {limit}")
             return
-        self._take_reply(Replied(request, event.zxid, 0, None), now)
+        self._take_reply(event, now)
         if request.watcher is not None:
             self.disarm(request.path, request.watcher, now)
-        self._events.append(Failed(request, ReplyTooLongError(request.path, operation, event.length, limit)))
+        self._events.append(Failed(request, ReplyTooLongError(request.path, operation, size, limit)))
 
     def _arm(self, event: Replied, now: float) -> None:
         """Arms the watch in the step that pops the reply: the next frame may already be its event."""
@@ -736,8 +738,6 @@ class Session:
                 self._remove_watches(watched.path, now)
             case Ponged():
                 self._events.append(event)
-            case TooLong():
-                self._take_too_long(event, now)
             case Connected(response=response):
                 self._take_connected(response, now)
             case SessionRefused():
