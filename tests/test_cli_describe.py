@@ -31,6 +31,9 @@ def test_without_a_name_it_lists_all(run: Any) -> None:
         "records:",
         "errors:",
         "events:",
+        "modes:",
+        "watch modes:",
+        "words:",
     ]
 
 
@@ -91,4 +94,40 @@ def test_json_is_an_object_in_each_line(run: Any) -> None:
 def test_unknown_name_exits_1(run: Any) -> None:
     status, out, err = run("getDatum")
     assert (status, out) == (1, "")
-    assert "no record, operation, error or event is named 'getDatum'" in err
+    assert "no record, operation, error, event, mode or word is named 'getDatum'" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("getDat", "did you mean getData or "),
+        ("gte_data", "did you mean getData"),
+        ("NoNod", "did you mean NO_NODE?"),
+        ("ephemerl", "did you mean EPHEMERAL"),
+        ("zxld", "did you mean zxid?"),
+        ("GetDataRequst", "did you mean GetDataRequest"),
+        ("4711", "see zkwire describe"),
+        ("complete nonsense", "see zkwire describe"),
+    ],
+)
+def test_near_miss_is_answered_with_the_names_that_may_be_meant(name: str, hint: str, run: Any) -> None:
+    status, out, err = run(name)
+    assert (status, out) == (1, "")
+    assert f"is named {name!r}: {hint}" in err
+
+
+def test_words_and_modes_are_described(run: Any) -> None:
+    _, out, _ = run("xid")
+    assert "  in          RequestHeader.xid, ReplyHeader.xid" in out.splitlines()
+    assert "  reserved    NOTIFICATION (-1), PING (-2), AUTH (-4), SET_WATCHES (-8)" in out.splitlines()
+    assert "Stat.czxid" in run("ZXID")[1]
+    assert "ConnectRequest.session_id" in run("session")[1]
+    assert "  armed by    exists, getData, getChildren, getChildren2, addWatch" in run("watch")[1].splitlines()
+    _, out, _ = run("ephemeral_sequential")
+    assert out.startswith("EPHEMERAL_SEQUENTIAL, create mode 3\n")
+    assert "  used by     create or create2, in flags" in out.splitlines()
+    assert run("container")[1].splitlines()[-2:] == ["  since       3.5.1", "  used by     createContainer, in flags"]
+    _, out, _ = run("persistent")
+    assert [line for line in out.splitlines() if line.startswith("PERSISTENT")] == [
+        "PERSISTENT, create mode 0", "PERSISTENT, addWatch mode 0",
+    ]  # fmt: skip

@@ -17,8 +17,8 @@ import pytest
 
 from tests import golden, pick_examples
 from zkwire import describe, examples, records
-from zkwire.codes import MAX_TTL_MS, CreateMode, ErrorCode, EventType, OpCode
-from zkwire.describe import RECORDS, described, everything
+from zkwire.codes import MAX_TTL_MS, AddWatchMode, CreateMode, ErrorCode, EventType, OpCode
+from zkwire.describe import RECORDS, described, everything, similar
 from zkwire.events import Direction
 from zkwire.explain import ANY, explain
 from zkwire.framing import frame
@@ -44,6 +44,9 @@ def test_everything_is_there_once() -> None:
     }
     assert {name for kind, name in names if kind == "error"} == {code.name for code in ErrorCode} - {"OK"}
     assert {name for kind, name in names if kind == "event"} == {kind.name for kind in EventType}
+    assert {name for kind, name in names if kind == "mode"} == {mode.name for mode in CreateMode}
+    assert {name for kind, name in names if kind == "watch mode"} == {mode.name for mode in AddWatchMode}
+    assert {name for kind, name in names if kind == "word"} == {"xid", "zxid", "session", "watch"}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,10 @@ def test_everything_is_there_once() -> None:
         ("GetDataRequest", [("record", "GetDataRequest")]),
         ("get_data_request", [("record", "GetDataRequest")]),
         ("setWatches", [("operation", "setWatches"), ("record", "SetWatches")]),
+        ("EphemeralSequential", [("mode", "EPHEMERAL_SEQUENTIAL")]),
+        ("persistent-recursive", [("watch mode", "PERSISTENT_RECURSIVE")]),
+        ("Zxid", [("word", "zxid")]),
+        ("5", [("operation", "setData")]),
         ("nothing at all", []),
         ("10", []),
         ("", []),
@@ -191,6 +198,14 @@ print(json.dumps([explain.__file__, explain.__doc__, everything(), sentences]))
     assert docstring is None
     assert told == everything()
     assert sentences == [next(explain(data)).sentence for data in replies]
+
+
+def test_slip_is_answered_with_up_to_three_names() -> None:
+    assert similar("getDatas")[:2] == ["getData", "setData"]
+    assert similar("nonode") == ["NO_NODE"]
+    assert similar("NoNodeErrror") == ["NO_NODE"]
+    assert len(similar("getChildrn")) <= 3
+    assert similar("4712") == []
 
 
 def test_error_tells_which_operations_it_answers() -> None:

@@ -1,4 +1,5 @@
-"""What there is to know of a record, an operation, an error or an event, from the declarations themselves. No I/O.
+"""What there is to know of a record, an operation, an error, an event, a mode or a word of the protocol, from the
+declarations themselves. No I/O.
 
 Nothing is told here that zkwire/records.py, operations.py, codes.py, errors.py and english.py do not hold: this puts it
 together, as plain values that JSON takes. The examples are frames of a real server (examples.py).
@@ -6,11 +7,12 @@ together, as plain values that JSON takes. The examples are frames of a real ser
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any
 
 from . import examples, multi, records
-from .codes import ErrorCode, EventType, OpCode
+from .codes import AddWatchMode, CreateMode, ErrorCode, EventType, OpCode, Xid
 from .english import first_sentence, purpose
 from .errors import BY_CODE
 from .jute import Record
@@ -24,6 +26,7 @@ from .operations import (
     SEES,
     Operation,
     WatcherKind,
+    create_operation,
 )
 
 RECORDS: dict[str, Any] = {
@@ -41,6 +44,9 @@ def everything() -> list[dict[str, Any]]:
         *(_record(name) for name in RECORDS),
         *(_error(code) for code in ErrorCode if code is not ErrorCode.OK),
         *(_event(kind) for kind in EventType),
+        *(_create_mode(mode) for mode in CreateMode),
+        *(_watch_mode(mode) for mode in AddWatchMode),
+        *(_word(name) for name in _WORDS),
     ]
 
 
@@ -52,8 +58,17 @@ def described(name: str) -> list[dict[str, Any]]:
         each
         for each in everything()
         if wanted in {_folded(each["name"]), _folded(each.get("exception", "")), str(each.get("number"))} - {""}
-        and not (name.lstrip("-").isdigit() and each["kind"] == "event")
+        and not (name.lstrip("-").isdigit() and each["kind"] not in ("operation", "error"))
     ]
+
+
+def similar(name: str) -> list[str]:
+    """Up to three names that this may be a slip for, the likeliest first."""
+    names = {
+        _folded(known): each["name"] for each in everything() for known in (each["name"], each.get("exception", ""))
+    }
+    found = difflib.get_close_matches(_folded(name), names, n=6, cutoff=0.7)
+    return list(dict.fromkeys(names[each] for each in found))[:3]
 
 
 def _folded(name: str) -> str:
@@ -96,7 +111,7 @@ def _arms(row: Operation) -> list[str]:
     return found
 
 
-def _code(code: ErrorCode) -> dict[str, Any]:
+def _code(code: ErrorCode | Xid) -> dict[str, Any]:
     return {"name": code.name, "number": int(code)}
 
 
@@ -159,6 +174,105 @@ def _event(kind: EventType) -> dict[str, Any]:
         "caused_by": [BY_OPCODE[opcode].name for opcode, fired in FIRES.items() if kind in fired],
         "seen_by": [watcher.value for watcher, seen in SEES.items() if kind in seen],
         "example": _listed(examples.EVENTS.get(kind.name)),
+    }
+
+
+# --- modes and words
+
+_CREATE_MODES = {
+    CreateMode.PERSISTENT: "The znode stays until it is deleted.",
+    CreateMode.EPHEMERAL: "The znode goes when the session that created it ends. It has no children.",
+    CreateMode.PERSISTENT_SEQUENTIAL: "The server puts ten digits after the path: a number that only grows.",
+    CreateMode.EPHEMERAL_SEQUENTIAL: "As EPHEMERAL, and the server puts ten digits after the path.",
+    CreateMode.CONTAINER: "The server deletes the znode some time after its last child was deleted.",
+    CreateMode.PERSISTENT_WITH_TTL: (
+        "The server deletes the znode when it had no children and no change for the ttl; only where it has "
+        "zookeeper.extendedTypesEnabled."
+    ),
+    CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL: "As PERSISTENT_WITH_TTL, and the server puts ten digits after the path.",
+}
+
+_WATCH_MODES = {
+    AddWatchMode.PERSISTENT: "Tells of every change of the znode and of its list of children, until it is removed.",
+    AddWatchMode.PERSISTENT_RECURSIVE: "Tells of every change of the znode and of all below it, until it is removed.",
+}
+
+#: What it is, and the fields that hold it.
+_WORDS = {
+    "xid": (
+        "The client's number for a request. The reply has the same. Ordinary ones count from 1 and start over after "
+        "2147483647; negative ones are reserved.",
+        {"xid"},
+    ),
+    "zxid": (
+        "The number of a write, the same on every server: the upper 32 bits count the leaders, the lower 32 bits the "
+        "writes of one leader. A reply has that of the write it answers, or the newest that its server knows.",
+        {"zxid", "czxid", "mzxid", "pzxid", "last_zxid_seen", "relative_zxid"},
+    ),
+    "session": (
+        "What the handshake begins: an id, a password and a timeout. Ephemeral znodes belong to it. It outlives a "
+        "connection, and is resumed with id and password on another one; without a word from its client for the "
+        "timeout it expires.",
+        {"session_id", "passwd", "time_out", "ephemeral_owner"},
+    ),
+    "watch": (
+        "Asks the server for a notification (xid -1) when a znode changes: once, at the next change, where a read asks "
+        "for it; at every change with addWatch. It ends with the connection: a client arms it again with setWatches.",
+        {
+            "watch",
+            "data_watches",
+            "exist_watches",
+            "child_watches",
+            "persistent_watches",
+            "persistent_recursive_watches",
+        },
+    ),
+}
+
+
+def _create_mode(mode: CreateMode) -> dict[str, Any]:
+    row = create_operation(mode, with_stat=False)
+    return {
+        "kind": "mode",
+        "name": mode.name,
+        "number": int(mode),
+        "purpose": _CREATE_MODES[mode],
+        "field": "flags",
+        "operations": list(dict.fromkeys((row.name, create_operation(mode, with_stat=True).name))),
+        "since": row.since or "ever",
+        "example": [],
+    }
+
+
+def _watch_mode(mode: AddWatchMode) -> dict[str, Any]:
+    row = BY_OPCODE[OpCode.ADD_WATCH]
+    return {
+        "kind": "watch mode",
+        "name": mode.name,
+        "number": int(mode),
+        "purpose": _WATCH_MODES[mode],
+        "field": "mode",
+        "operations": [row.name],
+        "since": row.since,
+        "example": [],
+    }
+
+
+def _word(name: str) -> dict[str, Any]:
+    purpose, fields = _WORDS[name]
+    return {
+        "kind": "word",
+        "name": name,
+        "purpose": purpose,
+        "in": [
+            f"{record}.{field.name}"
+            for record, kind in RECORDS.items()
+            for field in getattr(kind, "FIELDS", ())
+            if field.name in fields
+        ],
+        "reserved": [_code(xid) for xid in Xid] if name == "xid" else [],
+        "armed_by": [row.name for row in BY_OPCODE.values() if _arms(row)] if name == "watch" else [],
+        "example": [],
     }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from ..describe import described, everything
+from ..describe import described, everything, similar
 from ..explain import explain
 from .common import FAILED, CommandError, Paint, json_line, json_option
 from .explain import lines
@@ -20,7 +21,8 @@ _WIDTH = 116  # of a line of a record; an operation shows it four characters fur
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "What is known of a record, an operation, an error or an event: fields and types, opcode, since which version, "
-        "what it arms, which errors it gives, and an example frame. Without NAME: a list of all."
+        "what it arms, which errors it gives, and an example frame; and of modes and words: EPHEMERAL, xid, zxid, "
+        "session, watch. Without NAME: a list of all."
     )
     parser.add_argument(
         "name",
@@ -35,8 +37,10 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     found = everything() if options.name is None else described(options.name)
     if not found:
+        names = similar(options.name)
+        hint = f"did you mean {' or '.join(names)}?" if names else "see zkwire describe"
         raise CommandError(
-            f"no record, operation, error or event is named {options.name!r}: see zkwire describe", FAILED
+            f"no record, operation, error, event, mode or word is named {options.name!r}: {hint}", FAILED
         )
     if options.json:
         for each in found:
@@ -56,15 +60,23 @@ def _listing(found: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{kind}s:"
         number = str(each.get("number", ""))
         purpose = each["purpose"].removeprefix("Asks the server to ")
+        if each["kind"] in ("mode", "watch mode", "word"):
+            purpose = re.split(r"[:;.](?: |$)", purpose)[0]  # the rest is told where that one is asked for
         yield f"{_INDENT}{number:>4}  {each['name']:<34}{purpose}".rstrip()
 
 
 def _text(each: dict[str, Any]) -> Iterator[str]:
-    number = {"operation": "opcode ", "error": "error ", "event": "event type "}.get(each["kind"], "")
+    number = {
+        "operation": "opcode ",
+        "error": "error ",
+        "event": "event type ",
+        "mode": "create mode ",
+        "watch mode": "addWatch mode ",
+    }.get(each["kind"], "")
     yield f"{each['name']}, {number}{each['number']}" if number else each["name"]
-    if each["purpose"]:
-        yield f"{_INDENT}{each['purpose']}"
-    yield from {"operation": _operation, "record": _record, "error": _error, "event": _event}[each["kind"]](each)
+    yield from textwrap.wrap(each["purpose"], _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)
+    told = {"operation": _operation, "record": _record, "error": _error, "event": _event, "word": _word}
+    yield from told.get(each["kind"], _mode)(each)
     yield from _examples(each)
 
 
@@ -113,6 +125,25 @@ def _event(each: dict[str, Any]) -> Iterator[str]:
     if each["caused_by"]:
         yield _row("caused by", ", ".join(each["caused_by"]))
         yield _row("seen by", ", ".join(f"{kind} watches" for kind in each["seen_by"]))
+
+
+def _mode(each: dict[str, Any]) -> Iterator[str]:
+    yield _row("since", each["since"])
+    yield _row("used by", f"{' or '.join(each['operations'])}, in {each['field']}")
+
+
+def _word(each: dict[str, Any]) -> Iterator[str]:
+    yield from _wrapped("in", ", ".join(each["in"]))
+    if each["reserved"]:
+        yield _row("reserved", ", ".join(_codes(each["reserved"])))
+    if each["armed_by"]:
+        yield _row("armed by", ", ".join(each["armed_by"]))
+
+
+def _wrapped(name: str, text: str) -> Iterator[str]:
+    first, *more = textwrap.wrap(text, _WIDTH - len(_row(name, "")))
+    yield _row(name, first)
+    yield from (_row("", line) for line in more)
 
 
 def _examples(each: dict[str, Any]) -> Iterator[str]:
