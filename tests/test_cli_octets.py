@@ -244,6 +244,8 @@ def test_example_of_each_layout_is_read(layout: Any) -> None:
         ("[0 8 255]", "0008ff"),
         ("[0, 0, -1]", "0000ff"),
         ("0, 0, 8", "000008"),
+        ("[0, 0]\n[8, 255]\n", "000008ff"),
+        ("<Buffer 00 00>\n<Buffer 08>\n", "000008"),
         ("[]byte{0x0, 0x8}", "0008"),
         ("vec![0u8, 8, 255]", "0008ff"),
         ("new byte[] {0, 8, (byte) 0xff, -1}", "0008ffff"),
@@ -329,8 +331,8 @@ def test_text_is_read_as_the_bytes_it_means(text: str, expected: str | None) -> 
         ("[" * 5000, "neither hexadecimal nor base64"),
         ("(" * 5000 + "[0]", "neither hexadecimal nor base64"),
         ("h\u00e9llo", "neither hexadecimal nor base64"),
-        ("00000008 ffffffe", "'ffffffe' in line 1 has 7 digits"),
-        ("00000008\nfffffffe 0000000g", "'g' in line 2 is none of its digits"),
+        ("00000008 ffffffe", "'ffffffe' in line 1 has an odd number of digits"),
+        ("00000008\nfffffffe 0000000g", "what is '0000000g' in line 2"),
     ],
 )
 def test_text_that_cannot_be_read_for_certain_is_refused_with_the_reason(text: str, reason: str) -> None:

@@ -175,11 +175,11 @@ def _reason(text: str, form: str | None) -> str:
         return f"{len(stripped)} hexadecimal digits are no whole number of bytes"
     seen = ""
     for number, line in enumerate(text.split("\n"), 1):
-        if match := re.search(r"[^\s0-9a-fA-FxX,:;]+", line):
-            seen = f": {match[0]!r:.40} in line {number} is none of its digits" if len(text) > 20 else ""
+        if match := re.search(r"\S*[^\s0-9a-fA-FxX,:;]\S*", line):
+            seen = f": what is {match[0]!r:.40} in line {number}?"
             break
         if match := re.search(r"(?<![0-9a-fA-F])(?:[0-9a-fA-F]{2})*[0-9a-fA-F](?![0-9a-fA-F])", line):
-            seen = f": {match[0]!r} in line {number} has {len(match[0])} digits"
+            seen = f": {match[0]!r:.40} in line {number} has an odd number of digits"
             break
     return f"this is neither hexadecimal nor base64 of a frame, nor {_ACCEPTED}{seen}"
 
@@ -336,7 +336,7 @@ _BRACKETED = re.compile(
 _NODE_JSON = re.compile(r'\s*\{\s*"type"\s*:\s*"Buffer"\s*,\s*"data"\s*:\s*(\[[\d\s,]*\])\s*\}\s*')
 _NODE_BUFFER = re.compile(
     r"\s*(?:[\w.]+\s*[:=]\s*|\{\s*\w+:\s*)?<(?:\w*Buffer)?((?:\s*[0-9a-fA-F]{2}(?![0-9a-fA-F]))*)"
-    r"(\s*\.\.\. \d+ more bytes?)?>[\s}]*"
+    r"(\s*\.\.\. \d+ more bytes?)?>[\s},;]*"
 )
 _COMMENTS = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _CAST = re.compile(r"\((?:byte|char|int8_t|uint8_t)\)\s*")
@@ -346,19 +346,28 @@ def _numbers(text: str) -> list[Found]:
     """[0, 0, 0, 8], [0 0 0 8], {0x0, 0x8, (byte) 0xff}, 0x00 0x08: lists of Python, Go, Rust, Java, JavaScript, C."""
     if match := re.search(r"\.\.\. \d+ more items?", text):
         raise NotBytes(f"this list is not whole: {match[0]!r}")
-    uncommented = _COMMENTS.sub(" ", text) if re.search(r"[\[{(]", text) else text
-    bracketed = _BRACKETED.fullmatch(_CAST.sub("", uncommented))
-    inner = uncommented
-    if bracketed is not None:
-        inner = next(part for part in bracketed.group("square", "curly", "round", "angle") if part is not None)
-    items = _items(inner)
-    if items is None or any(text.count(a) != text.count(b) for a, b in ("()", "[]", "{}")):
+    uncommented = _CAST.sub("", _COMMENTS.sub(" ", text)) if re.search(r"[\[{(]", text) else text
+    lists = _bracketed(uncommented)
+    inners = [
+        next(part for part in found.group("square", "curly", "round", "angle") if part is not None) for found in lists
+    ]
+    parts = [_items(inner) for inner in inners or [uncommented]]
+    if None in parts or any(text.count(opening) != text.count(closing) for opening, closing in ("()", "[]", "{}")):
         return []
-    found = _list_found(items, is_bare=bracketed is None, is_spaced="," not in inner)
-    for name in ("count", "size") if bracketed is not None else ():
-        if bracketed is not None and bracketed[name] is not None and int(bracketed[name]) != len(items):
-            raise NotBytes(f"the list has {len(items)} numbers, but is said to have {bracketed[name]}")
-    return found
+    for found, part in zip(lists, parts):
+        for said in found.group("count", "size"):
+            if said is not None and int(said) != len(part or []):
+                raise NotBytes(f"the list has {len(part or [])} numbers, but is said to have {said}")
+    items = [item for part in parts for item in part or []]
+    return _list_found(items, is_bare=not lists, is_spaced=not any("," in inner for inner in inners or [uncommented]))
+
+
+def _bracketed(text: str) -> list[re.Match[str]]:
+    """The list in brackets that the text is, or that each of its lines is."""
+    if found := _BRACKETED.fullmatch(text):
+        return [found]
+    lines = [_BRACKETED.fullmatch(line) for line in text.split("\n") if line.strip()]
+    return [line for line in lines if line is not None] if None not in lines else []
 
 
 def _items(inner: str) -> list[str] | None:
@@ -414,12 +423,13 @@ def _buffer(text: str) -> list[Found]:
     """<Buffer 00 00 00 08>: as node prints one, or writes it as JSON."""
     if match := _NODE_JSON.fullmatch(text):
         return [found for found in _numbers(match[1]) if found.kind == "decimal"]
-    match = _NODE_BUFFER.fullmatch(text)
-    if match is None:
+    lines = [_NODE_BUFFER.fullmatch(line) for line in text.strip().split("\n")]
+    shown = [line for line in lines if line is not None]
+    if len(shown) < len(lines):
         return []
-    if match[2]:
-        raise NotBytes(f"node has not shown all bytes: {match[2].strip()!r}; print buffer.toString('hex')")
-    return [Found("node's Buffer", "hex", bytes.fromhex(match[1]))]
+    if cut := next((line[2] for line in shown if line[2]), None):
+        raise NotBytes(f"node has not shown all bytes: {cut.strip()!r}; print buffer.toString('hex')")
+    return [Found("node's Buffer", "hex", b"".join(bytes.fromhex(line[1]) for line in shown))]
 
 
 # --- plain digits
