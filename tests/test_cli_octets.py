@@ -22,7 +22,7 @@ from zkwire.codes import OpCode
 from zkwire.events import Direction, Frame
 from zkwire.framing import frame
 from zkwire.jute import encode
-from zkwire.records import ConnectRequest, GetDataRequest, RequestHeader, SetDataRequest
+from zkwire.records import AuthPacket, ConnectRequest, GetDataRequest, RequestHeader, SetDataRequest
 from zkwire.trace import format_frame
 
 PING = bytes.fromhex("00000008fffffffe0000000b")
@@ -264,7 +264,9 @@ def test_example_of_each_layout_is_read(layout: Any) -> None:
             "000031",
         ),
         ("Data: 0008ff\n    [Length: 3]", "0008ff"),
-        ("ArrayBuffer: <00 08>", "0008"),
+        ("Uint8Contents: <00 08>", "0008"),
+        ("{\n  data: <Buffer 00 08>,\n  more: [ <Buffer ff> ]\n}", "0008ff"),
+        ("{ type: 'Buffer', data: [ 0, 16 ] }", "0010"),
         ("TCP payload (2 bytes): 0008", "0008"),
         ("\x1b[2m0000\x1b[0m  \x1b[32m00 00 00 08\x1b[0m     length = 8", "00000008"),
         ('"0000000bffffffff"', None),
@@ -374,6 +376,22 @@ def test_dump_of_ours_with_a_masked_field_is_read_and_said() -> None:
         found = read_octets(shown.encode(encoding))
         assert found.data == frame(encode(ConnectRequest(0, 0, 10000, 7, bytes(16), False)))
         assert found.notes == ("zeros stand for 16 masked bytes",)
+
+
+def test_masked_bytes_without_their_size_are_refused() -> None:
+    payload = encode(ConnectRequest(0, 0, 10000, 7, b"secret, 16 bytes", False))
+    shown = format_frame(Frame(Direction.SENT, payload, (ConnectRequest,), None, 0.0)).split("\n")
+    place = next(at for at, line in enumerate(shown) if "··" in line)
+    for rows in (shown[place + 1 :], [*shown[:place], shown[place].partition(" = ")[0], *shown[place + 1 :]]):
+        with pytest.raises(NotBytes, match="does not show all bytes"):
+            octets("\n".join(rows).encode())
+
+
+@pytest.mark.parametrize("size", [0, 1, 11, 12, 13, 40])
+def test_masked_fields_of_any_size_are_read(size: int) -> None:
+    payload = encode(RequestHeader(-4, OpCode.AUTH)) + encode(AuthPacket(0, "digest", b"x" * size))
+    shown = format_frame(Frame(Direction.SENT, payload, (RequestHeader, AuthPacket), 100, 0.0))
+    assert octets(f"{shown}\n\n{shown}".encode()) == 2 * frame(payload.replace(b"x", b"\0"))
 
 
 def test_dump_that_starts_in_the_middle_is_read_and_said() -> None:

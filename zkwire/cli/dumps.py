@@ -217,7 +217,7 @@ class _Column:
 # --- bytes in pairs of digits: hexdump -C, tshark, Wireshark, Netty, zkwire
 
 _BYTE = r"(?:[0-9a-fA-F]{2}|··)"
-_MASKED = re.compile(r" = <(\d+) bytes>$")
+_MASKED = re.compile(r" = <(\d+) bytes?>$")
 _RUN = re.compile(rf"{_BYTE}(?: {_BYTE})*(?!\S)")
 
 

@@ -64,7 +64,7 @@ def read_octets(data: bytes, form: str | None = None) -> Found:
         return Found("nothing", "bytes", b"")
     found = next((found for one in SETTLED_BY_LINES if (found := one.read(text))), None)
     if found is None:
-        if re.search(r"^\s*\*\s*$", text, re.MULTILINE):
+        if any(line.strip() == "*" for line in text.split("\n")):
             raise NotBytes(
                 "a star stands for rows like the one above it, and without offsets nobody knows how many: use od -v"
             )
@@ -175,8 +175,8 @@ def _reason(text: str, form: str | None) -> str:
         return f"{len(stripped)} hexadecimal digits are no whole number of bytes"
     seen = ""
     for number, line in enumerate(text.split("\n"), 1):
-        if match := re.search(r"\S*[^\s0-9a-fA-FxX,:;]\S*", line):
-            seen = f": what is {match[0]!r:.40} in line {number}?"
+        if word := next((word for word in line.split() if re.search("[^0-9a-fA-FxX,:;]", word)), None):
+            seen = f": what is {word!r:.40} in line {number}?"
             break
         if match := re.search(r"(?<![0-9a-fA-F])(?:[0-9a-fA-F]{2})*[0-9a-fA-F](?![0-9a-fA-F])", line):
             seen = f": {match[0]!r:.40} in line {number} has an odd number of digits"
@@ -296,7 +296,7 @@ def _strace(text: str) -> list[Found]:
     r"""write(3, "\0\0\0\10\377\377\377\376\0\0\0\v", 12) = 12: the calls that move bytes, of one descriptor."""
     lines = text.split("\n")
     calls = [(number, match) for number, line in enumerate(lines, 1) if (match := _CALL.fullmatch(line.strip()))]
-    if any(re.search(r"\b(?:read|recv|write|send)\w*\(\d+.*<unfinished", line) for line in lines):
+    if any("<unfinished" in line and re.search(r"\b(?:read|recv|write|send)\w*\(\d", line) for line in lines):
         raise NotBytes(
             "strace tells a call in two lines here (unfinished, resumed): trace one thread, or use zkwire tap"
         )
@@ -327,18 +327,17 @@ def _strace(text: str) -> list[Found]:
 # --- lists of numbers
 
 _BRACKETED = re.compile(
-    r"\s*(?P<before>(?:[A-Za-z_][\w\s*&.:;<>\[\]]*=\s*)?"
+    r"(?P<before>(?:[A-Za-z_][\w\s*&.:;<>\[\]]*=)?"
     r"(?:new\b|const\b|bytes|bytearray|byte|uint8_t|uint8|u8|i8|Buffer\.from|Buffer|Uint8Array|Int8Array|vec!|array|"
     r"\[\d*\]|&|\((?P<count>\d+)\)|\(|'[bB]',|\s)*)"
     r"(?:\[(?P<square>[^\[\]]*)\]|\{(?P<curly>[^{}]*)\}|\((?P<round>[^()]*)\)|<<(?P<angle>[^<>]*)>>)"
     r"(?P<after>[\s)\]};,]*(?:unsigned int \w+ = (?P<size>\d+);\s*)?)"
 )
-_NODE_JSON = re.compile(r'\s*\{\s*"type"\s*:\s*"Buffer"\s*,\s*"data"\s*:\s*(\[[\d\s,]*\])\s*\}\s*')
-_NODE_BUFFER = re.compile(
-    r"\s*(?:[\w.]+\s*[:=]\s*|\{\s*\w+:\s*)?<(?:\w*Buffer)?((?:\s*[0-9a-fA-F]{2}(?![0-9a-fA-F]))*)"
-    r"(\s*\.\.\. \d+ more bytes?)?>[\s},;]*"
+_NODE_JSON = re.compile(
+    r"""\s*\{\s*["']?type["']?\s*:\s*["']Buffer["']\s*,\s*["']?data["']?\s*:\s*(\[[\d\s,]*\])\s*\}\s*"""
 )
-_COMMENTS = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+_NODE_BUFFER = re.compile(r"<(?:\w*Buffer)?((?:\s*[0-9a-fA-F]{2}(?![0-9a-fA-F]))*)(\s*\.\.\. \d+ more bytes?)?>")
+_AROUND_BUFFERS = re.compile(r"(?:[\w.]+\s*[:=]|[\s{}\[\](),;])*")
 _CAST = re.compile(r"\((?:byte|char|int8_t|uint8_t)\)\s*")
 
 
@@ -346,7 +345,7 @@ def _numbers(text: str) -> list[Found]:
     """[0, 0, 0, 8], [0 0 0 8], {0x0, 0x8, (byte) 0xff}, 0x00 0x08: lists of Python, Go, Rust, Java, JavaScript, C."""
     if match := re.search(r"\.\.\. \d+ more items?", text):
         raise NotBytes(f"this list is not whole: {match[0]!r}")
-    uncommented = _CAST.sub("", _COMMENTS.sub(" ", text)) if re.search(r"[\[{(]", text) else text
+    uncommented = _CAST.sub("", _without_comments(text)) if re.search(r"[\[{(]", text) else text
     lists = _bracketed(uncommented)
     inners = [
         next(part for part in found.group("square", "curly", "round", "angle") if part is not None) for found in lists
@@ -362,11 +361,18 @@ def _numbers(text: str) -> list[Found]:
     return _list_found(items, is_bare=not lists, is_spaced=not any("," in inner for inner in inners or [uncommented]))
 
 
+def _without_comments(text: str) -> str:
+    """The text without the comments of C."""
+    if "*/" in text:
+        text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
+    return re.sub(r"//[^\n]*", " ", text)
+
+
 def _bracketed(text: str) -> list[re.Match[str]]:
     """The list in brackets that the text is, or that each of its lines is."""
-    if found := _BRACKETED.fullmatch(text):
+    if found := _BRACKETED.fullmatch(text.strip()):
         return [found]
-    lines = [_BRACKETED.fullmatch(line) for line in text.split("\n") if line.strip()]
+    lines = [_BRACKETED.fullmatch(line.strip()) for line in text.split("\n") if line.strip()]
     return [line for line in lines if line is not None] if None not in lines else []
 
 
@@ -423,35 +429,32 @@ def _buffer(text: str) -> list[Found]:
     """<Buffer 00 00 00 08>: as node prints one, or writes it as JSON."""
     if match := _NODE_JSON.fullmatch(text):
         return [found for found in _numbers(match[1]) if found.kind == "decimal"]
-    lines = [_NODE_BUFFER.fullmatch(line) for line in text.strip().split("\n")]
-    shown = [line for line in lines if line is not None]
-    if len(shown) < len(lines):
+    shown = _NODE_BUFFER.findall(text)
+    if not shown or not _AROUND_BUFFERS.fullmatch(_NODE_BUFFER.sub(" ", text)):
         return []
-    if cut := next((line[2] for line in shown if line[2]), None):
+    if cut := next((rest for _, rest in shown if rest), None):
         raise NotBytes(f"node has not shown all bytes: {cut.strip()!r}; print buffer.toString('hex')")
-    return [Found("node's Buffer", "hex", b"".join(bytes.fromhex(line[1]) for line in shown))]
+    return [Found("node's Buffer", "hex", b"".join(bytes.fromhex(pairs) for pairs, _ in shown))]
 
 
 # --- plain digits
 
-_FIELD = re.compile(
-    r"\s*(?:Data|TCP payload|TCP segment data)(?: \(\d+ bytes?\))?: *([0-9a-fA-F]+)(…|\.\.\.|\[…\])?\s*"
-)
-_FIELD_NOTE = re.compile(r"\s*(?:Data \(\d+ bytes?\)|\[Length: (\d+)\]|)\s*")
+_FIELD = re.compile(r"(?:Data|TCP payload|TCP segment data)(?: \(\d+ bytes?\))?: *([0-9a-fA-F]+)(…|\.\.\.|\[…\])?")
+_FIELD_NOTE = re.compile(r"Data \(\d+ bytes?\)|\[Length: (\d+)\]|")
 
 
 def _fields(text: str) -> list[Found]:
     """Data: 00000008fffffffe0000000b: a row of Wireshark's tree."""
     data = b""
     for number, line in enumerate(text.split("\n"), 1):
-        if match := _FIELD.fullmatch(line):
+        if match := _FIELD.fullmatch(line.strip()):
             if match[2] or len(match[1]) % 2:
                 raise NotBytes(
                     f"line {number}: Wireshark has cut this row: copy it as a hex stream, or use zkwire read"
                 )
             last = bytes.fromhex(match[1])
             data += last
-        elif (note := _FIELD_NOTE.fullmatch(line)) is None:
+        elif (note := _FIELD_NOTE.fullmatch(line.strip())) is None:
             return []
         elif note[1] and data and int(note[1]) != len(last):
             raise NotBytes(f"line {number}: the row above it has {counted(len(last), 'byte')}, not {note[1]}")
