@@ -58,6 +58,7 @@ def test_ping_in_any_dress(text: str) -> None:
     assert octets(text.encode()) == PING
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=100))
 def test_hexadecimal_and_base64_of_any_bytes(data: bytes) -> None:
     assert octets(data.hex().encode(), "hex") == data
@@ -66,6 +67,7 @@ def test_hexadecimal_and_base64_of_any_bytes(data: bytes) -> None:
     assert octets(data, "bytes") == data
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=4))
 def test_dumps_of_our_own_are_read_back(payloads: list[bytes]) -> None:
     frames = [
@@ -75,6 +77,7 @@ def test_dumps_of_our_own_are_read_back(payloads: list[bytes]) -> None:
     assert octets(text.encode()) == b"".join(frame(each.payload) for each in frames)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=200))
 def test_dumps_of_hexdump_are_read_back(data: bytes) -> None:
     hexdump = shutil.which("hexdump")
@@ -417,6 +420,7 @@ def test_what_is_not_text_is_said() -> None:
         octets(PING, "hex")
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=4).map(lambda data: b"\0" + data))
 def test_bytes_that_begin_as_a_frame_are_taken_as_they_are(data: bytes) -> None:
     assume(any(data[::2]))  # else it may be text in UTF-16
