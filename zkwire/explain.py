@@ -257,8 +257,8 @@ def _without_length(explained: Explained, data: bytes, wanted: Wanted) -> str:
     if not found:
         return ""
     what = str(found[0]) if len(found) == 1 else "a frame"
-    these = counted(len(data), "byte", "is")
-    return f"without a length before them these {these} {what}: put the length {len(data):08x} before them"
+    count = counted(len(data), "byte")
+    return f"without a length before them these {count} are {what}: put the length {len(data):08x} before them"
 
 
 def _has_path(reading: Reading, payload: bytes) -> bool:

@@ -128,8 +128,8 @@ def _follow(rows: list[_Row], base: int, read: _Reader) -> bytes:
             gap = offset - expected
             if not above or not 0 < gap <= MAX_REPLY or gap % len(above):
                 raise NotBytes(
-                    f"line {row.line}: the star before it stands for {counted(gap, 'byte')}, "
-                    "which is not a number of whole rows"
+                    f"line {row.line}: the star before it stands for {counted(gap, 'byte')}, which is not a number of "
+                    "whole rows"
                 )
             data += above * (gap // len(above))
             expected = offset
@@ -260,7 +260,7 @@ def _pairs(rows: list[_Row]) -> list[Found]:
     data = _follow(rows, 16, read)
     if len(rows) == 1 and not column.seen and int(rows[0].offset, 16):
         raise NotBytes(f"{rows[0].offset!r} can be an offset or bytes: leave it out, or put one blank after it")
-    notes = (f"zeros stand for {masked} masked bytes",) if masked else ()
+    notes = (f"zeros stand for {counted(masked, 'masked byte')}",) if masked else ()
     return [Found("a dump", "hex", data, notes)]
 
 

@@ -172,7 +172,7 @@ def _reason(text: str, form: str | None) -> str:
         return f"this is no {_NAMES.get(form, form)}"
     stripped = text.strip()
     if re.fullmatch(r"(?:0[xX])?[0-9a-fA-F]+", stripped):
-        return f"{len(stripped)} hexadecimal digits are no whole number of bytes"
+        return f"{counted(len(stripped), 'hexadecimal digit', 'is')} no whole number of bytes"
     seen = ""
     for number, line in enumerate(text.split("\n"), 1):
         if word := next((word for word in line.split() if re.search("[^0-9a-fA-FxX,:;]", word)), None):
@@ -356,7 +356,7 @@ def _numbers(text: str) -> list[Found]:
     for found, part in zip(lists, parts):
         for said in found.group("count", "size"):
             if said is not None and int(said) != len(part or []):
-                raise NotBytes(f"the list has {len(part or [])} numbers, but is said to have {said}")
+                raise NotBytes(f"the list has {counted(len(part or []), 'number')}, but is said to have {said}")
     items = [item for part in parts for item in part or []]
     return _list_found(items, is_bare=not lists, is_spaced=not any("," in inner for inner in inners or [uncommented]))
 
