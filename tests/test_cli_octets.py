@@ -185,14 +185,19 @@ def test_what_a_writer_writes_is_read_or_refused_and_never_other_bytes(name: str
 @pytest.mark.parametrize("name", EVERY)
 def test_frames_are_read_in_every_form(name: str) -> None:
     for data in (PING, GET_DATA, PING + GET_DATA, LONG):
-        if not (name.startswith("od -A n") and data is LONG):  # a star without offsets
+        if data is not LONG or not (name.startswith("od -A n") or "-w5" in name):  # their stars are refused
             assert octets(EVERY[name](data).encode()) == data
 
 
 @pytest.mark.parametrize("name", SURE)
 def test_bytes_that_are_no_frames_are_read_in_the_usual_forms(name: str) -> None:
     for data in random_bytes():
-        assert octets(EVERY[name](data).encode()) == data, data
+        shown = EVERY[name](data)
+        if "-w5" in name and "*" in shown:  # a row that is cut would look the same
+            with pytest.raises(NotBytes, match="repeats a row of 5 bytes"):
+                octets(shown.encode())
+            continue
+        assert octets(shown.encode()) == data, data
 
 
 CHECKED = ["xxd", "xxd -g 1", "xxd -g 4", "hexdump -C", "od -A x -t x1z", "tcpdump -X", "Netty"]
@@ -317,12 +322,14 @@ def test_text_is_read_as_the_bytes_it_means(text: str, expected: str | None) -> 
         ("0000000 nul nul nul  bs del del del   ~\n0000010\n", "od -a does not show the highest bit"),
         (" 00 00\n*\n 00\n", "a star stands for rows like the one above it"),
         ("00000000  00 00 00 00  |....|\n*\n", "the dump ends there"),
-        ("00000000  00 00 00 00  |....|\n*\n00000009\n", "stands for 5 bytes, which is not a number of whole rows"),
+        ("0000  00 00 00 08\n0004  ff ff ff fe  ....\n", "line 2 has text beside its bytes, but a row above nothing"),
+        ("00000000  00 00 00 00  |....|\n*\n00000008\n", "repeats a row of 4 bytes, where 16 are usual"),
+        (f"00000000 {16 * ' 00'}\n*\n00000019\n", "stands for 9 bytes, which is not a number of whole rows"),
         ("00000000  00 00 00 08  |....|\n00000005\n", "line 2 has offset 00000005, but 4"),
         ("00000000  00 00 00 08  |..a.|\n", "line 1: the text '|..a.|' is not that of the 4 bytes before it"),
         (
             "0000  00 00 00 08  ....\n0004  ff ff ff fe\n",
-            "line 2 has nothing beside its bytes, where rows above have text",
+            "line 2 has nothing beside its bytes, but a row above text",
         ),
         ("0000  00 00 00 08\nff ff ff fe\n", "line 2 is not a row as hexdump -C writes it"),
         ("0000  00 00 00 08\n0004: ff ff ff fe\n", "line 2 is not a row as hexdump -C writes it"),

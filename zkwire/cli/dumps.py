@@ -120,20 +120,23 @@ def _follow(rows: list[_Row], base: int, read: _Reader) -> bytes:
     offsets = [_number(row, base) for row in rows]
     at: dict[str, int] = {}
     data = above = b""
-    longest = 0
-    repeated = set()
     for place, (row, offset) in enumerate(zip(rows, offsets)):
         expected = at.get(row.stream, offset)
         if row.repeated:
             gap = offset - expected
-            if not above or not 0 < gap <= MAX_REPLY or gap % len(above):
+            if len(above) != 16:
+                seen = counted(len(above), "byte")
+                raise NotBytes(
+                    f"line {row.line}: the star before it repeats a row of {seen}, where 16 are usual: is it cut? "
+                    "od -v writes all rows"
+                )
+            if not 0 < gap <= MAX_REPLY or gap % 16:
                 raise NotBytes(
                     f"line {row.line}: the star before it stands for {counted(gap, 'byte')}, which is not a number of "
                     "whole rows"
                 )
-            data += above * (gap // len(above))
+            data += above * (gap // 16)
             expected = offset
-            repeated.add(len(above))
         if offset == 0 and row.body.strip():
             expected = 0
         if offset != expected:
@@ -147,10 +150,7 @@ def _follow(rows: list[_Row], base: int, read: _Reader) -> bytes:
             size = offsets[next_one] - offset
         above = read(row, size)
         data += above
-        longest = max(longest, len(above))
         at[row.stream] = expected + len(above)
-    if repeated - {longest}:
-        raise NotBytes("a star repeats a row that is shorter than others: the row is cut")
     return data
 
 
@@ -205,13 +205,12 @@ class _Column:
 
     def see(self, row: _Row, rest: str, data: bytes) -> None:
         found = _beside(row, rest, data, labels=self._labels)
-        if not data or (found == "nothing" and self.seen != "text"):
+        if not data:
             return
-        if self.seen and found != self.seen:
-            raise NotBytes(
-                f"line {row.line} has {found} beside its bytes, where rows above have {self.seen}: is it cut?"
-            )
-        self.seen = found
+        if self.seen and found != self.seen and "text" in (found, self.seen):
+            raise NotBytes(f"line {row.line} has {found} beside its bytes, but a row above {self.seen}: is one cut?")
+        if found != "nothing" or not self.seen:
+            self.seen = found
 
 
 # --- bytes in pairs of digits: hexdump -C, tshark, Wireshark, Netty, zkwire
@@ -258,7 +257,7 @@ def _pairs(rows: list[_Row]) -> list[Found]:
         return data
 
     data = _follow(rows, 16, read)
-    if len(rows) == 1 and not column.seen and int(rows[0].offset, 16):
+    if len(rows) == 1 and column.seen in ("", "nothing") and int(rows[0].offset, 16):
         raise NotBytes(f"{rows[0].offset!r} can be an offset or bytes: leave it out, or put one blank after it")
     notes = (f"zeros stand for {counted(masked, 'masked byte')}",) if masked else ()
     return [Found("a dump", "hex", data, notes)]
@@ -311,7 +310,7 @@ def _groups(rows: list[_Row], ways: dict[str, tuple[str, _Split]], bases: list[i
             except NotBytes as reason:
                 reasons.append(reason)
     if not found:
-        raise next((reason for reason in reasons if "offset" in str(reason)), reasons[0])
+        raise next((why for why in reasons if re.search("offset|star", str(why))), reasons[0])
     return found
 
 
@@ -393,7 +392,7 @@ def _od(rows: list[_Row]) -> list[Found]:
                 try:
                     data = _follow(rows, base, _cell_reader(cell, big))
                 except NotBytes as why:
-                    reason = str(why) if "offset" in str(why) else reason
+                    reason = str(why) if re.search("offset|star", str(why)) else reason
                     continue
                 total = not rows[-1].body.strip()
                 ways = with_and_without_padding(cell, big, data, 1 if total else cell.size)
