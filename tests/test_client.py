@@ -758,6 +758,37 @@ async def test_closer_that_fails_keeps_neither_the_others_nor_the_session_from_c
     assert servers.opcodes() == [OpCode.CLOSE_SESSION]
 
 
+async def test_exception_of_a_dial_leaves_the_block_as_itself_and_leaves_nobody_waiting(
+    autojump_clock: MockClock,
+) -> None:
+    servers = MemoryServers(shake_and_go)
+    ends: list[object] = []
+
+    async def dial(address: str, port: int, host_name: str) -> Transport:
+        if servers.dialled:
+            raise KeyError("of the dial")
+        return await servers.dial(address, port, host_name)
+
+    async def outside(zk: zkwire.Client) -> None:
+        with pytest.raises(ClosedError) as caught:
+            await zk.get_data("/a")
+        ends.append(caught.value)
+
+    async def watch_states(zk: zkwire.Client) -> None:
+        ends.append([state async for state in zk.states()])
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(KeyError, match="of the dial"):  # noqa: PT012  # by the block as a whole
+                async with zkwire.connect(HOST, 9.0, dial=dial) as zk:
+                    nursery.start_soon(watch_states, zk)
+                    await until(zk, KeeperState.DISCONNECTED)
+                    nursery.start_soon(outside, zk)
+                    await trio.sleep_forever()
+    assert [type(end) for end in ends] in ([ClosedError, list], [list, ClosedError])
+    assert zk.state is KeeperState.CLOSED
+
+
 class Interrupting(StreamTransport):
     """A transport in which a SIGINT arrives, while a task of the client or a caller runs."""
 
@@ -1945,6 +1976,12 @@ async def test_add_auth_does_not_show_a_password_that_is_no_bytes(autojump_clock
     async with connect(MemoryServers()) as zk:
         with pytest.raises(LocalProtocolError, match=r"^AuthPacket\.auth: buffer takes bytes or None, not str$"):
             zk.add_auth("digest", "user:secret")  # type: ignore[arg-type]
+
+
+async def test_add_auth_with_its_arguments_swapped_does_not_show_the_password(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers()) as zk:
+        with pytest.raises(LocalProtocolError, match=r"^add_auth: scheme is a str, not bytes$"):
+            zk.add_auth(b"user:secret", "digest")  # type: ignore[arg-type]
 
 
 async def test_call_does_not_show_a_password(autojump_clock: MockClock) -> None:

@@ -143,7 +143,8 @@ def connect(
         max_frame: the longest request payload in bytes: the servers' jute.maxbuffer.
         max_reply: the longest reply payload taken, in bytes. A longer one fails its call with ReplyTooLongError, and is
             not kept.
-        dial: what opens a stream, in place of TCP.
+        dial: what opens a stream, in place of TCP. It raises OSError when there is none to be had; what else it raises
+            leaves the block as itself.
 
     Ctrl-C never meets the client in the middle of a step: trio raises KeyboardInterrupt in its main task, and leaving
     the block closes the session.
@@ -359,6 +360,8 @@ class Client(Verbs):
 
         Raises AuthFailedError, which ends the client, when the server does not know the scheme.
         """
+        if not isinstance(scheme, str):  # maybe the arguments change places, so it is not shown
+            raise LocalProtocolError(f"add_auth: scheme is a str, not {type(scheme).__name__}")
         return Call(self, AUTH, frozen(AuthPacket(0, scheme, auth)), lambda reply: None)
 
     # --- what Call, Watch and WatchStream need
@@ -427,7 +430,12 @@ class Client(Verbs):
             finally:
                 self._work_scope.cancel()
 
-        return await self._nursery.close(kind, error, where, stop)
+        try:
+            return await self._nursery.close(kind, error, where, stop)
+        finally:
+            if not self._is_over(self.state):  # a task of ours has failed: who waits outside the block is told
+                self._leaving = True
+                self._end()
 
     def _is_over(self, state: KeeperState) -> bool:
         """Whether the client has had its last session."""
