@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
@@ -499,15 +500,15 @@ def test_term_ends_what_stands_between_or_plays(
 ) -> None:
     places = {"SILENT": address(silent), "RECORDING": str(written(tmp_path))}
     running = start("zkwire", *(places.get(each, each) for each in command))
-    if "--to" in command:
-        connection, _ = silent.accept()
-        with connection:
+    with ExitStack() as stack:
+        if "--to" in command:
+            connection = stack.enter_context(silent.accept()[0])  # which stays open: its end would be an answer
             connection.settimeout(PATIENCE)
             assert connection.recv(1)
-    else:
-        running.says("Ctrl-C ends it")
-    running.send(signal.SIGTERM)
-    assert running.end()[0] == status
+        else:
+            running.says("Ctrl-C ends it")
+        running.send(signal.SIGTERM)
+        assert running.end()[0] == status
 
 
 @pytest.mark.parametrize(
