@@ -323,7 +323,9 @@ def test_connection_takes_the_error_of_a_long_reply() -> None:
         long_reply(2),  # not its turn
         long_reply(Xid.NOTIFICATION),
         long_reply(Xid.PING),
-        b"HTTP/1.1 400 Bad Request, and more than a header",
+        b"HTTP/1.1 400 Bad Request",
+        struct.pack(">i", 2**30 + 1) + long_reply(1)[4:],
+        b"\x7f\xff\xff\xff",
     ],
 )
 def test_connection_fails_on_a_long_frame_that_is_not_the_reply_to_the_oldest_request(data: bytes) -> None:

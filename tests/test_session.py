@@ -2264,3 +2264,24 @@ def test_setwatches_that_never_left_do_not_make_the_next_ones_shorter() -> None:
     talk.lose()  # nothing was taken from the outbox
     talk.establish()
     assert len(talk.sent()) == 1
+
+
+@pytest.mark.rule(56)
+def test_setwatches_stay_as_they_are_when_one_as_long_was_answered_on_the_connection() -> None:
+    talk = connected()
+    for number in range(200):
+        exists(talk, f"/{number:0999}", number)
+        talk.serve(reply(talk.sent()[0].xid, 5, NO_NODE))
+    talk.lose()
+    for _ in range(3):
+        talk.establish()
+        first, second = talk.sent()
+        talk.serve(reply(first.xid, 5))
+        events = talk.lose("cut")
+        assert events[0].reason == "cut"
+        assert len(first.record.exist_watches) > len(second.record.exist_watches)
+    talk.establish()
+    talk.sent()
+    assert "no answer to a setWatches" in talk.lose("cut")[0].reason
+    talk.establish()
+    assert len(talk.sent()) == 7

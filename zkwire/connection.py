@@ -52,6 +52,10 @@ _REPLY_HEADER = struct.Struct(">iqi")
 #: The shortest ConnectResponse: without readOnly.
 _CONNECT_RESPONSE_SIZE = 36
 
+#: The longest reply, in bytes, that is dropped where it is too long to be taken. What claims to be longer is no frame:
+#: text begins with a larger number, and no server can put so much together.
+LONGEST_DROPPED = 2**30
+
 #: The times of sending that are kept, at most one in 1/24 of the session timeout: they reach back 3/8 of it.
 SENT_TIMES = 10
 SENT_TIMES_PER_TIMEOUT = 24
@@ -451,7 +455,7 @@ class Connection:
         Raises:
             RemoteProtocolError: it is no such reply.
         """
-        if self.pending and error.length > 0:
+        if self.pending and 0 < error.length <= LONGEST_DROPPED:
             header = self._inbox.begun(_REPLY_HEADER.size)
             if len(header) < _REPLY_HEADER.size:
                 if not self._eof:

@@ -171,6 +171,7 @@ class Session:
         self._auths_left = 0
         self._sasl_begun = self._sasl_over = False
         self._set_watches_length = min(SET_WATCHES_MAX_LENGTH, max_frame - _SET_WATCHES_FRAME)
+        self._set_watches_taken = 0  # the longest that was answered on this connection
         self._restoring = 0  # SetWatches of our own on this connection whose replies are outstanding
         self._last_frame: float | None = None
         self._deadline = 0.0  # when the way from the ConnectRequest to a session that stands must be over
@@ -201,6 +202,7 @@ class Session:
             self._read_only_ok,
         )
         self._deadline = deadline
+        self._set_watches_taken = 0
         self._connection = Connection(request, now=now, deadline=deadline, xids=self._xids, **self._limits)
 
     def receive_data(self, data: bytes, now: float) -> None:
@@ -420,6 +422,8 @@ class Session:
         for request in unanswered:
             if type(request) is _OwnRequest and request.operation in (SET_WATCHES, SET_WATCHES2):
                 size = request.end - request.start - 4
+                if size <= self._set_watches_taken:
+                    break
                 self._set_watches_length = max(min(self._set_watches_length, size) // 4, 1)
                 sent = counted(size, "byte")
                 return f"; no answer to a setWatches of {sent}: the next are shorter, if its jute.maxbuffer is less"
@@ -647,6 +651,7 @@ class Session:
         own = type(request) is _OwnRequest
         if self._restoring and own and request.operation in (SET_WATCHES, SET_WATCHES2):
             self._restoring -= 1
+            self._set_watches_taken = max(self._set_watches_taken, request.end - request.start - 4)
         # While watches are on their way to the server, a loss must make us ask again for changes since the same zxid.
         if event.zxid > self.last_zxid and not self._restoring:
             self.last_zxid = event.zxid
