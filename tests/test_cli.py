@@ -13,6 +13,7 @@ import sys
 import zipapp
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,16 @@ def test_zipapp_has_exit_statuses(tmp_path: Path) -> None:
     )
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "Wireshark dissector" in shown.stdout
+
+
+def test_dissector_that_a_frozen_program_has_left_out_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(resources, "files", lambda package: tmp_path)
+    assert main(["export", "wireshark"]) == 1
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"zkwire: {tmp_path}/dissector.lua: not here: ")
 
 
 @pytest.mark.parametrize(

@@ -202,8 +202,8 @@ print(json.dumps([explain.__file__, explain.__doc__, everything(), sentences]))
 
 def test_slip_is_answered_with_up_to_three_names() -> None:
     assert similar("getDatas")[:2] == ["getData", "setData"]
-    assert similar("nonode") == ["NO_NODE"]
-    assert similar("NoNodeErrror") == ["NO_NODE"]
+    assert similar("nonode")[0] == "NO_NODE"
+    assert similar("NoNodeErrror")[0] == "NO_NODE"
     assert len(similar("getChildrn")) <= 3
     assert similar("4712") == []
 

@@ -15,6 +15,7 @@ from ..jute.types import FixedType, NestedType, VectorType
 from ..multi import MultiReadRequest, MultiRequest, MultiResponse, MultiSequence
 from ..operations import BY_OPCODE
 from ..trace import CODES, HEXADECIMAL, SECRETS
+from .common import CommandError
 
 _HEADINGS = f"""\
 -- A Wireshark dissector for the ZooKeeper client protocol, written by zkwire {__version__}: zkwire export wireshark
@@ -39,7 +40,12 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
 
 
 def _wireshark(options: argparse.Namespace) -> None:
-    print(dissector(), end="")
+    try:
+        print(dissector(), end="")
+    except FileNotFoundError as error:  # programs that were made of zkwire may have left it out
+        raise CommandError(
+            f"{error.filename}: not here: a program of PyInstaller's holds it when made with --collect-data zkwire"
+        ) from None
 
 
 def dissector() -> str:
