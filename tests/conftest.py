@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 #: The longest first, so that no process is left alone with one of them in the end.
 LONG = (
     *("test_election_faults", "test_interop", "test_election_cli", "test_election_examples", "test_daytime"),
+    "test_examples",
     *("test_fuzz", "test_benchmarks", "test_members", "test_registration", "test_runner", "test_election_model"),
     *("test_docs_pages", "test_cli_tap", "test_cli_export", "test_tap_clients", "test_demo", "test_ensemble_live"),
     *("test_watchdog", "test_campaign", "test_sequential", "test_simple", "test_successor", "test_fake_ensemble"),
