@@ -2597,3 +2597,14 @@ async def test_task_that_fails_cancels_the_block_and_its_error_is_raised_as_itse
 async def test_block_goes_on_when_the_task_beside_it_is_done(autojump_clock: MockClock) -> None:
     async with beside(trio.lowlevel.checkpoint):
         await trio.sleep(1)
+
+
+async def test_states_say_why_the_state_is_what_it_is_from_the_first_on(autojump_clock: MockClock) -> None:
+    async with connect(MemoryServers(shake_and_go, silent), new_session=False) as zk:
+        states = zk.states()
+        assert (await anext(states), states.reason) == (KeeperState.SYNC_CONNECTED, "")
+        assert (await anext(states), states.reason) == (KeeperState.DISCONNECTED, "the server closed the connection")
+        later = zk.states()
+        assert (await anext(later), later.reason) == (KeeperState.DISCONNECTED, "the server closed the connection")
+        assert await anext(states) is KeeperState.EXPIRED
+        assert "no valid frame for 12 s" in states.reason

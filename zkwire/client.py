@@ -229,6 +229,7 @@ class Client(Verbs):
         self._states: weakref.WeakSet[StateStream] = weakref.WeakSet()
         self._reason = ""  # why the connection is given up
         self._stands_since: float | None = None  # since when a session stands, or stood, on the connection
+        self._state_reason = ""  # why the state is what it is
         self._served = False  # whether a request was answered on the connection
         self._leaving = False  # no new session any more
         self._closers: list[Callable[[], Awaitable[object]]] = []
@@ -275,7 +276,7 @@ class Client(Verbs):
     def states(self) -> StateStream:
         """The state now, then every change, for `async for`; the stream's `reason` says why it changed to the one given
         last. Ends after CLOSED or AUTH_FAILED, and after EXPIRED unless a new session follows."""
-        stream = StateStream(self.state, over=self._is_over(self.state), check_run=self.check_run)
+        stream = StateStream(self.state, self._state_reason, over=self._is_over(self.state), check_run=self.check_run)
         self._states.add(stream)
         return stream
 
@@ -710,6 +711,7 @@ class Client(Verbs):
             case Disconnected(reason=reason):
                 self._lose(reason)
             case StateChanged(state=state, reason=reason):
+                self._state_reason = reason
                 if state in _STANDING:
                     self._stands_since = trio.current_time()
                 over = self._is_over(state)

@@ -191,14 +191,14 @@ class WatchStream(_Stream[WatchedEvent]):
 class StateStream(_Stream[KeeperState]):
     """The client's states, the current one first, then every change; ends after a terminal one. One reader.
 
-    `reason` says why the state changed to the one given last, as "the server closed the connection"; "" for the current
-    one, and for one in which a session stands.
+    `reason` says why the state changed to the one given last, as "the server closed the connection"; "" before the
+    first connection, and while a session stands.
     """
 
-    def __init__(self, current: KeeperState, *, over: bool, check_run: Callable[[], None]) -> None:
+    def __init__(self, current: KeeperState, reason: str, *, over: bool, check_run: Callable[[], None]) -> None:
         super().__init__([current], over=over, check_run=check_run)
         self.reason = ""
-        self._reasons = deque([""])
+        self._reasons = deque([reason])
 
     def deliver(self, state: KeeperState, reason: str, *, last: bool) -> None:
         """Called by the client."""
