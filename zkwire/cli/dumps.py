@@ -103,6 +103,7 @@ _hidden = re.compile(r"^\s*\.\.\.\s+\d+ bytes not shown")
 _WORD = re.compile("[g-zG-Z][a-zA-Z]|[a-zA-Z][g-zG-Z]")
 _BYTES_INSIDE = re.compile(r"(?<![\w.:/=])(?:[0-9a-fA-F]{2}){1,8}(?: (?:[0-9a-fA-F]{2}){1,8})+(?![\w.:])")
 _MANY_DIGITS = re.compile("(?<![0-9a-zA-Z])[0-9a-fA-F]{20,}(?![0-9a-zA-Z])")
+_LIKE_OFFSET = re.compile(r"\s*(?:[0-9a-fA-F]{4,}\b|\W?\w*\d{3,}\w*\W{0,2}(?:\s|$))")
 _RULER = re.compile(r"[-=+~#|\s]*|\s*\|  0  1  2  3  4  5  6  7  8  9  a  b  c  d  e  f \|")
 _SECOND_FORMAT = re.compile(r"\s{8,}\S.*")  # od -t x1c: the same bytes once more
 
@@ -112,7 +113,7 @@ def _is_comment(line: str) -> bool:
     if _RULER.fullmatch(line):
         return True
     has_bytes = _MANY_DIGITS.search(line) or any(re.search("[0-9]", found[0]) for found in _BYTES_INSIDE.finditer(line))
-    return bool(_WORD.search(line)) and not has_bytes and not re.match(r"\s*[0-9a-fA-F]{4,}\b", line)
+    return bool(_WORD.search(line)) and not has_bytes and not _LIKE_OFFSET.match(line)
 
 
 def _follow(rows: list[_Row], base: int, read: _Reader) -> bytes:
@@ -310,8 +311,17 @@ def _groups(rows: list[_Row], ways: dict[str, tuple[str, _Split]], bases: list[i
             except NotBytes as reason:
                 reasons.append(reason)
     if not found:
-        raise next((why for why in reasons if re.search("offset|star", str(why))), reasons[0])
+        raise _most_telling(reasons, str(reasons[0]))
     return found
+
+
+def _most_telling(reasons: list[NotBytes], default: str) -> NotBytes:
+    """Why no way to read the rows fits: that of a way whose rows can be read, though they do not follow each other."""
+    for word in ("star", "offset"):
+        for why in reasons:
+            if word in str(why):
+                return why
+    return NotBytes(default)
 
 
 def _group_reader(split: _Split, form: str) -> _Reader:
@@ -385,14 +395,14 @@ def _od(rows: list[_Row]) -> list[Found]:
     # The tool, the base of its offsets, and whether its numbers may have the high byte first.
     tools = [("od", 16, True)] if six else [("hexdump", 16, False), ("od", 8, True), ("od", 10, True)]
     found: list[Found] = []
-    reason = f"line {rows[0].line} is none of the rows that od and hexdump write: {rows[0].body!r:.60}"
+    reasons: list[NotBytes] = []
     for tool, base, may_be_big in tools:
         for cell in (cell for cell in CELLS if tool in re.findall("[a-z]{2,}", cell.name)):
             for big in (False, True) if cell.size > 1 and may_be_big else (False,):
                 try:
                     data = _follow(rows, base, _cell_reader(cell, big))
                 except NotBytes as why:
-                    reason = str(why) if re.search("offset|star", str(why)) else reason
+                    reasons.append(why)
                     continue
                 total = not rows[-1].body.strip()
                 ways = with_and_without_padding(cell, big, data, 1 if total else cell.size)
@@ -405,7 +415,8 @@ def _od(rows: list[_Row]) -> list[Found]:
     if not found and any(re.search(r"\b(nul|soh|del)\b", row.body) for row in rows):
         raise NotBytes("od -a does not show the highest bit of a byte: use od -t x1")
     if not found:
-        raise NotBytes(reason)
+        default = f"line {rows[0].line} is none of the rows that od and hexdump write: {rows[0].body!r:.60}"
+        raise _most_telling(reasons, default)
     return found
 
 
