@@ -335,7 +335,7 @@ def test_all_json_keeps_to_one_convention(
     run("set", root, "\udcff")
     assert run("get", root)[0]["data"] == {"base64": "/w=="}
     run("ls", "/")
-    run("ls", "-R", "/")
+    run("ls", "-R", root)
     (stat,) = run("stat", root)
     assert stat["czxid"].startswith("0x")
     (sent, replied) = run("send", json.dumps({"getData": {"path": root}}))
