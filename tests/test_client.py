@@ -2608,3 +2608,28 @@ async def test_states_say_why_the_state_is_what_it_is_from_the_first_on(autojump
         assert (await anext(later), later.reason) == (KeeperState.DISCONNECTED, "the server closed the connection")
         assert await anext(states) is KeeperState.EXPIRED
         assert "no valid frame for 12 s" in states.reason
+
+
+@pytest.mark.rule(42)
+async def test_server_that_calls_itself_read_write_and_gives_no_session_makes_no_storm(
+    autojump_clock: MockClock,
+) -> None:
+    async def read_only(conversation: ServerSide) -> None:
+        first = await conversation.stream.receive_some(4)
+        if first == b"isro":
+            await conversation.stream.send_all(b"ro")
+            return
+        conversation.unread(bytes(first))
+        await conversation.shake_hands(read_only=True)
+        await conversation.serve_on()
+
+    async def lie(conversation: ServerSide) -> None:
+        if await conversation.stream.receive_some(4) == b"isro":
+            await conversation.stream.send_all(b"rw")
+
+    hosts = Hosts("h1", h1=MemoryServers(read_only), h2=MemoryServers(lie))
+    async with zkwire.connect(hosts.connect_string, 10.0, read_only=True, dial=hosts.dial) as zk:
+        hosts.all_up()
+        await trio.sleep(100)
+        assert len(hosts.servers["10.0.0.1"].dialled) <= 80, "less than one a second"
+        assert zk.session_timeout == 10.0

@@ -567,8 +567,8 @@ class Client(Verbs):
     def _note_stood(self, session: Session, host: Host, address: str, lasted: float) -> None:
         """A session has stood on the connection that has just ended. When several in a row did not stand for a while,
         the reason says so, and the log too."""
-        search, ours = self._search, self._search.preferred is not None or session.state in TERMINAL_STATES
-        search.stood(host, address, for_a_while=ours or is_a_while(lasted, session.session_timeout))
+        search, over = self._search, session.state in TERMINAL_STATES
+        search.stood(host, address, for_a_while=over or is_a_while(lasted, session.session_timeout))
         if search.short < 2:
             return
         ended = counted(search.short, "connection")
