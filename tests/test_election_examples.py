@@ -14,12 +14,13 @@ import pytest
 import trio
 
 import zkwire
+from election import Election
 from tests.conftest import External
 from tests.live import client
 from tests.processes import wait_until
 from tests.programs import PATIENCE, Program, remote_ports, run
 from tests.servers import Ensemble, Server
-from zkwire import CreateMode, Direction, KeeperState, Tap
+from zkwire import Direction, KeeperState, Tap
 from zkwire.conversation import Passing
 from zkwire.faults import Pass, parse_fault
 
@@ -336,8 +337,7 @@ async def test_ctrl_d_at_a_terminal_ends_the_program(programs: Programs, hosts: 
 
 
 async def test_standby_shows_an_address_that_is_no_text(programs: Programs, hosts: str) -> None:
-    async with zkwire.connect(hosts) as zk:
-        await zk.create("/master", b"\xff\xfe", mode=CreateMode.EPHEMERAL)
+    async with zkwire.connect(hosts) as zk, Election(zk, "/master", b"\xff\xfe", mode="simple").lead():
         standby = Masters(programs, hosts).start("10.0.0.1:80")
         await trio.to_thread.run_sync(standby.says, r"^master \\xff\\xfe$")
     await trio.to_thread.run_sync(standby.says, "this is the master")
