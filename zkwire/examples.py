@@ -386,7 +386,7 @@ ERRORS: dict[str, str] = {
     "QUOTA_EXCEEDED":
         "00000010000000010000000100000006ffffff83",
     "THROTTLED_OP":
-        "0000001000000001000000010000000cffffff81",
+        "00000010000000010000000100000005ffffff81",
 }
 
 #: By event: a notification.
