@@ -397,7 +397,7 @@ class Campaign(ABC):
         if seen.epoch is not None:
             self.plan.witness.sees(seen.record or b"", seen.epoch.czxid, self._any_lease())
         elif seen.record is not None:
-            self.plan.witness.no_epoch(self._any_lease())
+            self.plan.witness.no_epoch(self._any_lease(), seen.holders)
 
     async def _judge(self, seen: _Seen, written: Stat | None) -> None:
         """Our term has begun. `written` is the epoch as this left it, None where the reply was lost."""

@@ -33,6 +33,7 @@ class Witness:
         self._since: int | None = None  # the first zxid at which another candidate's znodes stood
         self._known: deque[tuple[int, float]] = deque(maxlen=64)  # zxids, and when leases of before each are over
         self._epoch: int | None = None  # the epoch's czxid, when it was last read
+        self._is_first = False  # whether the next epoch is the first that there is, since there was none
         self._whole = False  # whether that epoch has stood since we came
         self._deleted: float | None = None  # what `until` becomes if the epoch does not tell that all have finished
         self._went: float | None = None  # when leases of before our own znode went are over
@@ -63,10 +64,13 @@ class Witness:
         """Somebody deleted the znode that we led with; no suspicion by itself."""
         self._went = until
 
-    def no_epoch(self, until: float) -> None:
-        """There is no epoch. A leader would have made one, or found one."""
-        if self._epoch is not None or self._since is not None:
+    def no_epoch(self, until: float, changed: int | None = None) -> None:
+        """There is no epoch. A leader of ours would have made one, or found one; so if something was `changed` where it
+        lies (the pzxid there, if known) since somebody was waited for first, it may have been there."""
+        untouched = changed is not None and self._since is not None and changed <= self._since
+        if self._epoch is not None or (self._since is not None and not untouched):
             self.suspect(until)
+        self._is_first = self._epoch is None and untouched
 
     def sees(self, record: bytes, czxid: int, until: float) -> None:
         """The epoch as it was read, right now. `until`: when a lease that is not over ends."""
@@ -82,8 +86,9 @@ class Witness:
         else:
             self._whole = self._since is not None and czxid <= self._since
         self._epoch = czxid
+        is_first, self._is_first = self._is_first, False
         if not self._whole:
-            if record == b"" and self._since is not None:
+            if record == b"" and self._since is not None and not is_first:
                 self.suspect(replaced_until)
             if self._deleted is not None:
                 self.suspect(self._deleted)

@@ -55,6 +55,18 @@ def test_missing_epoch_is_suspicious_to_whoever_has_waited_or_has_seen_one() -> 
     assert witness.until == LATE
 
 
+def test_missing_epoch_is_as_it_should_be_where_nothing_was_made_since_we_came() -> None:
+    """Another program's leader has none."""
+    witness = waited(50)
+    witness.no_epoch(LATE, changed=50)
+    witness.sees(b"", 60, LATE)  # ours
+    witness.succeeds(b"", None, None)
+    assert witness.until == -math.inf
+    witness = waited(50)
+    witness.no_epoch(LATE, changed=51)
+    assert witness.until == LATE
+
+
 def test_epoch_that_says_that_nobody_led_is_suspicious_to_whoever_has_waited() -> None:
     witness = waited(50)
     witness.sees(b"", 60, LATE)
