@@ -102,10 +102,10 @@ def test_rows_whose_offsets_do_not_follow_are_no_dump() -> None:
     ("data", "form", "reason"),
     [
         (b"hello world!", None, "neither hexadecimal nor base64"),
-        (b"hello world!", "hex", "no hexadecimal"),
+        (b"hello world!", "hex", "not hexadecimal"),
         (b"ruok", None, "neither hexadecimal nor base64 of a frame"),
         (b"/dev/nothing", None, "neither hexadecimal nor base64 of a frame"),
-        (b"\xff", "hex", "no hex"),
+        (b"\xff", "hex", "not hexadecimal"),
         (b"abc", None, "3 hexadecimal digits"),
         (b"?", "base64", "nor base64"),
         ("0000  ·· ··".encode(), None, "does not show all bytes"),

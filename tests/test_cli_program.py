@@ -211,7 +211,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--tls", "--ca", "none"], "none: No such file or directory"),
         (["--tls", "--ca", "text"], "text: expected certificates in PEM"),
         (["--tls", "--ca", "."], ": Is a directory"),
-        (["--tls", "--cert", "client.crt"], "there is no private key in it: give its file with --key"),
+        (["--tls", "--cert", "client.crt"], "the file has no private key: give the key with --key"),
         (["--tls", "--cert", "text", "--key", "client.key"], "expected a certificate and its private key, in PEM"),
         (["--tls", "--cert", "client.crt", "--key", "text"], "expected a certificate and its private key, in PEM"),
         (["--tls", "--cert", "client.crt", "--key", "none"], "none: No such file or directory"),

@@ -114,19 +114,19 @@ def test_every_operation_can_be_told_in_json(row: Operation) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "this is no JSON"),
-        ("{", "this is no JSON"),
+        ("", "this is not JSON"),
+        ("{", "this is not JSON"),
         ("[]", 'the request is an object of one operation, {"getData": {"path": "/a"}}, not []'),
         ('{"getData": {}, "exists": {}}', "object of one operation"),
-        ('{"getDatum": {}}', "'getDatum' is no operation; there are addWatch, auth"),
+        ('{"getDatum": {}}', "'getDatum' is not an operation; there are addWatch, auth"),
         ('{"getData": 5}', "getData is an object with path, watch, not 5"),
         ('{"getData": {}}', "getData lacks path"),
         ('{"getData": {"path": "/a", "wotch": 1}}', "getData has no field 'wotch'; it has path, watch"),
         ('{"getData": {"path": "/a", "watch": 1}}', "getData.watch: boolean takes True or False, not int 1"),
         ('{"getData": {"path": 5}}', "getData.path: ustring takes str or None, not int 5"),
         ('{"setData": {"path": "/a", "data": 5}}', "setData.data: buffer takes bytes or None, not int 5"),
-        ('{"setData": {"path": "/a", "data": {"hex": "0"}}}', "setData.data is no hex: '0'"),
-        ('{"setData": {"path": "/a", "data": {"base64": "?"}}}', "setData.data is no base64: '?'"),
+        ('{"setData": {"path": "/a", "data": {"hex": "0"}}}', "setData.data is not hex: '0'"),
+        ('{"setData": {"path": "/a", "data": {"base64": "?"}}}', "setData.data is not base64: '?'"),
         ('{"setData": {"path": "/a", "data": {"rot13": "?"}}}', "setData.data: buffer takes"),
         ('{"setData": {"path": "/a", "version": 4294967296}}', "setData.version: int takes a value of 4 bytes"),
         ('{"create": {"path": "/a", "acl": {}}}', "create.acl: vector<ACL> takes"),
@@ -356,7 +356,7 @@ async def test_whatever_a_server_answers_is_explained(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--raw", "xyz"], "--raw: this is no hexadecimal"),
+        (["--raw", "xyz"], "--raw: this is not hexadecimal"),
         (["--connect", ""], "--connect: expected bytes in hexadecimal, got none"),
         (["{}", "--raw", "00"], "give one of them"),
         (["--raw", "00", "--hosts", "127.0.0.1:1"], "127.0.0.1:1: Connection refused"),

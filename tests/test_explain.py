@@ -320,8 +320,8 @@ def test_bytes_behind_a_record_are_shown_and_do_no_harm() -> None:
     explained = one(frame(GET_DATA[4:] + b"junk"))
     assert explained.fault == ""
     assert explained.spans[-1].path == "(trailing)"
-    assert "Of the 4 bytes behind it a server takes no notice." in explained.sentence
-    assert "Of the byte behind it a server takes no notice." in one(frame(GET_DATA[4:] + b"j")).sentence
+    assert "A server ignores the 4 bytes after it." in explained.sentence
+    assert "A server ignores the byte after it." in one(frame(GET_DATA[4:] + b"j")).sentence
 
 
 def test_unknown_opcode_is_a_request_when_it_is_too_short_for_a_reply() -> None:

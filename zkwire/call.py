@@ -93,7 +93,7 @@ class Call(Request, Coroutine[Any, Any, T]):
                 self._task = trio.lowlevel.current_task()
                 yield from trio.lowlevel.wait_task_rescheduled(self._abort).__await__()
             except BaseException:
-                if self._task is not None:  # not a cancellation, but what was thrown in, or a close
+                if self._task is not None:  # not a cancellation: throw() or close() was called
                     self._abort(None)
                 raise
         else:
@@ -108,11 +108,11 @@ class Call(Request, Coroutine[Any, Any, T]):
             raise self._owner.refusal(reply.err, self.path, self.operation.name)
         return self._finish(reply)
 
-    # A coroutine's methods, for those who drive one themselves, as trio does with what `start_soon` is given.
+    # A coroutine's methods, for code that drives one itself, as trio does with the function given to `start_soon`.
 
     @property
     def __name__(self) -> str:
-        """What trio calls it where a Call is given in the place of an async function."""
+        """The name that trio gives the task when a Call takes the place of an async function."""
         return self.operation.name
 
     def send(self, value: Any, /) -> Any:
@@ -126,7 +126,7 @@ class Call(Request, Coroutine[Any, Any, T]):
             raise
 
     def throw(self, *error: Any) -> Any:
-        """Raise the error where the wait stands; the reply is dropped, as after a cancellation."""
+        """Raise the error at the await; the reply is dropped, as after a cancellation."""
         if self._wait is None:
             self.close()
             self._wait = self.__await__()
@@ -173,7 +173,8 @@ class Call(Request, Coroutine[Any, Any, T]):
 def _is_cancelled() -> bool:
     """Whether the running task's next checkpoint would raise Cancelled. Raises RuntimeError outside trio.
 
-    A Call reads it from the task itself, which costs a tenth of this; this is for a trio that keeps it elsewhere.
+    A Call reads it from the task itself, which costs a tenth of this. This function is for a trio that keeps it
+    elsewhere.
     """
     root_task()
     return trio.current_effective_deadline() == -math.inf

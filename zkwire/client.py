@@ -9,8 +9,8 @@ A client's tasks, all in one nursery that callers never see:
 
 and `_seek_read_write`, where a server in read-only mode will do.
 
-A KeyboardInterrupt would leave whatever it met half done, so all of them, and what callers' own steps do here, are
-protected from it: trio raises it in its main task instead.
+A KeyboardInterrupt in one of these tasks would leave its step half done. So the tasks, and the client's methods in
+their callers' tasks, are protected from it: trio raises it in its main task instead.
 
 A caller's request is encoded in the caller's own step. When nothing else is outstanding it is written at once; else the
 writer gets it within the same turn of trio's loop, together with all other requests of that turn.
@@ -58,10 +58,10 @@ _STANDING = (KeeperState.SYNC_CONNECTED, KeeperState.CONNECTED_READ_ONLY)
 SEEK_FIRST, SEEK_LAST = 0.1, 60.0
 #: What a stream raises when it is broken.
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
-#: The least time in seconds that is given to the way to a first session, however short the session is to be: what a
-#: server will grant is not known then, and it grants no less than two of its ticks.
+#: The least time, in seconds, for finding a first session, even if a shorter session timeout is asked for. It is not
+#: known yet which timeout a server will grant, and servers grant two of their ticks or more.
 LEAST_TIMEOUT = 1.0
-#: At so many sessions in a row that did not stand for a while the log is told; then at twice as many, and so on.
+#: A warning is logged after this many sessions in a row that ended too soon; then after twice as many, and so on.
 MANY_SHORT = 3
 #: How long, in seconds, is read on after a write failed.
 LAST_WORDS = 0.2
@@ -75,25 +75,25 @@ _entered: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 def _abandon_all() -> None:
-    """In a forked process: the clients are the parent's, and none can be used here. Their connections are closed,
-    which neither the parent nor the server sees, so that nothing can be written into them."""
+    """Runs in a forked process. The clients belong to the parent, and none can be used here. Closes the child's copies
+    of their connections, so that it can write nothing into them; neither the parent nor the server notices that."""
     for client in list(_entered):
         root, client.run_root = client.run_root, None
         abandon = getattr(client._transport, "abandon", None)
         if abandon is not None:
             abandon()
         if root is not None:
-            with suppress(Exception):  # there is no public way to it, and not every system has an epoll
+            with suppress(Exception):  # trio has no public function for it, and not every system has epoll
                 _part_epoll(root)
 
 
 def _part_epoll(root: Any) -> None:
-    """Give trio an epoll of its own in a forked process, which may run on, if only to leave its blocks. The one it has
-    is the parent's too: what the child is told of there the parent never hears of, and then waits for ever."""
+    """Give trio a new epoll in a forked process, which may go on, if only to leave its blocks. The old epoll is shared
+    with the parent: the parent would miss each event that the child takes from it, and wait for ever."""
     io_manager = root._runner.io_manager
     with select.epoll() as own:
         for fd, waiters in io_manager._registered.items():
-            with suppress(OSError):  # it was one of ours
+            with suppress(OSError):  # it was one of our connections, which are closed already
                 own.register(fd, waiters.current_flags | select.EPOLLONESHOT)
         os.dup2(own.fileno(), io_manager._epoll.fileno(), inheritable=False)
 
@@ -134,25 +134,25 @@ def connect(
         auth: (scheme, auth) pairs, as ("digest", b"user:password"), sent first on every connection.
         sasl: a mechanism, as `DigestMD5("user", "password")`, run on every connection after them. One object will do
             for many clients; what it raises becomes an AuthFailedError with the exception as its `__cause__`.
-        on_frame: called with every Frame at the end of the step that made or read it, so it may make requests. What it
-            raises leaves the block as itself: on_frame is called no more, the block is cancelled, and the session is
-            closed. `zkwire.print_frame` is one.
+        on_frame: called with every Frame at the end of the step that made or read it, so it may make requests.
+            `zkwire.print_frame` is one. If it raises, it is not called again, the block is cancelled, the session is
+            closed, and the block raises that exception, not in a group.
         new_session: whether to open a new session after this one has expired. Requests never cross over.
         connect_timeout: seconds until entering the block fails, shared out among the hosts; None is the session
             timeout, but 1 s at least; math.inf is never.
         max_frame: the longest request payload in bytes: the servers' jute.maxbuffer.
         max_reply: the longest reply payload taken, in bytes. A longer one fails its call with ReplyTooLongError, and is
             not kept.
-        dial: what opens a stream, in place of TCP. It raises OSError when there is none to be had; what else it raises
-            leaves the block as itself.
+        dial: opens a stream, in place of TCP. It raises OSError when it cannot; the block raises any other exception of
+            it as it is, not in a group.
 
-    Ctrl-C never meets the client in the middle of a step: trio raises KeyboardInterrupt in its main task, and leaving
-    the block closes the session.
+    Ctrl-C never interrupts a step of the client: trio raises KeyboardInterrupt in its main task, and leaving the block
+    closes the session.
 
     Entering the block raises NoServerError, AuthFailedError, or SessionExpiredError (with `new_session=False`).
     Raises here: HostsError for a bad connect string, LocalProtocolError for an argument of the wrong type or range.
     """
-    secret = ("session", "auth", "sasl")  # of these an error names the type alone
+    secret = ("session", "auth", "sasl")  # an error names only the types of these
     for name, value, fits, expected in (
         ("hosts", hosts, isinstance(hosts, str), "a connect string"),
         ("session", session, session is None or isinstance(session, SessionInfo), "a SessionInfo or None"),
@@ -434,7 +434,7 @@ class Client(Verbs):
         try:
             return await self._nursery.close(kind, error, where, stop)
         finally:
-            if not self._is_over(self.state):  # a task of ours has failed: who waits outside the block is told
+            if not self._is_over(self.state):  # a task of ours has failed: calls awaited outside the block must fail
                 self._leaving = True
                 self._end()
 
@@ -484,10 +484,11 @@ class Client(Verbs):
                     await self._changed.wait()
 
     def _time_to_find(self, session: Session, now: float) -> tuple[float, float]:
-        """Seconds in which a session must stand, in whole and from now.
+        """The time for finding a session, in seconds: all of it, and what is left of it now.
 
-        For a session to be resumed: until the server may end it. For a new one: the session timeout, or what is left of
-        connect_timeout. A third of it is always left, so that attempts do not become too short to succeed.
+        For a session to be resumed it ends when the server may end the session. For a new one it is the session
+        timeout, or connect_timeout if that is shorter. What is left is never less than a third of all, so that attempts
+        do not become too short to succeed.
         """
         if session.may_end_at is not None:
             whole, end = session.session_timeout, session.may_end_at
@@ -565,8 +566,8 @@ class Client(Verbs):
         return self._stands_since is not None
 
     def _note_stood(self, session: Session, host: Host, address: str, lasted: float) -> None:
-        """A session has stood on the connection that has just ended. When several in a row did not stand for a while,
-        the reason says so, and the log too."""
+        """Called when a connection has ended on which the session stood. When several in a row ended too soon, the
+        state's reason and the log say so."""
         search, over = self._search, session.state in TERMINAL_STATES
         search.stood(host, address, for_a_while=over or is_a_while(lasted, session.session_timeout))
         if search.short < 2:
@@ -741,8 +742,8 @@ class Client(Verbs):
             self._wake_writer()
 
     def _show_frames(self) -> None:
-        """Call on_frame with the frames of the step that ends here. It is not our code: it may make requests, whose
-        frames are shown after these, and what it raises ends the client."""
+        """Call on_frame with the frames of the step that ends here. It is the caller's code: it may make requests,
+        whose frames are shown after these, and an exception of it ends the client."""
         if self._showing:
             return
         self._showing = True
@@ -768,7 +769,7 @@ def _is_auth(pair: object) -> bool:
 
 
 def _types(value: object) -> str:
-    """What a value is, down to what its lists and tuples hold, without showing any of it."""
+    """The type of a value, and the types of what its lists and tuples hold; never the values."""
     name = type(value).__name__
     return f"{name} of ({', '.join(map(_types, value))})" if isinstance(value, (list, tuple)) else name
 

@@ -52,8 +52,9 @@ _REPLY_HEADER = struct.Struct(">iqi")
 #: The shortest ConnectResponse: without readOnly.
 _CONNECT_RESPONSE_SIZE = 36
 
-#: The longest reply, in bytes, that is dropped where it is too long to be taken. What claims to be longer is no frame:
-#: text begins with a larger number, and no server can put so much together.
+#: A reply longer than max_reply, but of at most so many bytes, is dropped, and the connection goes on. A greater length
+#: is taken for something that is not a frame: the first bytes of a text are a greater number, and no server can send so
+#: long a reply.
 LONGEST_DROPPED = 2**30
 
 #: The times of sending that are kept, at most one in 1/24 of the session timeout: they reach back 3/8 of it.
@@ -105,7 +106,7 @@ class XidCounter:
 class Request:
     """One request of a caller, from `send` until its reply or its failure.
 
-    The record is kept as it is now, whatever becomes of a bytearray or a list in it. `watcher` is given to the watch
+    The record is kept as it is now, even if a bytearray or a list in it changes later. `watcher` is given to the watch
     that the reply arms.
     """
 
@@ -133,7 +134,7 @@ _IMMUTABLE = frozenset({bytes, str, int, bool, type(None)})
 
 
 def frozen(value: Any) -> Any:
-    """The value with bytes for every bytearray in it and a tuple for every list: itself where it has neither.
+    """A copy of the value with bytes for every bytearray in it and a tuple for every list; itself if it has neither.
 
     A request may be encoded long after it was made, and again on the next connection.
     """
@@ -450,10 +451,10 @@ class Connection:
         return self._read_reserved(xid, zxid, err, buffer, start, end, now)
 
     def _read_too_long(self, error: FrameError, now: float) -> Replied | NeedData | None:
-        """A frame whose length is out of range. A reply to the oldest request, which its header shows, is skipped.
+        """Skip a frame whose length is out of range, if its header shows that it is the reply to the oldest request.
 
         Raises:
-            RemoteProtocolError: it is no such reply.
+            RemoteProtocolError: it is something else.
         """
         if self.pending and 0 < error.length <= LONGEST_DROPPED:
             header = self._inbox.begun(_REPLY_HEADER.size)

@@ -112,8 +112,8 @@ class Passing:
 
     @property
     def undecoded(self) -> str:
-        """Why there is no record where one should be: the field that does not fit, its offset in the frame, and what is
-        wrong with it. "" where nothing is wrong."""
+        """Why a record could not be decoded: the field, its offset in the frame, and what is wrong with it. "" if
+        nothing is wrong."""
         return self._decoded[1]
 
     @cached_property

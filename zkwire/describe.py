@@ -1,8 +1,8 @@
-"""What there is to know of a record, an operation, an error, an event, a mode or a word of the protocol, from the
+"""What zkwire knows about a record, an operation, an error, an event, a mode or a word of the protocol, from the
 declarations themselves. No I/O.
 
-Nothing is told here that zkwire/records.py, operations.py, codes.py, errors.py and english.py do not hold: this puts it
-together, as plain values that JSON takes. The examples are frames of a real server (examples.py).
+All facts are in zkwire/records.py, operations.py, codes.py, errors.py and english.py. This module puts them together,
+as plain values that JSON takes. The examples are frames of a real server (examples.py).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def described(name: str) -> list[dict[str, Any]]:
 
 
 def similar(name: str) -> list[str]:
-    """Up to three names that this may be a slip for, the likeliest first."""
+    """Up to three names that the user may have meant, the likeliest first."""
     names = {
         _folded(known): each["name"] for each in everything() for known in (each["name"], each.get("exception", ""))
     }
@@ -193,8 +193,8 @@ _CREATE_MODES = {
 }
 
 _WATCH_MODES = {
-    AddWatchMode.PERSISTENT: "Tells of every change of the znode and of its list of children, until it is removed.",
-    AddWatchMode.PERSISTENT_RECURSIVE: "Tells of every change of the znode and of all below it, until it is removed.",
+    AddWatchMode.PERSISTENT: "Reports every change of the znode and of its list of children, until it is removed.",
+    AddWatchMode.PERSISTENT_RECURSIVE: "Reports every change of the znode and of all below it, until it is removed.",
 }
 
 #: What it is, and the fields that hold it.

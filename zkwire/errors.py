@@ -48,8 +48,8 @@ class NoServerError(ZkwireError):
 
 
 class ReplyTooLongError(ZkwireError):
-    """The reply has more bytes than the client takes: `max_reply` of connect(). The server has done what was asked;
-    only the answer was dropped. The connection and all other requests go on.
+    """The reply has more bytes than `max_reply` of connect(). The server has carried out the request; only its reply
+    was dropped. The connection and all other requests go on.
 
     Attributes:
         path, operation: of the request, as in ZooKeeperError.
@@ -314,7 +314,7 @@ class EphemeralOnLocalSessionError(ZooKeeperError):
 
 
 class NoWatcherError(ZooKeeperError):
-    __doc__ = "There is no such watch to be found or removed."
+    __doc__ = "This connection has no such watch, so none was found or removed."
 
     CODE = ErrorCode.NO_WATCHER
     SINCE = "3.5.0"

@@ -64,8 +64,8 @@ class SessionRefused(NamedTuple):
 
 
 class TooLong(NamedTuple):
-    """In the place of a response: the reply has `length` bytes, which is more than is taken. Its header was read, the
-    rest is dropped as it arrives."""
+    """Takes the place of a response that is longer than max_reply: the reply has `length` bytes. Its header was read,
+    and the rest is dropped as it arrives."""
 
     length: int
 

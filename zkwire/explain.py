@@ -82,10 +82,10 @@ class Reading(NamedTuple):
 class Explained(NamedTuple):
     """One frame, explained.
 
-    `offset` is where it starts in the input, and `data` its bytes, the length in front included. `spans` tile them;
-    their offsets count from the frame's start. `fault` says what is wrong, and where, or is "". With several `readings`
-    none was taken: `spans` are what all of them share, and `fault` asks. `hint` says how an input that does not start
-    with a frame can be read, or is "".
+    `offset` is where it starts in the input, and `data` its bytes, with its length. `spans` cover all of them; their
+    offsets count from the frame's start. `fault` says what is wrong, and where, or is "". If the bytes have several
+    `readings`, none was taken: `spans` are what all of them share, and `fault` asks which it is. `hint` says how an
+    input that does not start with a frame can be read, or is "".
     """
 
     offset: int
@@ -173,7 +173,7 @@ def _read(offset: int, whole: bytes, measure: Span, reading: Reading, length: in
     text = sentence(reading.types, records, reading.opcode, reading.names)
     if end < len(payload) and not fault:
         count = len(payload) - end
-        text += f" Of the {counted(count, 'byte') if count > 1 else 'byte'} behind it a server takes no notice."
+        text += f" A server ignores the {counted(count, 'byte') if count > 1 else 'byte'} after it."
     if reading.direction is Direction.SENT and reading.opcode is not None and records:
         asked[records[0].xid] = reading.opcode
     return Explained(offset, whole, [reading], [measure, *_moved(shown)], title(frame), text, fault)
@@ -267,7 +267,7 @@ def _has_path(reading: Reading, payload: bytes) -> bool:
     return reading.direction is Direction.SENT and any(span.path.endswith(".path") and span.value for span in spans)
 
 
-# --- other things than frames
+# --- input that is not frames
 
 #: How they begin, and what they are.
 _FOREIGN = {
@@ -291,7 +291,7 @@ _FOREIGN = {
 
 
 def foreign(data: bytes) -> str | None:
-    """What data is that does not start with a frame, as the end of a sentence; None if that is not known."""
+    """A description of data that does not start with a frame, as the end of a sentence; None if it is unknown."""
     # A record of TLS begins with its type and version.
     if len(data) >= 3 and 20 <= data[0] <= 23 and data[1] == 3 and data[2] <= 4:
         return "TLS: ZooKeeper's frames are encrypted in it"

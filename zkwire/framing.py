@@ -101,7 +101,7 @@ class FrameBuffer:
         return None
 
     def begun(self, size: int) -> bytes:
-        """Up to `size` bytes of the payload of the frame that `next_frame` has raised FrameError for."""
+        """Up to `size` bytes of the payload of the frame for which `next_frame` raised FrameError."""
         start = self._offset + 4
         return self._buffer[start : start + size]
 

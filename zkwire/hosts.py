@@ -37,7 +37,7 @@ def parse(text: str) -> tuple[list[Host], str]:
     servers, slash, rest = text.strip().partition("/")
     chroot = slash + rest
     if "," in chroot:
-        # ZooKeeper's own client takes all of it for the chroot, which nobody means who writes h1/app,h2/app.
+        # ZooKeeper's own client takes all of it for the chroot. A user who writes h1/app,h2/app does not mean that.
         raise HostsError(f"{text!r}: expected one chroot, after the last server, and no comma in it, got {chroot!r}")
     if chroot == "/":
         chroot = ""

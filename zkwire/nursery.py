@@ -56,7 +56,7 @@ class HiddenNursery:
         return nursery
 
     def fail(self, error: BaseException) -> None:
-        """Have the block cancelled, and leave with this error, once `stop` has ended the tasks in good order."""
+        """Cancel the block. It raises this error when `stop` has ended the tasks in good order."""
         if self._failure is None:
             self._failure = error
         if self._nursery is not None:
@@ -100,8 +100,8 @@ class HiddenNursery:
 
 @asynccontextmanager
 async def beside(task: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Run `task()` beside the block, and cancel it at the block's end. What it raises cancels the block, and is raised
-    as itself."""
+    """Run `task()` beside the block, and cancel it at the block's end. An exception of the task cancels the block,
+    which then raises that exception, not in a group."""
     nursery = HiddenNursery()
     opened = await nursery.open()
     opened.start_soon(task)

@@ -20,7 +20,7 @@ from .jute import Record
 from .multi import MultiItem, MultiSequence
 from .operations import operation_name
 
-#: Fields whose bytes are shown as dots: whoever reads a dump could become their owner.
+#: Fields whose bytes are shown as dots: with them, a reader of the dump could act as their owner.
 SECRETS = frozenset({"AuthPacket.auth", "ConnectRequest.passwd", "ConnectResponse.passwd"})
 
 #: Fields that are shown in hexadecimal, as servers log them.
@@ -30,7 +30,7 @@ HEXADECIMAL = frozenset(
 
 
 def plain_bytes(data: bytes | None) -> Any:
-    """Text where it is text; else base64 under a key that says so. null stays null."""
+    """A string if the bytes are UTF-8, else base64 under a key that says so. None becomes null."""
     try:
         return None if data is None else data.decode()
     except UnicodeDecodeError:
@@ -47,7 +47,7 @@ def plain_field(name: str, value: Any) -> Any:
 
 
 def plain(value: Any, *, show_secrets: bool = False, name: str = "") -> Any:
-    """A record as JSON has it; fields that dumps show as dots say only how long they are, unless asked for."""
+    """A record as JSON has it. Secret fields show only their length, unless secrets are asked for."""
     match value:
         case MultiSequence():
             return [plain(item, show_secrets=show_secrets) for item in value]

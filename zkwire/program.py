@@ -1,7 +1,7 @@
 """`run`: an async function as a whole program, which signals stop in good order, and whose errors are one line.
 
-A program that just ends leaves its session open: whoever waits for its ephemerals waits for the session timeout. The
-default actions of SIGTERM and SIGHUP do that, and KeyboardInterrupt may be raised in the middle of any line.
+A program that just ends leaves its session open, so its ephemerals stay until the session timeout is over. The default
+actions of SIGTERM and SIGHUP end a program like that, and KeyboardInterrupt may be raised in the middle of any line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 #: What asks a program to stop. Windows has no SIGHUP.
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-#: What a program cannot help, so that a line says enough. All else is a mistake in the program.
+#: Errors whose cause is outside the program, so that one line says enough. Any other exception is a bug in the program.
 EXPECTED = (ZkwireError, OSError)
 
 
@@ -43,8 +43,8 @@ def run(main: Callable[..., Awaitable[T]], *args: Any) -> T:
     When a ZkwireError (errors of the package `election` are too) or an OSError leaves `main`, alone or in a group, the
     program ends with status 1 and the error as a line on stderr. Every other exception passes through.
 
-    To be called in the main thread. A program with a `trio.run` and signal handlers of its own needs no more than to
-    cancel the scope around its `async with zkwire.connect(...)`.
+    Call it in the main thread. A program that has its own `trio.run` and signal handlers only needs to cancel the scope
+    around its `async with zkwire.connect(...)`.
 
     Raises:
         SystemExit: the program was stopped, or failed.
@@ -93,7 +93,7 @@ def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
 
 def _failure(error: BaseException) -> SystemExit:
     if isinstance(error, BrokenPipeError):
-        # Nobody reads stdout any more. Python would complain when it flushes it at the end: give it another place.
+        # Nobody reads stdout any more. Python would complain when it flushes stdout at the end, so it is redirected.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return SystemExit(f"{_prefix()}{str(error) or type(error).__name__}")
 

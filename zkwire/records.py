@@ -4,7 +4,7 @@ Field order is byte order. `UString`, `Buffer` and `Vector` may be None: Jute's 
 the `.jute` text is vendor-jute/zookeeper.jute; tests/test_vendor_jute.py holds the two equal.
 
 The text of a field is its note: unit, enum (of zkwire/codes.py) or range. `zkwire describe` and docs/protocol.md show
-it, and so what a class assigns to `__doc__`: `python -OO` would strip a bare docstring.
+the notes and the docstrings. Docstrings are assigned to `__doc__`, since `python -OO` would strip them otherwise.
 """
 
 from typing import Annotated
@@ -60,7 +60,7 @@ class ConnectRequest(Record):
     __doc__ = "The first frame to the server. It has no header."
 
     protocol_version: Annotated[Int, "always 0"]
-    last_zxid_seen: Annotated[Long, "newest zxid that the client knows of, 0 for none; a server behind it hangs up"]
+    last_zxid_seen: Annotated[Long, "newest zxid that the client knows of, 0 for none; a server that lags it hangs up"]
     time_out: Annotated[Int, "session timeout that the client wants, in milliseconds"]
     session_id: Annotated[Long, "the session to resume; 0 asks for a new one"]
     passwd: Annotated[Secret, "16 bytes; zeros for a new session"]
@@ -93,8 +93,8 @@ class ReplyHeader(Record):
     xid: Annotated[Int, "the request's xid, or one of Xid: -1 (NOTIFICATION), -2 (PING), -4 (AUTH)"]
     zxid: Annotated[
         Long,
-        "zxid of the write that is answered or told of, else the newest on this server; -1 in events before 3.9 and "
-        "in those of setWatches; 0 for auth and sasl",
+        "zxid of the write that the reply or event belongs to, else the newest on this server; -1 in events before 3.9 "
+        "and in those of setWatches; 0 for auth and sasl",
     ]
     err: Annotated[Int, "an ErrorCode; 0 (OK): the response follows; else nothing follows, save for sasl and multiRead"]
 

@@ -291,7 +291,7 @@ def as_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) -> 
 
 
 def undecoded(entry: Entry) -> str:
-    """What is wrong with the bytes of a frame that the entry tells of for the first time; "" where nothing is."""
+    """What is wrong with the bytes of the frame that this entry is the first to show; "" if nothing is wrong."""
     match entry:
         case Connected(request=request, response=reply) | Exchanged(request=request, reply=reply):
             found = [passing.undecoded for passing in (request, reply) if passing is not None]

@@ -16,7 +16,7 @@ _DIGEST_URI = "zookeeper/zk-sasl-md5"
 #: RFC 2831, 2.1.1. Reading a challenge takes time with the square of its length.
 _MAX_CHALLENGE = 2048
 
-#: What a server that refuses DIGEST-MD5 before its challenge has against it. Source: ZOOKEEPER-5043, and 3.9.6 itself.
+#: Why a server refuses DIGEST-MD5 before it has sent a challenge. Source: ZOOKEEPER-5043, and 3.9.6 itself.
 FIPS_HINT = (
     "before it sent a challenge: in FIPS mode, which is on by default, servers since 3.9.6 refuse DIGEST-MD5; "
     "start them with -Dzookeeper.fips-mode=false"
@@ -34,8 +34,8 @@ class Mechanism(Protocol):
     object (`copy.copy`) whose `start` is called first. A class whose shallow copies share the state of an exchange
     defines `__copy__`.
 
-    Whatever else than SaslError a method raises ends the client with an AuthFailedError too; the exception is its
-    `__cause__`.
+    Any other exception than SaslError that a method raises also ends the client with an AuthFailedError; the exception
+    is its `__cause__`.
     """
 
     def start(self) -> bytes:

@@ -15,18 +15,18 @@ T = TypeVar("T")
 
 #: Seconds between rounds, from first to last, growing, each drawn between half and all of it.
 PAUSE_FIRST, PAUSE_LAST = 0.05, 3.0
-#: How much longer each pause is than the one before. Less after a connection that answered requests before it was lost:
-#: it was of use, and only where such losses go on for minutes do pauses become long.
+#: How much longer each pause is than the one before. The growth is slower after a connection that answered requests
+#: before it was lost: that connection was of use, so pauses become long only when such losses go on for minutes.
 GROWTH, GROWTH_SERVED = 2.0, 2.0 ** (1 / 40)
-#: The longest pause as a share of the session timeout T, while there is a session to resume: a server that comes back
-#: when a quarter of T is left is asked twice before T is over.
+#: The longest pause as a share of the session timeout T, while there is a session to resume. With it, a server that
+#: comes back when a quarter of T is left is asked twice before T is over.
 PAUSE_RESUMING = 1 / 8
 #: The same after a session that did not stand for a while: the server had just renewed it, so there is more time.
 PAUSE_SHORT = 1 / 4
-#: A session has stood for a while after this share of T, and after so many seconds at the latest. It must be longer
-#: than the pauses above: of two clients that resume one session, each stands for as long as the other one pauses.
+#: A session has stood for a while after this share of T, or after this many seconds if that is less. It must be longer
+#: than the pauses above: when two clients resume one session, each keeps it for as long as the other one pauses.
 WHILE, WHILE_LAST = 1 / 2, 5.0
-#: Until it is known how long the way from dialling to a session takes: the first guess, in seconds.
+#: The first guess of how long it takes from dialling to a session, in seconds, until that was measured.
 WAY = 0.5
 
 
@@ -82,9 +82,10 @@ class Search:
     def share(self, whole: float, left: float) -> float:
         """Seconds for each host of a round, when `left` of the `whole` time for finding a server are left.
 
-        One attempt gets a third of the whole: a server that is just starting may take a ConnectRequest and never answer
-        it, and is to be asked again. Several hosts get no more than what is left together (rule 41). But an attempt
-        shorter than the way to a session is of no use: it gets that at least, and three times that where it can.
+        One attempt gets a third of the whole, so that there is time to ask again: a server that is just starting may
+        take a ConnectRequest and never answer it. All hosts together get no more than what is left (rule 41). But an
+        attempt is useless if it is shorter than the way from dialling to a session. So each gets at least that time,
+        and three times that if possible.
         """
         share = max(whole / 3, 3 * self.way)
         return share if len(self.hosts) == 1 else max(min(share, left / len(self.hosts)), self.way)
@@ -107,7 +108,8 @@ class Search:
         self._current = None
 
     def stood(self, host: Host, address: str, *, for_a_while: bool = True) -> None:
-        """The attempt that has ended had a session. Only one that stood for a while shows that all is well."""
+        """Called when an attempt has ended that had a session. Only a session that stood for a while resets the
+        pauses."""
         self._lost = (host, address)
         if for_a_while:
             self._pause = PAUSE_FIRST

@@ -154,7 +154,7 @@ class Session:
             body_of(AUTH, packet.record, max_frame)
         self._sasl = sasl
         self._exchange = sasl  # a copy of it for each connection
-        self._last_words = b""  # what is to be written yet on a connection that is given up
+        self._last_words = b""  # still to be written on a connection that is given up
         self._on_frame = on_frame
         self._trace_error: BaseException | None = None  # what on_frame raised
         trace = None if on_frame is None else self._trace
@@ -347,7 +347,7 @@ class Session:
     def next_event(self, now: float) -> SessionEvent | NeedData:
         """The next event, in the order in which the server meant them; NEED_DATA when there is none yet.
 
-        Raises what `on_frame` has raised, once, when there is no event left.
+        When there is no event left, it raises, once, what `on_frame` has raised.
         """
         while not self._events:
             connection = self._connection
@@ -414,10 +414,11 @@ class Session:
     # --- the life of the session
 
     def _shorten_set_watches(self, unanswered: list[Request]) -> str:
-        """The connection was lost with these requests on it; what to tell of that, "" for nothing.
+        """Called when the connection was lost with these requests on it. Returns what the state's reason says about a
+        setWatches among them, "" for nothing.
 
-        A server whose jute.maxbuffer is smaller than ours closes it for a setWatches that is too long for it,
-        and would on each connection. So the next ones are shorter, in the end one for each path.
+        A server with a smaller jute.maxbuffer than ours closes the connection when a setWatches is too long for it, and
+        would do so each time. So the next ones are shorter, in the end one for each path.
         """
         for request in unanswered:
             if type(request) is _OwnRequest and request.operation in (SET_WATCHES, SET_WATCHES2):
@@ -442,8 +443,8 @@ class Session:
         return self._last_frame + self.session_timeout * 4 / 3
 
     def _note_waiting(self, now: float) -> None:
-        """A request waits. The expiry of the session ends that; but there may be no session yet, or one that servers
-        grant again and again and that never stands, since no auth is answered: then the time without one does."""
+        """A request waits. It fails when the session expires. But there may be no session yet. Or servers may grant one
+        again and again that never stands, since no auth is answered. Then the request fails after a time without."""
         if self._unserved_since is None:
             self._unserved_since = now
 
@@ -463,7 +464,7 @@ class Session:
             self._fail(request, ConnectionLossError(None, request.operation.name, written, cause))
 
     def _unanswered_auths(self) -> list[Request]:
-        """Those of callers who still wait for the reply."""
+        """The requests whose callers still wait for the reply."""
         return [request for request in self._auths if type(request) is not _OwnRequest]
 
     def _is_authenticating(self) -> bool:
@@ -536,8 +537,8 @@ class Session:
             self._run_mechanism(event.response.token, now)
 
     def _run_mechanism(self, challenge: bytes | None, now: float) -> None:
-        """Send the mechanism's next token, the first one when there is no challenge yet. It is not our code: whatever
-        it raises or returns ends the session with an AuthFailedError."""
+        """Send the mechanism's next token, the first one if there is no challenge yet. The mechanism is not our code:
+        if it raises, or returns something else than bytes, the session ends with an AuthFailedError."""
         connection = self._connection
         answer: bytes | None = None
         refusal = ""
@@ -622,7 +623,7 @@ class Session:
         self._events.append(StateChanged(state, reason))
 
     def _trace(self, frame: Frame) -> None:
-        """Call on_frame. It is not our code, and this may be the middle of a step: what it raises waits."""
+        """Call on_frame. It is not our code, and this may be the middle of a step, so its exception is raised later."""
         if self._on_frame is not None:
             try:
                 self._on_frame(frame)
@@ -669,7 +670,7 @@ class Session:
         """A reply was too long to be taken. Its caller is told so, and has no watch then, though the server has."""
         request, size, limit = event.request, event.response.length, self._limits["max_reply"]
         operation = request.operation.name
-        if type(request) is _OwnRequest:  # a SASL token: without it there is no going on
+        if type(request) is _OwnRequest:  # a SASL token: the exchange cannot go on without it
             length = counted(size, "byte")
             self._drop(f"RemoteProtocolError: the reply to {operation} has {length}, max_reply is {limit}")
             return
@@ -778,7 +779,7 @@ class Session:
 
 
 def _resumable(info: SessionInfo) -> SessionInfo:
-    """The session to resume. Raises LocalProtocolError for what can be none; what was read from JSON often is."""
+    """The session to resume. Raises LocalProtocolError if no session has such values, as after JSON."""
     expected = ""
     if not isinstance(info.id, int) or isinstance(info.id, bool):
         expected = f"id is an int, not {type(info.id).__name__}"

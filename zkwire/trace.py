@@ -128,7 +128,8 @@ def print_frame(frame: Frame, file: TextIO | None = None, *, limit: int | None =
     """For `connect(..., on_frame=print_frame)`: the annotated dump to stderr, and an empty line; `limit` as for
     `format_frame`.
 
-    What cannot be printed, since the file is full, closed or not there, is dropped: a trace must not end a program.
+    A dump that cannot be printed (the disk is full, the file closed or missing) is dropped: a trace must not end a
+    program.
     """
     text = format_frame(frame, limit=limit)
     file = file or sys.stderr  # None in a program without a console

@@ -177,7 +177,7 @@ def _tls_name(host_name: str) -> str:
 
 
 class _Lookup:
-    """One lookup of a name: under way, or over and its outcome not taken by anybody yet."""
+    """One lookup of a name: under way, or finished and nobody has taken its outcome yet."""
 
     def __init__(self) -> None:
         self.over = trio.Event()
@@ -188,7 +188,7 @@ class _Lookup:
 
 #: The lookups of this run of trio, by name and port.
 _lookups: trio.lowlevel.RunVar[dict[tuple[str, int], _Lookup]] = trio.lowlevel.RunVar("zkwire lookups")
-#: Seconds for which the outcome of a lookup that nobody waited for any more is still news.
+#: Seconds for which the outcome of a lookup may still be used when nobody waited for it any more.
 LOOKUP_KEPT = 10.0
 
 

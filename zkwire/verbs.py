@@ -197,7 +197,7 @@ class Verbs(CallOwner):
     def set_data(self, path: str, data: bytes | None, version: int = -1) -> Call[Stat]:
         """Set the znode's data; its new Stat. Common errors: NoNodeError, BadVersionError."""
         if isinstance(data, bytearray):
-            data = bytes(data)  # as it is now: it may be sent much later
+            data = bytes(data)  # a copy: the caller may change it before the request is sent
         return Call(self, ops.SET_DATA, SetDataRequest(self._path(path, ops.SET_DATA), data, version), _stat)
 
     def get_children(self, path: str) -> Call[list[str]]:
@@ -249,7 +249,8 @@ class Verbs(CallOwner):
         """Create the znode and its parents where they do not exist, and the chroot before them: for `ensure_path("/")`
         that one alone.
 
-        A parent that is there need not permit anything: servers look at permissions first.
+        A parent that exists need not permit a create: servers would check the permission before they find that the
+        child exists.
         """
         return self._ensure_path(self._path(path, ops.CREATE), _acl(acl, "create"))
 
@@ -521,8 +522,8 @@ class Verbs(CallOwner):
 
 
 def _about_chroot(chroot: str, path: str, operation: str) -> str:
-    """What to look at when `path` does not exist under the chroot. The parent of what is created stands right under it:
-    then it is the chroot that is missing."""
+    """What to look at when `path` does not exist under the chroot. If the parent of a znode to be created is directly
+    under the chroot, it is the chroot that is missing."""
     if path == "/" or ("create" in operation and path.count("/") == 1):
         return f'the chroot {chroot} does not exist; ensure_path("/") creates it'
     return f'the server has no {chroot}{path}; ensure_path("/") creates the chroot {chroot} if it is missing too'
@@ -570,7 +571,7 @@ def _acl(acl: Sequence[ACL], operation: str) -> tuple[ACL, ...]:
 
 
 def _all(name: str, operations: Iterable[T]) -> tuple[T, ...]:
-    """The operations as they are now: neither a generator nor a list that changes could be looked at again."""
+    """A copy of the operations, since a generator can be read only once, and a list may change later."""
     if not isinstance(operations, Iterable):
         raise LocalProtocolError(f"{name} takes a list of operations, not {operations!r:.60}")
     return tuple(operations)

@@ -110,7 +110,7 @@ class PacketReader:
         left = len(self._buffer)
         if left:
             raise CaptureError(
-                self._at, f"expected {self._expected()}, the file ends {counted(left, 'byte')} behind here"
+                self._at, f"expected {self._expected()}, the file ends {counted(left, 'byte')} after that"
             )
         if self._header is None and not self._is_ng:
             raise CaptureError(0, "expected a pcap or pcapng file, it is empty")

@@ -54,7 +54,7 @@ class Stray(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """Something that was not captured, or cannot be read; `before`: before the packet with which it is seen."""
+    """Something that was not captured, or cannot be read. `before`: it belongs before the packet that shows it."""
 
     text: str
     before: bool = False
@@ -269,7 +269,7 @@ class _Connection:
                 yield from self._give_up(way)
                 yield from self._drain()
             if way.gap is not None and other.stream.has_fin and not way.stream.has_fin:
-                # Both ends are closed. The last number that was acknowledged is that of a FIN, which is no byte.
+                # Both ends are closed. The last acknowledged sequence number is that of a FIN, which is not a byte.
                 way.gap = way.gap._replace(missing=way.gap.missing - 1)
             yield from self._tell_gap(way)
             if way.finder is not None:
@@ -332,7 +332,7 @@ class _Connection:
             yield Seen(way.number, way.time_ns, self._link, what)
 
     def _give_up(self, way: _Way) -> Iterator[Seen]:
-        """Go on behind bytes that are missing. They are told of when more is known to follow them: the last of them may
+        """Go on after bytes that are missing. They are reported only when more follows them, since the last of them may
         be a FIN."""
         gap = way.stream.skip(_LATE_NS)
         if gap is not None:
@@ -340,7 +340,7 @@ class _Connection:
             way.gap = gap
 
     def _tell_gap(self, way: _Way) -> Iterator[Seen]:
-        """Bytes that were given up are missing from the stream."""
+        """Report bytes that were given up."""
         gap, way.gap = way.gap, None
         if gap is None or not gap.missing:
             return

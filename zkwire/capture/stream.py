@@ -32,7 +32,8 @@ class Piece(NamedTuple):
 
 class Gap(NamedTuple):
     """`missing` bytes that were sent and not captured. Packet `number` at `time_ns` is the first that shows it: it
-    acknowledges them, comes after them, or was cut short in them. Only then they were not `before` that packet."""
+    acknowledges them, comes after them, or was cut short in them. `before`: they were sent before that packet, which is
+    false only if it was cut short in them."""
 
     missing: int
     number: int
@@ -163,14 +164,14 @@ class Stream:
         return fresh
 
     def skip(self, within_ns: int) -> Gap | None:
-        """Give up the bytes that are missing in front of those that wait. Where none wait, give up what else is known
-        to have been sent, but only what became known within so many nanoseconds. None where nothing is missing."""
+        """Give up the missing bytes before those that wait. If none wait, give up the other bytes that are known to
+        have been sent, but only those that became known within so many nanoseconds. None if nothing is missing."""
         assert self.next is not None
         self.missed_ns = None
         ahead = self._waiting[0] if self._waiting else None
         end = self._sent if ahead is None else ahead.start
         if end <= self.next:
-            return None  # what was acknowledged beyond the stream's end never was
+            return None  # bytes were acknowledged that are beyond the stream's end, and were never sent
         self._forget_evidence()
         places = [(number, at_ns, before) for _, number, at_ns, before in self._evidence][:1]
         if ahead is None:
@@ -185,6 +186,6 @@ class Stream:
         return Gap(missing, *min(places))
 
     def _forget_evidence(self) -> None:
-        """Of bytes that were taken or given up."""
+        """Forget the evidence of bytes that were taken or given up."""
         while self._evidence and self.next is not None and self._evidence[0][0] <= self.next:
             self._evidence.popleft()

@@ -110,7 +110,7 @@ def _run(given: list[str]) -> int:
         return complain(error, LOST)
     except NoNodeError as error:
         return complain(error, NO_NODE)
-    except (LocalProtocolError, BadArgumentsError) as error:  # a path, a size or a time that there cannot be
+    except (LocalProtocolError, BadArgumentsError) as error:  # a path, a size or a time that is not possible
         return complain(error, USAGE)
     except ZkwireError as error:
         return complain(error, FAILED)

@@ -30,8 +30,8 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "What ZooKeeper's clients and servers said, from a .pcap or .pcapng file, as tcpdump and Wireshark write them: "
         "a line for each frame, in order of time. Times are UTC. Needs no root and no Wireshark. What was not captured "
-        "is told of: bytes that are missing, fragments, a beginning in the middle of a connection. A frame whose bytes "
-        "are not what they should be is marked as undecoded, and the exit status is 1 then."
+        "is reported: missing bytes, fragments, a capture that begins in the middle of a connection. A frame whose "
+        "bytes cannot be decoded is marked as undecoded, and the exit status is 1 then."
     )
     parser.add_argument(
         "file", metavar="FILE", help="a capture; -: stdin, read as it comes: tcpdump -U -w - | zkwire read -"
@@ -165,7 +165,7 @@ def latency_ms(passing: Passing) -> float | None:
 
 
 def as_json(seen: Seen) -> dict[str, Any]:
-    """One frame, or what stands in the place of one: a notice, or bytes that are none. `kind` says which; values are as
+    """One frame, or what takes its place: a notice, or bytes that are not a frame. `kind` says which; values are as
     zkwire/plain.py says. What does not apply is left out."""
     kind = "notice" if isinstance(seen.what, Notice) else "bytes" if isinstance(seen.what, Stray) else "frame"
     place: dict[str, Any] = {"kind": kind, "packet": seen.number, "time": seen.time_ns / 10**9}

@@ -61,7 +61,7 @@ def _listing(found: list[dict[str, Any]]) -> Iterator[str]:
         number = str(each.get("number", ""))
         purpose = each["purpose"].removeprefix("Asks the server to ")
         if each["kind"] in ("mode", "watch mode", "word"):
-            purpose = re.split(r"[:;.](?: |$)", purpose)[0]  # the rest is told where that one is asked for
+            purpose = re.split(r"[:;.](?: |$)", purpose)[0]  # `describe NAME` shows the rest
         yield f"{_INDENT}{number:>4}  {each['name']:<34}{purpose}".rstrip()
 
 

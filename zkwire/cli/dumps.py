@@ -1,8 +1,8 @@
 """Dumps with an offset at the start of each row, of xxd, hexdump, od, tcpdump, Wireshark, Netty and zkwire itself.
 
-Each row says where its bytes stand, so a missing or altered row is noticed: the offsets must follow each other, and
-text beside the bytes must be the text of these bytes. Other lines may stand between the rows (titles, prompts,
-sentences), but none that looks as if it held bytes.
+Each row says at which offset its bytes are. So a missing or altered row is noticed: the offsets must follow each other,
+and the text beside the bytes must be the text of these bytes. Other lines may stand between the rows (titles, prompts,
+sentences), but not a line that looks as if it held bytes.
 
 `LAYOUTS` lists the ways to write a row, `CELLS` the ways in which od and hexdump write numbers.
 """
@@ -170,7 +170,7 @@ _LABEL = re.compile(r"(?:length|[A-Z][\w.\[\]]*)(?: = | {2,}\S).*|\(\w+\)(?: .*)
 
 def _shows(text: str, data: bytes, blank: str) -> bool:
     """Whether `text` is what a tool writes beside `data`. Blanks are not compared: tools set them differently, and
-    whatever pastes text takes them off at its end."""
+    pasting often removes them at the end of a line."""
     shown = "".join(chr(byte) if 0x21 <= byte <= 0x7E else blank if byte == 0x20 else "." for byte in data)
     return text.replace(" ", "") == shown.replace(" ", "")
 
@@ -192,7 +192,7 @@ def _beside(row: _Row, rest: str, data: bytes, *, labels: bool) -> str:
 
 
 class _Column:
-    """What stands beside the bytes: it must be of one sort in all rows."""
+    """Keeps track of what stands beside the bytes: it must be of one sort in all rows."""
 
     def __init__(self, *, labels: bool = False) -> None:
         self.seen = ""

@@ -90,13 +90,13 @@ def _wanted(options: argparse.Namespace) -> Wanted:
         if reply_to is None:
             raise CommandError(f"no operation is named {options.reply_to!r}: see zkwire describe", USAGE)
     direction = Direction.SENT if options.request else Direction.RECEIVED if options.response else None
-    # Whoever names the operation, or says that they are notifications, means no first frames.
+    # A user who names the operation, or says that they are notifications, does not mean first frames.
     connect = True if options.connect else False if options.reply_to or options.event else None
     return Wanted(direction, reply_to, options.event, connect)
 
 
 def _inputs(options: argparse.Namespace) -> list[tuple[str, Found]]:
-    """(name, bytes) of each input: every file is one, and arguments that are no files are one together."""
+    """(name, bytes) of each input. Every file is one input; arguments that are not files are one input together."""
     given: list[str] = options.input or ["-"]
     files = [name for name in given if name == "-" or os.path.exists(name)]  # Path.exists refuses what is too long
     if not files:
@@ -111,7 +111,7 @@ def _inputs(options: argparse.Namespace) -> list[tuple[str, Found]]:
     return [(name, _read(data, options.format, [], name if len(files) > 1 else "")) for name, data in contents]
 
 
-#: What can be meant as the name of a file.
+#: Arguments that look like the name of a file.
 _NAME = re.compile(r"""[^\s'"`\\\[\]{}()<>,;|]{1,255}""")
 
 

@@ -1,9 +1,9 @@
 """Bytes as people have them: what xxd, hexdump, od, strace, Wireshark or a language prints, base64, or as they are.
 
-A text is read right, or it is refused with a reason: it never becomes other bytes. Each way to read one is a row of
-`FORMS`. The rows are tried on the whole text, those that its lines settle first. Where several ways give different
-bytes and only one of them gives whole frames, it is that one, and a note says so; else the text is refused, the ways
-are named, and `--format` decides.
+A text is read right, or it is refused with a reason: it never becomes other bytes. Each way to read a text is a row of
+`FORMS`. Every row is tried on the whole text, the rows that recognise their lines first. If several ways give different
+bytes, and only one of them gives whole frames, that one is taken, and a note says so. If not, the text is refused, the
+message names the ways, and the user chooses by `--format`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def read_octets(data: bytes, form: str | None = None) -> Found:
     if text is None:
         if form is None:
             return _as_latin(data) or as_it_is
-        raise NotBytes(f"this is no {_NAMES.get(form, form)}: it is not text at all")
+        raise NotBytes(f"this is not {_NAMES.get(form, form)}: it is not text at all")
     text = _without_colours(text)
     if not text.strip():
         return Found("nothing", "bytes", b"")
@@ -69,7 +69,7 @@ def read_octets(data: bytes, form: str | None = None) -> Found:
                 "a star stands for rows like the one above it, and without offsets nobody knows how many: use od -v"
             )
         found = [each for one in NUMBERS for each in one.read(text)]
-    if form is None:  # any word could be base64: what is found out to be that must begin as a frame
+    if form is None:  # any word could be base64, so bytes of it are taken only if they begin as a frame
         found = [each for each in found if each.kind != "base64" or each.data[:1] <= _LARGEST_FIRST]
     else:
         escapes = [each for each in found if each.kind == "text" and form == "hex"]
@@ -109,7 +109,7 @@ def _text(data: bytes) -> str | None:
     if b"\0" not in data:
         return _decoded(data.removeprefix(b"\xef\xbb\xbf"), "utf-8")
     for encoding, zeros in (("utf-16-le", data[1::2]), ("utf-16-be", data[::2])):
-        # Of a few bytes nobody can tell: 0 0x61 is the beginning of a length, too.
+        # A few bytes can be either: 0 0x61 is also the beginning of a length.
         if len(data) >= 8 and not any(zeros) and (text := _decoded(data, encoding)) is not None:
             return text if "".join(text.split()).isprintable() else None
     return None
@@ -169,7 +169,7 @@ def _reason(text: str, form: str | None) -> str:
     if form == "base64":
         return "this is neither hexadecimal nor base64"
     if form is not None:
-        return f"this is no {_NAMES.get(form, form)}"
+        return f"this is not {_NAMES.get(form, form)}"
     stripped = text.strip()
     if re.fullmatch(r"(?:0[xX])?[0-9a-fA-F]+", stripped):
         return f"{counted(len(stripped), 'hexadecimal digit', 'is')} no whole number of bytes"
@@ -395,7 +395,7 @@ def _list_found(items: list[str], *, is_bare: bool, is_spaced: bool) -> list[Fou
     if pairs:
         found.append(Found("hexadecimal", "hex", bytes.fromhex("".join(items))))
     values = [_decimal(item) for item in items]
-    # Nobody writes bytes as decimal numbers of two digits each, with nothing but blanks between them.
+    # Two digits each and only blanks between them: these are hexadecimal, since nobody writes decimal bytes like that.
     if not (is_bare and is_spaced and pairs) and None not in values:
         if min(value or 0 for value in values) < 0 and max(value or 0 for value in values) > 127:
             raise NotBytes("a list of bytes has either numbers below 0 or numbers above 127, and this has both")

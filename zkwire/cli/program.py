@@ -50,7 +50,7 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        if not message.startswith("argument --auth"):  # whose complaint is ours, and shows none
+        if not message.startswith("argument --auth"):  # our own message about --auth shows no credentials
             for credentials in _credentials(getattr(self, "_given", ())):
                 message = message.replace(credentials, "<credentials>")
         super().error(message)
@@ -77,8 +77,8 @@ def add_connection_options(parser: argparse.ArgumentParser | argparse._ArgumentG
         type=_auth,
         action="append",
         metavar="SCHEME:CREDENTIALS",
-        help="authenticate, as digest:user:password; may be given again. Whoever can list this machine's processes "
-        "sees arguments: $ZKWIRE_AUTH, one SCHEME:CREDENTIALS per line, is safer. It is used when there is no --auth",
+        help="authenticate, as digest:user:password; may be given again. Without it $ZKWIRE_AUTH is used, with one "
+        "SCHEME:CREDENTIALS per line. That is safer: everybody who can list this machine's processes sees arguments",
     )
     parser.add_argument("--tls", action="store_true", help="connect by TLS, and check the servers' certificates")
     parser.add_argument(
@@ -150,7 +150,7 @@ def _ssl_context(options: argparse.Namespace) -> ssl.SSLContext | None:
         raise LocalProtocolError(f"--ca {options.ca}: expected certificates in PEM") from None
     if options.cert is not None:
         if options.key is None and b"PRIVATE KEY-----" not in contents["cert"]:
-            raise LocalProtocolError(f"--cert {options.cert}: there is no private key in it: give its file with --key")
+            raise LocalProtocolError(f"--cert {options.cert}: the file has no private key: give the key with --key")
         try:
             context.load_cert_chain(options.cert, options.key, password=_refuse_passphrase)
         except ssl.SSLError as error:
@@ -171,13 +171,13 @@ def _content(name: str, path: str) -> bytes:
 
 
 def _refuse_passphrase() -> NoReturn:
-    """OpenSSL would ask for it at the terminal, where nobody may be."""
+    """OpenSSL would ask for the passphrase at the terminal, where maybe nobody is."""
     raise LocalProtocolError("the private key has a passphrase: give a key without one")
 
 
 async def tell_connection(client: Client, tell: Callable[[str, str], object]) -> None:
-    """For a command that goes on without a connection: calls `tell("disconnected", sentence)` when there is none any
-    more, and `tell("connected", sentence)` when there is one again. Returns when the client is over."""
+    """For a command that goes on without a connection. Calls `tell("disconnected", sentence)` when the connection is
+    lost, and `tell("connected", sentence)` when there is one again. Returns when the client has ended."""
     session, connected = client.session_id, True
     async for state in client.states():
         if state is KeeperState.DISCONNECTED and connected:
@@ -194,7 +194,7 @@ async def tell_connection(client: Client, tell: Callable[[str, str], object]) ->
 
 
 class EndedBySignal(BaseException):
-    """A signal ended the program, after what it had open was closed. No Exception, as KeyboardInterrupt is none.
+    """A signal ended the program, after what it had open was closed. Like KeyboardInterrupt, it is not an Exception.
 
     Attributes:
         number: of the signal.
@@ -208,7 +208,7 @@ class EndedBySignal(BaseException):
 
 
 def run_until_signal(main: Callable[[], Awaitable[T]]) -> T:
-    """`trio.run(main)`, which SIGTERM, SIGHUP and SIGINT end by cancelling it: a client of its closes its session.
+    """`trio.run(main)`. SIGTERM, SIGHUP and SIGINT cancel it, so that its clients close their sessions.
 
     Without a handler the kernel drops SIGTERM and SIGHUP where the program has process id 1, as in a container, and
     elsewhere ends it without a word to the servers. A signal that the program was started to ignore (nohup, or & in a
@@ -249,8 +249,8 @@ def run_until_signal(main: Callable[[], Awaitable[T]]) -> T:
 
 @contextmanager
 def ended_by_signal() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise EndedBySignal in the block, wherever it stands, as SIGINT raises KeyboardInterrupt. For
-    what waits outside of trio, as for a line on stdin."""
+    """SIGTERM and SIGHUP raise EndedBySignal in the block, at any line, as SIGINT raises KeyboardInterrupt. For code
+    that waits outside of trio, for example for a line on stdin."""
 
     def end(number: int, frame: object) -> NoReturn:
         raise EndedBySignal(number)
@@ -261,7 +261,7 @@ def ended_by_signal() -> Iterator[None]:
 
 @contextmanager
 def _handling(handler: Callable[[int, Any], object], *names: str) -> Iterator[None]:
-    """In the block, signals of these names have this handler: those that the system has, and that are not ignored."""
+    """In the block, the signals of these names have this handler, if the system has them and they are not ignored."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in (getattr(signal, name) for name in names if hasattr(signal, name)):

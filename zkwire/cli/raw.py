@@ -32,7 +32,7 @@ _FAREWELL = 2.0
 
 
 def run(options: argparse.Namespace) -> int:
-    """Raises CommandError for what is no hexadecimal, and where no server is reached."""
+    """Raises CommandError if an option is not hexadecimal, or no server is reached."""
     first = None if options.connect is None else _octets("--connect", options.connect)
     raw = None if options.raw is None else _octets("--raw", options.raw)
     arguments = connect_arguments(options)
@@ -117,7 +117,7 @@ class _Line:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all that was sent is whole frames: only then the server's next answer can be told."""
+        """Whether everything sent was whole frames. Only then is it known which answers are still to come."""
         return self._is_framed and not self._conversation.partial_size(Direction.SENT)
 
     async def send(self, data: bytes) -> None:
@@ -161,7 +161,7 @@ class _Line:
                 pass
 
     def show_rest(self, direction: Direction = Direction.SENT) -> None:
-        """What was said of a frame that is not whole."""
+        """The bytes of a frame that is not whole."""
         if rest := self._conversation.partial(direction):
             self._show(list(explain(rest, self._wanted(direction))), is_wrong=True)
 
@@ -193,7 +193,7 @@ class _Line:
         return Wanted(direction, connect=self.requests == 0 and self.response is None)
 
     def _show(self, found: list[Explained], *, is_wrong: bool = False) -> None:
-        """`is_wrong`: they are not what a handshake is, and are shown in its place too."""
+        """`is_wrong`: the bytes are not a handshake, and are shown although the handshake is not."""
         for each in found if self.is_shown or is_wrong else []:
             if self._options.json:
                 print(json_line(as_json(each)), flush=True)

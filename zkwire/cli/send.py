@@ -51,9 +51,9 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("request", metavar="JSON", nargs="?", help="default: stdin")
     given = parser.add_argument_group(
         "any bytes",
-        "They are sent as they are, right or wrong, on a connection without a client behind it; a frame's length is "
-        "part of them. What comes back is explained, until each request has its reply, the server hangs up (status 3), "
-        "or it says nothing for so long (status 1).",
+        "They are sent as they are, right or wrong, on a plain connection without a client. HEX must include each "
+        "frame's length. zkwire explains what comes back, and stops when each request has its reply, when the server "
+        "closes the connection (status 3), or when it is silent for the time of --wait (status 1).",
     )
     given.add_argument("--raw", metavar="HEX", help="send these bytes after a handshake, in place of a request")
     given.add_argument("--connect", metavar="HEX", help="send these bytes in place of the ConnectRequest")
@@ -140,7 +140,7 @@ def _request_of(text: str) -> tuple[Operation, Any]:
     try:
         given = json.loads(text, object_pairs_hook=_object)
     except ValueError as error:
-        raise CommandError(f"this is no JSON: {error}", USAGE) from None
+        raise CommandError(f"this is not JSON: {error}", USAGE) from None
     operation, fields = _named(given, "the request")
     if operation.opcode in _THE_SESSION_S:
         raise CommandError(f"{operation.name} is the session's own: {_THE_SESSION_S[OpCode(operation.opcode)]}", USAGE)
@@ -155,7 +155,7 @@ def _request_of(text: str) -> tuple[Operation, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, whose names must differ: of two with one name Python would take the last."""
+    """An object, whose names must differ. If a name came twice, Python would silently take the last value."""
     made = dict(pairs)
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
@@ -171,7 +171,7 @@ def _named(given: Any, what: str) -> tuple[Operation, Any]:
     ((name, fields),) = given.items()
     operation = BY_OPCODE.get(opcode_named(name) or 0)
     if operation is None:
-        raise CommandError(f"{name!r} is no operation; there are {', '.join(sorted(BY_NAME))}", USAGE)
+        raise CommandError(f"{name!r} is not an operation; there are {', '.join(sorted(BY_NAME))}", USAGE)
     return operation, fields
 
 
@@ -228,7 +228,7 @@ def _bytes(given: Any, path: str) -> Any:
             if form == "base64":
                 return base64.b64decode(text, validate=True)
         except (ValueError, binascii.Error):
-            raise CommandError(f"{path} is no {form}: {text!r:.60}", USAGE) from None
+            raise CommandError(f"{path} is not {form}: {text!r:.60}", USAGE) from None
     return given
 
 
