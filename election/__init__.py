@@ -6,7 +6,7 @@
     dialects      how contenders are named
     places        where the znodes of an election are
     lease         how long nobody else can lead
-    witness       what tells of a leader who may still work without its znodes
+    witness       signs that a leader may still work although its znodes are gone
     znodes        deleting and finding what a session owns, over lost replies
     overrun       the hard deadline of a body that ignores its cancellation
     states        the states of an election, as a stream

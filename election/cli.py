@@ -5,8 +5,8 @@ into `VERBS`.
 
 Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 usage or no server reached,
 3 connection or session lost, 4 no such znode, no leader or no member, 128 and the signal's number when SIGTERM or
-SIGHUP ended it. `run` and `register` have that of their command, and 128 more than the signal when one ended it; 1 when
-it ended with 0, but had put itself into the background.
+SIGHUP ended it. `run` and `register` exit with the status of their command; with 128 and the signal's number if a
+signal ended the command; and with 1 if the command ended with 0 but had put itself into the background.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ async def _tell_waiting(election: Election, report: Callable[..., object]) -> No
         try:
             found = await election.leader()
         except (ZkwireError, ElectionError):
-            continue  # the campaign has met it too, and says so
+            continue  # the campaign fails with the same error, and reports it
         if found != told and election.state == "waiting":
             told = found
             who = "nobody leads yet" if found is None else f"{_line(found)} leads"
@@ -248,7 +248,7 @@ async def _tell_connection(zk: Client, report: Callable[..., object]) -> None:
 
 
 def _reporter(options: argparse.Namespace) -> Callable[..., None]:
-    """Prints what happens: of `run --json` as JSON, else in words, what there are words for."""
+    """Prints what happens: as JSON with `run --json`, else as a sentence, if the event has one."""
 
     def report(event: str, text: str = "", **details: Any) -> None:
         if options.json and options.name == "run":
@@ -387,7 +387,7 @@ async def _register_while_it_runs(registration: Registration, options: argparse.
     tell = _reporter(options)
 
     def report(event: str, **details: Any) -> None:
-        if event == "background":  # the others are of leadership
+        if event == "background":  # the other events concern leadership
             tell(event, **details)
 
     return await Runner(
@@ -422,9 +422,10 @@ def _show_member(options: argparse.Namespace, member: Member, kind: str) -> None
 
 
 async def pick(zk: Client, options: argparse.Namespace) -> None:
-    """Whoever asks wants to connect: a member that does not say where is not picked, and is told of.
+    """Prints the address of one member, for a caller that wants to connect. A member without one is left out, with a
+    line on stderr.
 
-    A TLS port alone is no such place: it would be printed as any other, and take nobody who speaks plainly.
+    A TLS port alone is not enough: it would be printed like any other port, and refuse a plain connection.
     """
     async with _registry(zk, options).members(on_problem=_tell_problem) as view:
         members = [member for member in view.snapshot() if member.enabled]
@@ -444,12 +445,12 @@ def _tell_problem(name: str, error: Exception) -> None:
     _say(f"{name} is left out: {error}")
 
 
-#: A host name or an IPv4 address: nothing that ends a host in a URL, and nothing that a terminal obeys.
+#: A host name or an IPv4 address, without characters that end the host in a URL.
 _HOST = re.compile(r"[^\s:/?#@\[\]]+").fullmatch
 
 
 def _address(member: Member) -> str | None:
-    """Where it serves; None where it does not say so, or says what nobody could connect to."""
+    """The member's HOST:PORT; None if it has none, or one to which nobody could connect."""
     host, port = member.host, member.port
     if not host or port is None or not 0 < port < 65536:
         return None
@@ -493,7 +494,7 @@ def _say(text: str) -> None:
 
 
 def _tell(line: str) -> None:
-    """On stderr. When that takes nothing any more, no command is to end by it that leads."""
+    """Print on stderr. If stderr is broken, a command that leads must not end because of it."""
     try:
         print(line, file=sys.stderr, flush=True)
     except OSError:

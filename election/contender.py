@@ -125,7 +125,7 @@ class Campaign(ABC):
         #: Whether a body of this campaign has begun.
         self.has_worked = False
         self._before: bytes | None = None  # what the epoch said before our term; None: not known
-        self._holder_until: float | None = None  # see Witness.succeeds; None where no holder was met
+        self._holder_until: float | None = None  # see Witness.succeeds; None if no holder was found
         self.gone: Gone | None = None  # whom we waited for
 
     @property
@@ -156,7 +156,7 @@ class Campaign(ABC):
         """Delete all znodes of this campaign, however far it came, also those whose creation was never answered (rule
         C9). Ends when that is done or the session is over. Not while a body runs."""
         try:
-            if self.has_traces and self.zk.session.id:  # a session that never began has none
+            if self.has_traces and self.zk.session.id:  # a session that never began has made no znodes
                 await self._retract()
                 await self.clear_contender()
         except SESSION_OVER:
@@ -171,7 +171,7 @@ class Campaign(ABC):
         try:
             with self._permissions_explained():
                 while await self._end(Delete(node, version), Delete(places.holder), self._last_word(RESIGNED)):
-                    # In doubt, or somebody wrote to the node.
+                    # The outcome is not known, or somebody wrote to the node.
                     if not await self.holds():
                         break
                     stat = await retried(lambda: self.zk.exists(node))
@@ -264,7 +264,7 @@ class Campaign(ABC):
 
     @contextmanager
     def _permissions_explained(self) -> Iterator[None]:
-        """Says of a NoAuthError for holder or epoch what they are for, and what would do."""
+        """Adds to a NoAuthError for holder or epoch what these znodes are for, and which permissions are enough."""
         path, _, holder, epoch = self.plan.places
         try:
             yield
@@ -319,7 +319,7 @@ class Campaign(ABC):
     async def wait(self, watch: Watch, name: str | None = None) -> None:
         """Wait for what is watched; the next request tells when it was the end of the session (rule W10).
 
-        `name` is what the epoch calls whoever is waited for, where the watch is on its znode.
+        `name` is the epoch's name for the candidate that is waited for, if the watch is on that candidate's znode.
         """
         if self._impatient:
             raise CampaignTimeout(f"{self.plan.places.path}: somebody else leads or comes first")
@@ -389,25 +389,26 @@ class Campaign(ABC):
     # --- whether another leader may still work
 
     def _any_lease(self) -> float:
-        """When every lease is over that was proved before now: no proof is committed without both znodes."""
+        """When all leases are over whose proofs were committed before now: no proof is committed without both
+        znodes."""
         return trio.current_time() + self.plan.zk.session_timeout
 
     def _note(self, seen: _Seen) -> None:
-        """What the epoch says counts, whatever becomes of the term."""
+        """Hand what the epoch says to the witness, even if the term does not begin."""
         if seen.epoch is not None:
             self.plan.witness.sees(seen.record or b"", seen.epoch.czxid, self._any_lease())
         elif seen.record is not None:
             self.plan.witness.no_epoch(self._any_lease(), seen.holders)
 
     async def _judge(self, seen: _Seen, written: Stat | None) -> None:
-        """Our term has begun. `written` is the epoch as this left it, None where the reply was lost."""
+        """Our term has begun. `written` is the epoch's Stat after that, None if the reply was lost."""
         witness, parted = self.plan.witness, None
         if self.gone is not None and self.gone.led(seen.record) and seen.holders is not None:
             went = self.gone.zxid if seen.contenders is None else seen.contenders
-            if went < 0:  # a server that does not tell: then what last happened to any contender must do
+            if went < 0:  # a server that does not send the zxid: take that of the last change of any contender
                 stat = await retried(lambda: self.zk.exists(self.plan.places.parent))
                 went = -1 if stat is None else stat.pzxid
-            if seen.holders < went:  # where the holder lies nothing happened when the leader's znode went
+            if seen.holders < went:  # the holder was deleted in an earlier transaction than the leader's znode
                 parted = self._any_lease()
         witness.succeeds(seen.record, self._holder_until, parted)
         if seen.record is None and witness.has_waited:
@@ -415,18 +416,18 @@ class Campaign(ABC):
         if written is not None:
             before = (written.czxid, 0) if seen.epoch is None else (seen.epoch.czxid, seen.epoch.version)
             if (written.czxid, written.version - 1) != before:
-                witness.suspect(self._any_lease())  # somebody else led between the two, or made it anew
+                witness.suspect(self._any_lease())  # somebody else wrote the epoch since it was read, or made it again
             witness.wrote(written.czxid)
         self._before = seen.record
 
     def _is_in_doubt(self) -> bool:
         if self._before is None and self.plan.witness.has_waited:
-            return True  # it began, and what was before is not known
+            return True  # the term began, and the epoch from before it is not known
         return self.plan.witness.until > trio.current_time()
 
     def _last_word(self, word: bytes) -> SetData:
-        """What the epoch says when this term has ended: that its body has finished, or, if there was none, what was to
-        be known before."""
+        """What the epoch says when this term has ended: that its body has finished; or, if no body began, what was
+        known before the term."""
         if self.has_worked:
             record = word + self.mark.encode()
         elif self._is_in_doubt():
@@ -452,8 +453,8 @@ class Campaign(ABC):
 
 
 class _Seen(NamedTuple):
-    """What stood before a term began. `record` is the epoch's data, b"" where there is no epoch, None where it is not
-    known; `holders` and `contenders` are the pzxids of the znodes that holder and contenders lie in."""
+    """The znodes as they were before a term began. `record` is the epoch's data: b"" if the epoch is missing, None if
+    that is not known. `holders` and `contenders` are the pzxids of the parents of the holder and of the contenders."""
 
     record: bytes | None = None
     epoch: Stat | None = None
@@ -474,7 +475,7 @@ class _Looking:
     async def done(self) -> _Seen:
         """What was found; `record` is None where the connection was lost."""
         seen = _Seen()
-        with suppress(*UNCERTAIN):  # the transaction then meets the same
+        with suppress(*UNCERTAIN):  # the transaction then fails in the same way
             try:
                 data, stat = await self._epoch
                 seen = _Seen(data or b"", stat)

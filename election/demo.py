@@ -1,4 +1,4 @@
-"""`python -m election demo`: two candidates, three registered servers, a takeover, and the frames behind each step.
+"""`python -m election demo`: two candidates, three registered servers, a takeover, and the frames of each step.
 
 python -m election.demo NAME PATH [--hosts ...]          one candidate, a process of its own
 """
@@ -53,7 +53,8 @@ class Access(NamedTuple):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Where a candidate finds the credentials: whoever lists processes would see those in a command line."""
+        """The environment variables with the credentials for a candidate. A list of processes would show a command
+        line."""
         lines = [f"{scheme}:{os.fsdecode(credentials)}" for scheme, credentials in self.arguments["auth"]]
         return {**os.environ, "ZKWIRE_AUTH": "\n".join(lines)}
 
@@ -159,7 +160,7 @@ class Candidate:
 
 @asynccontextmanager
 async def servers(access: Access, *, given: bool) -> AsyncIterator[Access]:
-    """The servers to show it on: those at `access.hosts`, or one of our own where none answers there."""
+    """The servers for the demo: those at `access.hosts`, or one of our own if none answers there."""
     hosts = access.hosts
     try:
         async with access.connect(connect_timeout=CONNECT_TIMEOUT):

@@ -73,7 +73,7 @@ class Election:
                 allowed to create and delete them.
             data: what the own znode says about this contender.
             mode: "sequential" is fair: who came first leads first, and one contender wakes for each hand-over. "simple"
-                is one znode for whoever creates it first.
+                is one znode; the candidate that creates it leads.
             dialect: how contenders are named in mode "sequential": "native" (contends with Curator's LeaderSelector and
                 InterProcessMutex and with go-zookeeper), "curator-latch" (LeaderLatch), "kazoo".
             renewal: what keeps the lease. "commit": a committed check of the own znodes each T/16; safe. "ping": a read
@@ -91,7 +91,7 @@ class Election:
             boottime: the clock of leases, in seconds, which must run while the machine is suspended. The default does
                 on Linux, OpenBSD, macOS and Windows. Not covered: a suspend on any other system, where it may stand
                 still. There a leader that wakes up believes in its lease for as long as it did before, while another
-                may lead already; fencing with the token is what helps.
+                may lead already; only fencing with the token helps.
 
         Raises:
             ValueError: an argument of the wrong kind or range.
@@ -229,8 +229,8 @@ class Election:
         """Who leads now; None when nobody does. Creates nothing (rule P3).
 
         Raises:
-            ElectionError: what stands in the leader's place has no session that owns it, so nobody can lead; also from
-                `contenders`, for any of them, and from `observe`.
+            ElectionError: no session owns the znode in the leader's place, so nobody can lead. `contenders` (for any
+                contender) and `observe` raise it too.
         """
         return await self._observer.leader()
 
@@ -251,8 +251,8 @@ class Election:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One at a time: a second campaign of this Election would write its state over that of the first, or wait for
-        itself."""
+        """Lets only one campaign run at a time: a second one of this Election would overwrite the state of the first,
+        or wait for itself."""
         if self._busy or (self._term is not None and self._term.is_leader):
             state = "leads" if self._state in ("leading", "suspended", "lost", "resigning") else "waits for its turn"
             raise ElectionError(
@@ -273,7 +273,7 @@ class Election:
             self._term = None
 
     async def _campaign_for(self, timeout: float | None, overrun: Action) -> Term:
-        # Whoever does not wait for others may have to wait until a lease is over that somebody may have.
+        # With timeout 0 it does not wait for other candidates, but it may have to wait until a possible lease is over.
         patience = math.inf if timeout is None else timeout or 3 * self._zk.session_timeout + self._takeover_delay
         with trio.move_on_after(patience):
             try:
@@ -342,8 +342,9 @@ class Election:
         )
 
     async def _is_due(self, term: Term) -> bool:
-        """Wait out the takeover delay, which hand-overs do not have (rule P11), and any lease that another leader may
-        have (`election.witness`), and until enough of our own is left to begin with; whether it still leads then."""
+        """Wait for three things: the takeover delay, except after a hand-over (rule P11); the end of any lease that
+        another leader may have (`election.witness`); and enough of our own lease to begin with. Returns whether the
+        term still leads then."""
         begins = self._witness.until
         if term.after in ("expiry", "deletion"):
             begins = max(begins, trio.current_time() + self._takeover_delay)

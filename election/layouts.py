@@ -4,9 +4,9 @@
     curator    PATH/ID               JSON of Curator's x-discovery; PATH ends with the service's name
     serverset  PATH/member_SEQUENCE  JSON of Finagle and Aurora
 
-What a payload has beyond the fields known here is kept, and written again. Payloads are read as the readers of Curator
-and Finagle read them, which take null for an absent field, and numbers that other programs wrote as text. What those
-refuse is a PayloadError. Pure: the time is an argument.
+Fields that are not known here are kept, and written again. Payloads are read as Curator and Finagle read them: null
+counts as an absent field, and a number may be written as text. A payload that they refuse raises PayloadError. Pure:
+the time is an argument.
 
 Sources: Curator 5 ServiceInstance, JsonInstanceSerializer, UriSpec, and what Jackson 2.14 and 2.21 make of odd values
 there; Finagle's serverset2 Entry.scala and Parse.scala, and its JsonCodec, which is Gson.
@@ -230,8 +230,8 @@ def encode_member(member: ServersetMember) -> bytes:
 
 
 def decode_member(data: bytes | None) -> ServersetMember:
-    """The member. A field that is not what it should be is as absent, as for Finagle. Raises PayloadError for data that
-    is not a JSON object."""
+    """The member. A field of the wrong type counts as absent, as in Finagle. Raises PayloadError for data that is not a
+    JSON object."""
     fields = _load(data)
     additional = _only(fields.pop("additionalEndpoints", None), dict) or {}
     endpoints = {name: _endpoint(value) for name, value in additional.items()}
@@ -288,7 +288,7 @@ def _dump(fields: dict[str, Any], extra: Mapping[str, Any]) -> bytes:
 
 
 def _take(fields: dict[str, Any], name: str, kind: type, default: T) -> Any | T:
-    """The field, taken out; null is as absent."""
+    """Remove the field and return its value; null counts as absent."""
     value = fields.pop(name, None)
     if value is None:
         return default
@@ -298,7 +298,7 @@ def _take(fields: dict[str, Any], name: str, kind: type, default: T) -> Any | T:
 
 
 def _take_text(fields: dict[str, Any], name: str) -> str | None:
-    """The same of text, which may be a number or a boolean."""
+    """The same for text, which may be written as a number or a boolean."""
     value = fields.pop(name, None)
     if value is not None and _text_of(value) is None:
         raise PayloadError(f"{name}: expected str, got {value!r:.40}")
@@ -306,7 +306,7 @@ def _take_text(fields: dict[str, Any], name: str) -> str | None:
 
 
 def _take_number(fields: dict[str, Any], name: str) -> int | None:
-    """The same of a whole number, which may be text. Blank text is as absent."""
+    """The same for a whole number, which may be written as text. Blank text counts as absent."""
     value = fields.pop(name, None)
     is_absent = value is None or (isinstance(value, str) and not value.strip())
     if not is_absent and _number_of(value) is None:
@@ -325,7 +325,7 @@ _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,19}\s*", re.ASCII).fullmatch
 
 
 def _number_of(value: object) -> int | None:
-    """A whole number, as such or as text; None for all else."""
+    """A whole number, given as a number or as text; None for anything else."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, str) and _WHOLE(value):
@@ -334,7 +334,7 @@ def _number_of(value: object) -> int | None:
 
 
 def _only(value: Any, kind: type[T]) -> T | None:
-    """The value where it is of that kind, else None."""
+    """The value if it is of that kind, else None."""
     return value if isinstance(value, kind) else None
 
 

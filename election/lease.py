@@ -31,8 +31,8 @@ DRIFT = 1 / 50  #: by how much the servers' clocks may be faster than ours, over
 GRACE = 1 / 6  #: for the body to finish in, between its cancellation and the end of the lease
 LONGEST_GRACE = 1 / 3  #: with more of it a body would be cancelled while all is well
 LEAST = 1 / 3  #: what a term must have left before the end of its lease when its body begins
-#: In seconds, where T is so short that T/3 would be less; but no more than T/2, which steady proofs can keep. So a
-#: process that stands still for half a second right after its body began can still finish before the hard deadline.
+#: The same in seconds, if T is so short that T/3 would be less; but no more than T/2, which steady proofs can keep.
+#: With it a process that stands still for half a second right after its body began can finish before the hard deadline.
 LEAST_SECONDS = 0.75
 LEAST_AT_MOST = 1 / 2
 

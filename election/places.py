@@ -4,13 +4,13 @@ In mode `sequential` the contenders are the children of the path; in mode `simpl
 znode. Two more lie beside them, of which other programs' recipes know nothing:
 
     holder  ephemeral, made by a leader in the transaction that begins its term, deleted when its body has finished.
-            While it is there, nobody of us leads, whatever became of the leader's other znode. Its data names the
-            leader.
+            While it exists, no other candidate of ours leads, even if the leader's other znode is gone. Its data
+            names the leader.
     epoch   persistent: "leading NAME", "resigned NAME" or "deleted NAME", written in the transactions that begin and
             end a term; "doubtful NAME" where a term ended without a body, while another leader may still have worked.
 
-So a successor tells a hand-over (epoch: resigned) from an expired leader (epoch: leading, no holder) and from one whose
-znode was deleted by somebody else (epoch: deleted), perhaps while it still works (the holder is there).
+So a successor can distinguish a hand-over (epoch: resigned), an expired leader (epoch: leading, no holder), and a
+leader whose znode somebody else deleted (epoch: deleted), perhaps while that leader still works (the holder is there).
 """
 
 from __future__ import annotations

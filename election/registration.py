@@ -60,8 +60,8 @@ class Registration:
     def __init__(
         self, zk: Client, path: str, layout: Layout, entry: Entry, *, acl: Sequence[ACL] = OPEN_ACL_UNSAFE
     ) -> None:
-        #: Called with the path and the session that has it, before the end of that session is waited for. It must not
-        #: wait; what it raises ends the registration.
+        #: Called with the path and the session that owns it, before waiting for the end of that session. It must not
+        #: wait. If it raises, the registration ends.
         self.on_waiting: Callable[[str, int], object] | None = None
         self._zk = zk
         self._path = path

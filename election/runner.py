@@ -72,18 +72,18 @@ class LeaseTerm(Protocol):
 
 
 def heeded(*names: str) -> list[signal.Signals]:
-    """Signals by their names: those that this system has, and this process was not started to ignore (nohup, or & in a
-    script)."""
+    """The signals of these names, without those that this system lacks or that this process was started to ignore
+    (nohup, or & in a script)."""
     return [number for number in _signals(*names) if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class Ended(NamedTuple):
-    """The end of a command, and of all it started.
+    """How a command, and everything it started, ended.
 
     Attributes:
         status: its exit status, or minus the signal that ended it.
-        why: "itself", "background", when it ended but something of it ran on, "stopped", "deadline", or "watchdog",
-            when that did not do its work.
+        why: "itself"; "background" if it ended but something that it had started ran on; "stopped"; "deadline"; or
+            "watchdog" if the watchdog did not do its work.
     """
 
     status: int

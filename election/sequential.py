@@ -49,7 +49,7 @@ class SequentialCampaign(Campaign):
             place = queue.index(self._name)
             if place > 0:
                 if place > 1 and (stat := await self._stat(queue[0])) is not None:
-                    must_be_owned(f"{path}/{queue[0]}", stat)  # another program would wait for it for ever
+                    must_be_owned(f"{path}/{queue[0]}", stat)  # else other programs wait for it for ever
                 await self._wait_for(f"{path}/{queue[place - 1]}")
                 continue
             begun = await self.begin(self.node, Check(self.node))

@@ -40,7 +40,7 @@ class SimpleCampaign(Campaign):
                 if await self._stand_by() and plan.jitter:
                     await trio.sleep(random.uniform(0, plan.jitter))  # not all at once (rule S6)
             elif isinstance(begun, NoNodeError):
-                if plan.witness.has_waited:  # somebody has deleted the directory of what we waited for
+                if plan.witness.has_waited:  # somebody has deleted the directory of the znode that we waited for
                     plan.witness.was_deleted(self._any_lease())
                 await ensured(self.zk, parent_of(path), plan.acl)
             elif begun is not None:

@@ -126,7 +126,7 @@ class Term:
         self._nurseries_around: list[trio.Nursery] = []  # that were open in that task when the body began
         self._renewal_came = trio.Event()  # set, and replaced, when the lease may have grown or the term is lost
         if renewal != "none":
-            # Not with the body: on a busy machine a thread may take long to start, and the body's lease would run.
+            # Started before the body: on a busy machine a thread may take long to start, while the body's lease runs.
             self._overrun.start()
         self._forget_closer = zk.before_close(self._close)
         trio.lowlevel.add_instrument(self._gate)
@@ -225,8 +225,8 @@ class Term:
         return self._scope
 
     async def _has_enough(self) -> bool:
-        """Wait until so much of the lease is left that a body may begin (`Lease.least`); whether it came to that. False
-        when the term is lost."""
+        """Wait until enough of the lease is left for a body to begin (`Lease.least`). True then; False when the term is
+        lost before that."""
         while not self.lost.is_set():
             if self._renewal == "none" or self._lease.end - self._clocks.boottime() >= self._lease.least:
                 return True

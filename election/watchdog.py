@@ -47,8 +47,8 @@ from contextlib import suppress
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells have them
 #: Seconds that processes are given which CMD left behind.
 LEFTOVERS = 2.0
-#: Seconds after the end of CMD, with status 0, in which its last children may end by themselves, as those do that only
-#: read its output to the end. What runs on after that was put into the background.
+#: After CMD has ended with status 0, its children have so many seconds to end by themselves, as those do that only read
+#: its output to the end. A child that runs on after that was put into the background.
 STRAGGLERS = 0.5
 #: Seconds between looks for processes to kill, where no signal tells of them.
 LOOK_AGAIN = 0.05
@@ -57,7 +57,7 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 _TFD_TIMER_ABSTIME = 1  # <sys/timerfd.h>
 
 if sys.platform == "linux":  # elsewhere this module can be imported, and no more: see `why_not_here`
-    #: These may come to a whole control group, as when systemd stops a service. They are not meant for us.
+    #: These may be sent to a whole control group, as when systemd stops a service. This process ignores them.
     _NOT_FOR_US = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]
     _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -121,7 +121,7 @@ class Watchdog:
         self._cmd = 0  # CMD's pid
         self._status: int | None = None  # CMD's, when it has ended
         self._why = ""  # set as soon as CMD is to end, or has ended
-        self._background_at = float("inf")  # when what CMD left is in the background
+        self._background_at = float("inf")  # from then on, a child that CMD left runs in the background
         self._killed = False
         self._waited = False  # CMD has been waited for: its number is no longer its own
         self._others: list[int] = []  # other children: CMD's descendants that have lost their parents

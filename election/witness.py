@@ -1,17 +1,17 @@
-"""What a candidate has seen that tells of a leader who may still work, although its znodes are gone.
+"""What a candidate has seen that shows that a leader may still work, although its znodes are gone.
 
 Two ephemerals stand for a leader: its own znode and the holder. When its session expires, both go in one transaction,
 and its lease was over before. When somebody deletes them, the lease may go on for up to T (docs/election-safety.md).
-Whoever comes next cannot ask the servers which of the two it was, but it may have seen it:
+The next candidate cannot ask the servers which of the two it was, but it may have seen one of these signs:
 
 1. Its own contender was deleted, although its session lives; or the directory of a leader's znode that it waited for.
 2. The epoch is missing, or is another znode than before, or says that nobody has led, although somebody was waited for.
 3. The holder was there without the leader's znode, and went, and the epoch does not say that its leader has finished.
 4. The holder went in an earlier transaction than the leader's znode.
-5. The epoch says that another candidate has seen such a thing, and did not wait for as long.
+5. The epoch says that another candidate has seen such a sign, and did not wait long enough.
 
-Then no body begins before every lease that there may be is over. Bookkeeping only: times are arguments, in seconds of
-one clock. One witness serves all campaigns of an Election, since what one has seen concerns the next.
+After such a sign no body begins before every possible lease is over. This module only keeps count: times are arguments,
+in seconds of one clock. One witness serves all campaigns of an Election, since what one has seen concerns the next.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-#: What the epoch says: each is followed by the name of the candidate that wrote it. FINISHED: the body has.
+#: What the epoch says: each is followed by the name of the candidate that wrote it. FINISHED: the body has finished.
 LEADING, RESIGNED, DELETED, DOUBTFUL = b"leading ", b"resigned ", b"deleted ", b"doubtful "
 FINISHED = (RESIGNED, DELETED)
 
@@ -31,12 +31,12 @@ class Witness:
         #: Until then no body may begin; -inf while nothing was seen.
         self.until = -math.inf
         self._since: int | None = None  # the first zxid at which another candidate's znodes stood
-        self._known: deque[tuple[int, float]] = deque(maxlen=64)  # zxids, and when leases of before each are over
+        self._known: deque[tuple[int, float]] = deque(maxlen=64)  # zxids, and when all leases from before each are over
         self._epoch: int | None = None  # the epoch's czxid, when it was last read
-        self._is_first = False  # whether the next epoch is the first that there is, since there was none
+        self._is_first = False  # whether the next epoch is the first one ever on this path
         self._whole = False  # whether that epoch has stood since we came
-        self._deleted: float | None = None  # what `until` becomes if the epoch does not tell that all have finished
-        self._went: float | None = None  # when leases of before our own znode went are over
+        self._deleted: float | None = None  # what `until` becomes if the epoch does not say that all have finished
+        self._went: float | None = None  # when all leases are over that are older than the deletion of our own znode
         self._doubt = b""  # the last epoch of DOUBTFUL that was counted
 
     @property
@@ -45,8 +45,8 @@ class Witness:
         return self._since is not None
 
     def waits(self, zxid: int, until: float) -> None:
-        """Somebody else comes first. `zxid` is the newest that the client knows, `until` when a lease that is not over
-        ends."""
+        """Somebody else comes first. `zxid` is the newest that the client knows. `until`: when a lease ends that is not
+        over now."""
         if self._since is None:
             self._since = zxid
         self._known.append((zxid, until))
@@ -61,20 +61,22 @@ class Witness:
         self._deleted = self._went = until
 
     def went(self, until: float) -> None:
-        """Somebody deleted the znode that we led with; no suspicion by itself."""
+        """Somebody deleted the znode that we led with. That alone is not a suspicion."""
         self._went = until
 
     def no_epoch(self, until: float, changed: int | None = None) -> None:
-        """There is no epoch. A leader of ours would have made one, or found one; so if something was `changed` where it
-        lies (the pzxid there, if known) since somebody was waited for first, it may have been there."""
+        """The epoch is missing. A leader of ours would have made it, or found it. So it may have been there and was
+        deleted, unless nothing has changed in its parent since another candidate was first waited for. `changed`: the
+        parent's pzxid, None if it is not known."""
         untouched = changed is not None and self._since is not None and changed <= self._since
         if self._epoch is not None or (self._since is not None and not untouched):
             self.suspect(until)
         self._is_first = self._epoch is None and untouched
 
     def sees(self, record: bytes, czxid: int, until: float) -> None:
-        """The epoch as it was read, right now. `until`: when a lease that is not over ends."""
-        # Where the epoch before was deleted, that was before this one was made, and with our contender if that went.
+        """The epoch as it was read just now. `until`: when a lease ends that is not over now."""
+        # If the previous epoch was deleted, that was before this one was made, and together with our contender if that
+        # was deleted too.
         replaced_until = min((over for zxid, over in self._known if zxid >= czxid), default=until)
         if self._went is not None:
             replaced_until = min(replaced_until, self._went)
@@ -94,7 +96,7 @@ class Witness:
                 self.suspect(self._deleted)
                 self._deleted = None
         elif record == b"" or record.startswith(FINISHED):
-            self._deleted = None  # whoever led has finished since
+            self._deleted = None  # all earlier leaders have finished since
         if record.startswith(DOUBTFUL) and record != self._doubt:
             self._doubt = record
             self.suspect(until)
@@ -103,8 +105,8 @@ class Witness:
         """A term of ours has begun, after the epoch said `record`; None where its reply was lost.
 
         Args:
-            holder_until: where the holder was met without its leader's znode: when a lease that was not over then ends.
-            parted_until: the same where the holder has gone before its leader's znode.
+            holder_until: if the holder was found without its leader's znode: when a lease that was not over then ends.
+            parted_until: the same, if the holder was deleted before its leader's znode.
         """
         if record is None or record.startswith(LEADING):
             for until in (holder_until, parted_until, self._deleted):
@@ -113,9 +115,9 @@ class Witness:
         self._deleted = None
 
     def wrote(self, czxid: int) -> None:
-        """The epoch that our term has written to."""
+        """Our term has written to the epoch, which has this czxid."""
         self._epoch = czxid
 
     def doubts(self, record: bytes) -> None:
-        """Our own epoch of DOUBTFUL, which is no news."""
+        """Our own epoch of DOUBTFUL: reading it again must not raise a new suspicion."""
         self._doubt = record

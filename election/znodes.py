@@ -40,7 +40,7 @@ READ_ONLY_PAUSE = 0.5
 
 
 def path_problem(path: object) -> str | None:
-    """Why this is not the path of a znode of its own, in words; None when it is."""
+    """Why this cannot be the path of an election's or a service's own znode; None if it can."""
     if not isinstance(path, str):
         return f"a path is a str, not {type(path).__name__}"
     if not path.startswith("/"):
@@ -69,7 +69,7 @@ async def retried(request: Callable[[], Awaitable[T]]) -> T:
 
 
 def must_be_owned(node: str, stat: Stat) -> None:
-    """Raises ElectionError for a znode in the place of a contender or a leader that no session owns."""
+    """Raises ElectionError if no session owns this znode, which is in the place of a contender or a leader."""
     if not stat.ephemeral_owner:
         raise ElectionError(
             f"{node} is not ephemeral, no session owns it, so no candidate made it (it may come from a backup that was "
@@ -84,7 +84,7 @@ async def ensured(zk: BoundClient, path: str, acl: Sequence[ACL]) -> None:
             await retried(lambda: zk.ensure_path(path, acl))
         except NoNodeError as error:
             if error.path is None or error.path.rpartition("/")[0] == "":
-                raise  # what is missing is above all paths: the chroot
+                raise  # the chroot is missing, and no path can create that
         else:
             return
 

@@ -40,7 +40,7 @@ async def main(options: argparse.Namespace) -> None:
     async def heed_keys() -> None:
         """One reader for the life of the program, so that each key means what it means when it is pressed."""
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # in the background: an error instead of a stopped process
-        with suppress(OSError):  # what cannot be waited for is no keyboard, as /dev/null
+        with suppress(OSError):  # stdin cannot be waited for, as with /dev/null, so it is not a keyboard
             while sys.stdin is not None:
                 await trio.lowlevel.wait_readable(sys.stdin)
                 keys = os.read(sys.stdin.fileno(), 1000)
@@ -60,7 +60,7 @@ async def main(options: argparse.Namespace) -> None:
         nursery.start_soon(heed_keys)
         while True:
             await election.run(be_master)  # ends when the term was resigned
-            await trio.sleep(1)  # whoever stands by comes first now
+            await trio.sleep(1)  # let a standby lead first
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def break_holder() -> None:
 
 
 def break_witness() -> None:
-    """Make contenders blind to what tells of deleted znodes."""
+    """Make contenders blind to the signs of deleted znodes."""
     setattr(witness.Witness, "suspect", lambda self, until: None)  # noqa: B010 - as above
 
 

@@ -287,7 +287,7 @@ def java_source(data: bytes) -> str:
 
 
 def c_string(data: bytes) -> str:
-    r"""Wireshark's escaped string: 16 bytes a line, a backslash behind each."""
+    r"""Wireshark's escaped string: 16 bytes a line, a backslash after each line."""
     return " \\\n".join('"' + "".join(f"\\x{byte:02x}" for byte in row) + '"' for _, row in rows(data))
 
 

@@ -300,7 +300,7 @@ async def test_refusal_is_raised_and_not_taken_for_somebody_elses_leadership(
         assert await watch_count(zookeeper) == 0
 
 
-#: Whoever may create children, and not delete them.
+#: An ACL that lets anybody create children, but not delete them.
 CREATE_ONLY = (ACL(Perms.READ | Perms.CREATE | Perms.WRITE, zkwire.Id("world", "anyone")),)
 #: An identity without a scheme.
 NOBODY = (ACL(31, zkwire.Id("", "")),)

@@ -284,7 +284,7 @@ def test_frames_that_cannot_be_decoded_are_marked_and_the_status_is_1(
     assert main(["read", str(path), "--json"]) == 1
     marks = [json.loads(line).get("undecoded") for line in capfd.readouterr().out.splitlines()]
     assert marks == [None] * 4 + problems + [None] * 2
-    assert main(["read", str(path), "--op", "ping"]) == 1  # not shown here, but told of
+    assert main(["read", str(path), "--op", "ping"]) == 1  # the frame is not shown here, but reported
     assert "2 frames could not be decoded" in capfd.readouterr().err
 
 

@@ -185,7 +185,7 @@ def test_what_a_writer_writes_is_read_or_refused_and_never_other_bytes(name: str
 @pytest.mark.parametrize("name", EVERY)
 def test_frames_are_read_in_every_form(name: str) -> None:
     for data in (PING, GET_DATA, PING + GET_DATA, LONG):
-        if data is not LONG or not (name.startswith("od -A n") or "-w5" in name):  # their stars are refused
+        if data is not LONG or not (name.startswith("od -A n") or "-w5" in name):  # stars in these forms are refused
             assert octets(EVERY[name](data).encode()) == data
 
 

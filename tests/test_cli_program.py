@@ -405,7 +405,7 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
-    """Somebody who takes connections and says nothing."""
+    """A server that takes connections and says nothing."""
     with socket.create_server((HOST, 0)) as listener:
         listener.settimeout(PATIENCE)
         yield listener
@@ -502,7 +502,7 @@ def test_term_ends_what_stands_between_or_plays(
     running = start("zkwire", *(places.get(each, each) for each in command))
     with ExitStack() as stack:
         if "--to" in command:
-            connection = stack.enter_context(silent.accept()[0])  # which stays open: its end would be an answer
+            connection = stack.enter_context(silent.accept()[0])  # kept open: closing it would be an answer
             connection.settimeout(PATIENCE)
             assert connection.recv(1)
         else:

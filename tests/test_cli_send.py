@@ -275,7 +275,7 @@ def shown(capfd: pytest.CaptureFixture[str]) -> tuple[list[str], str]:
 
 
 def test_raw_bytes_are_sent_after_a_handshake(hosts: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """The second frame asks for what there is not; the handshake is not shown."""
+    """The second frame asks for a znode that does not exist; the handshake is not shown."""
     assert main(["send", "--raw", PING + "00000013 00000007 00000003 00000006 2f6e6f6e652d 00"]) == 0
     titles, err = shown(capfd)
     assert [title.split(" zxid=")[0] for title in titles] == [

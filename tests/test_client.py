@@ -522,7 +522,7 @@ async def test_exception_of_on_frame_leaves_the_block_as_itself_and_the_session_
     servers = MemoryServers()
     with trio.fail_after(10), pytest.raises(type(error)) as caught:  # noqa: PT012  # by the block as a whole
         async with connect(servers, on_frame=failing_at(opcode, direction, error)) as zk:
-            await zk.get_data("/a")  # of which the await raises, and not the call
+            await zk.get_data("/a")  # the await raises, not the call
             await trio.sleep_forever()
     assert caught.value is error
     assert servers.opcodes() == [OpCode.GET_DATA, OpCode.CLOSE_SESSION]
@@ -2148,7 +2148,7 @@ async def freeze(conversation: ServerSide) -> None:
 async def test_silent_host_gets_its_share_of_the_granted_timeout_and_the_session_lives(
     autojump_clock: MockClock,
 ) -> None:
-    """Asked for 60 s and granted 4 s: a host that accepts and says nothing gets no 20 s."""
+    """Asked for 60 s and granted 4 s: a host that accepts and says nothing does not get 20 s."""
     hosts = Hosts("h1", h1=MemoryServers(granting(4.0, hang_up), granting(4.0)), h2=MemoryServers(silent))
     async with zkwire.connect(hosts.connect_string, 60.0, dial=hosts.dial) as zk:
         session_id = zk.session_id
@@ -2164,7 +2164,7 @@ async def test_silent_host_gets_its_share_of_the_granted_timeout_and_the_session
 async def test_silent_host_gets_a_share_of_what_a_frozen_server_has_left_of_the_timeout(
     autojump_clock: MockClock,
 ) -> None:
-    """2/3 of the timeout are gone when the frozen server is given up, and so three hosts share one third."""
+    """The frozen server is given up after 2/3 of the timeout, so three hosts share the last third."""
     for _ in range(8):  # the order of hosts is random
         hosts = Hosts(
             "h1",

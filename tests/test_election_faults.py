@@ -246,7 +246,7 @@ FAULTS: dict[str, Fault] = {
     "delete the path": delete_path,
     "delete the node of one cut off": delete_node_of_a_leader_that_is_cut_off,
 }
-#: What only those know of who have been candidates before: a process that is started again meanwhile does not.
+#: Only candidates that ran before the deletion know of it; a process that is started again meanwhile does not.
 DELETIONS: dict[str, Fault] = {
     "delete the election": delete_election,
     "delete the election of one cut off": partial(while_cut_off, delete_election),

@@ -130,7 +130,7 @@ def test_no_two_leaders_whatever_goes_wrong(plot: Plot) -> None:
 @search(40)
 @given(plots, deletions)
 def test_no_two_leaders_when_the_tree_above_is_deleted(plot: Plot, deletions: list[Fault]) -> None:
-    """Whoever has been a candidate before that knows of it; a client that is new each time does not."""
+    """A client that was a candidate before the deletion has seen it; a client that is new each time has not."""
     players = tuple(each._replace(how="lead") if each.how == "restart" else each for each in plot.players)
     later = [each._replace(at=each.at + 5.0) for each in deletions]  # when all have come
     story = play(plot._replace(players=players, faults=(*plot.faults[:3], *later)))
@@ -205,7 +205,7 @@ def test_lease_does_not_count_what_was_long_on_its_way(timeout: float, start: fl
 # --- znodes that somebody deletes
 
 one_leads = (Player(at=1), Player(starts=1.5, at=0))
-#: The leader cannot hear of anything, and works on for as long as its lease lasts.
+#: The leader cannot hear of the deletion, and works on until its lease ends.
 cut_off = Fault(9.9, "cut", "p0", 15)
 
 
@@ -255,7 +255,7 @@ def test_holder_that_went_first_is_noticed_on_servers_that_do_not_say_when(
         crash = play(Plot(one_leads, (Fault(10, "cut", "p0", 15),), seed=seed, mode=mode))
         assert wrongs(crash) == []
         second = crash.stints[1]
-        assert second.enter < 10 + 6 + 2 + 0.5, "a crash is no suspicion"
+        assert second.enter < 10 + 6 + 2 + 0.5, "a crash is not suspicious"
 
 
 @pytest.mark.parametrize("mode", ["sequential", "simple"])
@@ -266,7 +266,7 @@ def test_new_candidate_waits_where_another_one_has_seen_the_tree_go_and_left(mod
     assert story.stints[1].enter > 12.2 + 6.0
 
 
-#: The second sees all of it go, waits, and has no time for that; the third has seen nothing of it.
+#: The second candidate sees the deletion, waits, and runs out of time; the third has not seen it.
 passed_on = Plot(
     (Player("lead", 1.0, 60.0, at=1), Player("impatient", 8.0, 4.0, 60.0, at=0), Player(starts=12.2, at=0)),
     (cut_off, Fault(10, "delete", how="above")),

@@ -704,7 +704,7 @@ async def test_client_leaves_a_read_only_server_for_a_read_write_one_that_it_fin
         other.close()
 
 
-# --- what made storms of connections
+# --- causes of storms of connections
 
 
 @pytest.fixture(scope="module")

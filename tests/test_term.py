@@ -929,7 +929,7 @@ async def test_hard_deadline_is_nothing_to_a_term_whose_body_has_not_begun(
 async def test_takeover_delay_is_waited_out_by_the_next_when_a_term_is_lost_meanwhile(
     autojump_clock: MockClock,
 ) -> None:
-    """A term without a body is no hand-over."""
+    """A term without a body is not a hand-over."""
     async with (
         stage() as on,
         on.election("a") as one,

@@ -1,4 +1,4 @@
-"""What a candidate has seen that tells of a leader who may still work. Times are plain numbers."""
+"""Which signs show a candidate that a leader may still work. Times are plain numbers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_new_candidate_believes_what_the_epoch_says(record: bytes) -> None:
 
 @pytest.mark.parametrize("record", [RESIGNED + b"a", DELETED + b"a", LEADING + b"a"])
 def test_turn_that_comes_as_it_should_is_no_suspicion(record: bytes) -> None:
-    for czxid in (40, 60):  # an epoch of before and of after we came
+    for czxid in (40, 60):  # an epoch from before and from after we came
         witness = waited(50)
         witness.sees(record, czxid, LATE)
         witness.succeeds(record, None, None)
@@ -85,7 +85,7 @@ def test_another_epoch_than_before_is_suspicious_whatever_it_says(record: bytes)
 
 
 def test_another_epoch_was_made_before_what_we_have_known_since() -> None:
-    """So the one before it was deleted by then, and leases of then are over sooner."""
+    """So the previous epoch was deleted by then, and leases of that time are over sooner."""
     witness = Witness()
     witness.sees(RESIGNED + b"a", 10, EARLY)
     witness.waits(55, EARLY - 1)
@@ -103,7 +103,7 @@ def test_another_epoch_came_with_the_deletion_that_our_contender_went_with() -> 
     assert witness.until == EARLY
     witness = Witness()
     witness.sees(RESIGNED + b"a", 10, EARLY)
-    witness.went(EARLY)  # that of a leader is no suspicion by itself
+    witness.went(EARLY)  # losing the leader's znode alone is not suspicious
     witness.sees(LEADING + b"me", 10, LATE)
     assert witness.until == -math.inf
     witness.went(EARLY)

@@ -39,9 +39,9 @@ have no limit.
 | server to client | `ConnectResponse` | `ReplyHeader`, and the operation's response, if it has one and `err` is 0 |
 
 Requests are answered in the order in which they were sent; only replies to `auth` overtake others, and notifications
-(xid {int(Xid.NOTIFICATION)}, a `WatcherEvent` behind the header) come between replies. A `ConnectResponse` whose
+(xid {int(Xid.NOTIFICATION)}, a `WatcherEvent` after the header) come between replies. A `ConnectResponse` whose
 `time_out` is 0 says that the session is expired, or not to be had with that password. Inside `multi` and `multiRead`,
-and in the replies to them, each operation or result stands behind a `MultiHeader`, and one with `done` set ends the
+and in the replies to them, each operation or result stands after a `MultiHeader`, and one with `done` set ends the
 sequence.
 """
 

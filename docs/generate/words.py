@@ -40,18 +40,18 @@ STORY = [
     "the observer sees. All that the worker sees is that its connection was closed.",
     "The worker comes back and wants to go on with its session: the same first frame, now with an id and the password "
     "(and no last zxid, since this worker kept none).",
-    "No. A timeout of 0 is how a server says that the session is over, and it closes the connection. The worker must "
-    "start anew, and its znode is gone for good.",
+    "The server refuses: a timeout of 0 says that the session is over. Then it closes the connection. The worker must "
+    "begin a new session, and its znode is gone for good.",
     "The observer looks once more, without a watch.",
-    "No such znode. An error has a header and nothing behind it, and the connection goes on as before.",
+    "No such znode. An error has a header and nothing after it, and the connection goes on as before.",
     "The observer says goodbye. That ends the session at once; merely closing the connection would leave its ephemeral "
     "znodes and watches to the timeout.",
-    "The last frame. The server closes the connection behind it.",
+    "The last frame. The server closes the connection after it.",
 ]
 
 
 def _opcode(value: int) -> str:
-    return f"{value} is {BY_OPCODE[value].name}. What stands behind the header depends on it."
+    return f"{value} is {BY_OPCODE[value].name}. The fields after the header depend on it."
 
 
 def _xid(value: int) -> str:
@@ -59,7 +59,7 @@ def _xid(value: int) -> str:
         return "-1 is reserved for notifications: this frame answers no request."
     if value == Xid.PING:
         return "-2 is reserved for pings."
-    return "It tells which reply is to which request."
+    return "It says which reply belongs to which request."
 
 
 def _flags(value: int) -> str:
@@ -69,7 +69,7 @@ def _flags(value: int) -> str:
 def _err(value: int) -> str:
     if value:
         return f"{ErrorCode(value).name}: the request failed."
-    return "It went well."
+    return "The request succeeded."
 
 
 def _event(value: int) -> str:
@@ -82,8 +82,7 @@ def _perms(value: int) -> str:
 
 #: What is said of a field, by "Record.field" or by the field's name alone; a function is given the value.
 _FIELDS: dict[str, str | Callable[[Any], str]] = {
-    "length": "Every frame begins with the count of the bytes behind these four. Without it nobody knew where the next "
-    "frame starts.",
+    "length": "Every frame begins with the count of the bytes after these four. It shows where the next frame starts.",
     # the handshake
     "protocol_version": "Every other frame has its xid here.",
     "last_zxid_seen": "So a client never goes back in time.",
@@ -92,7 +91,7 @@ _FIELDS: dict[str, str | Callable[[Any], str]] = {
     "ConnectResponse.time_out": lambda value: (
         "The client's pings and its patience follow from it."
         if value
-        else "So it is when the session was closed or is unknown, or the password is wrong. There is no other sign."
+        else "The server sends 0 when the session was closed or is unknown, or the password is wrong, and says no more."
     ),
     "ConnectRequest.session_id": lambda value: (
         "The client goes on with this one." if value else "The client has none yet."
@@ -101,8 +100,8 @@ _FIELDS: dict[str, str | Callable[[Any], str]] = {
         "The same all over the ensemble. The session's ephemeral znodes carry it." if value else "There is none."
     ),
     "ConnectRequest.passwd": "It proves whose session it is. Four bytes of length stand in front.",
-    "ConnectResponse.passwd": "Whoever knows id and password can take the session over. The server computes it from "
-    "the id, so it is worth no more than the id is. (This server ran for the recording only.)",
+    "ConnectResponse.passwd": "Any client with id and password can take the session over. The server computes the "
+    "password from the id, so it is worth no more than the id is. (This server ran for the recording only.)",
     "ConnectRequest.read_only": "For reading, that is: such a server takes no writes.",
     "ConnectResponse.read_only": "Some clients that do not send the byte break when they get one.",
     # headers
@@ -163,7 +162,7 @@ def note_of(path: str) -> str:
     """The note of the field that a span with this path shows; "" where it has none."""
     record, *fields = re.sub(r"\[\d+\]", "", path).split(".")
     note: str = ""
-    kind: Any = RECORDS.get(record)  # "length" is no record's
+    kind: Any = RECORDS.get(record)  # None for "length", which is not part of a record
     for name in fields:
         field = next(each for each in kind.FIELDS if each.name == name)
         note, inner = field.note, getattr(field.type, "element", field.type)
