@@ -3,7 +3,7 @@
     python -m examples.address ADDRESS [--hosts HOSTS] [--path /master] [--session-timeout 4]
 
 Start as many as you like. One becomes the master; the others print its address, follow it when it changes, and one of
-them takes over when it goes, and so on without limit. Enter makes the master hand over at once; q and Enter, Ctrl-D,
+them takes over when it goes, any number of times. Enter makes the master hand over at once; q and Enter, Ctrl-D,
 Ctrl-C and SIGTERM end the program.
 """
 

@@ -25,7 +25,7 @@ HOLDERS = {"sequential": "/a/e/master-holder", "simple": "/a/e-master-holder"}
 EPOCHS = {"sequential": "/a/e/master-epoch", "simple": "/a/e-master-epoch"}
 #: What an administrator may delete with all below it, and no leader's second znode with it.
 TREES = {"sequential": "/a/e/master", "simple": "/a/e"}
-#: And with all of the election.
+#: The same, and the whole election is deleted.
 ABOVE = "/a"
 
 How = Literal["run", "lead", "impatient", "cancelled", "campaign", "count", "outside", "restart"]

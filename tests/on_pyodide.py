@@ -42,7 +42,7 @@ def main(files: Sequence[str]) -> int:
 
 
 def compile_all() -> None:
-    """A construct that 3.14 warns of, as `return` in `finally`, is an error."""
+    """Code for which 3.14 has a warning, such as `return` in `finally`, is an error."""
     for package in ("zkwire", "election", "tests", "examples", "benchmarks", "docs"):
         for path in Path(package).rglob("*.py"):
             compile(path.read_bytes(), str(path), "exec")

@@ -74,7 +74,7 @@ def operations() -> dict[str, Example]:
 
 
 def records() -> dict[str, bytes]:
-    """Of each record that is ever sent, its bytes in a frame."""
+    """The bytes, in some frame, of each record that is ever sent."""
     shown = [golden for example in operations().values() for golden in example.frames]
     shown += [golden for golden in load() if golden.version == VERSION]
     examples = {}
@@ -94,7 +94,7 @@ def _bytes_of(golden: Golden, kind: Any) -> Iterator[bytes]:
 
 
 def errors() -> dict[str, Golden]:
-    """Of each error: a reply that is nothing else; of one that only results have, those of a multi."""
+    """For each error a reply with only a header; for an error that only results have, the reply to a multi."""
     examples: dict[str, Golden] = {}
     for golden in load():
         if golden.version == VERSION and golden.kind == "reply" and golden.opcode in BY_OPCODE:
@@ -121,7 +121,7 @@ def events() -> dict[str, Golden]:
 
 
 def _of_frame(golden: Golden) -> Iterator[Any]:
-    """Its records, and what is in them."""
+    """The frame's records, and the records in them."""
     offset = 0
     for record_type in golden.types:
         record, offset = decode_at(record_type, golden.payload, offset, len(golden.payload))

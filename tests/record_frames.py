@@ -77,7 +77,7 @@ BOB = "bob:" + base64.b64encode(hashlib.sha1(b"bob:pw").digest()).decode()
 ONE_USER = (ACL(31, Id("digest", BOB)), ACL(1, Id("world", "anyone")))
 #: A quota of one znode, itself, enforced.
 NO_MORE = b"count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=1"
-#: The first of the xids of requests of which nothing is kept.
+#: The first of the xids of requests that are not recorded.
 CROWD = 1000
 UNKNOWN_OPCODE = 99
 #: The first version that has every operation: whoAmI came last.
@@ -100,7 +100,7 @@ class Peer:
         self._socket.sendall(frame(payload))
 
     def send_all(self, payloads: Iterable[bytes]) -> None:
-        """All in one piece."""
+        """Send all requests in one piece."""
         self._socket.sendall(b"".join(map(frame, payloads)))
 
     def receive(self) -> bytes | None:

@@ -449,7 +449,8 @@ async def test_campaign_cancelled_without_a_connection_ends_with_its_session(zoo
 async def test_campaign_cancelled_before_its_session_began_sends_nothing_more(
     zookeeper: Server, root: str, mode: Mode
 ) -> None:
-    """Nothing of it can be on the servers: it ends at once, as when a program is stopped while no server is there."""
+    """It can have no znodes on the servers, so it ends at once, as when a program is stopped while no server
+    answers."""
     path = f"{root}/master"
     async with administrator(zookeeper) as zk, contender(zookeeper, path, mode=mode, timeout=1) as who:
         async with who.election.lead():
@@ -601,7 +602,7 @@ async def test_leader_of_an_earlier_session_is_waited_out(zookeeper: Server, roo
 
 
 def restored(dialect: str) -> str:
-    """What a backup of an election has, and nobody's session: the first of its queue."""
+    """The first znode of a queue as a restored backup has it: no session owns it."""
     return DIALECTS[dialect].prefix(GUID) + "0000000000"
 
 
@@ -716,7 +717,7 @@ async def test_holder_and_leaders_znode_that_no_session_owns_are_told_from_a_lea
 async def test_refusal_of_holder_or_epoch_says_what_they_are_for_and_which_path_would_do(
     zookeeper: Server, root: str, mode: Mode, denied: Any
 ) -> None:
-    """Candidates that may do everything where they contend, and not beside that."""
+    """Candidates that may do everything below the election's path, but nothing beside it."""
     path = f"{root}/jobs/nightly" if mode == "sequential" else f"{root}/jobs/nightly/master"
     below = f"{path}/leader"
     async with administrator(zookeeper) as zk:
@@ -781,6 +782,6 @@ async def test_body_after_a_deletion_begins_when_every_lease_is_over(
 
 
 async def below_with(zk: zkwire.Client, path: str) -> list[str]:
-    """The path and all below, the deepest first."""
+    """Delete the path and everything below it, the deepest first."""
     found = [each for name in await zk.get_children(path) for each in await below_with(zk, f"{path}/{name}")]
     return [*found, path]

@@ -266,7 +266,7 @@ BYTES = {"data", "passwd", "auth", "token"}
 
 
 def problems(value: Any, name: str = "") -> Iterator[str]:
-    """What of a JSON value is not as zkwire/plain.py says."""
+    """The parts of a JSON value that are not as zkwire/plain.py says."""
     if isinstance(value, list):
         for each in value:
             yield from problems(each, name)

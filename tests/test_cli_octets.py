@@ -27,7 +27,7 @@ from zkwire.trace import format_frame
 
 PING = bytes.fromhex("00000008fffffffe0000000b")
 GET_DATA = frame(encode(RequestHeader(1, OpCode.GET_DATA)) + encode(GetDataRequest("/app", False)))
-#: Its dumps have rows that are alike, and its data every byte.
+#: Its dumps have equal rows, and its data has every byte.
 LONG = frame(
     encode(RequestHeader(2, OpCode.SET_DATA)) + encode(SetDataRequest("/a", bytes(100) + bytes(range(256)), -1))
 )
@@ -207,7 +207,7 @@ CHECKED = ["xxd", "xxd -g 1", "xxd -g 4", "hexdump -C", "od -A x -t x1z", "tcpdu
 @settings(deadline=None, max_examples=150, database=None)
 @given(FRAMES, st.data())
 def test_row_that_was_altered_or_lost_is_noticed(name: str, data: bytes, draw: st.DataObject) -> None:
-    """Where text stands beside the bytes. A byte that it shows as a dot can become another that it shows so."""
+    """The text beside the bytes shows the change, unless the text has a dot for both the old and the new byte."""
     lines = EVERY[name](data).rstrip("\n").split("\n")
     where = draw.draw(st.sampled_from([at for at, line in enumerate(lines) if re.search(r"\d", line)]))
     line = lines[where]

@@ -63,7 +63,7 @@ def ask(capfd: pytest.CaptureFixture[str]) -> Ask:
 
 
 async def only_ben_reads(server: Server, path: str) -> None:
-    """A znode, and one below it, that nobody but ben may read."""
+    """A znode, and one below it, that only ben may read."""
     async with client(server, auth=[("digest", f"ben:{PASSWORD}".encode())]) as zk:
         await zk.create(path, b"for ben", acl=CREATOR_ALL_ACL)
         await zk.create(f"{path}/10.0.0.1:80", b"", acl=CREATOR_ALL_ACL)
@@ -365,7 +365,7 @@ class Running:
         raise AssertionError(f"it ended with status {self.process.wait()} before {text!r}: {''.join(heard)}")
 
     def pids(self) -> list[int]:
-        """Its number out here; none while unshare has not started it."""
+        """Its process id outside of its namespace; None until unshare has started it."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return list(map(int, children.read_text().split()))
 

@@ -429,7 +429,7 @@ async def test_call_that_nobody_awaits_is_no_warning(autojump_clock: MockClock) 
 
 
 class BrokenSasl:
-    """A mechanism that fails when it begins, or at the server's first token."""
+    """A mechanism that raises when it begins, or at the server's first token."""
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -499,7 +499,7 @@ async def test_exception_of_a_mechanism_after_a_reconnect_ends_every_wait(autoju
 
 
 def failing_at(opcode: OpCode | None, direction: zkwire.Direction, error: BaseException) -> Callable[[Any], None]:
-    """An on_frame that raises at the first frame of an operation (None: the handshake) in this direction, and is not to
+    """An on_frame that raises at the first frame of an operation (None: the handshake) in this direction. It must not
     be called again."""
     failed = False
 
@@ -2213,7 +2213,7 @@ def far_away(servers: MemoryServers, way: float) -> Callable[[str, int, str], Aw
     class Delayed(StreamTransport):
         async def readable(self) -> None:
             await super().readable()
-            await trio.sleep(way)  # what was sent meanwhile is late by as much
+            await trio.sleep(way)  # what was sent meanwhile arrives that much later
 
     async def dial(address: str, port: int, host_name: str) -> Transport:
         await trio.sleep(way)
@@ -2238,7 +2238,7 @@ async def test_short_timeout_leaves_enough_time_for_the_way_to_a_server(
 
 
 async def test_attempts_are_as_long_as_the_way_to_a_session_was(autojump_clock: MockClock) -> None:
-    """0.9 s from dialling to a session: a third of what a frozen server has left of 4 s would never do."""
+    """It takes 0.9 s from dialling to a session. A third of what a frozen server has left of 4 s would be too short."""
     servers = MemoryServers(granting(4.0, freeze), granting(4.0))
     async with zkwire.connect("10.0.0.1", 4.0, dial=far_away(servers, 0.45)) as zk:
         session_id = zk.session_id
@@ -2250,7 +2250,7 @@ async def test_attempts_are_as_long_as_the_way_to_a_session_was(autojump_clock: 
 
 @pytest.mark.rule(41)
 async def test_connect_timeout_is_shared_out_among_the_hosts(autojump_clock: MockClock) -> None:
-    """3 s for three servers of which one is frozen, with a session timeout of 10 s: it gets 1 s."""
+    """Entering has 3 s for three servers, with a session timeout of 10 s. One server is frozen, and gets 1 s."""
     for _ in range(20):  # the order of hosts is random
         hosts = Hosts(h1=MemoryServers(silent), h2=MemoryServers(granting(10.0)), h3=MemoryServers(granting(10.0)))
         began = trio.current_time()

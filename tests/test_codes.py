@@ -220,7 +220,8 @@ def test_one_thing_is_counted_in_the_singular(number: int, words: tuple[str, ...
 
 
 def test_every_message_counts_by_the_one_function_that_knows_the_singular() -> None:
-    """Left out are counts that cannot be 1: constants, sums, ends of ranges, and the whole of a part."""
+    """Counts that cannot be 1 are left out: constants, sums, ends of ranges, and the whole of which a part is
+    counted."""
     nouns = "bytes|characters|connections|differences|elements|faults|frames|packets|replies|requests|results"
     plurals = re.compile(rf"(of |to )?\{{([^{{}}]+)\}} (?:{nouns}|znodes|descendants)\b")
     found = []

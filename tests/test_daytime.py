@@ -162,7 +162,7 @@ async def test_request_is_answered_however_it_is_written(service: Service, piece
             stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for piece in pieces:
                 await stream.send_all(piece)
-                await trio.sleep(0.02)  # so that each is likely to come on its own
+                await trio.sleep(0.02)  # so that each piece is likely to arrive alone
             answer = b"".join([data async for data in stream])
     assert re.fullmatch(rb"127\.0\.0\.1:%d:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d" % port, answer)
 

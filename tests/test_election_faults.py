@@ -188,7 +188,7 @@ async def delete_node_of_a_leader_that_is_cut_off(fleet: Fleet, rng: random.Rand
 
 
 async def delete_election(fleet: Fleet, rng: random.Random) -> None:
-    """All of its znodes: what `rm -r` of a tree above it does."""
+    """Delete all znodes of the election, as `rm -r` of a tree above it does."""
     places = fleet.places
     first, *others = rng.sample([delete_path, delete_holder, delete_epoch], 3)
     await first(fleet, rng)
@@ -208,7 +208,7 @@ async def delete_epoch(fleet: Fleet, rng: random.Random) -> None:
 
 
 async def delete_holder_and_node(fleet: Fleet, rng: random.Random) -> None:
-    """Of one fleet: what the other did at the same time beside the holder would hide it."""
+    """For one fleet only: a change of the other fleet beside the holder, at the same time, would hide the deletion."""
     if fleet.mode == "sequential":
         node = await fleet.node()
         await delete_holder(fleet, rng)
@@ -424,7 +424,7 @@ async def test_no_two_leaders_with_a_takeover_delay_when_somebody_closes_the_ses
             starting.start_soon(stage.add, "sequential", 2, "--takeover-delay", str(TIMEOUT))
             starting.start_soon(stage.add, "simple", 2, "--takeover-delay", str(TIMEOUT))
         for is_cut_off in (False, True):
-            await stage.all_contend()  # or the leader itself is the first to come back
+            await stage.all_contend()  # without this the leader itself could be the first to come back
             async with trio.open_nursery() as acting:
                 for fleet in stage.fleets:
                     acting.start_soon(close_session, fleet, is_cut_off)

@@ -364,7 +364,7 @@ def no_second_look_at_the_queue(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_suspicion(patch: pytest.MonkeyPatch) -> None:
-    """As if znodes went with sessions only."""
+    """A candidate that takes every deletion of a znode for the end of a session."""
     patch.setattr(Witness, "suspect", lambda self, until: None)
 
 
@@ -374,7 +374,7 @@ def no_suspicion_of_the_holder(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_memory_of_the_epoch(patch: pytest.MonkeyPatch) -> None:
-    """As if a client that has been a candidate before were new each time."""
+    """A client that forgets, for each campaign, that it was a candidate before."""
     init = Campaign.__init__
 
     def forgetful(self: Campaign, plan: Plan, *, impatient: bool) -> None:

@@ -28,8 +28,8 @@ from zkwire.faults import Pass
 ROOT = Path(__file__).parent.parent
 PORT = free_port()
 
-#: The programs of the five tutorials: their arguments, what they say when they are at work, and a path on which a
-#: persistent znode stops them, with what they say of it.
+#: The programs of the five tutorials: their arguments, what they print when they are at work, and a path on which a
+#: persistent znode stops them, with what they print about it.
 TUTORIALS = {
     "scheduled_job": ((), "runs the job", "/ElectMasterDemo/master", "is not ephemeral"),
     "address": (("10.0.0.1:80",), "this is the master", "/master", "is not ephemeral"),
@@ -156,7 +156,7 @@ async def test_tutorial_with_a_persistent_znode_in_its_way_says_so_in_one_line(
 
 @pytest.mark.parametrize("name", TUTORIALS)
 def test_tutorial_is_short(name: str) -> None:
-    """What a reader copies: without the docstring in front, imports and command line."""
+    """The part that a reader copies, without the docstring before it, imports and command line."""
     source = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
     body = source.split('"""', 2)[2].partition('if __name__ == "__main__":')[0]
     lines = [line for line in body.splitlines() if line and not line.startswith(("import ", "from "))]

@@ -163,11 +163,11 @@ def test_goldens_have_every_event_that_a_server_sends_from_this_source(version: 
     }
 
 
-# --- what the notes of zkwire/records.py say of a server holds in its frames
+# --- the notes of zkwire/records.py hold in the frames of servers
 
 
 def everything_in(found: Golden) -> Iterable[Any]:
-    """The records of a frame, and all that is in them."""
+    """The records of a frame, and all records and values in them."""
     left = list(records_of(found))
     while left:
         value = left.pop()

@@ -130,7 +130,7 @@ def narrows(test: ast.expr) -> bool:
 
 
 def test_no_assert_guards_against_anything() -> None:
-    """`python -O` strips asserts: what protects against bad input or wrong use is raised."""
+    """`python -O` strips asserts, so protection against bad input or wrong use must be a raise."""
     guards = [
         f"{path.relative_to(PACKAGE.parent)}:{node.lineno}: {ast.unparse(node)}"
         for package in (PACKAGE, PACKAGE.parent / "election")

@@ -221,7 +221,7 @@ def test_no_server_expires_the_session_before_the_end_of_its_lease(
             asked = arrived  # it asks as soon as it goes on
 
 
-# --- what the docs say of it
+# --- what the docs say about it
 
 ROOT = Path(__file__).parent.parent
 SAFETY = (ROOT / "docs" / "election-safety.md").read_text(encoding="utf-8")

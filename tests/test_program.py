@@ -20,7 +20,7 @@ if sys.version_info < (3, 11):
 
 PATIENCE = 60.0  # seconds until a test gives up on a process
 
-#: A program that shows how it is left.
+#: A program that prints how its blocks are left.
 STANDING = """
     import trio, zkwire
 

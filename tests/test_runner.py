@@ -350,8 +350,8 @@ def test_stopped_runner_that_goes_on_in_time_has_lost_nothing(run: Callable[...,
 
 # --- other systems
 
-#: Makes this Python look like that of another system: its name, and none of what only some systems have. What the
-#: standard library and trio decide by it was decided before.
+#: Makes this Python look like that of another system: changes its name, and removes the functions that the other system
+#: lacks. The standard library and trio were imported before that, so their own choices stay.
 PRETEND = """
 import argparse, ctypes, faulthandler, json, os, select, shutil, signal, subprocess, sys, tempfile, time, uuid
 import trio, zkwire.client, zkwire.trace

@@ -83,7 +83,7 @@ def test_pause_is_no_longer_than_the_caller_allows_and_no_shorter_than_the_first
 @pytest.mark.rule(42)
 @pytest.mark.parametrize("timeout", [0.2, 4.0, 10.0, 30.0, 600.0])
 def test_session_that_two_clients_take_from_each_other_never_stands_for_a_while(timeout: float) -> None:
-    """Each has it for as long as the other one pauses."""
+    """Each client has the session for as long as the other one pauses."""
     assert not is_a_while(max(min(PAUSE_LAST, timeout / 4), PAUSE_FIRST), timeout)
     assert is_a_while(min(timeout / 2, 5.0), timeout)
 
@@ -99,7 +99,7 @@ def test_session_that_two_clients_take_from_each_other_never_stands_for_a_while(
         (3, 9.0, 9.0, 3.0),
         (3, 9.0, 3.0, 1.0),
         (5, 9.0, 9.0, 1.8),
-        (1, 0.6, 0.6, 3 * WAY),  # a third of it would be shorter than the way to a server may be
+        (1, 0.6, 0.6, 3 * WAY),  # a third of it might be shorter than the way to a server
         (2, 0.6, 0.6, WAY),
         (2, 1.2, 1.2, 0.6),
     ],

@@ -181,7 +181,7 @@ def sasl_reply(xid: int, token: bytes | None, err: int = 0) -> bytes:
 
 
 def failing_at(number: int) -> Callable[[Frame], None]:
-    """An on_frame that raises at the frame of this number, and is not to be called again."""
+    """An on_frame that raises at the frame of this number. It must not be called again."""
     seen: list[Frame] = []
 
     def on_frame(frame: Frame) -> None:

@@ -718,7 +718,7 @@ def narrow(distribution: Distribution) -> Iterator[Server]:
 async def test_watches_come_back_on_a_server_that_takes_less_than_they_need_in_one_request(
     narrow: Server, root: str
 ) -> None:
-    """It closes the connection for the first setWatches of 12 kB, without a word."""
+    """The server closes the connection at the first setWatches of 12 kB, and sends no error."""
     line, frames = Line(), list[Frame]()
     async with client(narrow, dial=line.dial, on_frame=frames.append) as zk:
         await zk.create(root)

@@ -859,7 +859,7 @@ async def test_thread_of_the_hard_deadline_that_is_slow_to_start_takes_nothing_f
 
     monkeypatch.setattr(Overrun, "start", start_slowly)
     async with stage() as on, on.election() as election, election.lead() as term:
-        assert started[0] == float("inf")  # it has nothing to act upon before the body begins
+        assert started[0] == float("inf")  # it has no deadline before the body begins
         assert left(on, term) >= T / 3
 
 
@@ -867,7 +867,7 @@ async def test_thread_of_the_hard_deadline_that_is_slow_to_start_takes_nothing_f
 async def test_turn_that_comes_at_any_time_begins_with_enough_and_keeps_its_place(
     timeout: float, autojump_clock: MockClock
 ) -> None:
-    """A waiter sends nothing but a ping each third of T, and the servers may have heard of it as long ago."""
+    """A waiter sends only a ping each third of T, so the servers may have last heard of it T/3 ago."""
 
     async def succeed() -> None:
         async with on.on(other).lead() as successor:

@@ -128,7 +128,7 @@ ENUMS = {
 
 @every_field
 def test_note_names_the_enum_of_its_field_or_what_a_hexadecimal_number_is(name: str, field: Field) -> None:
-    """What dumps print as a name or in hexadecimal is said to be one."""
+    """If dumps print a field as a name or in hexadecimal, its note says so."""
     place = f"{name}.{field.name}"
     kind = ENUMS.get(place, CODES.get(place, CODES.get(field.name)))
     if kind is not None:

@@ -343,7 +343,7 @@ def test_daemon_by_the_book_is_in_the_background(watch: Callable[..., Watched], 
 
 
 def test_last_child_of_a_command_may_end_by_itself(watch: Callable[..., Watched], fifo: Fifo) -> None:
-    """As tee does in `CMD > >(tee log)`: it is not asked to end before it has read all."""
+    """A child like tee in `CMD > >(tee log)`: it is not asked to end before it has read everything."""
     script = "trap 'echo asked >&9' TERM; exec 3<&0; (read line <&3; echo read >&9) & exit 0"
     watched = watch(*shell(f"({script}) </dev/null", fifo))
     watched.start()

@@ -8,12 +8,12 @@ import pytest
 
 from election.witness import DELETED, DOUBTFUL, LEADING, RESIGNED, Witness
 
-#: When a lease ends that may have been proved when this happened.
+#: When a lease ends that may have been proved at the time of the sign.
 EARLY, LATE = 100.0, 200.0
 
 
 def waited(zxid: int = 50) -> Witness:
-    """One that has waited for somebody else, when this zxid was the newest."""
+    """A witness that waited for another candidate when this zxid was the newest."""
     witness = Witness()
     witness.waits(zxid, EARLY)
     return witness
@@ -72,7 +72,7 @@ def test_epoch_that_says_that_nobody_led_is_suspicious_to_whoever_has_waited() -
     witness.sees(b"", 60, LATE)
     assert witness.until == LATE
     witness = waited(50)
-    witness.sees(b"", 40, LATE)  # there before us, and nobody has led since
+    witness.sees(b"", 40, LATE)  # the epoch was there before us, and nobody has led since
     assert witness.until == -math.inf
 
 

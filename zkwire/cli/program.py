@@ -1,6 +1,7 @@
 """What a program needs whose command line connects to ZooKeeper: options for the connection, and an end by signals.
 
-The verbs of `zkwire` and of `python -m election` use it, and so may any program that has its arguments from argparse:
+The verbs of `zkwire` and of `python -m election` use it. Any program that parses its arguments with argparse may use
+it:
 
     parser = zkwire.CommandParser()
     zkwire.add_connection_options(parser)
@@ -210,9 +211,9 @@ class EndedBySignal(BaseException):
 def run_until_signal(main: Callable[[], Awaitable[T]]) -> T:
     """`trio.run(main)`. SIGTERM, SIGHUP and SIGINT cancel it, so that its clients close their sessions.
 
-    Without a handler the kernel drops SIGTERM and SIGHUP where the program has process id 1, as in a container, and
-    elsewhere ends it without a word to the servers. A signal that the program was started to ignore (nohup, or & in a
-    script) stays ignored. Outside of the main thread no signal is heeded.
+    Without a handler, SIGTERM and SIGHUP would have no effect on a process with id 1, as in a container; elsewhere they
+    would end the program while its sessions stay open. A signal that the program was started to ignore (nohup, or & in
+    a script) stays ignored. Outside of the main thread no signal is heeded.
 
     Raises:
         EndedBySignal: SIGTERM or SIGHUP ended it.
