@@ -389,6 +389,24 @@ def test_dump_of_ours_with_a_masked_field_is_read_and_said() -> None:
         assert found.notes == ("zeros stand for 16 masked bytes",)
 
 
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        (60 * r"\x00" + "/app", bytes(60) + b"/app"),
+        (60 * "bytearray" + "[0, 0, 0, 8", None),
+        ("a" + 100_000 * " " + r'"\x00"', None),
+        ("a" + 100_000 * " " + r'= "\x00"', b"\0"),
+        (r"a[2] := []byte{" + 100_000 * " " + r'"\x00"', b"\0"),
+    ],
+)
+def test_no_pattern_goes_over_a_long_text_again_and_again(text: str, data: bytes | None) -> None:
+    if data is None:
+        with pytest.raises(NotBytes):
+            octets(text.encode())
+    else:
+        assert octets(text.encode()) == data
+
+
 def test_masked_bytes_without_their_size_are_refused() -> None:
     payload = encode(ConnectRequest(0, 0, 10000, 7, b"secret, 16 bytes", False))
     shown = format_frame(Frame(Direction.SENT, payload, (ConnectRequest,), None, 0.0)).split("\n")

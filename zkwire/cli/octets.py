@@ -247,7 +247,7 @@ def _text_found(form: str, parts: list[str]) -> list[Found]:
 
 _QUOTED = re.compile(r"""[bB]?(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')(\.\.\.|…)?""")
 _BEFORE_QUOTES = re.compile(
-    r"(?:[A-Za-z_][\w\s*.:<>]*(?:\[\d*\])?\s*:?=\s*)?(?:bytearray|bytes|\[\]byte|Bytes|Some|Ok|&|new|[\s({\[])*"
+    r"(?:[A-Za-z_][\w\s*.:<>]*(?:\[\d*\]\s*:?)?=)?(?:bytearray|bytes|\[\]byte|Bytes|Some|Ok|&|new|[\s({\[])*"
 )
 _BETWEEN_QUOTES = re.compile(r"(?:\s|\\\n|[+,])*")
 _AFTER_QUOTES = re.compile(r"(?:\s|[\])},;])*")
@@ -278,7 +278,7 @@ def _bare_escapes(text: str) -> list[Found]:
         )
     if not stripped.startswith("\\"):
         return []
-    if re.fullmatch(r"(?:(?:\\x[0-9a-fA-F]{2})+\s*)+", stripped):
+    if re.fullmatch(r"(?:\\x[0-9a-fA-F]{2}\s*)+", stripped):
         stripped = "".join(stripped.split())
     if re.search(r"\s", stripped):
         raise NotBytes("there are blanks between escapes that no quotes enclose: put the text into quotes")
@@ -328,7 +328,7 @@ def _strace(text: str) -> list[Found]:
 
 _BRACKETED = re.compile(
     r"(?P<before>(?:[A-Za-z_][\w\s*&.:;<>\[\]]*=)?"
-    r"(?:new\b|const\b|bytes|bytearray|byte|uint8_t|uint8|u8|i8|Buffer\.from|Buffer|Uint8Array|Int8Array|vec!|array|"
+    r"(?:(?:new|const|bytes|bytearray|byte|uint8_t|uint8|u8|i8|Buffer\.from|Buffer|Uint8Array|Int8Array|array)\b|vec!|"
     r"\[\d*\]|&|\((?P<count>\d+)\)|\(|'[bB]',|\s)*)"
     r"(?:\[(?P<square>[^\[\]]*)\]|\{(?P<curly>[^{}]*)\}|\((?P<round>[^()]*)\)|<<(?P<angle>[^<>]*)>>)"
     r"(?P<after>[\s)\]};,]*(?:unsigned int \w+ = (?P<size>\d+);\s*)?)"
