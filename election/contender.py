@@ -42,7 +42,7 @@ from zkwire import (
 from .dialects import Dialect, new_guid
 from .errors import CampaignTimeout
 from .places import Places, parent_of
-from .witness import DELETED, DOUBTFUL, LEADING, RESIGNED, Witness
+from .witness import DELETED, LEADING, RESIGNED, Witness
 from .znodes import SESSION_OVER, UNCERTAIN, delete_own, ensured, must_be_owned, read_write, retried, synced
 
 After = Literal["nobody", "resignation", "expiry", "deletion"]
@@ -396,7 +396,7 @@ class Campaign(ABC):
     def _note(self, seen: _Seen) -> None:
         """Hand what the epoch says to the witness, even if the term does not begin."""
         if seen.epoch is not None:
-            self.plan.witness.sees(seen.record or b"", seen.epoch.czxid, self._any_lease())
+            self.plan.witness.sees(seen.record or b"", seen.epoch.czxid, self._any_lease(), trio.current_time())
         elif seen.record is not None:
             self.plan.witness.no_epoch(self._any_lease(), seen.holders)
 
@@ -420,19 +420,19 @@ class Campaign(ABC):
             witness.wrote(written.czxid)
         self._before = seen.record
 
-    def _is_in_doubt(self) -> bool:
+    def _doubt(self) -> float:
+        """For how many seconds another leader may still work."""
         if self._before is None and self.plan.witness.has_waited:
-            return True  # the term began, and the epoch from before it is not known
-        return self.plan.witness.until > trio.current_time()
+            return self.plan.zk.session_timeout  # the term began, and the epoch from before it is not known
+        return max(0.0, self.plan.witness.until - trio.current_time())
 
     def _last_word(self, word: bytes) -> SetData:
         """What the epoch says when this term has ended: that its body has finished; or, if no body began, what was
         known before the term."""
         if self.has_worked:
             record = word + self.mark.encode()
-        elif self._is_in_doubt():
-            record = DOUBTFUL + self.mark.encode()
-            self.plan.witness.doubts(record)
+        elif (seconds := self._doubt()) > 0:
+            record = self.plan.witness.doubt(self.mark, seconds)
         elif self._before is None:
             record = LEADING + self.mark.encode()
         elif self._before.startswith((LEADING, DELETED)):

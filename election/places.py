@@ -7,7 +7,8 @@ znode. Two more lie beside them, of which other programs' recipes know nothing:
             While it exists, no other candidate of ours leads, even if the leader's other znode is gone. Its data
             names the leader.
     epoch   persistent: "leading NAME", "resigned NAME" or "deleted NAME", written in the transactions that begin and
-            end a term; "doubtful NAME" where a term ended without a body, while another leader may still have worked.
+            end a term; "doubtful NAME SECONDS" where a term ended without a body, while another leader may still
+            have worked for so many seconds.
 
 So a successor can distinguish a hand-over (epoch: resigned), an expired leader (epoch: leading, no holder), and a
 leader whose znode somebody else deleted (epoch: deleted), perhaps while that leader still works (the holder is there).

@@ -8,7 +8,7 @@ The next candidate cannot ask the servers which of the two it was, but it may ha
 2. The epoch is missing, or is another znode than before, or says that nobody has led, although somebody was waited for.
 3. The holder was there without the leader's znode, and went, and the epoch does not say that its leader has finished.
 4. The holder went in an earlier transaction than the leader's znode.
-5. The epoch says that another candidate has seen such a sign, and did not wait long enough.
+5. The epoch says that another candidate has seen such a sign, and how many seconds it had still to wait.
 
 After such a sign no body begins before every possible lease is over. This module only keeps count: times are arguments,
 in seconds of one clock. One witness serves all campaigns of an Election, since what one has seen concerns the next.
@@ -17,11 +17,13 @@ in seconds of one clock. One witness serves all campaigns of an Election, since 
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 
 #: What the epoch says: each is followed by the name of the candidate that wrote it. FINISHED: the body has finished.
 LEADING, RESIGNED, DELETED, DOUBTFUL = b"leading ", b"resigned ", b"deleted ", b"doubtful "
 FINISHED = (RESIGNED, DELETED)
+_SECONDS = re.compile(rb" (\d+\.\d{3})\Z")  # how an epoch of DOUBTFUL ends
 
 
 class Witness:
@@ -73,8 +75,8 @@ class Witness:
             self.suspect(until)
         self._is_first = self._epoch is None and untouched
 
-    def sees(self, record: bytes, czxid: int, until: float) -> None:
-        """The epoch as it was read just now. `until`: when a lease ends that is not over now."""
+    def sees(self, record: bytes, czxid: int, until: float, now: float = math.inf) -> None:
+        """The epoch as it was read `now`. `until`: when a lease ends that is not over now."""
         # If the previous epoch was deleted, that was before this one was made, and together with our contender if that
         # was deleted too.
         replaced_until = min((over for zxid, over in self._known if zxid >= czxid), default=until)
@@ -99,7 +101,9 @@ class Witness:
             self._deleted = None  # all earlier leaders have finished since
         if record.startswith(DOUBTFUL) and record != self._doubt:
             self._doubt = record
-            self.suspect(until)
+            # If each candidate counted it from the start, it would never end where none waits for a whole timeout.
+            seconds = _SECONDS.search(record)
+            self.suspect(min(until, now + float(seconds[1])) if seconds else until)
 
     def succeeds(self, record: bytes | None, holder_until: float | None, parted_until: float | None) -> None:
         """A term of ours has begun, after the epoch said `record`; None where its reply was lost.
@@ -118,6 +122,7 @@ class Witness:
         """Our term has written to the epoch, which has this czxid."""
         self._epoch = czxid
 
-    def doubts(self, record: bytes) -> None:
-        """Our own epoch of DOUBTFUL: reading it again must not raise a new suspicion."""
-        self._doubt = record
+    def doubt(self, name: str, seconds: float) -> bytes:
+        """What our epoch says while we still have so long to wait. Reading it again raises no new suspicion."""
+        self._doubt = DOUBTFUL + f"{name} {seconds + 0.001:.3f}".encode()
+        return self._doubt

@@ -171,10 +171,27 @@ def test_doubt_of_another_candidate_counts_from_when_it_was_read_and_once() -> N
     witness.sees(DOUBTFUL + b"a", 10, EARLY)
     witness.sees(DOUBTFUL + b"a", 10, LATE)
     assert witness.until == EARLY
-    witness.doubts(DOUBTFUL + b"me")
-    witness.sees(DOUBTFUL + b"me", 10, LATE)
+    own = witness.doubt("me", 5.0)
+    witness.sees(own, 10, LATE)
     assert witness.until == EARLY
     witness.sees(DOUBTFUL + b"b", 10, LATE)
+    assert witness.until == LATE
+
+
+def test_doubt_lasts_for_the_seconds_that_were_left_of_it() -> None:
+    """Else candidates that each give up sooner would hand it on for ever."""
+    record = Witness().doubt("a", 5.0)
+    assert record == DOUBTFUL + b"a 5.001"
+    witness = Witness()
+    witness.sees(record, 10, LATE, now=LATE - 10)
+    assert witness.until == pytest.approx(LATE - 4.999)
+
+
+@pytest.mark.parametrize("record", [b"a", b"a x", b"a -5.000", b"a nan", b"a 1e9", b"a 99999999.000", b""])
+def test_doubt_lasts_no_longer_than_any_lease(record: bytes) -> None:
+    """Also where it has no seconds that make sense."""
+    witness = Witness()
+    witness.sees(DOUBTFUL + record, 10, LATE, now=LATE - 10)
     assert witness.until == LATE
 
 
