@@ -1950,6 +1950,13 @@ async def test_leaving_while_authenticating_closes_the_session(autojump_clock: M
         ("auth", "digest"),
         ("auth", [("digest", "text")]),
         ("sasl", "digest"),
+        ("on_frame", "print"),
+        ("new_session", 0),
+        ("max_frame", "1 MB"),
+        ("max_reply", -1),
+        ("max_reply", 0),
+        ("max_reply", 1e6),
+        ("dial", 2181),
     ],
 )
 def test_connect_refuses_an_argument_of_the_wrong_type(argument: str, value: Any) -> None:

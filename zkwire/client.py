@@ -160,6 +160,11 @@ def connect(
         ("ssl_context", ssl_context, ssl_context is None or isinstance(ssl_context, ssl.SSLContext), "an SSLContext"),
         ("auth", auth, isinstance(auth, (list, tuple)) and all(map(_is_auth, auth)), "(scheme, bytes) pairs in a list"),
         ("sasl", sasl, sasl is None or (hasattr(sasl, "start") and hasattr(sasl, "step")), "a Mechanism or None"),
+        ("on_frame", on_frame, on_frame is None or callable(on_frame), "a function or None"),
+        ("new_session", new_session, isinstance(new_session, bool), "True or False"),
+        ("max_frame", max_frame, _is_length(max_frame), "a number of bytes above 0"),
+        ("max_reply", max_reply, _is_length(max_reply), "a number of bytes above 0"),
+        ("dial", dial, dial is None or callable(dial), "a function or None"),
     ):
         if not fits:
             seen = _types(value) if name in secret else f"{value!r:.60}"
@@ -762,6 +767,10 @@ class Client(Verbs):
         if self._writer_task is not None:
             task, self._writer_task = self._writer_task, None
             trio.lowlevel.reschedule(task)
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _is_auth(pair: object) -> bool:
