@@ -26,7 +26,7 @@ from tests.processes import HOST, wait_until
 from tests.servers import Distribution, Server
 from tests.special_servers import TlsServer, make_certificates, tls_server
 from tests.test_cli_replay import written
-from zkwire import CREATOR_ALL_ACL, KeeperState, connect_arguments
+from zkwire import CREATOR_ALL_ACL, CreateMode, KeeperState, connect_arguments
 
 PASSWORD = "pa55:wörd"
 AUTH = f"digest:ben:{PASSWORD}"
@@ -63,10 +63,12 @@ def ask(capfd: pytest.CaptureFixture[str]) -> Ask:
 
 
 async def only_ben_reads(server: Server, path: str) -> None:
-    """A znode, and one below it, that only ben may read."""
-    async with client(server, auth=[("digest", f"ben:{PASSWORD}".encode())]) as zk:
+    """A znode, one below it, and a leader's znode, that only ben may read."""
+    async with client(server, "", 20.0, auth=[("digest", f"ben:{PASSWORD}".encode())]) as zk:
         await zk.create(path, b"for ben", acl=CREATOR_ALL_ACL)
         await zk.create(f"{path}/10.0.0.1:80", b"", acl=CREATOR_ALL_ACL)
+        await zk.create(f"{path}-leader", b"ben", mode=CreateMode.EPHEMERAL, acl=CREATOR_ALL_ACL)
+        zk.detach()  # its session goes on, and so does the ephemeral
 
 
 #: A command of each kind that connects; PATH is a znode that only ben may read.
@@ -77,8 +79,8 @@ READING = [
     (zkwire.cli.main, ["create", "PATH/b"]),
     (zkwire.cli.main, ["rm", "-r", "PATH"]),
     (zkwire.cli.main, ["send", '{"getData": {"path": "PATH"}}']),
-    (election.cli.main, ["leader", "PATH", "--mode", "simple"]),
-    (election.cli.main, ["list", "PATH", "--mode", "simple"]),
+    (election.cli.main, ["leader", "PATH-leader", "--mode", "simple"]),
+    (election.cli.main, ["list", "PATH-leader", "--mode", "simple"]),
     (election.cli.main, ["members", "PATH"]),
     (election.cli.main, ["pick", "PATH"]),
 ]

@@ -23,7 +23,7 @@ from tests.conftest import External
 from tests.live import PATIENCE, client, until_gone
 from tests.processes import wait_until
 from tests.servers import Server
-from zkwire import Client
+from zkwire import Client, CreateMode
 
 #: Seconds: the session timeout of runners that are stopped or killed. A loaded machine must prove leadership each T/16.
 TIMEOUT = 6.0
@@ -512,7 +512,12 @@ def test_missing_path_is_an_empty_election(zookeeper: Server, root: str, capfd: 
 def test_data_that_is_no_text_is_shown_all_the_same(
     zookeeper: Server, root: str, start: Callable[..., Process], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    node = on_server(lambda zk: zk.create(root, b"\xff\n\x1b"))
+    async def lead(zk: Client) -> str:
+        created = await zk.create(root, b"\xff\n\x1b", mode=CreateMode.EPHEMERAL)
+        zk.detach()  # the session goes on, and so does the ephemeral
+        return created
+
+    node = on_server(lead)
     assert ask(capfd, "leader", root, "--mode", "simple") == (0, "\\xff\\n\\x1b\n", "")
     status, out, _ = ask(capfd, "list", root, "--mode", "simple", "--json")
     found = json.loads(out)
