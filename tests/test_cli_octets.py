@@ -389,6 +389,18 @@ def test_dump_of_ours_with_a_masked_field_is_read_and_said() -> None:
         assert found.notes == ("zeros stand for 16 masked bytes",)
 
 
+@pytest.mark.parametrize("row", ["{:08x}: {}  {}", "{:08x}: {} {}"])
+def test_row_of_blanks_has_no_text_to_see_beside_it(row: str) -> None:
+    data = frame(encode(RequestHeader(2, OpCode.SET_DATA)) + encode(SetDataRequest("/a", 40 * b" " + b"end", -1)))
+    rows = []
+    for at in range(0, len(data), 16):
+        part = data[at : at + 16]
+        shown = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in part)
+        rows.append(row.format(at, f"{part.hex(' ', -2):<39}", shown))
+    assert octets("\n".join(rows).encode()) == data
+    assert octets("\n".join(row.rstrip() for row in rows).encode()) == data
+
+
 @pytest.mark.parametrize(
     ("text", "data"),
     [

@@ -206,7 +206,7 @@ class _Column:
 
     def see(self, row: _Row, rest: str, data: bytes) -> None:
         found = _beside(row, rest, data, labels=self._labels)
-        if not data:
+        if not data or (found == "nothing" and not data.strip(b" ")):  # the text of blanks is nothing, or looks so
             return
         if self.seen and found != self.seen and "text" in (found, self.seen):
             raise NotBytes(f"line {row.line} has {found} beside its bytes, but a row above {self.seen}: is one cut?")
