@@ -244,6 +244,8 @@ class FakeEnsemble:
             return not other.paused and self._hear_each_other(server, other)
 
         for other in sorted(self.servers, key=lambda other: -other.epoch):
+            if other.epoch < server.epoch:  # stood still, and does not know yet (Learner.registerWithLeader)
+                continue
             if other.leadership is not None and meets(other) and other.leadership.has_quorum(1):
                 other.leadership.join(server)
                 return True

@@ -294,6 +294,23 @@ async def test_deposed_leader_answers_sync_with_what_is_no_longer_true(autojump_
         assert (await zk.get_data("/a"))[0] == b"new"
 
 
+async def test_leader_that_stood_still_leads_nobody_of_a_later_epoch(autojump_clock: MockClock) -> None:
+    """When it goes on it takes itself for the leader until its next look, while the others may need a new one."""
+    fake = FakeEnsemble()
+    async with fake.running(), at(fake, 1, timeout=20.0) as zk, trio.open_nursery() as nursery:
+        await zk.create("/a", b"old")
+        first = fake.servers[0]
+        assert first.leadership is not None
+        nursery.start_soon(fake.inflict, [Fault(0, "pause", 0, lasts=15)])
+        await trio.sleep(14)
+        await zk.set_data("/a", b"new")
+        second, third = sorted(fake.servers[1:], key=lambda server: server.leadership is None)
+        assert second.leadership is not None
+        first.paused = False  # it goes on, and has not read yet what arrived
+        second.kill()
+        assert not fake.elect(third)
+
+
 @pytest.mark.parametrize("opcode", ["CREATE", "MULTI", "DELETE"])
 async def test_lost_reply_of(autojump_clock: MockClock, opcode: str) -> None:
     fake = FakeEnsemble()
