@@ -1825,7 +1825,7 @@ async def test_lookup_that_hangs_is_shared_and_not_started_again(autojump_clock:
 
 
 async def test_name_that_is_none_is_named_while_the_other_hosts_are_tried(autojump_clock: MockClock) -> None:
-    with pytest.raises(NoServerError, match=r"a\.\.b:2181: name not resolved: .*label empty or too long"):
+    with pytest.raises(NoServerError, match=r"a\.\.b:2181: name not resolved: .*label empty"):
         async with connect(MemoryServers(refuse), "a..b,10.0.0.1"):
             pass
     async with connect(MemoryServers(), "a..b,10.0.0.1") as zk:
