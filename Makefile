@@ -52,21 +52,21 @@ docs: venv ## the generated pages of docs/
 	$(BIN)/python -m docs.generate
 
 docs-test: venv zookeeper tools ## whether they are as they should be, in Chromium too
-	$(BIN)/python -m pytest tests/test_docs_pages.py $(ARGS)
+	$(BIN)/python -m pytest tests/house/test_docs_pages.py $(ARGS)
 
 demo: venv zookeeper ## two candidates, three registered servers, a takeover, with the frames
 	$(BIN)/python -m election demo
 
 bench: venv zookeeper ## zkwire against its peers, in one run
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
-	$(BIN)/python -m tests.servers run --jvm=-XX:TieredStopAtLevel=4 -- $(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m tests.support.real.servers run --jvm=-XX:TieredStopAtLevel=4 -- $(BIN)/python -m benchmarks $(ARGS)
 
 frames: venv zookeeper ## record tests/frames again, from real servers
-	$(BIN)/python -m tests.record_frames
-	$(BIN)/python -m tests.pick_examples
+	$(BIN)/python -m tests.support.record_frames
+	$(BIN)/python -m tests.support.pick_examples
 
 session: venv ## record docs/session.pcap again, from a real server of 3.9
-	$(BIN)/python -m tests.record_session
+	$(BIN)/python -m tests.support.record_session
 
 clean: ## remove what the other targets made here
 	rm -rf .venv build dist *.egg-info .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache

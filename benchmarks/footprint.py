@@ -15,7 +15,7 @@ from typing import NamedTuple
 #: Row of the table: what it imports.
 IMPORTS = {
     "nothing": "pass",
-    "zkwire's core": "import zkwire.session",
+    "zkwire's core": "import zkwire.session.session",
     "zkwire": "import zkwire; zkwire.connect",
     "kazoo": "import kazoo.client",
     "aiozk": "import aiozk",

@@ -18,7 +18,7 @@ import trio
 
 import zkwire
 from election import Member, Members, NoMembersError, Registry
-from election.strategies import STRATEGIES
+from election.registry.picking import STRATEGIES
 
 
 async def pick(members: Members, strategy: str, patience: float) -> Member:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.servers import Distribution, Ensemble, NoZooKeeper, Server, find_distributions
+from tests.support.real.servers import Distribution, Ensemble, NoZooKeeper, Server, find_distributions
 
 
 class External:
@@ -29,16 +30,44 @@ def pytest_configure(config: pytest.Config) -> None:
 
 #: The longest first, so that no process is left alone with one of them in the end.
 LONG = (
-    *("test_election_faults", "test_interop", "test_election_cli", "test_election_examples", "test_daytime"),
-    "test_examples",
-    *("test_fuzz", "test_benchmarks", "test_members", "test_registration", "test_runner", "test_election_model"),
-    *("test_docs_pages", "test_cli_tap", "test_cli_export", "test_tap_clients", "test_demo", "test_ensemble_live"),
-    *("test_watchdog", "test_campaign", "test_sequential", "test_simple", "test_successor", "test_fake_ensemble"),
+    *(
+        "live/leader/test_faults",
+        "live/leader/test_interop",
+        "programs/election/test_verbs",
+        "programs/election/test_examples",
+        "programs/election/test_daytime",
+    ),
+    "programs/test_examples",
+    *(
+        "bytes/test_fuzz",
+        "house/test_benchmarks",
+        "live/registry/test_view",
+        "live/registry/test_registration",
+        "programs/election/test_runner",
+        "shell/leader/test_model",
+    ),
+    *(
+        "house/test_docs_pages",
+        "programs/cli/test_tap",
+        "programs/cli/test_export",
+        "live/tap/test_clients",
+        "programs/election/test_demo",
+        "live/client/test_ensemble",
+    ),
+    *(
+        "programs/election/test_watchdog",
+        "live/leader/test_campaign",
+        "live/leader/test_queue",
+        "live/leader/test_single",
+        "live/leader/test_successor",
+        "live/test_fake_ensemble",
+    ),
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    names = {item: str(item.path.relative_to(Path(__file__).parent).with_suffix("")) for item in items}
+    items.sort(key=lambda item: LONG.index(names[item]) if names[item] in LONG else len(LONG))
 
 
 def _distributions() -> list[Distribution | NoZooKeeper]:

@@ -3,43 +3,19 @@
     jute/         Jute: types, records, and the two codecs made from one declaration
     codes         every number the protocol assigns a meaning to
     paths, hosts  which paths name a znode; connect strings
-    search        which server to try next, and what each did last
     records       every record on the wire
-    framing       4-byte lengths
+    frames        4-byte lengths
     errors        what can go wrong, by whose doing
     multi         the bodies of multi and multiRead
     operations    the table of operations
-    events        what the core gives its caller
-    connection    one TCP stream: handshake, requests and replies, pings
-    watches       which watches stand, and how they come back
-    plain         values as JSON has them
-    trace         a frame as annotated text
-    english       a frame as a sentence
-    explain       what a frame is, told from its bytes alone
-    examples      frames of a real server, for describe
-    describe      what the declarations say of a record, operation, error or event
-    conversation  one connection as an onlooker sees it
-    selection     operations and paths, named in words
-    faults        what may happen to a frame, to which, how often
-    recording     traffic in a file
-    causes        which write caused an event
-    ledger        what happens on a tap's connections, entry by entry
-    report        these entries as text and as JSON
-    replay        recorded traffic, played again to a client
-    rerun         recorded traffic, sent again to a server
+    session/      the client's side of a session, over all its connections
+    explain/      one frame: as annotated text, as a sentence, told from its bytes alone
+    traffic/      frames on their way, connection by connection: faults, reports, recordings
     capture/      packets that were captured, as frames
-    sasl          DIGEST-MD5
-    session       one session, over all its connections
-    ------------- no I/O, no clock, no trio above this line; below it is the trio shell
-    nursery       tasks of ours that do not show in our callers' exceptions
-    transport     TCP and TLS streams
-    call          a request on its way
-    watching      handles on watches
-    verbs         one method per operation
-    bound         the same, bound to one session
-    client        connect() and Client
-    program       run(): a program that signals stop, and whose errors are one line
-    tap           a frame-aware proxy
+    ------------- no I/O, no clock, no trio above this line
+    client/       the client on trio: connect() and Client
+    tap/          a frame-aware proxy
+    wireshark/    the dissector
     cli/          the command line: a module for each group of verbs
 
 Names are loaded when they are first used, so that the core can be imported without trio.
@@ -51,7 +27,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .bound import BoundClient as BoundClient
     from .cli.program import CommandParser as CommandParser
     from .cli.program import EndedBySignal as EndedBySignal
     from .cli.program import add_connection_options as add_connection_options
@@ -59,8 +34,26 @@ if TYPE_CHECKING:
     from .cli.program import connect_arguments as connect_arguments
     from .cli.program import run_until_signal as run_until_signal
     from .cli.program import tell_connection as tell_connection
-    from .client import Client as Client
-    from .client import connect as connect
+    from .client.bound import BoundClient as BoundClient
+    from .client.client import Client as Client
+    from .client.client import connect as connect
+    from .client.handles import StateStream as StateStream
+    from .client.handles import Watch as Watch
+    from .client.handles import WatchStream as WatchStream
+    from .client.nursery import HiddenNursery as HiddenNursery
+    from .client.nursery import beside as beside
+    from .client.program import run as run
+    from .client.verbs import CREATOR_ALL_ACL as CREATOR_ALL_ACL
+    from .client.verbs import OPEN_ACL_UNSAFE as OPEN_ACL_UNSAFE
+    from .client.verbs import READ_ACL_UNSAFE as READ_ACL_UNSAFE
+    from .client.verbs import Check as Check
+    from .client.verbs import Create as Create
+    from .client.verbs import Delete as Delete
+    from .client.verbs import GetChildren as GetChildren
+    from .client.verbs import GetData as GetData
+    from .client.verbs import MultiOperation as MultiOperation
+    from .client.verbs import MultiReadOperation as MultiReadOperation
+    from .client.verbs import SetData as SetData
     from .codes import AddWatchMode as AddWatchMode
     from .codes import CreateMode as CreateMode
     from .codes import ErrorCode as ErrorCode
@@ -70,57 +63,46 @@ if TYPE_CHECKING:
     from .codes import Perms as Perms
     from .codes import WatcherType as WatcherType
     from .codes import Xid as Xid
-    from .connection import Connection as Connection
-    from .connection import ConnectionState as ConnectionState
-    from .connection import Request as Request
     from .errors import *  # noqa: F403
-    from .events import NEED_DATA as NEED_DATA
-    from .events import Direction as Direction
-    from .events import Frame as Frame
-    from .events import SessionInfo as SessionInfo
-    from .events import WatchedEvent as WatchedEvent
+    from .explain.dump import format_frame as format_frame
+    from .explain.dump import print_frame as print_frame
     from .hosts import HostsError as HostsError
-    from .nursery import HiddenNursery as HiddenNursery
-    from .nursery import beside as beside
-    from .program import run as run
     from .records import ACL as ACL
     from .records import ClientInfo as ClientInfo
     from .records import Id as Id
     from .records import Stat as Stat
-    from .sasl import DigestMD5 as DigestMD5
-    from .sasl import Mechanism as Mechanism
-    from .sasl import SaslError as SaslError
-    from .session import Session as Session
-    from .tap import Tap as Tap
-    from .trace import format_frame as format_frame
-    from .trace import print_frame as print_frame
-    from .verbs import CREATOR_ALL_ACL as CREATOR_ALL_ACL
-    from .verbs import OPEN_ACL_UNSAFE as OPEN_ACL_UNSAFE
-    from .verbs import READ_ACL_UNSAFE as READ_ACL_UNSAFE
-    from .verbs import Check as Check
-    from .verbs import Create as Create
-    from .verbs import Delete as Delete
-    from .verbs import GetChildren as GetChildren
-    from .verbs import GetData as GetData
-    from .verbs import MultiOperation as MultiOperation
-    from .verbs import MultiReadOperation as MultiReadOperation
-    from .verbs import SetData as SetData
-    from .watching import StateStream as StateStream
-    from .watching import Watch as Watch
-    from .watching import WatchStream as WatchStream
+    from .session.connection import Connection as Connection
+    from .session.connection import ConnectionState as ConnectionState
+    from .session.connection import Request as Request
+    from .session.events import NEED_DATA as NEED_DATA
+    from .session.events import Direction as Direction
+    from .session.events import Frame as Frame
+    from .session.events import SessionInfo as SessionInfo
+    from .session.events import WatchedEvent as WatchedEvent
+    from .session.sasl import DigestMD5 as DigestMD5
+    from .session.sasl import Mechanism as Mechanism
+    from .session.sasl import SaslError as SaslError
+    from .session.session import Session as Session
+    from .tap.tap import Tap as Tap
 
 __version__ = "0.1.0"
 
 #: Public names by the module that has them.
 _PUBLIC = {
-    "bound": "BoundClient",
     "cli.program": (
         "CommandParser EndedBySignal add_connection_options check_path connect_arguments run_until_signal "
         "tell_connection"
     ),
-    "client": "Client connect",
+    "client.bound": "BoundClient",
+    "client.client": "Client connect",
+    "client.handles": "StateStream Watch WatchStream",
+    "client.nursery": "HiddenNursery beside",
+    "client.program": "run",
+    "client.verbs": (
+        "CREATOR_ALL_ACL Check Create Delete GetChildren GetData MultiOperation MultiReadOperation "
+        "OPEN_ACL_UNSAFE READ_ACL_UNSAFE SetData"
+    ),
     "codes": "AddWatchMode CreateMode ErrorCode EventType KeeperState OpCode Perms WatcherType Xid",
-    "connection": "Connection ConnectionState Request",
     "errors": (
         "APIError AuthFailedError BadArgumentsError BadVersionError ClosedError ClosingError ConnectionLossError "
         "DataInconsistencyError EphemeralOnLocalSessionError InvalidACLError InvalidCallbackError InvalidStateError "
@@ -131,20 +113,14 @@ _PUBLIC = {
         "SessionClosedRequireSaslAuthError SessionExpiredError SessionMovedError SystemErrorError ThrottledOpError "
         "UnimplementedError UnknownSessionError ZkwireError ZooKeeperError"
     ),
-    "events": "Direction Frame NEED_DATA SessionInfo WatchedEvent",
+    "explain.dump": "format_frame print_frame",
     "hosts": "HostsError",
-    "nursery": "HiddenNursery beside",
-    "program": "run",
     "records": "ACL ClientInfo Id Stat",
-    "sasl": "DigestMD5 Mechanism SaslError",
-    "session": "Session",
-    "tap": "Tap",
-    "trace": "format_frame print_frame",
-    "verbs": (
-        "CREATOR_ALL_ACL Check Create Delete GetChildren GetData MultiOperation MultiReadOperation "
-        "OPEN_ACL_UNSAFE READ_ACL_UNSAFE SetData"
-    ),
-    "watching": "StateStream Watch WatchStream",
+    "session.connection": "Connection ConnectionState Request",
+    "session.events": "Direction Frame NEED_DATA SessionInfo WatchedEvent",
+    "session.sasl": "DigestMD5 Mechanism SaslError",
+    "session.session": "Session",
+    "tap.tap": "Tap",
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 

@@ -1,7 +1,7 @@
 """Every record that a client meets on the wire of ZooKeeper 3.9: names and order as in zookeeper.jute, no behaviour.
 
 Field order is byte order. `UString`, `Buffer` and `Vector` may be None: Jute's null, length -1. Our transcription of
-the `.jute` text is vendor-jute/zookeeper.jute; tests/test_vendor_jute.py holds the two equal.
+the `.jute` text is vendor-jute/zookeeper.jute; tests/house/test_vendor_jute.py holds the two equal.
 
 The text of a field is its note: unit, enum (of zkwire/codes.py) or range. `zkwire describe` and docs/protocol.md show
 the notes and the docstrings. Docstrings are assigned to `__doc__`, since `python -OO` would strip them otherwise.

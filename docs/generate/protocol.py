@@ -1,4 +1,4 @@
-"""docs/protocol.md: the reference, made of zkwire's declarations (see zkwire/describe.py)."""
+"""docs/protocol.md: the reference, made of zkwire's declarations (see zkwire/explain/describe.py)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from zkwire import records
 from zkwire.codes import AddWatchMode, CreateMode, KeeperState, Perms, WatcherType, Xid
-from zkwire.describe import RECORDS, everything
-from zkwire.examples import VERSION
-from zkwire.explain import explain
-from zkwire.framing import MAX_REQUEST
+from zkwire.explain.describe import RECORDS, everything
+from zkwire.explain.dump import format_frame
+from zkwire.explain.examples import VERSION
+from zkwire.explain.explained import explain
+from zkwire.frames import MAX_REQUEST
 from zkwire.jute.types import CESU8, FixedType, NestedType, VectorType
-from zkwire.trace import format_frame
 
 PAGE = Path(__file__).parent.parent / "protocol.md"
 

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from docs.generate import words
 from zkwire.capture import Capture, Seen
-from zkwire.conversation import Passing
-from zkwire.english import sentence
-from zkwire.events import Direction, Frame
+from zkwire.explain.dump import frame_spans, title, value_text
+from zkwire.explain.sentences import sentence
 from zkwire.jute import decode_at
 from zkwire.jute.wire import Span
-from zkwire.trace import frame_spans, title, value_text
+from zkwire.session.events import Direction, Frame
+from zkwire.traffic.conversation import Passing
 
 DOCS = Path(__file__).parent.parent
 PAGE = DOCS / "session.html"

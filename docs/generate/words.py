@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zkwire.codes import CreateMode, ErrorCode, EventType, Perms, Xid
-from zkwire.describe import RECORDS
+from zkwire.explain.describe import RECORDS
 from zkwire.operations import BY_OPCODE
 
 #: Who is who, by connection.

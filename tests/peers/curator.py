@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.distributions import DEBIAN_JARS, NoZooKeeper, find_distributions, java
+from tests.support.real.distributions import DEBIAN_JARS, NoZooKeeper, find_distributions, java
 
 SOURCE = Path(__file__).with_name("Contender.java")
 

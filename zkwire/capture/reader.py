@@ -18,8 +18,8 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from ..codes import counted
-from ..conversation import Conversation, Passing
-from ..events import Direction
+from ..session.events import Direction
+from ..traffic.conversation import Conversation, Passing
 from .packet import LINK_TYPES, Broken, Endpoint, Fragment, Segment, segment_of
 from .pcap import Packet, PacketReader
 from .resync import FrameFinder, is_handshake

@@ -4,11 +4,11 @@
     program    options of a connection, an end by signals: for our verbs and for other programs
     common     options that verbs share, results, complaints
     live       a session for those that speak to a server
-    octets     bytes as people have them: hexadecimal, lists of numbers, text with escapes, base64
+    input      bytes as people have them: hexadecimal, lists of numbers, text with escapes, base64
     dumps      those with an offset at the start of each row
     explain    explain
     describe   describe
-    capture    read
+    read       read
     export     export
     addresses  where to listen, which servers
     tap        tap
@@ -16,7 +16,7 @@
     raw        any bytes, for send
     send       send
     tree       whole trees of znodes, for ls -R and rm -r
-    daily      ls, get, stat, create, set, rm, watch, whoami, config
+    znodes     ls, get, stat, create, set, rm, watch, whoami, config
 
 To add a verb, add its row to `VERBS`, its module to `_module` if it is a new one, and to the module's `register` the
 arguments and the function that does it:
@@ -71,19 +71,19 @@ VERBS = [
     Verb("send", "send", "one request, given as JSON, and its reply: every byte explained"),
     Verb("describe", "describe", "any record, operation, error or event: fields, opcode, versions, errors, an example"),
     Verb("explain", "explain", "what the bytes of frames mean, given as hexadecimal, base64 or a file"),
-    Verb("read", "capture", "what clients and servers said, from a file of captured packets (.pcap, .pcapng)"),
+    Verb("read", "read", "what clients and servers said, from a file of captured packets (.pcap, .pcapng)"),
     Verb("tap", "tap", "what passes between clients and a server, live; broken on request"),
     Verb("export", "export", "what other tools need to read ZooKeeper's frames: a dissector for Wireshark"),
     Verb("replay", "replay", "recorded traffic again, as the server or as the client that it was"),
-    Verb("ls", "daily", "the names of a znode's children, one per line; -R: the paths of all below it"),
-    Verb("get", "daily", "a znode's data, as it is"),
-    Verb("stat", "daily", "a znode's Stat, a field per line"),
-    Verb("create", "daily", "create a znode, and print its path; an ephemeral one goes when the command ends"),
-    Verb("set", "daily", "set a znode's data, and print its new version"),
-    Verb("rm", "daily", "delete a znode; -r: and all below it"),
-    Verb("watch", "daily", "print the events of a znode as they come"),
-    Verb("whoami", "daily", "the identities of a connection, one per line"),
-    Verb("config", "daily", "the configuration of the ensemble; empty on a standalone server"),
+    Verb("ls", "znodes", "the names of a znode's children, one per line; -R: the paths of all below it"),
+    Verb("get", "znodes", "a znode's data, as it is"),
+    Verb("stat", "znodes", "a znode's Stat, a field per line"),
+    Verb("create", "znodes", "create a znode, and print its path; an ephemeral one goes when the command ends"),
+    Verb("set", "znodes", "set a znode's data, and print its new version"),
+    Verb("rm", "znodes", "delete a znode; -r: and all below it"),
+    Verb("watch", "znodes", "print the events of a znode as they come"),
+    Verb("whoami", "znodes", "the identities of a connection, one per line"),
+    Verb("config", "znodes", "the configuration of the ensemble; empty on a standalone server"),
 ]
 
 
@@ -165,14 +165,14 @@ def parser(arguments: list[str]) -> argparse.ArgumentParser:
 def _module(name: str) -> ModuleType:
     """A module of verbs, loaded now. Each import is written out, so that PyInstaller and the like see it."""
     match name:
-        case "capture":
-            from . import capture
+        case "read":
+            from . import read
 
-            return capture
-        case "daily":
-            from . import daily
+            return read
+        case "znodes":
+            from . import znodes
 
-            return daily
+            return znodes
         case "describe":
             from . import describe
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..hosts import Host, HostsError, parse
-from ..tap import reason as reason
+from ..tap.tap import reason as reason
 from .common import USAGE, CommandError
 
 LOOPBACK = "127.0.0.1"

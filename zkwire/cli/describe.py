@@ -9,8 +9,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from ..describe import described, everything, similar
-from ..explain import explain
+from ..explain.describe import described, everything, similar
+from ..explain.explained import explain
 from .common import FAILED, CommandError, Paint, json_line, json_option
 from .explain import lines
 

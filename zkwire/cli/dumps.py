@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ..codes import counted
-from ..framing import MAX_REPLY
+from ..frames import MAX_REPLY
 
 
 class NotBytes(ValueError):

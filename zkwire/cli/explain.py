@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ..codes import counted
-from ..events import Direction
-from ..explain import Explained, Wanted, explain, foreign, opcode_named
+from ..explain.dump import hex_rows, value_text
+from ..explain.explained import Explained, Wanted, explain, foreign, opcode_named
+from ..explain.plain import plain_field
 from ..jute.wire import Span
 from ..paths import printable
-from ..plain import plain_field
-from ..trace import hex_rows, value_text
+from ..session.events import Direction
 from .common import DONE, FAILED, LIMIT, USAGE, CommandError, Paint, complain, json_line, json_option
-from .octets import FORMATS, Found, NotBytes, read_octets
+from .input import FORMATS, Found, NotBytes, read_octets
 
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -177,7 +177,7 @@ def _coloured(paint: Paint, span: Span, text: str) -> str:
 
 
 def as_json(explained: Explained) -> dict[str, Any]:
-    """One frame, as zkwire/plain.py says. `reading` is null where none was taken."""
+    """One frame, as zkwire/explain/plain.py says. `reading` is null where none was taken."""
     reading = explained.readings[0] if len(explained.readings) == 1 else None
     opcode = None if reading is None else reading.opcode
     return {

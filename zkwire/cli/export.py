@@ -10,11 +10,11 @@ from typing import Any
 
 from .. import __version__, records
 from ..codes import EventType, OpCode, Xid
+from ..explain.dump import CODES, HEXADECIMAL, SECRETS
 from ..jute import Record
 from ..jute.types import FixedType, NestedType, VectorType
 from ..multi import MultiReadRequest, MultiRequest, MultiResponse, MultiSequence
 from ..operations import BY_OPCODE
-from ..trace import CODES, HEXADECIMAL, SECRETS
 from .common import CommandError
 
 _HEADINGS = f"""\
@@ -51,7 +51,7 @@ def _wireshark(options: argparse.Namespace) -> None:
 def dissector() -> str:
     """The Lua program: tables made of our declarations, and the code that reads frames by them."""
     tables = "\n".join(f"local {name} = {_lua(value)}" for name, value in _tables().items())
-    code = resources.files(__package__).joinpath("dissector.lua").read_text(encoding="utf-8")
+    code = resources.files("zkwire.wireshark").joinpath("dissector.lua").read_text(encoding="utf-8")
     return f"{_HEADINGS}\n{tables}\n\n{code}"
 
 

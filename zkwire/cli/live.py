@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..client import Client, connect
+from ..client.client import Client, connect
 from ..errors import NoNodeError
-from ..events import Frame
 from ..hosts import parse
+from ..session.events import Frame
 from .common import LIMIT
 from .program import connect_arguments, run_until_signal
 
@@ -22,7 +22,7 @@ def in_session(
     """Run `verb` in a session of its own, with the options of `connection_options`; `on_frame` sees its frames."""
     dump = None
     if options.verbose:
-        from ..trace import print_frame  # late: the dumps are construct's work, which takes 20 ms to load
+        from ..explain.dump import print_frame  # late: the dumps are construct's work, which takes 20 ms to load
 
         dump = print_frame
 

@@ -31,7 +31,7 @@ from ..errors import LocalProtocolError
 if TYPE_CHECKING:
     import ssl
 
-    from ..client import Client
+    from ..client.client import Client
 
 T = TypeVar("T")
 

@@ -12,18 +12,18 @@ from typing import Any
 import trio
 
 from ..codes import OpCode, Xid
-from ..conversation import Conversation, Passing
-from ..events import Direction
-from ..explain import Explained, Wanted, explain, explain_frame
-from ..framing import frame
+from ..explain.dump import format_frame
+from ..explain.explained import Explained, Wanted, explain, explain_frame
+from ..frames import frame
 from ..hosts import parse
 from ..jute import encode
 from ..records import AuthPacket, ConnectRequest, RequestHeader
-from ..trace import format_frame
+from ..session.events import Direction
+from ..traffic.conversation import Conversation, Passing
 from .addresses import reason
 from .common import DONE, FAILED, LIMIT, LOST, NO_SERVER, USAGE, CommandError, Paint, complain, json_line
 from .explain import as_json, lines
-from .octets import NotBytes, octets
+from .input import NotBytes, octets
 from .program import connect_arguments, run_until_signal
 
 _RECEIVE_SIZE = 64 * 1024

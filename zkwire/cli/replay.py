@@ -9,17 +9,17 @@ from collections.abc import Callable
 
 import trio
 
-from .. import recording
 from ..codes import OpCode, counted
-from ..conversation import Conversation, Passing
-from ..events import Direction
-from ..framing import frame
+from ..frames import frame
 from ..hosts import Host, parse
 from ..jute import encode
 from ..records import RequestHeader
-from ..replay import Recorded, Script, Step, connections, timeline
-from ..report import frame_text
-from ..rerun import Rerun
+from ..session.events import Direction
+from ..traffic import recording
+from ..traffic.as_client import Rerun
+from ..traffic.as_server import Recorded, Script, Step, connections, timeline
+from ..traffic.conversation import Conversation, Passing
+from ..traffic.report import frame_text
 from .addresses import listening, reason, servers
 from .common import DONE, FAILED, NO_SERVER, CommandError
 from .program import run_until_signal

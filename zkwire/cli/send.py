@@ -11,20 +11,20 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from ..call import Call
-from ..client import Client
+from ..client.call import Call
+from ..client.client import Client
 from ..codes import OpCode, Perms
-from ..events import Direction, Frame
-from ..explain import explain_frame, opcode_named
+from ..explain.explained import explain_frame, opcode_named
 from ..jute.types import BufferType, JuteType, NestedType, VectorType
 from ..multi import MultiItem, MultiSequence
 from ..operations import BY_NAME, BY_OPCODE, Operation, fault
 from ..records import ACL, Id, MultiHeader
+from ..session.events import Direction, Frame
 from . import raw
 from .common import LIMIT, USAGE, CommandError, Paint, connection_options, json_line, json_option
 from .explain import as_json, lines
+from .input import NotBytes, text_of
 from .live import in_session
-from .octets import NotBytes, text_of
 
 #: What a field is when the JSON has none of its name.
 DEFAULTS: dict[str, Any] = {

@@ -20,16 +20,27 @@ from typing import Any
 
 import trio
 
-from .. import recording
 from ..codes import counted
-from ..conversation import Passing
-from ..events import Direction
-from ..faults import PASS, Action, FaultError, first_of, parse_fault
-from ..ledger import Closed, Connected, Entry, Exchanged, Faulted, Filter, Ledger, Notified, Unanswered, Unreachable
-from ..report import as_json, text, undecoded
-from ..selection import SelectionError, opcodes, path_pattern
-from ..tap import Tap
-from ..trace import format_frame
+from ..explain.dump import format_frame
+from ..session.events import Direction
+from ..tap.tap import Tap
+from ..traffic import recording
+from ..traffic.conversation import Passing
+from ..traffic.entries import (
+    Closed,
+    Connected,
+    Entry,
+    Exchanged,
+    Faulted,
+    Filter,
+    Ledger,
+    Notified,
+    Unanswered,
+    Unreachable,
+)
+from ..traffic.faults import PASS, Action, FaultError, first_of, parse_fault
+from ..traffic.report import as_json, text, undecoded
+from ..traffic.selection import SelectionError, opcodes, path_pattern
 from .addresses import listening, reason, servers
 from .common import USAGE, CommandError, Paint
 from .program import run_until_signal

@@ -7,8 +7,8 @@ from collections import deque
 from itertools import islice
 
 from .. import paths
-from ..call import Call
-from ..client import Client
+from ..client.call import Call
+from ..client.client import Client
 from ..errors import NoAuthError, NoNodeError, NotEmptyError
 from .common import USAGE, CommandError, Progress
 

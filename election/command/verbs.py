@@ -1,0 +1,651 @@
+"""The command line: `python -m election VERB ...`. One verb, one function.
+
+To add a verb, write the function that adds its arguments to a parser and sets `verb` to what does it, and put its row
+into `VERBS`.
+
+Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 usage or no server reached,
+3 connection or session lost, 4 no such znode, no leader or no member, 128 and the signal's number when SIGTERM or
+SIGHUP ended it. `run` and `register` exit with the status of their command; with 128 and the signal's number if a
+signal ended the command; and with 1 if the command ended with 0 but had put itself into the background.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import ipaddress
+import json
+import math
+import os
+import random
+import re
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any, NamedTuple
+
+import trio
+
+from zkwire import (
+    BadArgumentsError,
+    Client,
+    ClosedError,
+    CommandParser,
+    ConnectionLossError,
+    EndedBySignal,
+    HostsError,
+    LocalProtocolError,
+    NoNodeError,
+    NoServerError,
+    SessionExpiredError,
+    ZkwireError,
+    add_connection_options,
+    beside,
+    check_path,
+    connect,
+    connect_arguments,
+    print_frame,
+    run_until_signal,
+    tell_connection,
+)
+
+from ..errors import CampaignTimeout, ElectionError, NoMembersError, RegistryError
+from ..leader.dialects import DIALECTS
+from ..leader.election import Election
+from ..leader.observer import Contender, Leader
+from ..registry.layouts import Member, ServiceInstance
+from ..registry.picking import STRATEGIES, strategy
+from ..registry.registration import Registration
+from ..registry.registry import Registry
+from . import demo, watchdog
+from .runner import KILL_AFTER, LeaseTerm, Runner, heeded
+from .watchdog import NOT_EXECUTABLE, NOT_FOUND
+
+LOCAL = "127.0.0.1:2181"
+DONE, FAILED, NO_SERVER, LOST, NO_NODE = range(5)
+USAGE = NO_SERVER
+
+#: What a verb does: its exit status, None for DONE.
+VerbFunction = Callable[[Client, argparse.Namespace], Awaitable[int | None]]
+
+
+class CommandError(Exception):
+    """The command cannot go on, and this is why; `status` is its exit status."""
+
+    def __init__(self, reason: str, status: int = FAILED) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit status. Without arguments it is the program: it takes those of the process, and ends
+    the process with that status, also where the result is dropped, as in what zipapp makes."""
+    if arguments is None:
+        sys.exit(_run_command(sys.argv[1:]))
+    return _run_command(arguments)
+
+
+def _run_command(arguments: list[str]) -> int:
+    given, command = _split(arguments)
+    _prepare_streams()
+    options = _parser().parse_args(given)
+    parser: argparse.ArgumentParser = options.parser
+    if command is not None and not hasattr(options, "command"):
+        parser.error("there is no command to run behind --")
+    if not command and getattr(options, "command", None) is _NEEDED:
+        parser.error("a command is needed, behind --")
+    options.command = command or []
+    try:
+        if command and (reason := watchdog.why_not_here()):
+            raise CommandError(f"{options.name} -- CMD needs Linux: {reason}")
+        connection = connect_arguments(options)
+        if options.name != "demo":
+            _check_path(options.path)
+        status = run_until_signal(lambda: _run(options, connection))
+        sys.stdout.flush()
+    except CommandError as error:
+        return _complain(error, error.status)
+    except (HostsError, NoServerError) as error:
+        return _complain(error, NO_SERVER)
+    except (ConnectionLossError, SessionExpiredError, ClosedError) as error:
+        return _complain(error, LOST)
+    except (NoNodeError, NoMembersError) as error:
+        return _complain(error, NO_NODE)
+    except (LocalProtocolError, BadArgumentsError) as error:  # a path, a size or a time that there cannot be
+        return _complain(error, USAGE)
+    except (ZkwireError, ElectionError) as error:
+        return _complain(error, FAILED)
+    except BrokenPipeError:
+        _give_up_stdout()  # whoever read it has enough
+        return FAILED
+    except OSError as error:
+        _give_up_stdout()
+        return _complain(error.strerror or str(error), FAILED)
+    except KeyboardInterrupt:
+        return FAILED
+    except EndedBySignal as end:
+        return end.status
+    return DONE if status is None else status
+
+
+def _prepare_streams() -> None:
+    """Streams as the verbs expect them. One that the caller has closed is None in Python, and what was meant for it
+    would end up elsewhere: print takes stdout for it, a socket its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr does by itself: what the terminal's encoding lacks is no reason to lose a result.
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _give_up_stdout() -> None:
+    """Nothing can be written there any more. Python would complain at exit when it cannot flush: give it another
+    place."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(error: Exception | str, status: int) -> int:
+    print(f"election: {_printable(str(error))}", file=sys.stderr)
+    return status
+
+
+async def _run(options: argparse.Namespace, connection: dict[str, Any]) -> int | None:
+    """One session, or for verbs that go on one after another, with these arguments for `connect`."""
+    if options.name == "demo":  # brings its own servers and sessions
+        try:
+            await demo.show(_demo_access(options, connection), given=options.hosts != LOCAL or options.tls)
+        except demo.DemoError as error:
+            raise CommandError(str(error), NO_SERVER) from None
+        return DONE
+    verb: VerbFunction = options.verb
+    async with connect(
+        **connection, on_frame=print_frame if options.verbose else None, new_session=options.goes_on
+    ) as zk:
+        status = await verb(zk, options)
+    return status  # noqa: RET504 (mypy: a block may swallow what is raised in it)
+
+
+def _check_path(path: str) -> None:
+    check_path(path)
+    if path == "/":
+        raise CommandError("path '/' is the root: an election or a service has a znode of its own below it", USAGE)
+
+
+def _demo_access(options: argparse.Namespace, connection: dict[str, Any]) -> demo.Access:
+    files = {"--ca": options.ca, "--cert": options.cert, "--key": options.key}
+    given = [each for option, path in files.items() if path is not None for each in (option, path)]
+    return demo.Access(options.hosts, connection, ["--tls"] * options.tls + given)
+
+
+# --- elections
+
+
+def _election(zk: Client, options: argparse.Namespace, **more: Any) -> Election:
+    try:
+        return Election(zk, options.path, mode=options.mode, dialect=options.dialect, **more)
+    except ValueError as error:
+        raise CommandError(str(error), USAGE) from None
+
+
+async def run(zk: Client, options: argparse.Namespace) -> int:
+    _look_for(options.command[0])
+    data = f"{socket.gethostname()}:{os.getpid()}".encode() if options.data is None else os.fsencode(options.data)
+    # The watchdog keeps the hard deadline; this process may live on when it has passed.
+    election = _election(zk, options, data=data, overrun="ignore")
+
+    def environment(term: LeaseTerm) -> dict[str, str]:
+        return {"ELECTION_PATH": election.path, "ELECTION_NODE": term.node, "ELECTION_TOKEN": str(term.token)}
+
+    report = _reporter(options)
+    runner = Runner(
+        options.command,
+        lambda: election.lead(options.timeout),
+        environment,
+        on_lost=options.on_lost,
+        kill_after=options.kill_after,
+        report=report,
+    )
+    try:
+        async with beside(lambda: _tell_waiting(election, report)), beside(lambda: _tell_connection(zk, report)):
+            return await runner.run()
+    except CampaignTimeout as error:
+        leader = await election.leader()
+        raise CommandError(str(error) if leader is None else f"{error}; {_line(leader)} leads") from None
+
+
+def _look_for(program: str) -> None:
+    """Whether it can be run is told sooner than when leading."""
+    if shutil.which(program) is None:
+        if os.sep in program and os.path.exists(program):
+            raise CommandError(f"{program}: not executable", NOT_EXECUTABLE)
+        raise CommandError(f"{program}: command not found", NOT_FOUND)
+
+
+async def _tell_waiting(election: Election, report: Callable[..., object]) -> None:
+    """Say for whom we wait, each time that it is somebody else."""
+    told: Leader | str | None = "nobody yet"
+    async for state in election.states():
+        if state == "leading":
+            told = "nobody yet"
+        if state != "waiting":
+            continue
+        try:
+            found = await election.leader()
+        except (ZkwireError, ElectionError):
+            continue  # the campaign fails with the same error, and reports it
+        if found != told and election.state == "waiting":
+            told = found
+            who = "nobody leads yet" if found is None else f"{_line(found)} leads"
+            report("waiting", leader=None if found is None else _leader_json(found), text=f"waiting: {who}")
+
+
+async def _tell_connection(zk: Client, report: Callable[..., object]) -> None:
+    await tell_connection(zk, lambda event, sentence: report(event, text=sentence))
+
+
+def _reporter(options: argparse.Namespace) -> Callable[..., None]:
+    """Prints what happens: as JSON with `run --json`, else as a sentence, if the event has one."""
+
+    def report(event: str, text: str = "", **details: Any) -> None:
+        if options.json and options.name == "run":
+            _tell(json.dumps({"event": event, "path": options.path, **details}))
+        elif text or event in _EVENTS:
+            _say(f"{options.path}: {text or _EVENTS[event].format(**details)}")
+
+    return report
+
+
+#: What `run` reports, in words.
+_EVENTS = {
+    "leading": "leading as {node}, token {token}",
+    "lost": "leadership is lost: {reason}",
+    "stopping": "the command is asked to end, since leadership is over or in doubt",
+    "background": "the command has put itself into the background, and what was left of it was ended: "
+    "run it in the foreground",
+}
+
+
+async def leader(zk: Client, options: argparse.Namespace) -> None:
+    found = await _election(zk, options).leader()
+    if found is None:
+        raise CommandError(f"{options.path}: there is no leader", NO_NODE)
+    _show(options, _leader_json(found), _text(found.data))
+
+
+async def observe(zk: Client, options: argparse.Namespace) -> None:
+    report = _reporter(options)
+    async with beside(lambda: _tell_connection(zk, report)), aclosing(_election(zk, options).observe()) as leaders:
+        async for found in leaders:
+            _show(options, _leader_json(found), "no leader" if found is None else f"leader {_line(found)}")
+
+
+async def list_(zk: Client, options: argparse.Namespace) -> None:
+    for found in await _election(zk, options).contenders():
+        mark = "*" if found.is_leader else " "
+        _show(options, {**_leader_json(found), "is_leader": found.is_leader}, f"{mark} {_line(found)}")
+
+
+def _line(found: Leader | Contender) -> str:
+    return f"{found.node} {found.token} {_text(found.data)}".rstrip()
+
+
+def _leader_json(found: Leader | Contender | None) -> dict[str, Any]:
+    """The same keys when nobody leads, all null."""
+    if found is None:
+        return {"data": None, "node": None, "token": None}
+    return {"data": _data_json(found.data), "node": found.node, "token": found.token}
+
+
+# --- registries
+
+
+def _registry(zk: Client, options: argparse.Namespace) -> Registry:
+    try:
+        return Registry(zk, options.path, options.layout)
+    except RegistryError as error:
+        raise CommandError(str(error), USAGE) from None
+
+
+class _Registered:
+    """A registration as the runner sees a term: one without a lease."""
+
+    token = 0
+    deadline = lease_end = math.inf
+
+    def __init__(self, registration: Registration) -> None:
+        self.registration = registration
+        self.on_renewal: Callable[[float], object] | None = None
+
+    @property
+    def node(self) -> str:
+        return self.registration.node or ""
+
+
+async def register(zk: Client, options: argparse.Namespace) -> int:
+    try:
+        registration = _registry(zk, options).register(options.member, os.fsencode(options.data or ""))
+    except RegistryError as error:
+        raise CommandError(str(error), USAGE) from None
+    registration.on_waiting = lambda node, session: _say(
+        f"{node}: waiting: session {session & 2**64 - 1:#x} has it, until it is closed or expires"
+    )
+    if options.command:
+        _look_for(options.command[0])
+    async with beside(lambda: _tell_connection(zk, _reporter(options))):
+        if options.command:
+            return await _register_while_it_runs(registration, options)
+        return await _register_until_a_signal(registration, options)
+
+
+async def _register_until_a_signal(registration: Registration, options: argparse.Namespace) -> int:
+    """The first signal ends it in good order; one that comes before the name is free, or a second, at once."""
+    status = DONE
+    registered, asked = False, trio.Event()
+    failure: Exception | None = None
+
+    async def heed(signals: AsyncIterator[int]) -> None:
+        nonlocal status
+        async for number in signals:
+            if not registered:
+                status = 128 + number
+            if not registered or asked.is_set():
+                nursery.cancel_scope.cancel()
+            asked.set()
+
+    with trio.open_signal_receiver(*heeded("SIGTERM", "SIGINT", "SIGHUP")) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(heed, signals)
+            try:
+                async with registration:
+                    registered = True
+                    _show(options, {"node": registration.node}, f"{registration.node}")
+                    await asked.wait()
+            except Exception as error:  # outside of the nursery, which would wrap it
+                failure = error
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return status
+
+
+async def _register_while_it_runs(registration: Registration, options: argparse.Namespace) -> int:
+    @asynccontextmanager
+    async def registered() -> AsyncIterator[_Registered]:
+        async with registration:
+            _say(f"registered as {registration.node}")
+            yield _Registered(registration)
+
+    async def drain(term: LeaseTerm) -> None:
+        """Nobody is to find the command any more when it is asked to end."""
+        with suppress(ZkwireError, ElectionError):  # it is stopped all the same
+            await registration.deregister()
+
+    tell = _reporter(options)
+
+    def report(event: str, **details: Any) -> None:
+        if event == "background":  # the other events concern leadership
+            tell(event, **details)
+
+    return await Runner(
+        options.command,
+        registered,
+        lambda term: {},
+        on_lost="exit",
+        kill_after=options.kill_after,
+        drain=drain,
+        report=report,
+    ).run()
+
+
+async def members(zk: Client, options: argparse.Namespace) -> None:
+    async with _registry(zk, options).members(on_problem=_tell_problem) as view:
+        for member in view.snapshot():
+            _show_member(options, member, "added")
+        if options.watch:
+            async with beside(lambda: _tell_connection(zk, _reporter(options))):
+                async for change in view:
+                    _show_member(options, change.member, change.kind)
+
+
+_MARKS = {"added": "+", "updated": "~", "removed": "-"}
+
+
+def _show_member(options: argparse.Namespace, member: Member, kind: str) -> None:
+    value, text = _member_json(member), f"{member.name} {_text(member.data)}".rstrip()
+    if options.watch:
+        value, text = {"change": kind, **value}, f"{_MARKS[kind]} {text}"
+    _show(options, value, text)
+
+
+async def pick(zk: Client, options: argparse.Namespace) -> None:
+    """Prints the address of one member, for a caller that wants to connect. A member without one is left out, with a
+    line on stderr.
+
+    A TLS port alone is not enough: it would be printed like any other port, and refuse a plain connection.
+    """
+    async with _registry(zk, options).members(on_problem=_tell_problem) as view:
+        members = [member for member in view.snapshot() if member.enabled]
+    addressed = [member for member in members if _address(member) is not None]
+    for member in members:
+        if member not in addressed:
+            _say(f"{member.name} is left out: it has no address, HOST:PORT: {_why_no_address(member)}")
+    if not addressed:
+        raise NoMembersError(
+            f"{options.path} has no members that may be used" + (" and have an address" if members else "")
+        )
+    member = strategy(options.strategy, random.Random()).pick(addressed, {})
+    _show(options, _member_json(member), _address(member) or "")
+
+
+def _tell_problem(name: str, error: Exception) -> None:
+    _say(f"{name} is left out: {error}")
+
+
+#: A host name or an IPv4 address, without characters that end the host in a URL.
+_HOST = re.compile(r"[^\s:/?#@\[\]]+").fullmatch
+
+
+def _address(member: Member) -> str | None:
+    """The member's HOST:PORT; None if it has none, or one to which nobody could connect."""
+    host, port = member.host, member.port
+    if not host or port is None or not 0 < port < 65536:
+        return None
+    if ":" in host:
+        try:
+            return f"[{ipaddress.IPv6Address(host)}]:{port}"
+        except ValueError:
+            return None
+    return f"{host}:{port}" if _HOST(host) and host.isprintable() else None
+
+
+def _why_no_address(member: Member) -> str:
+    instance = member.instance
+    if isinstance(instance, ServiceInstance) and member.port is None and instance.ssl_port is not None:
+        return f"only a TLS port, {instance.ssl_port}"
+    if member.host is None and member.port is None:
+        return "neither a host nor a port"
+    return f"host {member.host!r:.60}, port {member.port}"
+
+
+def _member_json(member: Member) -> dict[str, Any]:
+    return {
+        "name": member.name,
+        "host": member.host,
+        "port": member.port,
+        "data": _data_json(member.data),
+        "enabled": member.enabled,
+    }
+
+
+# --- results
+
+
+def _show(options: argparse.Namespace, value: Any, text: str) -> None:
+    """One result: `value` with --json, else `text`; at once, since whoever reads it may wait for it."""
+    print(json.dumps(value) if options.json else _printable(text), flush=True)
+
+
+def _say(text: str) -> None:
+    _tell(f"election: {_printable(text)}")
+
+
+def _tell(line: str) -> None:
+    """Print on stderr. If stderr is broken, a command that leads must not end because of it."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+
+
+def _printable(text: str) -> str:
+    """The text, with what no stream may take, or a terminal obeys, as its escape: one line."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _text(data: bytes) -> str:
+    """Text where it is text; other bytes as \\xff."""
+    return data.decode(errors="backslashreplace")
+
+
+def _data_json(data: bytes) -> Any:
+    """Text where it is text; else base64 under a key that says so."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+# --- arguments
+
+_NEEDED, _ALLOWED = "needed", "allowed"  # a command behind --
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """The arguments before the first --, and the command behind it; None where there is no --."""
+    given = list(arguments)
+    if "--" not in given:
+        return given, None
+    at = given.index("--")
+    return given[:at], given[at + 1 :]
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    _election_arguments(parser, run, goes_on=True)
+    parser.usage = "%(prog)s [options] PATH -- CMD [ARG...]"
+    parser.set_defaults(command=_NEEDED)
+    parser.add_argument("--data", metavar="TEXT", help="what `leader` and `list` show (default: HOST:PID)")
+    parser.add_argument(
+        "--on-lost",
+        choices=["retry", "exit"],
+        default="retry",
+        help="when leadership is lost: lead again, and run CMD again (default), or exit with status 3",
+    )
+    patience = parser.add_mutually_exclusive_group()
+    patience.add_argument(
+        "--try", action="store_const", const=0, dest="timeout", help="exit with status 1 when somebody else leads"
+    )
+    patience.add_argument(
+        "--timeout", type=_seconds, metavar="S", help="exit with status 1 when it does not lead in S seconds"
+    )
+    _kill_after_argument(parser)
+
+
+def _register_arguments(parser: argparse.ArgumentParser) -> None:
+    _registry_arguments(parser, register, goes_on=True)
+    parser.usage = "%(prog)s [options] PATH NAME [-- CMD [ARG...]]"
+    parser.set_defaults(command=_ALLOWED)
+    parser.add_argument("member", metavar="NAME", help="in layouts other than names an address, HOST:PORT")
+    parser.add_argument("--data", metavar="TEXT", help="names: the znode's data; curator: the payload")
+    _kill_after_argument(parser)
+
+
+def _members_arguments(parser: argparse.ArgumentParser) -> None:
+    _registry_arguments(parser, members, goes_on=True)
+    parser.add_argument(
+        "--watch", action="store_true", help="then a line for each change: + added, ~ updated, - removed"
+    )
+
+
+def _pick_arguments(parser: argparse.ArgumentParser) -> None:
+    _registry_arguments(parser, pick)
+    parser.add_argument("--strategy", choices=list(STRATEGIES), default="random", help="(default: random)")
+
+
+def _election_arguments(parser: argparse.ArgumentParser, verb: VerbFunction, *, goes_on: bool = False) -> None:
+    parser.set_defaults(verb=verb, goes_on=goes_on)
+    parser.add_argument("path", metavar="PATH", help="the election's path")
+    parser.add_argument(
+        "--mode",
+        choices=["sequential", "simple"],
+        default="sequential",
+        help="contenders are children of PATH, first come first led (default), or PATH itself is the leader's",
+    )
+    parser.add_argument(
+        "--dialect", choices=list(DIALECTS), default="native", help="how contenders are named (default: native)"
+    )
+
+
+def _registry_arguments(parser: argparse.ArgumentParser, verb: VerbFunction, *, goes_on: bool = False) -> None:
+    parser.set_defaults(verb=verb, goes_on=goes_on)
+    parser.add_argument("path", metavar="PATH", help="the service's znode")
+    parser.add_argument("--layout", choices=["names", "curator", "serverset"], default="names", help="(default: names)")
+
+
+def _kill_after_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kill-after",
+        type=_seconds,
+        default=KILL_AFTER,
+        metavar="S",
+        help=f"seconds between CMD's TERM and its KILL, when it is to stop (default: {KILL_AFTER:g})",
+    )
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+
+
+class Verb(NamedTuple):
+    """One verb: the function that adds its arguments, and one line of help."""
+
+    name: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    help: str
+
+
+VERBS = [
+    Verb("run", _run_arguments, "run a command only while leader"),
+    Verb("leader", lambda parser: _election_arguments(parser, leader), "the leader's data"),
+    Verb(
+        "observe",
+        lambda parser: _election_arguments(parser, observe, goes_on=True),
+        "who leads, now and at every change: node, token and data",
+    ),
+    Verb("list", lambda parser: _election_arguments(parser, list_), "contenders in the order of their turns: * leads"),
+    Verb("register", _register_arguments, "register a member, for as long as the command runs"),
+    Verb("members", _members_arguments, "the members of a service"),
+    Verb("pick", _pick_arguments, "the address of one member of a service, HOST:PORT"),
+    Verb("demo", lambda parser: None, "two candidates, three servers, a takeover, with the frames; ends by itself"),
+]
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = CommandParser(add_help=False)
+    group = common.add_argument_group("for every verb")
+    add_connection_options(group)
+    group.add_argument("--json", action="store_true", help="results as JSON, one object per line; of run: its messages")
+    group.add_argument("-v", "--verbose", action="store_true", help="every frame, annotated, on stderr")
+    parser = CommandParser(prog="python -m election", description="Leader election and service registry on ZooKeeper.")
+    verbs = parser.add_subparsers(metavar="VERB", dest="name", required=True)
+    for verb in VERBS:
+        made = verbs.add_parser(verb.name, parents=[common], help=verb.help, description=verb.help)
+        verb.arguments(made)
+        made.set_defaults(parser=made)
+    return parser

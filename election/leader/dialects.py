@@ -1,0 +1,125 @@
+"""Dialects: how contenders of one election are named, so that other programs' recipes respect ours and we theirs.
+
+A recipe looks for its own marker directly before the sequence number, and takes a child without it for no contender, or
+for a later one. So two recipes on one path may both lead, and neither sees an error. No name satisfies all of them: a
+path has one dialect, every child that ends in a sequence number counts as a contender in it, and a child of another
+dialect makes us refuse the path.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import MixedDialect
+from .sequence import in_order, split
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one family of recipes names its contenders.
+
+    Attributes:
+        name: what `Election(dialect=...)` calls it.
+        marker: what its children have directly before the sequence number.
+        template: the prefix that we create with: `{guid}` is a GUID with its dashes, `{hex}` without.
+    """
+
+    name: str
+    marker: str
+    template: str
+
+    def prefix(self, guid: str) -> str:
+        """The name to create with, to which the server appends the sequence number."""
+        return self.template.format(guid=guid, hex=guid.replace("-", ""))
+
+    def own(self, names: Iterable[str], guid: str) -> list[str]:
+        """Those children that were created with this GUID: none or one, two where a reply was lost twice."""
+        prefix = self.prefix(guid)
+        return [name for name in names if name.startswith(prefix)]
+
+    def speaks(self, child: str) -> bool:
+        """Whether a child is a contender of this dialect, whoever made it."""
+        parts = split(child)
+        return parts is not None and parts[0].endswith(self.marker)
+
+
+DIALECTS = {
+    dialect.name: dialect
+    for dialect in [
+        # Curator's LeaderSelector and InterProcessMutex, go-zookeeper's Lock (32 digits without dashes), kezhuw's (any
+        # text before): all look for "lock-" alone.
+        Dialect("native", "lock-", "_c_{guid}-lock-"),
+        Dialect("curator-latch", "latch-", "_c_{guid}-latch-"),
+        Dialect("kazoo", "__lock__", "{hex}__lock__"),
+    ]
+}
+
+#: Recipes that we do not speak, by the text before the sequence number. The first that matches counts.
+_OTHERS = [
+    ("Curator read-write lock", re.compile(r".*__(?:READ|WRIT)__")),
+    ("Curator lease", re.compile(r".*-lease-")),
+    ("kazoo read lock", re.compile(r".*__rlock__")),
+    ("ZooKeeper WriteLock", re.compile(r"x--?[0-9a-f]+-")),  # the session: decimal in Java, 16 hex digits in C
+    ("LeaderElectionSupport", re.compile(r"n_")),
+    ("Solr", re.compile(r".*-n_")),
+    ("aiozk", re.compile(r"(?:candidate|lock|read|write|lease)-[0-9a-f]{32}-")),
+    ("finagle", re.compile(r"member_")),
+]
+
+
+def new_guid() -> str:
+    """A GUID that no campaign had before: a random UUID with its dashes (rule C3)."""
+    return str(uuid.uuid4())
+
+
+def dialect_of(child: str) -> str:
+    """What a contender is called: a name of DIALECTS, a recipe that we do not speak, or "unknown".
+
+    Raises:
+        ValueError: the name does not end in a sequence number, so it is no contender.
+    """
+    parts = split(child)
+    if parts is None:
+        raise ValueError(f"{child!r} does not end in a sequence number")
+    for dialect in DIALECTS.values():
+        if parts[0].endswith(dialect.marker):
+            return dialect.name
+    for name, pattern in _OTHERS:
+        if pattern.fullmatch(parts[0]):
+            return name
+    return "unknown"
+
+
+def contenders(
+    names: Iterable[str], dialect: Dialect, path: str, mixed: Literal["raise", "warn"] = "raise"
+) -> list[str]:
+    """The contenders among the children of an election path, the oldest first (rules W8, W12, W13).
+
+    Every child that ends in a sequence number is one, whatever its dialect; the others are no business of ours.
+
+    Args:
+        names: the children, in any order.
+        dialect: the dialect of the path.
+        path: the path, for the message.
+        mixed: what to do about a contender of another dialect. "warn" issues one RuntimeWarning, for the oldest such.
+
+    Raises:
+        MixedDialect: there is one, and mixed is "raise".
+    """
+    found = in_order(names)
+    for child, before in found:
+        if not before.endswith(dialect.marker):
+            text = (
+                f"{path} is an election of dialect {dialect.name!r}, but its child {child!r} is of dialect "
+                f"{dialect_of(child)!r}: neither respects the other, and two leaders would be possible"
+            )
+            if mixed == "raise":
+                raise MixedDialect(text)
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            break
+    return [child for child, _ in found]

@@ -1,0 +1,376 @@
+"""`Election`: who may lead, by contending; who leads, by looking."""
+
+from __future__ import annotations
+
+import math
+import sys
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Literal, TypeVar
+
+import trio
+
+from zkwire import ACL, OPEN_ACL_UNSAFE, Client, SessionExpiredError
+
+from .. import clocks
+from ..ephemeral import path_problem
+from ..errors import CampaignTimeout, ElectionError, LeadershipLostError
+from .campaign import Campaign, Plan, Won
+from .dialects import DIALECTS
+from .lease import LONGEST_GRACE, PROOF_INTERVAL, Lease
+from .observer import Contender, Leader, LeaderStream, Observer
+from .overrun import Action
+from .paths import Mode, places
+from .queue import SequentialCampaign
+from .single import SimpleCampaign
+from .states import StateStream
+from .term import OUT_OF_TIME, Renewal, Term, prove
+from .witness import Witness
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup  # which trio brings along there
+
+T = TypeVar("T")
+
+#: What a body meets that has lost leadership.
+_LOSSES = (LeadershipLostError, SessionExpiredError)
+
+
+class Election:
+    """One election, on one client. It may lead any number of times, one after another.
+
+        async with election.lead() as term: ...     # waits its turn; the block is cancelled when leadership is in doubt
+        await election.run(body)                    # the same, again and again until body returns
+
+    Attributes:
+        path: the election's path.
+        mode: "sequential" or "simple".
+    """
+
+    def __init__(
+        self,
+        zk: Client,
+        path: str,
+        data: bytes = b"",
+        *,
+        mode: Mode = "sequential",
+        dialect: str = "native",
+        renewal: Renewal = "commit",
+        acl: Sequence[ACL] = OPEN_ACL_UNSAFE,
+        mixed: Literal["raise", "warn"] = "raise",
+        takeover_delay: float = 0.0,
+        jitter: float = 0.0,
+        grace: float | None = None,
+        overrun: Action = "exit",
+        boottime: Callable[[], float] = clocks.boottime,
+    ) -> None:
+        """
+        Args:
+            zk: the client. Its session timeout T is how long a crashed leader is waited for.
+            path: in mode "sequential" the parent of the contenders, in mode "simple" the leader's znode. Made with its
+                parents where missing. Two znodes lie beside it (see `election.leader.paths`), where candidates must be
+                allowed to create and delete them.
+            data: what the own znode says about this contender.
+            mode: "sequential" is fair: who came first leads first, and one contender wakes for each hand-over. "simple"
+                is one znode; the candidate that creates it leads.
+            dialect: how contenders are named in mode "sequential": "native" (contends with Curator's LeaderSelector and
+                InterProcessMutex and with go-zookeeper), "curator-latch" (LeaderLatch), "kazoo".
+            renewal: what keeps the lease. "commit": a committed check of the own znodes each T/16; safe. "ping": a read
+                each T/16, which a server that is cut off from the others answers too: two leaders are then possible
+                for as long as it does. "none": no lease; leadership lasts until the client hears that it is over,
+                which is up to T/3 after another leader may have begun, or never while the process stands still.
+            acl: for all znodes made here.
+            mixed: what to do about contenders of another dialect: "raise" MixedDialect, or "warn" and go on at the
+                risk of two leaders.
+            takeover_delay: seconds to wait before leading after a leader that did not resign.
+            jitter: seconds, at most, by which standbys of mode "simple" wait before they all create the znode.
+            grace: seconds for the body to finish, from its cancellation to the end of the lease; T/6 unless told, T/3
+                at most.
+            overrun: what to do when the body still runs at the end of the lease: see `election.leader.overrun.Overrun`.
+            boottime: the clock of leases, in seconds, which must run while the machine is suspended. The default does
+                on Linux, OpenBSD, macOS and Windows. Not covered: a suspend on any other system, where it may stand
+                still. There a leader that wakes up believes in its lease for as long as it did before, while another
+                may lead already; only fencing with the token helps.
+
+        Raises:
+            ValueError: an argument of the wrong kind or range.
+        """
+        for name, value, fits, wanted in (
+            ("zk", zk, isinstance(zk, Client), "a zkwire.Client, as zkwire.connect gives one"),
+            ("path", path, path == "/" or path_problem(path) is None, f"the path of a znode: {path_problem(path)}"),
+            ("data", data, isinstance(data, bytes), "bytes; a str can be given as text.encode()"),
+            ("mode", mode, mode in ("sequential", "simple"), "'sequential' or 'simple'"),
+            ("dialect", dialect, isinstance(dialect, str) and dialect in DIALECTS, f"one of {', '.join(DIALECTS)}"),
+            ("renewal", renewal, renewal in ("commit", "ping", "none"), "'commit', 'ping' or 'none'"),
+            ("acl", acl, _is_acl(acl), "a list or tuple of zkwire.ACL, not empty"),
+            ("mixed", mixed, mixed in ("raise", "warn"), "'raise' or 'warn'"),
+            ("takeover_delay", takeover_delay, _is_duration(takeover_delay), "seconds, 0 or more"),
+            ("jitter", jitter, _is_duration(jitter), "seconds, 0 or more"),
+            ("grace", grace, grace is None or _is_duration(grace), "None, or seconds, 0 or more"),
+            (
+                "overrun",
+                overrun,
+                overrun in ("exit", "raise", "ignore") or callable(overrun),
+                "'exit', 'raise', 'ignore' or a function",
+            ),
+            ("boottime", boottime, callable(boottime), "a function that gives seconds"),
+        ):
+            if not fits:
+                kind = type(value).__name__
+                seen = kind if name in ("zk", "data", "acl") else f"{kind} {value!r:.80}"  # no secrets
+                raise ValueError(f"Election: {name} must be {wanted}; got {seen}")
+        self.path = path
+        self.mode: Mode = mode
+        self._zk = zk
+        self._renewal: Renewal = renewal
+        self._takeover_delay = takeover_delay
+        self._grace = grace
+        self._overrun = overrun
+        self._boottime = boottime
+        self._time = clocks.Clocks(boottime)
+        self._witness = Witness()
+        self._plan = Plan(
+            zk, places(path, mode), data, DIALECTS[dialect], tuple(acl), mixed, jitter, self._become, self._witness
+        )
+        self._observer = Observer(zk, self._plan.places, mode, DIALECTS[dialect])
+        self._state = "idle"
+        # Weakly: a reader that breaks out of its loop leaves its stream behind.
+        self._streams: weakref.WeakSet[StateStream] = weakref.WeakSet()
+        self._term: Term | None = None  # of `campaign`
+        self._busy = False  # campaigns, or leads in a block
+
+    # --- leading
+
+    @asynccontextmanager
+    async def lead(self, timeout: float | None = None) -> AsyncIterator[Term]:
+        """Wait for the turn, and lead for the length of the block.
+
+        The block is cancelled when leadership is over or in doubt, early enough to finish before another leader can
+        exist. The znodes are released when it has finished, however it ends.
+
+        Args:
+            timeout: seconds to wait for the turn; None is for ever, 0 is not to wait for others.
+
+        Raises:
+            LeadershipLostError: the block was cancelled; raised after it has ended.
+            CampaignTimeout: the turn did not come in time; it is also a TimeoutError.
+            What `campaign` raises.
+        """
+        with self._alone():
+            await self._finish_lost()
+            term = await self._campaign_for(timeout, self._overrun)
+            scope = term._body()
+            try:
+                with scope:
+                    yield term
+            finally:
+                if scope.cancel_called and not term.resignation_asked:
+                    term._lose(OUT_OF_TIME)  # unless it knows a better reason already
+                with trio.CancelScope(shield=True):
+                    await term._finish()
+        if scope.cancelled_caught and not term.resignation_asked:
+            raise LeadershipLostError(f"{term.node}: {term.lost.reason}")
+
+    async def run(self, body: Callable[[Term], Awaitable[T]]) -> T | None:
+        """Lead, and run `body(term)`; lead again when leadership was lost; until the body returns.
+
+        Returns what the body returned, or None when it ended by `term.resign()`. What it raises passes through, and
+        leadership is released; but not what says that this term was lost or its session has expired, alone or in a
+        group. SessionExpiredError of the client comes when no new session follows.
+        """
+        while True:
+            term: Term | None = None
+            try:
+                async with self.lead() as term:
+                    return await body(term)
+                return None
+            except (*_LOSSES, BaseExceptionGroup) as error:
+                if term is None or not term.was_lost or not _says_lost(error):
+                    raise
+
+    async def campaign(self, timeout: float | None = None) -> Term:
+        """Wait for the turn, and lead until `term.resign()`.
+
+        Nothing is cancelled here: the caller works only while `term.is_leader`, or after each `term.proclaim` that
+        succeeded, stops when `term.lost` is set, and resigns then too. To campaign again says the same as to resign a
+        term that was lost.
+
+        Args:
+            timeout: seconds to wait for the turn; None is for ever, 0 is not to wait for others.
+
+        Raises:
+            CampaignTimeout: the turn did not come in time; it is also a TimeoutError.
+            MixedDialect: the path has contenders of another dialect.
+            ElectionError: it leads already; a znode of the election was made by something else; or `grace` is more
+                than a third of the session timeout.
+            SessionExpiredError, ClosedError, AuthFailedError: the client has no session any more.
+            ZooKeeperError: what the servers refused, as NoAuthError.
+        """
+        with self._alone():
+            await self._finish_lost()
+            self._term = await self._campaign_for(timeout, "ignore")  # nothing is cancelled that could overrun
+            return self._term
+
+    # --- looking
+
+    @property
+    def state(self) -> str:
+        """ "idle", "entering", "waiting", "leading", "suspended", "lost", "resigning" or "resigned"."""
+        return self._state
+
+    def states(self) -> StateStream:
+        """The state now, then every change, for `async for`."""
+        stream = StateStream(self._state)
+        self._streams.add(stream)
+        return stream
+
+    async def leader(self) -> Leader | None:
+        """Who leads now; None when nobody does. Creates nothing (rule P3).
+
+        Raises:
+            ElectionError: no session owns the znode in the leader's place, so nobody can lead. `contenders` (for any
+                contender) and `observe` raise it too.
+        """
+        return await self._observer.leader()
+
+    async def contenders(self) -> list[Contender]:
+        """All contenders in the order of their turns, the leader marked. In mode "simple" only the leader is known."""
+        return await self._observer.contenders()
+
+    def observe(self) -> LeaderStream:
+        """Who leads, now and at every change, for `async for`; None while nobody does. Never ends by itself."""
+        return self._observer.stream()
+
+    # --- details
+
+    def _become(self, state: str) -> None:
+        self._state = state
+        for stream in list(self._streams):
+            stream.put(state)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Lets only one campaign run at a time: a second one of this Election would overwrite the state of the first,
+        or wait for itself."""
+        if self._busy or (self._term is not None and self._term.is_leader):
+            state = "leads" if self._state in ("leading", "suspended", "lost", "resigning") else "waits for its turn"
+            raise ElectionError(
+                f"{self.path}: this Election {state} already, and to lead twice it would have to wait for itself: "
+                f"end that first, or make one Election for each candidate"
+            )
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    async def _finish_lost(self) -> None:
+        """Resign a term of `campaign` that was lost."""
+        if self._term is not None:
+            with trio.CancelScope(shield=True):
+                await self._term._finish()
+            self._term = None
+
+    async def _campaign_for(self, timeout: float | None, overrun: Action) -> Term:
+        # With timeout 0 it does not wait for other candidates, but it may have to wait until a possible lease is over.
+        patience = math.inf if timeout is None else timeout or 3 * self._zk.session_timeout + self._takeover_delay
+        with trio.move_on_after(patience):
+            try:
+                return await self._campaign(overrun, impatient=timeout == 0)
+            except BaseException:
+                self._become("idle")
+                raise
+        raise CampaignTimeout(f"{self.path}: the turn did not come within {timeout:g} s")
+
+    async def _campaign(self, overrun: Action, *, impatient: bool) -> Term:
+        """Campaigns, one in each session, until one is won."""
+        self._time.sample()
+        while True:
+            kind = SequentialCampaign if self.mode == "sequential" else SimpleCampaign
+            campaign = kind(self._plan, impatient=impatient)
+            try:
+                term = await self._win(campaign, self._time, overrun)
+            except SessionExpiredError:
+                with trio.CancelScope(shield=True):
+                    await campaign.clear()
+                if self._zk.bound().expired:  # and no new session follows
+                    raise
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await campaign.clear()
+                raise
+            else:
+                if await self._is_due(term):
+                    campaign.has_worked = True
+                    self._become("leading")
+                    return term
+
+    async def _win(self, campaign: Campaign, time: clocks.Clocks, overrun: Action) -> Term:
+        """Win, with enough of a lease to begin with."""
+        lease = Lease(self._zk.session_timeout, self._grace)
+        won: Won | None = None
+        while True:
+            lease.timeout = self._zk.session_timeout
+            if lease.grace > lease.timeout * LONGEST_GRACE:
+                raise ElectionError(
+                    f"{self.path}: a grace of {lease.grace:g} s is more than a third of the session timeout, "
+                    f"{lease.timeout:g} s"
+                )
+            if won is None:
+                won = await campaign.win()
+            time.sample()
+            lease.timeout = self._zk.session_timeout
+            counts = prove(lease, time, campaign.zk, won.proof.sent)
+            if self._renewal != "commit" or (counts and lease.end - self._boottime() >= lease.least):
+                break
+            # The servers are slow, or it is not known when they last heard of us.
+            won.proof.watch.disarm()
+            await trio.sleep(lease.timeout * PROOF_INTERVAL)
+            won = await campaign.confirm(won.node, won.after)
+        if self._renewal == "ping":
+            lease.answered(time.boot(won.proof.sent))
+        return Term(
+            self._zk,
+            campaign,
+            won,
+            renewal=self._renewal,
+            lease=lease,
+            clocks=time,
+            overrun=overrun,
+            on_state=self._become,
+        )
+
+    async def _is_due(self, term: Term) -> bool:
+        """Wait for three things: the takeover delay, except after a hand-over (rule P11); the end of any lease that
+        another leader may have (`witness`); and enough of our own lease to begin with. Returns whether the term still
+        leads then."""
+        begins = self._witness.until
+        if term.after in ("expiry", "deletion"):
+            begins = max(begins, trio.current_time() + self._takeover_delay)
+        due = False
+        try:
+            if begins > trio.current_time():
+                with trio.move_on_at(begins):
+                    await term.lost.wait()
+            due = await term._has_enough()
+        finally:
+            if not due:
+                with trio.CancelScope(shield=True):
+                    await term._finish()
+        return due
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _is_acl(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(each, ACL) for each in value)
+
+
+def _says_lost(error: BaseException) -> bool:
+    """Whether it says that leadership was lost, and nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(_LOSSES)[1] is None
+    return isinstance(error, _LOSSES)

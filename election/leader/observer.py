@@ -1,0 +1,195 @@
+"""Who leads and who contends, for those who only look."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Literal, NamedTuple
+
+from zkwire import Client, EventType, NoNodeError, SessionExpiredError, Stat, Watch
+
+from ..ephemeral import UNCERTAIN, must_be_owned, retried
+from ..errors import ElectionError
+from .dialects import Dialect
+from .paths import Mode, Places
+from .sequence import in_order
+
+Data = tuple[bytes | None, Stat]
+
+
+class Leader(NamedTuple):
+    """Who leads: what its znode says, the znode's path, and its fencing token (the czxid)."""
+
+    data: bytes
+    node: str
+    token: int
+
+
+class Contender(NamedTuple):
+    """Who contends: as Leader, and whether it is the one that leads. Data of other programs may be anything."""
+
+    data: bytes
+    node: str
+    token: int
+    is_leader: bool
+
+
+class Observer:
+    """Looks at one election. Never creates anything."""
+
+    def __init__(self, zk: Client, places: Places, mode: Mode, dialect: Dialect) -> None:
+        self._zk = zk
+        self._places = places
+        self._mode: Mode = mode
+        self._dialect = dialect
+
+    async def leader(self) -> Leader | None:
+        """Who leads now."""
+        found, watch = await self.look()
+        watch.disarm()
+        return found
+
+    async def contenders(self) -> list[Contender]:
+        """All of them, in the order of their turns. Who goes while they are read is left out (rule P10)."""
+        leader = await self.leader()
+        if self._mode == "simple":
+            return [] if leader is None else [Contender(*leader, is_leader=True)]
+        path = self._places.path
+        try:
+            names = await retried(lambda: self._zk.get_children(path))
+        except NoNodeError:
+            return []
+        nodes = [f"{path}/{name}" for name, _ in in_order(names)]
+        reads = [self._zk.get_data(node) for node in nodes]  # all on their way at once
+        found = []
+        for node, read in zip(nodes, reads):
+            try:
+                data, stat = await self._finished(node, read)
+            except NoNodeError:
+                continue
+            must_be_owned(node, stat)
+            found.append(Contender(data or b"", node, stat.czxid, leader is not None and leader.node == node))
+        return found
+
+    async def _finished(self, node: str, read: Awaitable[Data]) -> Data:
+        try:
+            return await read
+        except UNCERTAIN:
+            return await retried(lambda: self._zk.get_data(node))
+
+    def stream(self) -> LeaderStream:
+        """Every change."""
+        return LeaderStream(self)
+
+    async def look(self) -> tuple[Leader | None, Watch]:
+        """Who leads, and a watch that fires when that may have changed."""
+        while True:
+            try:
+                return await (self._look_at_path() if self._mode == "simple" else self._look_at_queue())
+            except NoNodeError:
+                continue  # gone between two requests
+            except SessionExpiredError:
+                if self._zk.bound().expired:  # and no new session follows
+                    raise
+
+    async def _look_at_path(self) -> tuple[Leader | None, Watch]:
+        try:
+            return await self._look_at(self._places.path)
+        except NoNodeError:
+            return await self._look_for(self._places.path)
+
+    async def _look_at_queue(self) -> tuple[Leader | None, Watch]:
+        path, holder = self._places.path, self._places.holder
+        try:
+            names, watch = await retried(lambda: self._zk.get_children_and_watch(path))
+        except NoNodeError:
+            return await self._look_for(path)
+        queue = in_order(names)
+        if not queue:
+            return None, watch
+        watch.disarm()
+        # The holder says who leads. Without one the first is another program's leader, or about to lead. One that was
+        # listed and is gone by now may have been followed by any other: then all is looked at again.
+        try:
+            mark, stat, watch = await retried(lambda: self._zk.get_data_and_watch(holder))
+        except NoNodeError:
+            return await self._look_at(f"{path}/{queue[0][0]}")
+        _must_be_owned(holder, stat, watch)
+        name = (mark or b"").decode(errors="replace")
+        if self._dialect.speaks(name) and "/" not in name:
+            try:
+                found = await self._look_at(f"{path}/{name}")
+            except NoNodeError:
+                return None, watch  # deleted, and it has not finished yet
+            except BaseException:
+                watch.disarm()
+                raise
+            watch.disarm()
+            return found
+        return None, watch
+
+    async def _look_at(self, node: str) -> tuple[Leader, Watch]:
+        data, stat, watch = await retried(lambda: self._zk.get_data_and_watch(node))
+        _must_be_owned(node, stat, watch)
+        return Leader(data or b"", node, stat.czxid), watch
+
+    async def _look_for(self, node: str) -> tuple[None, Watch]:
+        """A znode that is not there."""
+        stat, watch = await retried(lambda: self._zk.exists_and_watch(node))
+        if stat is not None:
+            watch.disarm()
+            raise NoNodeError(node)
+        return None, watch
+
+
+def _must_be_owned(node: str, stat: Stat, watch: Watch) -> None:
+    try:
+        must_be_owned(node, stat)
+    except ElectionError:
+        watch.disarm()
+        raise
+
+
+class LeaderStream:
+    """Who leads: at once, and at every change, for `async for`; None while nobody does.
+
+    Between two leaders comes None. A slow reader misses some, never the last (rule P4). Goes on over reconnects and new
+    sessions, looking anew each time; what ends it is an error that it raises, or `aclose`.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._watch: Watch | None = None
+        self._known: Leader | Literal["nothing"] | None = "nothing"
+        self._closed = False
+
+    def __aiter__(self) -> LeaderStream:
+        return self
+
+    async def __anext__(self) -> Leader | None:
+        while not self._closed:
+            if self._watch is not None:
+                event = await self._watch.wait()
+                self._watch = None
+                if event.type == EventType.NODE_DELETED and self._known is not None:
+                    self._known = None
+                    return None
+                if self._closed:
+                    break
+            found, self._watch = await self._observer.look()
+            if self._closed:
+                self._watch.disarm()
+            elif isinstance(found, Leader) and isinstance(self._known, Leader) and found.token != self._known.token:
+                # One went and another came while nobody looked. The next call looks again.
+                self._watch.disarm()
+                self._known = self._watch = found = None
+                return None
+            elif found != self._known:
+                self._known = found
+                return found
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Iteration ends."""
+        self._closed = True
+        if self._watch is not None:
+            self._watch.disarm()

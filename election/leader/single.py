@@ -1,0 +1,98 @@
+"""Mode `simple`: the path is the leader's znode. All contenders try to create it, and watch it while they cannot."""
+
+from __future__ import annotations
+
+import random
+
+import trio
+
+from zkwire import Create, CreateMode, EventType, NodeExistsError, NoNodeError, Stat, Watch
+
+from ..ephemeral import SESSION_OVER, delete_own, ensured, must_be_owned, retried, synced
+from .campaign import Campaign, Plan, Won
+from .paths import parent_of
+
+
+class SimpleCampaign(Campaign):
+    """A contender that stands by. It has no znode before it leads; then it has all at once."""
+
+    def __init__(self, plan: Plan, *, impatient: bool) -> None:
+        super().__init__(plan, impatient=impatient)
+        self._czxid = 0  # of the leader's znode, once it is known to be ours
+
+    @property
+    def mark(self) -> str:
+        return self.guid
+
+    @property
+    def node(self) -> str:
+        return self.plan.places.path
+
+    async def win(self) -> Won:
+        plan, path = self.plan, self.plan.places.path
+        plan.on_state("entering")
+        while True:
+            begun = await self.begin(path, Create(path, plan.data, mode=CreateMode.EPHEMERAL, acl=plan.acl))
+            if isinstance(begun, Won):
+                self._czxid = begun.proof.stat.czxid
+                return begun
+            if isinstance(begun, NodeExistsError):
+                if await self._stand_by() and plan.jitter:
+                    await trio.sleep(random.uniform(0, plan.jitter))  # not all at once (rule S6)
+            elif isinstance(begun, NoNodeError):
+                if plan.witness.has_waited:  # somebody has deleted the directory of the znode that we waited for
+                    plan.witness.was_deleted(self._any_lease())
+                await ensured(self.zk, parent_of(path), plan.acl)
+            elif begun is not None:
+                raise begun
+
+    async def clear_contender(self) -> None:
+        # The leader's znode and the holder were made together: ours is the one as long as ours is the other. Where
+        # somebody has deleted the holder, the znode is known by its czxid.
+        holds = await self.holds()
+        await delete_own(self.zk, self.plan.places.path, lambda data, stat: holds or stat.czxid == self._czxid)
+
+    async def resign(self, node: str, version: int) -> None:
+        # The path is anybody's: when our znode was deleted, another program's may be there (rule R1).
+        try:
+            stat = await synced(self.zk, node, lambda: self.zk.exists(node))
+        except SESSION_OVER:
+            stat = None
+        if stat is None or stat.ephemeral_owner != self.zk.session.id:
+            await self.give_way()
+        else:
+            await super().resign(node, version)
+
+    async def _stand_by(self) -> bool:
+        """Wait until the leader's znode is gone; whether it was there."""
+        path = self.plan.places.path
+        while True:
+            # `exists` tells the owner, and its watch also fires for a znode that was never there (rule S1).
+            stat, watch = await retried(lambda: self.zk.exists_and_watch(path))
+            async with watch:
+                if stat is None:
+                    return False
+                self.comes_second()
+                must_be_owned(path, stat)
+                if stat.ephemeral_owner == self.zk.session.id and await self._is_left_over():
+                    await self._drop_left_over(stat, watch)
+                    return True
+                await self.wait(watch, "")
+                if watch.event is not None and watch.event.type == EventType.NODE_DELETED:
+                    return True
+
+    async def _is_left_over(self) -> bool:
+        """Whether nothing in this process leads with our session's znode: another process did, and lost the session to
+        us. Then the holder is not of this process either."""
+        try:
+            data, holder = await retried(lambda: self.zk.get_data(self.plan.places.holder))
+        except NoNodeError:
+            return True
+        return self.is_left_over(data, holder)
+
+    async def _drop_left_over(self, stat: Stat, watch: Watch) -> None:
+        """Never adopted (rules R3, R4): deleted when the lease that it may stand for is over, one timeout from now."""
+        with trio.move_on_after(self.plan.zk.session_timeout):
+            await self.wait(watch)
+            return
+        await delete_own(self.zk, self.plan.places.path, lambda data, found: found.czxid == stat.czxid)

@@ -1,0 +1,1 @@
+"""Who provides a service: registrations, and a live view of them."""

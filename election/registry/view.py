@@ -1,0 +1,385 @@
+"""The live view of a service's members: what is read, when, and how it is picked from.
+
+One persistent recursive watch on the service's path names every member that comes, changes or goes, so that only that
+one is read (rule D13); a one-shot watch would have the whole list read for each. It stands also where there is no such
+path yet. All is read when the view begins, and after every reconnect: servers keep no events for persistent watches.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType, TracebackType
+from typing import Literal, NamedTuple
+
+import trio
+
+from zkwire import (
+    AddWatchMode,
+    BoundClient,
+    Client,
+    EventType,
+    HiddenNursery,
+    KeeperState,
+    NoAuthError,
+    NoNodeError,
+    SessionExpiredError,
+    Stat,
+    UnimplementedError,
+    WatchedEvent,
+)
+
+from ..ephemeral import UNCERTAIN
+from ..errors import NoMembersError, RegistryError
+from .layouts import Layout, Member, PayloadError
+from .picking import Strategy, strategy
+
+#: Reads that are on their way at once: enough to hide the round trip, few enough for the server's
+#: globalOutstandingLimit of 1000.
+READS_AT_ONCE = 500
+#: Seconds until a read is tried again.
+PAUSE = 0.05
+
+
+class Change(NamedTuple):
+    """What became of a member. `member` is the one that is there now, or that has gone.
+
+    A registration that took the place of another under the same name is seen as "removed", then "added".
+    """
+
+    kind: Literal["added", "updated", "removed"]
+    member: Member
+
+
+class Members:
+    """The members of a service, for `async with`: inside the block the view is whole, and follows what happens.
+
+        async with registry.members() as members:
+            members.snapshot()
+            with members.use("least-loaded") as member: ...
+            async for change in members: ...
+
+    Iterating gives the changes since the block was entered, so that these applied to the snapshot taken at its start
+    give the present one; of several changes of one member that nobody took, only their outcome. One task iterates.
+
+    The block is cancelled, and raises, when nothing will ever be seen again: ClosedError, AuthFailedError,
+    SessionExpiredError with `new_session=False`, NoAuthError when the path may not be read, RegistryError where the
+    servers are older than 3.6 and have no persistent watches.
+    """
+
+    def __init__(
+        self,
+        zk: Client,
+        path: str,
+        layout: Layout,
+        *,
+        errors: int = 2,
+        window: float = 30.0,
+        when_all_down: Literal["use", "fail"] = "use",
+        on_problem: Callable[[str, Exception], object] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        if errors < 1 or window < 0 or when_all_down not in ("use", "fail"):
+            raise RegistryError('members: errors is 1 or more, window is seconds, when_all_down is "use" or "fail"')
+        self._zk = zk
+        self._path = path
+        self._layout = layout
+        self._max_errors = errors
+        self._window = window
+        self._when_all_down = when_all_down
+        self._on_problem = on_problem
+        self._rng = rng or random.Random()
+
+        # the view
+        self._members: dict[str, Member] = {}
+        self._sorted: list[Member] | None = None  # of those that are enabled; None: to be made
+        self._problems: dict[str, Exception] = {}
+        self._losses = 0  # how often the connection was lost
+        self._read_at = -1  # the value of `_losses` when all was last read
+        self._lost_at: float | None = None
+
+        # what is still to be read
+        self._bound: BoundClient | None = None  # the session that the watch stands in
+        self._all = False
+        self._named: dict[str, bool] = {}  # False: it is known to be gone
+        self._marked = trio.Event()
+
+        # what the reader of changes has not seen
+        self._seen: dict[str, Member] = {}
+        self._unseen: dict[str, None] = {}
+        self._changed = trio.Event()
+        self._left = False
+
+        # what the picks depend on
+        self._strategies: dict[str, Strategy] = {}
+        self._in_flight: dict[str, int] = {}
+        self._errors: dict[str, deque[float]] = {}
+
+        self._nursery = HiddenNursery()
+        self._tasks: trio.Nursery
+        self._whole = trio.Event()
+
+    # --- the view
+
+    def snapshot(self) -> list[Member]:
+        """All members, sorted by name; also those that say that they may not be used."""
+        return sorted(self._members.values(), key=lambda member: member.name)
+
+    @property
+    def problems(self) -> Mapping[str, Exception]:
+        """Why members are left out, by the name of their znode: a PayloadError, or a NoAuthError (rule D9)."""
+        return MappingProxyType(self._problems)
+
+    @property
+    def stale(self) -> bool:
+        """Whether the view may be out of date: from the loss of the connection to a read-write server until all has
+        been read again. A connection that is dead is known to be so after 2/3 of the session timeout."""
+        return self._zk.state is not KeeperState.SYNC_CONNECTED or self._read_at != self._losses
+
+    @property
+    def age(self) -> float:
+        """For how many seconds it has been stale; 0.0 when it is not."""
+        if not self.stale or self._lost_at is None:
+            return 0.0
+        return trio.current_time() - self._lost_at
+
+    # --- picking
+
+    def pick(self, strategy_name: str = "random") -> Member:
+        """A member: "random", "round-robin", "sticky" or "least-loaded".
+
+        Those that are not enabled are never picked. Those that are down (`note_error`) are not; when all are, any is,
+        or with `when_all_down="fail"` none. A stale view is picked from too. Raises NoMembersError.
+        """
+        if strategy_name not in self._strategies:
+            self._strategies[strategy_name] = strategy(strategy_name, self._rng)
+        return self._strategies[strategy_name].pick(self._candidates(), self._in_flight)
+
+    @contextmanager
+    def use(self, strategy_name: str = "random") -> Iterator[Member]:
+        """Pick a member, and use it in the block: it is in flight, for "least-loaded", until the block is left.
+
+        An exception of the block, other than a cancellation, is an error of the member's; none is a success.
+        """
+        member = self.pick(strategy_name)
+        self._in_flight[member.name] = self._in_flight.get(member.name, 0) + 1
+        try:
+            yield member
+        except Exception:
+            self.note_error(member)
+            raise
+        else:
+            self.note_success(member)
+        finally:
+            self._in_flight[member.name] -= 1
+            if not self._in_flight[member.name]:
+                del self._in_flight[member.name]
+
+    def note_error(self, member: Member) -> None:
+        """Using it failed. With `errors` of these within `window` seconds it is down, until fewer of them lie within
+        (rule D12). A new registration under its name starts without errors."""
+        present = self._members.get(member.name)
+        if present is not None and present.czxid == member.czxid:
+            times = self._errors.setdefault(member.name, deque(maxlen=self._max_errors))
+            times.append(trio.current_time())
+
+    def note_success(self, member: Member) -> None:
+        """Using it went well: its errors are forgotten."""
+        self._errors.pop(member.name, None)
+
+    def _candidates(self) -> Sequence[Member]:
+        if self._sorted is None:
+            self._sorted = [member for member in self.snapshot() if member.enabled]
+        members = self._sorted
+        if not members:
+            stale = f" (as of {self.age:.0f} s ago, when the connection was lost)" if self.stale else ""
+            raise NoMembersError(f"{self._path} has no members that may be used{stale}")
+        since = trio.current_time() - self._window
+        down = {name for name, times in self._errors.items() if len(times) == self._max_errors and times[0] > since}
+        if not down:
+            return members
+        up = [member for member in members if member.name not in down]
+        if not up and self._when_all_down == "fail":
+            raise NoMembersError(f"all members of {self._path} are down: {', '.join(sorted(down))}")
+        return up or members
+
+    # --- changes
+
+    def __aiter__(self) -> Members:
+        return self
+
+    async def __anext__(self) -> Change:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while (change := self._next_change()) is None:
+            if self._left:
+                raise StopAsyncIteration
+            self._changed = trio.Event()
+            await self._changed.wait()
+        return change
+
+    def _next_change(self) -> Change | None:
+        while self._unseen:
+            name = next(iter(self._unseen))
+            before, now = self._seen.get(name), self._members.get(name)
+            if before is not None and (now is None or now.czxid != before.czxid):
+                del self._seen[name]  # it stays unseen: there may be another now
+                return Change("removed", before)
+            del self._unseen[name]
+            if now is not None and now != before:
+                self._seen[name] = now
+                return Change("added" if before is None else "updated", now)
+        return None
+
+    # --- the block
+
+    async def __aenter__(self) -> Members:
+        if self._nursery.is_open:
+            raise RuntimeError("a view is entered once; members() makes another")
+        self._tasks = await self._nursery.open()
+        for task in (self._watch_connection, self._watch_members, self._read):
+            self._tasks.start_soon(task)
+        try:
+            await self._whole.wait()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        self._seen = dict(self._members)
+        self._unseen.clear()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> bool:
+        self._left = True
+        self._changed.set()
+
+        async def stop() -> None:
+            self._tasks.cancel_scope.cancel()
+
+        return await self._nursery.close(kind, error, where, stop)
+
+    # --- our tasks
+
+    async def _watch_connection(self) -> None:
+        """Note each loss of the connection in the turn that follows it, before anything can have been read again."""
+        async for state in self._zk.states():
+            if state is not KeeperState.SYNC_CONNECTED:
+                self._losses += 1
+                if self._lost_at is None:
+                    self._lost_at = trio.current_time()
+
+    async def _watch_members(self) -> None:
+        """One watch per session, and notes of what it sees."""
+        while True:
+            bound = self._zk.bound()
+            try:
+                async with bound.add_watch(self._path, AddWatchMode.PERSISTENT_RECURSIVE) as events:
+                    self._bound = bound
+                    self._mark_all()
+                    async for event in events:
+                        self._mark(event)
+            except SessionExpiredError:
+                if self._zk.bound().expired:
+                    raise  # no other will follow
+            except UnimplementedError:
+                raise RegistryError("the server has no persistent watches: they came with ZooKeeper 3.6.0") from None
+            except UNCERTAIN:
+                await trio.sleep(PAUSE)
+
+    def _mark_all(self) -> None:
+        self._all = True
+        self._named.clear()
+        self._marked.set()
+
+    def _mark(self, event: WatchedEvent) -> None:
+        if event.type == EventType.RESYNC:
+            self._mark_all()
+            return
+        parent, _, name = event.path.rpartition("/")
+        if event.type != EventType.NONE and parent == self._path and self._layout.is_member(name):
+            self._named[name] = event.type != EventType.NODE_DELETED
+            self._marked.set()
+
+    async def _read(self) -> None:
+        """Read what is marked. What is marked meanwhile is read next, as one."""
+        while True:
+            await self._marked.wait()
+            self._marked = trio.Event()
+            whole, self._all = self._all, False
+            named, self._named = self._named, {}
+            losses, bound = self._losses, self._bound
+            assert bound is not None
+            try:
+                found = await (self._read_all(bound) if whole else self._read_named(bound, named))
+            except SessionExpiredError:
+                continue  # the next session's watch marks all
+            except UNCERTAIN:
+                await trio.sleep(PAUSE)
+                if bound is self._bound and not bound.expired:
+                    self._mark_all()
+                continue
+            if whole:
+                gone = (self._members.keys() | self._problems.keys()) - found.keys()
+                found.update(dict.fromkeys(gone))
+                self._read_at, self._lost_at = losses, None
+            for name, result in found.items():
+                self._take(name, result)
+            self._whole.set()
+
+    async def _read_all(self, bound: BoundClient) -> dict[str, tuple[bytes, Stat] | NoAuthError | None]:
+        try:
+            names = await bound.get_children(self._path)
+        except NoNodeError:
+            return {}
+        return await self._read_named(bound, {name: True for name in names if self._layout.is_member(name)})
+
+    async def _read_named(
+        self, bound: BoundClient, named: Mapping[str, bool]
+    ) -> dict[str, tuple[bytes, Stat] | NoAuthError | None]:
+        """What each znode has, or why nobody knows; None for those that are gone."""
+        found: dict[str, tuple[bytes, Stat] | NoAuthError | None] = dict.fromkeys(named)
+        names = [name for name, there in named.items() if there]
+        for start in range(0, len(names), READS_AT_ONCE):
+            some = names[start : start + READS_AT_ONCE]
+            reads = [bound.get_data(f"{self._path}/{name}") for name in some]
+            for name, read in zip(some, reads):
+                try:
+                    data, stat = await read
+                    found[name] = data or b"", stat
+                except NoNodeError:
+                    pass
+                except NoAuthError as error:
+                    found[name] = error
+        return found
+
+    def _take(self, name: str, result: tuple[bytes, Stat] | NoAuthError | None) -> None:
+        """A member as it is now."""
+        member: Member | None = None
+        problem: Exception | None = None
+        if isinstance(result, NoAuthError):
+            problem = result
+        elif result is not None:
+            data, stat = result
+            try:
+                member = self._layout.decode(name, data, stat.czxid)
+            except PayloadError as error:
+                problem = error
+        if problem is None:
+            self._problems.pop(name, None)
+        else:
+            self._problems[name] = problem
+        before = self._members.get(name)
+        if member != before:
+            if member is None:
+                del self._members[name]
+            else:
+                self._members[name] = member
+            if member is None or before is None or member.czxid != before.czxid:
+                self._errors.pop(name, None)
+            self._sorted = None
+            self._unseen[name] = None
+            self._changed.set()
+        if problem is not None and self._on_problem is not None:
+            self._on_problem(name, problem)

@@ -1,0 +1,522 @@
+"""The ledger: requests with their replies, events with their causes, and what had no answer. No sockets, no clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.traffic import Traffic
+from zkwire.codes import AddWatchMode, CreateMode, ErrorCode, EventType, OpCode, Xid
+from zkwire.jute import Encodable, encode
+from zkwire.multi import MultiItem, MultiRequest, MultiResponse, item
+from zkwire.records import (
+    AddWatchRequest,
+    CheckVersionRequest,
+    Create2Response,
+    CreateRequest,
+    CreateResponse,
+    DeleteRequest,
+    ErrorResponse,
+    ExistsRequest,
+    GetChildrenRequest,
+    GetDataRequest,
+    MultiHeader,
+    ReconfigRequest,
+    ReplyHeader,
+    SetDataRequest,
+    SetWatches,
+    SetWatches2,
+    Stat,
+)
+from zkwire.session.events import Direction
+from zkwire.traffic.causes import Step
+from zkwire.traffic.entries import (
+    Closed,
+    Connected,
+    Entry,
+    Exchanged,
+    Faulted,
+    Filter,
+    Ledger,
+    Notified,
+    Opaque,
+    Opened,
+    Unanswered,
+    Unreachable,
+    frame_of,
+)
+from zkwire.traffic.faults import DROP, PASS
+from zkwire.traffic.selection import opcodes, path_pattern
+
+SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
+STAT = Stat(1, 2, 3, 4, 5, 6, 7, 0, 9, 10, 11)
+CREATED, DELETED, CHANGED, CHILDREN = (EventType(number) for number in (1, 2, 3, 4))
+
+
+class Book:
+    """A ledger, what it wrote, and two connections: one that watches and one that writes."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.ledger = Ledger(self.entries.append)
+        self.watcher = self.connection(0, 5)
+        self.writer = self.connection(1, 6)
+        self.entries.clear()
+
+    def connection(self, number: int, session: int) -> Traffic:
+        traffic = Traffic(number, self.ledger)
+        traffic.open()
+        traffic.connect(session)
+        return traffic
+
+    def of(self, *kinds: type) -> list[Any]:
+        return [entry for entry in self.entries if isinstance(entry, kinds)]
+
+    def events(self) -> list[tuple[str | None, Step | None, bool, int | None]]:
+        """Of each event: its path, what wrote it, whether that is certain, and the xid that armed the watch."""
+        return [
+            (entry.event.path, entry.cause.write, entry.cause.certain, entry.cause.armed and entry.cause.armed.xid)
+            for entry in self.of(Notified)
+        ]
+
+    def arm(self, opcode: int, record: Encodable, *, err: int = 0) -> None:
+        self.watcher.reply(self.watcher.request(opcode, record), err=err)
+
+
+# --- connections, requests and replies
+
+
+def test_ledger_tells_of_a_connection_from_its_opening_to_its_end() -> None:
+    entries: list[Entry] = []
+    traffic = Traffic(3, Ledger(entries.append))
+    traffic.open()
+    traffic.now = 1.0
+    request, response = traffic.connect(0x77)
+    asked = traffic.request(OpCode.EXISTS, ExistsRequest("/a", False))
+    traffic.now = 1.5
+    reply = traffic.reply(asked, err=ErrorCode.NO_NODE)
+    left = traffic.request(OpCode.SYNC)
+    traffic.now = 4.0
+    traffic.close("server")
+    assert entries == [
+        Opened(3, 0, 0.0, "client:1", "server:2181"),
+        Connected(3, 0x77, 1.0, request, response),
+        Exchanged(3, 0x77, 1.5, asked, reply),
+        Unanswered(3, 0x77, 4.0, left),
+        Closed(3, 0x77, 4.0, "server", 1),
+    ]
+
+
+def test_ledger_pairs_a_hundred_requests_with_their_replies_in_order() -> None:
+    book = Book()
+    asked = [book.writer.request(OpCode.EXISTS, ExistsRequest(f"/{number}", False)) for number in range(100)]
+    replies = [book.writer.reply(request, err=ErrorCode.NO_NODE) for request in asked]
+    assert [(entry.request, entry.reply) for entry in book.entries if isinstance(entry, Exchanged)] == list(
+        zip(asked, replies)
+    )
+    book.writer.close()
+    assert book.entries[-1] == Closed(1, 6, 0.0, "client", 0)
+
+
+def test_request_that_a_fault_dropped_has_no_reply() -> None:
+    book = Book()
+    payload = encode(ExistsRequest("/a", False))
+    dropped = book.writer.passing(SENT, b"\0\0\0\x01\0\0\0\x03" + payload, DROP)
+    book.writer.close()
+    assert book.entries == [
+        Faulted(1, 6, 0.0, dropped, DROP),
+        Unanswered(1, 6, 0.0, dropped),
+        Closed(1, 6, 0.0, "client", 1),
+    ]
+
+
+def test_handshake_that_had_no_answer_is_one_of_the_unanswered() -> None:
+    book = Book()
+    traffic = Traffic(2, book.ledger)
+    traffic.open()
+    request = traffic.passing(SENT, b"\0" * 45)
+    traffic.close("server")
+    assert book.entries[1:] == [Unanswered(2, 0, 0.0, request), Closed(2, 0, 0.0, "server", 1)]
+
+
+def test_refused_session_and_undecodable_handshake_leave_the_session_open() -> None:
+    book = Book()
+    for payload in (b"\0" * 37, b"short"):
+        traffic = Traffic(2, book.ledger)
+        traffic.open()
+        response = traffic.passing(RECEIVED, payload)
+        assert book.entries[-1] == Connected(2, 0, 0.0, None, response)
+        traffic.close()
+
+
+def test_reply_to_nothing_and_a_frame_without_a_header_are_told_of() -> None:
+    book = Book()
+    stray = book.writer.passing(RECEIVED, encode(ReplyHeader(99, 9, 0)))
+    short = book.writer.passing(RECEIVED, b"abc")
+    assert book.entries == [Exchanged(1, 6, 0.0, None, stray), Exchanged(1, 6, 0.0, None, short)]
+
+
+def test_ledger_tells_of_a_client_for_whom_no_server_was_there() -> None:
+    book = Book()
+    book.ledger.unreachable(7, "client:7", "refused", 2.0)
+    assert book.entries == [Unreachable(7, 0, 2.0, "client:7", "refused")]
+
+
+# --- what is no frame
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00", "TLS: nothing of it can be read here"),
+        (b"GET / HTTP/1.1\r\n", "HTTP"),
+        (b"SSH-2.0-OpenSSH", "SSH"),
+        (b"ruok", "the four-letter word ruok"),
+        (b"srvr\r\n", "the four-letter word srvr"),
+        (b"\xff\xff\xff\xff", "not ZooKeeper: 4 bytes, ff ff ff ff"),
+        (b"\xff" * 20, "not ZooKeeper: 20 bytes, " + "ff " * 16 + "..."),
+    ],
+)
+def test_what_is_not_zookeepers_is_named_once(data: bytes, what: str) -> None:
+    entries: list[Entry] = []
+    traffic = Traffic(0, Ledger(entries.append))
+    traffic.open()
+    traffic.raw(SENT, data)
+    traffic.raw(RECEIVED, b"an answer")
+    assert entries[1:] == [Opaque(0, 0, 0.0, SENT, what)]
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"\xff\xff\xff\xfe??", "no frame: it would be -2 bytes long"),
+        (b"\0\0", "2 bytes of a frame whose end did not come"),
+    ],
+)
+def test_bytes_behind_frames_that_are_none_are_told_of(data: bytes, what: str) -> None:
+    book = Book()
+    book.ledger.piece(1, SENT, data, DROP, 0.0)
+    assert book.entries == [Opaque(1, 6, 0.0, SENT, what)]
+
+
+def test_beginning_of_a_frame_is_told_of() -> None:
+    book = Book()
+    book.ledger.piece(1, RECEIVED, b"\0\0\0\x09abc", DROP, 0.0)
+    assert book.entries == [Opaque(1, 6, 0.0, RECEIVED, "7 bytes of a frame whose end did not come")]
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"\0\0\0\x2dabc", "7 bytes of a frame whose end did not come"),
+        (b"\0\0\0", "not ZooKeeper: 3 bytes, 00 00 00"),
+    ],
+)
+def test_client_that_dies_within_its_first_frame_is_zookeepers(data: bytes, what: str) -> None:
+    entries: list[Entry] = []
+    ledger = Ledger(entries.append)
+    ledger.opened(0, "client", "server", 0.0)
+    ledger.piece(0, SENT, data, PASS, 0.0)
+    assert entries[1:] == [Opaque(0, 0, 0.0, SENT, what)]
+
+
+# --- causes
+
+WRITES: list[tuple[int, Encodable | None, Encodable | None, list[tuple[EventType, str]]]] = [
+    (OpCode.SET_DATA, SetDataRequest("/a", b"", -1), None, [(CHANGED, "/a")]),
+    (OpCode.CREATE, CreateRequest("/a/b", b"", (), 0), CreateResponse("/a/b"), [(CREATED, "/a/b"), (CHILDREN, "/a")]),
+    (
+        OpCode.CREATE2,
+        CreateRequest("/n-", b"", (), CreateMode.PERSISTENT_SEQUENTIAL),
+        Create2Response("/n-0000000003", STAT),
+        [(CREATED, "/n-0000000003"), (CHILDREN, "/")],
+    ),
+    (OpCode.DELETE, DeleteRequest("/a/b", -1), None, [(DELETED, "/a/b"), (CHILDREN, "/a")]),
+    (
+        OpCode.MULTI,
+        MultiRequest(
+            (
+                item(OpCode.CHECK, CheckVersionRequest("/c", 1)),
+                item(OpCode.CREATE, CreateRequest("/q/n-", b"", (), 3)),
+                item(OpCode.SET_DATA, SetDataRequest("/d", b"", -1)),
+            )
+        ),
+        MultiResponse(
+            (
+                MultiItem(MultiHeader(OpCode.CHECK, False, 0), None),
+                MultiItem(MultiHeader(OpCode.CREATE, False, 0), CreateResponse("/q/n-0000000001")),
+                MultiItem(MultiHeader(OpCode.SET_DATA, False, 0), None),
+            )[:2]
+        ),
+        [(CREATED, "/q/n-0000000001"), (CHILDREN, "/q"), (CHANGED, "/d")],
+    ),
+    (OpCode.RECONFIG, ReconfigRequest("", "", "", -1), None, [(CHANGED, "/zookeeper/config")]),
+    (OpCode.CLOSE_SESSION, None, None, [(DELETED, "/eph/e"), (CHILDREN, "/eph")]),
+]
+
+
+def make_ephemeral(traffic: Traffic) -> None:
+    record = CreateRequest("/eph/e", b"", (), CreateMode.EPHEMERAL)
+    traffic.reply(traffic.request(OpCode.CREATE, record), CreateResponse("/eph/e"), zxid=2)
+
+
+@pytest.mark.parametrize("zxid", [50, -1])
+@pytest.mark.parametrize("order", ["event first", "reply first"])
+@pytest.mark.parametrize(("opcode", "record", "answer", "events"), WRITES)
+def test_event_is_told_with_the_write_that_caused_it(
+    zxid: int,
+    order: str,
+    opcode: int,
+    record: Encodable | None,
+    answer: Encodable | None,
+    events: list[tuple[EventType, str]],
+) -> None:
+    book = Book()
+    make_ephemeral(book.writer)
+    book.watcher.now = book.writer.now = 3.0
+    write = book.writer.request(opcode, record)
+    book.watcher.now = book.writer.now = 4.0
+    if order == "reply first":
+        book.writer.reply(write, answer, zxid=50)
+    for kind, path in events:
+        book.watcher.event(kind, path, zxid)
+    if order == "event first":
+        assert book.events() == [], "the reply decides"
+        book.writer.reply(write, answer, zxid=50)
+    step = Step(1, write.xid, opcode, write.path, 3.0)
+    assert book.events() == [(path, step, zxid == 50, None) for _, path in events]
+    assert [(entry.now, entry.session) for entry in book.of(Notified)] == [(4.0, 5)] * len(events)
+    if order == "event first":
+        assert isinstance(book.entries[-len(events) - 1], Exchanged), "the write comes before its events"
+
+
+@pytest.mark.parametrize("zxid", [50, -1])
+def test_event_that_no_write_here_fits_is_told_at_once(zxid: int) -> None:
+    book = Book()
+    for opcode, record, answer, _ in WRITES[:2]:
+        book.writer.reply(book.writer.request(opcode, record), answer, zxid=49)
+    book.writer.request(OpCode.SET_DATA, SetDataRequest("/other", b"", -1))
+    book.watcher.event(CHANGED, "/elsewhere", zxid)
+    book.watcher.event(DELETED, "/a", zxid)
+    assert book.events() == [("/elsewhere", None, False, None), ("/a", None, False, None)]
+
+
+@pytest.mark.parametrize("zxid", [50, -1])
+@pytest.mark.parametrize("how", ["fails", "connection ends"])
+def test_event_waits_no_longer_when_the_write_that_fits_is_none(zxid: int, how: str) -> None:
+    book = Book()
+    write = book.writer.request(OpCode.SET_DATA, SetDataRequest("/a", b"", -1))
+    book.watcher.event(CHANGED, "/a", zxid)
+    assert book.events() == []
+    if how == "fails":
+        book.writer.reply(write, err=ErrorCode.BAD_VERSION, zxid=51)
+    else:
+        book.writer.close()
+    assert book.events() == [("/a", None, False, None)]
+
+
+def test_event_is_told_of_though_its_connection_has_ended_meanwhile() -> None:
+    book = Book()
+    write = book.writer.request(OpCode.SET_DATA, SetDataRequest("/a", b"", -1))
+    book.watcher.event(CHANGED, "/a", 50)
+    book.watcher.close()
+    book.writer.reply(write, zxid=50)
+    assert [(entry.session, entry.cause.certain) for entry in book.of(Notified)] == [(5, True)]
+
+
+def test_event_of_the_end_of_a_session_waits_for_it_though_its_ephemerals_are_not_known() -> None:
+    book = Book()
+    end = book.writer.request(OpCode.CLOSE_SESSION)
+    book.watcher.event(CHANGED, "/other", 49)
+    book.watcher.event(DELETED, "/made-before-the-tap", 50)
+    assert len(book.events()) == 1
+    book.writer.reply(end, zxid=50)
+    assert book.events()[1] == ("/made-before-the-tap", Step(1, end.xid, OpCode.CLOSE_SESSION, None, 0.0), True, None)
+
+
+def test_multi_that_failed_causes_nothing() -> None:
+    book = Book()
+    write = book.writer.request(OpCode.MULTI, WRITES[4][1])
+    failed = MultiItem(MultiHeader(OpCode.ERROR, False, -103), ErrorResponse(ErrorCode.BAD_VERSION))
+    spared = MultiItem(MultiHeader(OpCode.ERROR, False, 0), ErrorResponse(0))
+    book.writer.reply(write, MultiResponse((spared, failed)), zxid=50)
+    book.watcher.event(CHANGED, "/d")
+    assert book.events() == [("/d", None, False, None)]
+
+
+def test_of_several_writes_the_latest_is_the_likely_cause_and_none_older_than_the_watch() -> None:
+    book = Book()
+
+    def write(now: float, zxid: int) -> Step:
+        book.writer.now = now
+        request = book.writer.request(OpCode.SET_DATA, SetDataRequest("/a", b"", -1))
+        book.writer.reply(request, zxid=zxid)
+        return Step(1, request.xid, OpCode.SET_DATA, "/a", now)
+
+    write(1.0, 11)
+    book.watcher.now = 2.0
+    book.arm(OpCode.GET_DATA, GetDataRequest("/a", True))
+    book.watcher.event(CHANGED, "/a")
+    book.watcher.now = 3.0
+    book.arm(OpCode.GET_DATA, GetDataRequest("/a", True))
+    write(4.0, 12)
+    latest = write(5.0, 13)
+    book.watcher.event(CHANGED, "/a")
+    assert book.events() == [("/a", None, False, 1), ("/a", latest, False, 2)]
+
+
+def test_writes_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zkwire.traffic.causes._KEPT", 2)
+    book = Book()
+    for number in range(3):
+        write = book.writer.request(OpCode.SET_DATA, SetDataRequest(f"/{number}", b"", -1))
+        book.writer.reply(write, zxid=50 + number)
+    for number in range(3):
+        book.watcher.event(CHANGED, f"/{number}", 50 + number)
+    assert [certain for *_, certain, _ in book.events()] == [False, True, True]
+
+
+def test_event_that_cannot_be_decoded_is_told_of() -> None:
+    book = Book()
+    book.watcher.passing(RECEIVED, encode(ReplyHeader(Xid.NOTIFICATION, 50, 0)) + b"??")
+    assert book.events() == [(None, None, False, None)]
+
+
+def test_writes_that_cannot_be_decoded_or_have_no_path_cause_nothing() -> None:
+    book = Book()
+    for payload in (b"??", encode(SetDataRequest(None, None, 0)), encode(SetDataRequest("", None, 0))):
+        book.writer.passing(SENT, b"\0\0\0\x01\0\0\0\x05" + payload)
+    book.watcher.event(CHANGED, "/a", 50)
+    book.watcher.event(CHANGED, "no path", 50)
+    assert [path for path, *_ in book.events()] == ["/a", "no path"]
+
+
+# --- watches
+
+READS: list[tuple[int, Encodable, int, list[EventType]]] = [
+    (OpCode.GET_DATA, GetDataRequest("/a", True), 0, [CREATED, DELETED, CHANGED]),
+    (OpCode.EXISTS, ExistsRequest("/a", True), 0, [CREATED, DELETED, CHANGED]),
+    (OpCode.EXISTS, ExistsRequest("/a", True), ErrorCode.NO_NODE, [CREATED, DELETED, CHANGED]),
+    (OpCode.GET_CHILDREN, GetChildrenRequest("/a", True), 0, [DELETED, CHILDREN]),
+    (OpCode.ADD_WATCH, AddWatchRequest("/a", AddWatchMode.PERSISTENT), 0, [CREATED, DELETED, CHANGED, CHILDREN]),
+    (OpCode.SET_WATCHES, SetWatches(0, ("/a",), (), None), 0, [CREATED, DELETED, CHANGED]),
+    (OpCode.SET_WATCHES, SetWatches(0, (), ("/a",), ()), 0, [CREATED, DELETED, CHANGED]),
+    (OpCode.SET_WATCHES2, SetWatches2(0, (), (), ("/a",), (), ()), 0, [DELETED, CHILDREN]),
+    (OpCode.SET_WATCHES2, SetWatches2(0, (), (), (), ("/a",), ()), 0, [CREATED, DELETED, CHANGED, CHILDREN]),
+    (OpCode.GET_DATA, GetDataRequest("/a", False), 0, []),
+    (OpCode.GET_DATA, GetDataRequest("/a", True), ErrorCode.NO_NODE, []),
+    (OpCode.GET_DATA, GetDataRequest("/b", True), 0, []),
+    (OpCode.ADD_WATCH, AddWatchRequest("/", AddWatchMode.PERSISTENT), 0, []),
+    (OpCode.SYNC, ExistsRequest("/a", True), 0, []),
+]
+
+
+@pytest.mark.parametrize(("opcode", "record", "err", "kinds"), READS)
+def test_event_is_told_with_the_request_that_armed_its_watch(
+    opcode: int, record: Encodable, err: int, kinds: list[EventType]
+) -> None:
+    for kind in EventType(1), EventType(2), EventType(3), EventType(4):
+        book = Book()
+        book.arm(opcode, record, err=err)
+        book.watcher.event(kind, "/a")
+        assert book.events() == [("/a", None, False, 1 if kind in kinds else None)]
+
+
+def test_recursive_watch_did_not_see_a_change_of_children() -> None:
+    """A recursive watch that was armed later is not what saw it."""
+    book = Book()
+    book.arm(OpCode.GET_CHILDREN, GetChildrenRequest("/a", True))
+    book.arm(OpCode.ADD_WATCH, AddWatchRequest("/a", AddWatchMode.PERSISTENT_RECURSIVE))
+    for kind in (CHILDREN, CREATED, CHILDREN):
+        book.watcher.event(kind, "/a")
+    assert [armed for *_, armed in book.events()] == [1, 2, None]
+
+
+def test_watch_of_a_mode_that_nobody_knows_is_none() -> None:
+    book = Book()
+    book.arm(OpCode.ADD_WATCH, AddWatchRequest("/a", 7))
+    book.watcher.event(CHANGED, "/a")
+    assert book.events() == [("/a", None, False, None)]
+
+
+def test_one_shot_watches_are_used_up_and_persistent_ones_are_not() -> None:
+    book = Book()
+    book.arm(OpCode.GET_DATA, GetDataRequest("/a", True))
+    book.watcher.now = -1.0
+    book.arm(OpCode.ADD_WATCH, AddWatchRequest("/", AddWatchMode.PERSISTENT_RECURSIVE))
+    for path in ("/a", "/a", "/a/b/c"):
+        book.watcher.event(CHANGED, path)
+    assert [armed for *_, armed in book.events()] == [1, 2, 2]
+    assert len(book.of(Exchanged)) == 2
+
+
+def test_watches_belong_to_a_connection_and_end_with_it() -> None:
+    book = Book()
+    book.arm(OpCode.GET_DATA, GetDataRequest("/a", True))
+    book.writer.event(CHANGED, "/a")
+    book.watcher.close()
+    book.connection(0, 5).event(CHANGED, "/a")
+    assert [armed for *_, armed in book.events()] == [None, None]
+
+
+def test_read_that_cannot_be_decoded_arms_nothing() -> None:
+    book = Book()
+    broken = book.watcher.passing(SENT, b"\0\0\0\x01\0\0\0\x04??")
+    book.watcher.reply(broken)
+    book.watcher.event(CHANGED, "/a")
+    assert book.events() == [("/a", None, False, None)]
+
+
+# --- filters
+
+
+def everything() -> list[Entry]:
+    """An entry of each kind, and of a ping."""
+    book = Book()
+    book.connection(2, 7)
+    ping = book.watcher.request(OpCode.PING, xid=Xid.PING)
+    book.watcher.reply(ping)
+    make_ephemeral(book.writer)
+    book.watcher.event(CREATED, "/eph/e", 2)
+    book.writer.passing(SENT, b"\0\0\0\x09\0\0\0\x0b", DROP)
+    book.ledger.unreachable(9, "client:9", "refused", 0.0)
+    book.ledger.piece(1, SENT, b"??", DROP, 0.0)
+    book.writer.close()
+    return book.entries
+
+
+def shown(filter: Filter) -> list[str]:
+    return [type(entry).__name__ for entry in everything() if filter.wants(entry)]
+
+
+ALL = ["Opened", "Connected", "Exchanged", "Notified", "Faulted", "Unreachable", "Opaque", "Closed"]
+
+
+def test_filter_leaves_out_pings_and_nothing_else() -> None:
+    assert shown(Filter()) == ALL
+    with_pings = shown(Filter(pings=True))
+    assert with_pings == [*ALL[:2], "Exchanged", *ALL[2:-1], "Unanswered", "Closed"]
+
+
+def test_filter_by_operation() -> None:
+    assert shown(Filter(opcodes("create*"))) == ["Exchanged"]
+    assert shown(Filter(opcodes("ping"))) == ["Exchanged", "Faulted", "Unanswered"]
+    assert shown(Filter(opcodes("connect"))) == ["Connected"]
+
+
+def test_filter_by_path() -> None:
+    assert shown(Filter(path=path_pattern("/eph/**"))) == ["Exchanged", "Notified"]
+    assert shown(Filter(path=path_pattern("/other"))) == []
+    assert shown(Filter(opcodes("delete"), path_pattern("/eph/**"))) == []
+
+
+def test_filter_by_session() -> None:
+    assert shown(Filter(session=7)) == ["Connected"]
+    assert shown(Filter(session=6, pings=True)) == ["Exchanged", "Faulted", "Opaque", "Unanswered", "Closed"]
+    assert shown(Filter(session=99)) == []
+
+
+def test_entry_is_about_a_frame_or_about_the_connection() -> None:
+    kinds = {type(entry).__name__ for entry in everything() if frame_of(entry) is None}
+    assert kinds == {"Opened", "Unreachable", "Opaque", "Closed"}

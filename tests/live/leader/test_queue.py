@@ -1,0 +1,473 @@
+"""Waiting in the queue, on real servers: for one other, at no cost, in order, over whatever happens to the znodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import pytest
+import trio
+
+from election import MixedDialect
+from tests.support.campaigns import (
+    EPHEMERAL,
+    GUID,
+    PATIENCE,
+    administrator,
+    alone,
+    any_of,
+    below,
+    children,
+    contender,
+    end_session,
+    guid_of,
+    leading,
+    watch_count,
+    watches,
+)
+from tests.support.real.servers import Server
+from zkwire import CreateMode, Delete, ErrorCode, OpCode
+from zkwire.frames import frame
+from zkwire.jute import encode
+from zkwire.records import CreateRequest, RequestHeader
+from zkwire.tap.tap import PASS, Action, Delay, Replace, When, reply_to, request
+from zkwire.traffic.conversation import Passing
+
+# --- one watch, on the one before
+
+
+@pytest.mark.rule("W1", "W2", "W8", "R7")
+async def test_waiter_watches_the_one_before_it_and_nothing_else(zookeeper: Server, root: str) -> None:
+    await alone(zookeeper)
+    async with AsyncExitStack() as stack:
+        zk = await stack.enter_async_context(administrator(zookeeper))
+        everybody = [await stack.enter_async_context(contender(zookeeper, root)) for _ in range(4)]
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        tasks = []
+        for who in everybody:
+            tasks.append(leading(nursery, who))
+            await who.until("waiting" if len(tasks) > 1 else "leading")
+        while tasks:
+            names = [f"{root}/{name}" for name in await children(zk, root)]
+            term = await tasks[0].wait()
+            assert term.node == names[0], "the order is that of the numbers"
+            assert [task.began.is_set() for task in tasks] == [True] + [False] * (len(tasks) - 1)
+            watched = [await watches(zookeeper, who.zk.session_id) for who in everybody]
+            assert watched == [[]] * (5 - len(tasks)) + [[name] for name in names[:-1]]
+            assert await watch_count(zookeeper) == len(tasks), "the leader watches its own"
+            await tasks.pop(0).end()
+        assert await watch_count(zookeeper) == 0
+        assert await children(zk, root) == []
+        assert await zk.exists(f"{root}-holder") is None
+
+
+@pytest.mark.rule("W2", "W3")
+async def test_waiter_lists_again_when_the_one_before_goes_before_it_is_watched(zookeeper: Server, root: str) -> None:
+    async with (
+        contender(zookeeper, root) as leader,
+        contender(zookeeper, root) as who,
+        trio.open_nursery() as nursery,
+    ):
+        first = leading(nursery, leader)
+        node = (await first.wait()).node
+        released = trio.Event()
+        who.fault = When(request(OpCode.GET_DATA, node), Delay(until=released))
+        second = leading(nursery, who)
+        await who.fault.wait()
+        await first.end()
+        released.set()
+        term = await second.wait()
+        (reply,) = who.all(reply_to(OpCode.GET_DATA, node))
+        assert reply.err is ErrorCode.NO_NODE
+        assert "waiting" not in who.states
+        assert term.is_leader
+        assert await watches(zookeeper, who.zk.session_id) == [], "none for what is not there"
+        await second.end()
+
+
+@pytest.mark.rule("W4", "R8")
+async def test_waiter_whose_predecessor_leaves_waits_for_the_one_before_it(zookeeper: Server, root: str) -> None:
+    async with AsyncExitStack() as stack:
+        zk = await stack.enter_async_context(administrator(zookeeper))
+        leader, second, leaver, last = [await stack.enter_async_context(contender(zookeeper, root)) for _ in range(4)]
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        leaving = await stack.enter_async_context(trio.open_nursery())
+        first = leading(nursery, leader)
+        await first.wait()
+        tasks = {}
+        for who in (second, leaver, last):
+            tasks[who] = leading(leaving if who is leaver else nursery, who)
+            await who.until("waiting")
+        names = await children(zk, root)
+        leaving.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await last.until("waiting")
+            assert await watches(zookeeper, last.zk.session_id) == [f"{root}/{names[1]}"]
+            assert [len(who.events()) for who in (second, last)] == [0, 1]
+            assert await children(zk, root) == [names[0], names[1], names[3]]
+            await first.end()
+            await tasks[second].wait()
+            assert (len(second.events()), len(last.events())) == (1, 1)
+            assert not tasks[last].began.is_set()
+            await tasks[second].end()
+            await tasks[last].wait()
+            await tasks[last].end()
+
+
+@pytest.mark.rule("W5")
+async def test_change_of_the_predecessors_data_makes_no_leader(zookeeper: Server, root: str) -> None:
+    async with (
+        contender(zookeeper, root) as leader,
+        contender(zookeeper, root) as who,
+        trio.open_nursery() as nursery,
+    ):
+        first = leading(nursery, leader)
+        term = await first.wait()
+        second = leading(nursery, who)
+        await who.until("waiting")
+        for number in range(3):
+            await term.proclaim(b"%d" % number)
+            await who.until("waiting")
+            assert await watches(zookeeper, who.zk.session_id) == [term.node]
+        assert not who.all(request(OpCode.MULTI))
+        await first.end()
+        await second.wait()
+        await second.end()
+
+
+# --- what waiting costs
+
+
+async def _release(server: Server, path: str, waiters: int) -> tuple[int, int, int]:
+    """Events and requests of all when the leader releases, and how many bytes of them are the list."""
+    async with AsyncExitStack() as stack:
+        everybody = [
+            await stack.enter_async_context(contender(server, path, renewal="none"))  # else proofs come in between
+            for _ in range(waiters + 1)
+        ]
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        tasks = []
+        for who in everybody:
+            tasks.append(leading(nursery, who))
+            await who.until("waiting" if len(tasks) > 1 else "leading")
+        before = [len(who.frames) for who in everybody]
+        await tasks[0].end()
+        await tasks[1].wait()
+        async with administrator(server) as zk:  # whoever else was woken has been heard by then
+            for who in everybody:
+                await who.zk.sync(path)
+            await zk.sync(path)
+        # Not counted: the old leader hears of its own znode, where that saves it a request.
+        events = sum(len(who.events(since)) for who, since in zip(everybody[1:], before[1:]))
+        requests = sum(len(who.requests(since)) - 1 for who, since in zip(everybody, before))
+        lists = sum(len(who.all(request(OpCode.GET_CHILDREN), since)) for who, since in zip(everybody, before))
+        nursery.cancel_scope.cancel()
+        return events, requests, lists
+
+
+@pytest.mark.rule("W7")
+async def test_release_wakes_one_waiter_and_costs_the_same_for_any_number(zookeeper: Server, root: str) -> None:
+    few = await _release(zookeeper, f"{root}-few", 4)
+    many = await _release(zookeeper, f"{root}-many", 50)
+    assert few == many
+    events, requests, lists = many
+    assert (events, lists) == (1, 1)
+    assert requests <= 6
+
+
+@pytest.mark.rule("W16")
+async def test_waiting_sends_pings_and_nothing_else(zookeeper: Server, root: str) -> None:
+    async with (
+        contender(zookeeper, root) as leader,
+        contender(zookeeper, root, timeout=1.0) as who,
+        leader.election.lead(),
+        trio.open_nursery() as nursery,
+    ):
+        leading(nursery, who)
+        await who.until("waiting")
+        since = len(who.frames)
+        who.fault = pings = When(reply_to(OpCode.PING), PASS, times=None)
+        await pings.wait(4)
+        assert {each.opcode for each in who.frames[since:]} == {OpCode.PING}
+        nursery.cancel_scope.cancel()
+
+
+# --- connections and sessions
+
+
+@pytest.mark.rule("W6", "W14")
+async def test_place_is_kept_over_lost_connections(zookeeper: Server, root: str) -> None:
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, root) as leader,
+        contender(zookeeper, root) as who,
+        contender(zookeeper, root) as last,
+        trio.open_nursery() as nursery,
+    ):
+        tasks = []
+        for each in (leader, who, last):
+            tasks.append(leading(nursery, each))
+            await each.until("waiting" if len(tasks) > 1 else "leading")
+        names = await children(zk, root)
+        for _ in range(3):
+            since = len(who.frames)
+            await who.cut()
+            await who.tap.heal()
+            await who.connected()
+            await who.zk.sync(root)
+            assert who.requests(since) == [OpCode.SET_WATCHES, OpCode.SYNC]
+            assert await watches(zookeeper, who.zk.session_id) == [f"{root}/{names[0]}"]
+        assert await children(zk, root) == names
+        assert last.events() == []
+        await tasks[0].end()
+        assert (await tasks[1].wait()).node == f"{root}/{names[1]}"
+        await tasks[1].end()
+        await tasks[2].wait()
+        await tasks[2].end()
+
+
+@pytest.mark.rule("W6")
+async def test_release_during_a_lost_connection_is_told_after_it(zookeeper: Server, root: str) -> None:
+    async with (
+        contender(zookeeper, root) as leader,
+        contender(zookeeper, root) as who,
+        trio.open_nursery() as nursery,
+    ):
+        first = leading(nursery, leader)
+        await first.wait()
+        second = leading(nursery, who)
+        await who.until("waiting")
+        await who.cut()
+        await first.end()
+        await who.tap.heal()
+        await second.wait()
+        assert len(who.all(below(root, OpCode.CREATE))) == 1
+        await second.end()
+
+
+@pytest.mark.rule("W10")
+async def test_waiter_whose_session_expires_enters_again_at_once(zookeeper: Server, root: str) -> None:
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, root) as leader,
+        contender(zookeeper, root) as who,
+        trio.open_nursery() as nursery,
+    ):
+        first = leading(nursery, leader)
+        await first.wait()
+        second = leading(nursery, who)
+        await who.until("waiting")
+        _, before = await children(zk, root)
+        await end_session(zookeeper, who.zk.session)
+        await who.until("entering")
+        await who.until("waiting")
+        assert not first.over.is_set()
+        _, behind = await children(zk, root)
+        assert guid_of(behind) != guid_of(before)
+        await first.end()
+        assert (await second.wait()).node == f"{root}/{behind}"
+        await second.end()
+
+
+# --- the own znode, and the path
+
+
+@pytest.mark.rule("W9", "C3", "C10")
+async def test_waiter_whose_znode_is_deleted_enters_again_behind_all_others(zookeeper: Server, root: str) -> None:
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, root) as leader,
+        contender(zookeeper, root) as who,
+        contender(zookeeper, root) as other,
+        trio.open_nursery() as nursery,
+    ):
+        tasks = []
+        for each in (leader, who, other):
+            tasks.append(leading(nursery, each))
+            await each.until("waiting" if len(tasks) > 1 else "leading")
+        names = await children(zk, root)
+        await zk.delete(f"{root}/{names[1]}")
+        await other.until("waiting")
+        await tasks[0].end()
+        assert (await tasks[2].wait()).node == f"{root}/{names[2]}"
+        await who.until("waiting")
+        _, again = await children(zk, root)
+        assert guid_of(again) != guid_of(names[1])
+        await tasks[2].end()
+        assert (await tasks[1].wait()).node == f"{root}/{again}"
+        await tasks[1].end()
+
+
+@pytest.mark.rule("W11")
+async def test_first_in_the_list_whose_znode_goes_before_the_commit_does_not_lead_with_it(
+    zookeeper: Server, root: str
+) -> None:
+    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who, trio.open_nursery() as nursery:
+        async with who.election.lead():
+            pass
+        released = trio.Event()
+        who.fault = When(request(OpCode.MULTI), Delay(until=released))
+        task = leading(nursery, who)
+        await who.fault.wait()
+        (name,) = await children(zk, root)
+        assert not task.began.is_set()
+        await zk.delete(f"{root}/{name}")
+        released.set()
+        term = await task.wait()
+        assert guid_of(term.node) != guid_of(name)
+        assert next(item.body.path for item in who.fault.hits[0].record) == f"{root}/{name}", "its check comes first"
+        refused, won = [reply.record for reply in who.all(reply_to(OpCode.MULTI))][-2:]
+        assert refused[0].body.err == ErrorCode.NO_NODE
+        assert not won[0].header.err
+        await task.end()
+
+
+@pytest.mark.rule("W11", "W10")
+async def test_first_in_the_list_whose_session_ends_before_the_commit_does_not_lead_in_it(
+    zookeeper: Server, root: str
+) -> None:
+    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who, trio.open_nursery() as nursery:
+        async with who.election.lead():
+            pass
+        released = trio.Event()
+        who.fault = When(request(OpCode.MULTI), Delay(until=released))
+        task = leading(nursery, who)
+        await who.fault.wait()
+        old = who.zk.session_id
+        await end_session(zookeeper, who.zk.session)
+        assert not task.began.is_set()
+        released.set()
+        term = await task.wait()
+        stat = await zk.exists(term.node)
+        assert stat is not None
+        assert stat.ephemeral_owner == who.zk.session_id != old
+        await task.end()
+
+
+@pytest.mark.rule("W17", "W9", "P7")
+async def test_path_deleted_under_a_leader_and_its_waiters_is_made_again_and_nobody_is_stranded(
+    zookeeper: Server, root: str
+) -> None:
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, root) as leader,
+        contender(zookeeper, root) as one,
+        contender(zookeeper, root) as other,
+        trio.open_nursery() as nursery,
+    ):
+        tasks = []
+        for each in (leader, one, other):
+            tasks.append(leading(nursery, each))
+            await each.until("waiting" if len(tasks) > 1 else "leading")
+        old = await tasks[0].wait()
+        await zk.multi([*(Delete(f"{root}/{name}") for name in await children(zk, root)), Delete(root)])
+        await tasks[0].over.wait()
+        assert tasks[0].lost is not None
+        tokens = [old.token]
+        for _ in range(2):
+            now = await any_of(tasks[1:])
+            term = await now.wait()
+            tokens.append(term.token)
+            assert term.after == ("deletion" if len(tokens) == 2 else "resignation")
+            await now.end()
+            tasks.remove(now)
+        assert tokens == sorted(set(tokens))
+        assert await children(zk, root) == []
+
+
+# --- other names
+
+
+@pytest.mark.rule("W12", "W8")
+async def test_order_holds_when_the_counter_wraps(zookeeper: Server, root: str) -> None:
+    """The server is made to name contenders as it would after 2**31 creates: by creates with whole names."""
+    numbers = [2147483646, 2147483647, -2147483648, -2147483647]
+    async with AsyncExitStack() as stack:
+        zk = await stack.enter_async_context(administrator(zookeeper))
+        await zk.create(root)
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        tasks = []
+        for number in numbers:
+            who = await stack.enter_async_context(contender(zookeeper, root))
+            who.fault = When(below(root, OpCode.CREATE), _named(number))
+            tasks.append(leading(nursery, who))
+            await who.until("waiting" if len(tasks) > 1 else "leading")
+        for task, number in zip(tasks, numbers):
+            assert (await task.wait()).node.endswith(f"-lock-{number}")
+            assert sum(each.began.is_set() for each in tasks) == tasks.index(task) + 1
+            await task.end()
+
+
+def _named(number: int) -> Callable[[Passing], Action]:
+    def action(passing: Passing) -> Action:
+        asked = passing.record
+        assert isinstance(asked, CreateRequest)
+        assert isinstance(passing.header, RequestHeader)
+        return Replace(
+            frame(encode(passing.header) + encode(asked.replace(path=f"{asked.path}{number:010d}", flags=EPHEMERAL)))
+        )
+
+    return action
+
+
+@pytest.mark.rule("W13")
+async def test_children_without_a_number_are_no_contenders(zookeeper: Server, root: str) -> None:
+    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
+        await zk.create(root)
+        for name in ("", "config", "-lock-", "a-lock-000", "0000000000x", f"_c_{GUID}-lock-"):
+            await zk.create(f"{root}/{name or 'x'}")
+        async with who.election.lead(timeout=5) as term:
+            assert term.is_leader
+
+
+@pytest.mark.rule("W13")
+async def test_path_of_another_dialect_is_refused_before_anything_is_created(zookeeper: Server, root: str) -> None:
+    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
+        await zk.create(root)
+        foreign = await zk.create(f"{root}/{'0' * 32}__lock__", mode=CreateMode.EPHEMERAL_SEQUENTIAL)
+        with pytest.raises(MixedDialect, match="kazoo"):
+            await who.election.campaign()
+        assert [f"{root}/{name}" for name in await children(zk, root)] == [foreign]
+        assert not who.all(request(OpCode.CREATE))
+        assert await zk.exists(f"{root}-holder") is None
+
+
+@pytest.mark.rule("W13")
+async def test_contender_of_another_dialect_is_waited_for_where_a_warning_will_do(zookeeper: Server, root: str) -> None:
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, root, mixed="warn") as who,
+        trio.open_nursery() as nursery,
+    ):
+        await zk.create(root)
+        foreign = await zk.create(f"{root}/{'0' * 32}__lock__", mode=CreateMode.EPHEMERAL_SEQUENTIAL)
+        task = leading(nursery, who)
+        with pytest.warns(RuntimeWarning, match="kazoo"):
+            await who.until("waiting")
+        assert await watches(zookeeper, who.zk.session_id) == [foreign]
+        await zk.delete(foreign)
+        await task.wait()
+        await task.end()
+
+
+@pytest.mark.rule("W13")
+async def test_waiter_leaves_when_another_dialect_comes(zookeeper: Server, root: str) -> None:
+    async with (
+        administrator(zookeeper) as zk,
+        contender(zookeeper, root) as leader,
+        contender(zookeeper, root) as who,
+        leader.election.lead() as term,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def refused() -> None:
+            with pytest.raises(MixedDialect):
+                await who.election.campaign()
+
+        nursery.start_soon(refused)
+        await who.until("waiting")
+        await zk.create(f"{root}/{'0' * 32}__lock__", mode=CreateMode.EPHEMERAL_SEQUENTIAL)
+        await term.proclaim(b"wakes it")
+        with trio.fail_after(PATIENCE):
+            await who.until("idle")
+        assert len(await children(zk, root)) == 2

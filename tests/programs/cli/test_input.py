@@ -1,0 +1,465 @@
+"""Bytes in whatever dress people have them."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import subprocess
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tests.support.dump_writers import LANGUAGES, OTHERS, TOOLS, Tool, text
+from zkwire.cli.dumps import LAYOUTS
+from zkwire.cli.input import FORMATS, FORMS, Form, NotBytes, octets, read_octets, text_of
+from zkwire.codes import OpCode
+from zkwire.explain.dump import format_frame
+from zkwire.frames import frame
+from zkwire.jute import encode
+from zkwire.records import AuthPacket, ConnectRequest, GetDataRequest, RequestHeader, SetDataRequest
+from zkwire.session.events import Direction, Frame
+
+PING = bytes.fromhex("00000008fffffffe0000000b")
+GET_DATA = frame(encode(RequestHeader(1, OpCode.GET_DATA)) + encode(GetDataRequest("/app", False)))
+#: Its dumps have equal rows, and its data has every byte.
+LONG = frame(
+    encode(RequestHeader(2, OpCode.SET_DATA)) + encode(SetDataRequest("/a", bytes(100) + bytes(range(256)), -1))
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "00000008fffffffe0000000b",
+        "00000008 FFFFFFFE 0000000B\n",
+        "0000 0008 ffff fffe 0000 000b",
+        "00:00:00:08:ff:ff:ff:fe:00:00:00:0b",
+        "0x00000008fffffffe0000000b",
+        "0x00, 0x00, 0x00, 0x08, 0xff, 0xff, 0xff, 0xfe, 0x00, 0x00, 0x00, 0x0b",
+        r"\x00\x00\x00\x08\xff\xff\xff\xfe\x00\x00\x00\x0b",
+        r"b'\x00\x00\x00\x08\xff\xff\xff\xfe\x00\x00\x00\x0b'",
+        "{0x00,0x00,0x00,0x08,0xff,0xff,0xff,0xfe,0x00,0x00,0x00,0x0b};",
+        "00000008\nfffffffe\n0000000b\n",
+        "AAAACP////4AAAAL",
+        "AAAA\nCP//\r\n//4AAAAL",
+        "00000000: 0000 0008 ffff fffe 0000 000b            ............",
+        "00000000  00 00 00 08 ff ff ff fe  00 00 00 0b              |............|\n0000000c\n",
+        "\t0x0000:  0000 0008 ffff fffe 0000 000b            ............",
+        "# a comment\n> ping xid=-2       12 bytes\n0000  00 00 00 08     length = 8\n0004  ff ff ff fe 00 00 00 0b\n",
+    ],
+)
+def test_ping_in_any_dress(text: str) -> None:
+    assert octets(text.encode()) == PING
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=1, max_size=100))
+def test_hexadecimal_and_base64_of_any_bytes(data: bytes) -> None:
+    assert octets(data.hex().encode(), "hex") == data
+    assert octets(data.hex(" ").encode()) == data
+    assert octets(base64.b64encode(data), "base64") == data
+    assert octets(data, "bytes") == data
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=4))
+def test_dumps_of_our_own_are_read_back(payloads: list[bytes]) -> None:
+    frames = [
+        Frame(Direction.SENT, encode(RequestHeader(1, 99)) + payload, (RequestHeader,), 99, 0) for payload in payloads
+    ]
+    text = "\n\n".join(format_frame(each) for each in frames)
+    assert octets(text.encode()) == b"".join(frame(each.payload) for each in frames)
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=1, max_size=200))
+def test_dumps_of_hexdump_are_read_back(data: bytes) -> None:
+    hexdump = shutil.which("hexdump")
+    assert hexdump, "hexdump, of Debian's bsdextrautils"
+    shown = subprocess.run([hexdump, "-v", "-C"], input=data, capture_output=True, check=True).stdout
+    assert octets(shown) == data
+
+
+def test_bytes_are_told_by_a_zero_or_by_what_is_no_text() -> None:
+    assert octets(PING) == PING
+    assert octets(b"\xff\xfe") == b"\xff\xfe"
+    assert octets(b"") == b""
+
+
+def test_rows_whose_offsets_do_not_follow_are_no_dump() -> None:
+    assert octets(b"00000008\n00000001\n") == bytes.fromhex("0000000800000001")
+    with pytest.raises(NotBytes):
+        octets(b"0000: 00 01\n0004: 02 03\nxyz")
+
+
+@pytest.mark.parametrize(
+    ("data", "form", "reason"),
+    [
+        (b"hello world!", None, "neither hexadecimal nor base64"),
+        (b"hello world!", "hex", "not hexadecimal"),
+        (b"ruok", None, "neither hexadecimal nor base64 of a frame"),
+        (b"/dev/nothing", None, "neither hexadecimal nor base64 of a frame"),
+        (b"\xff", "hex", "not hexadecimal"),
+        (b"abc", None, "3 hexadecimal digits"),
+        (b"?", "base64", "nor base64"),
+        ("0000  ·· ··".encode(), None, "does not show all bytes"),
+        (b"0000  00 00\n...   16 bytes not shown\n", None, "does not show all bytes"),
+    ],
+)
+def test_what_is_none_of_them_is_refused(data: bytes, form: str | None, reason: str) -> None:
+    with pytest.raises(NotBytes, match=reason):
+        octets(data, form)
+
+
+def test_digits_that_can_be_hexadecimal_or_base64_of_a_frame_are_refused_and_both_are_named() -> None:
+    with pytest.raises(NotBytes, match=r"hexadecimal \(--format hex\) or base64 \(--format base64\)"):
+        octets(b"AAAACAAA")
+    assert octets(b"AAAACAAA", "hex") == bytes.fromhex("AAAACAAA")
+    assert octets(b"AAAACAAA", "base64") == base64.b64decode(b"AAAACAAA")
+    assert octets(b"fffffffe0000000b") == bytes.fromhex("fffffffe0000000b")  # base64, but not of a frame
+
+
+def test_dump_of_a_request_with_its_labels() -> None:
+    payload = encode(RequestHeader(1, OpCode.GET_DATA)) + encode(GetDataRequest("/dead beef", True))
+    shown = format_frame(Frame(Direction.SENT, payload, (RequestHeader, GetDataRequest), 4, 0.0))
+    assert octets(shown.encode()) == frame(payload)
+
+
+# --- every writer
+
+
+def random_bytes() -> list[bytes]:
+    """Frames, whole and cut, and bytes of all sorts."""
+    random = Random(25)
+    found = [PING, GET_DATA, PING + GET_DATA, GET_DATA * 3, PING[:7], GET_DATA[:13], bytes(100), LONG]
+    found += [random.randbytes(random.randrange(1, 90)) for _ in range(20)]
+    found += [bytes(random.choices(b"\0\0\0\x01 a0123 .|<>", k=random.randrange(1, 90))) for _ in range(20)]
+    return found
+
+
+FRAMES = st.lists(st.binary(min_size=8, max_size=70), min_size=1, max_size=3).map(lambda all: b"".join(map(frame, all)))
+ANY_BYTES = (
+    FRAMES | st.binary(min_size=1, max_size=90) | st.text("\0\1 a0.|><", min_size=1, max_size=60).map(str.encode)
+)
+EVERY = {**{tool.command: tool.write for tool in TOOLS}, **LANGUAGES, **OTHERS}
+
+#: Forms in which no other bytes can look the same: they are always read, not only whole frames.
+SURE = [
+    *("xxd -g 1", "xxd -p", "xxd -i", "xxd -c 5", "xxd -e", "hexdump -C", "od -A x -t x1z", "od -t x1 -w5"),
+    *("Python repr", "Python bytearray", "Python pprint", "Python assignment", "node Buffer", "node JSON of a Buffer"),
+    *("Go %#v", "Go %+q", "Go % x", "C string of Wireshark", "C array", "xxd -i FILE", "strace", "strace -xx"),
+    *("tcpdump -X", "Wireshark's hex and ASCII dump", "Netty", "hexadecimal with colons", "hexadecimal with 0x each"),
+]
+
+
+@pytest.mark.parametrize(
+    "tool", [tool for tool in TOOLS if shutil.which(tool.command.split()[0])], ids=lambda t: t.command
+)
+def test_models_write_what_the_installed_tools_write(tool: Tool) -> None:
+    for data in random_bytes():
+        environment = {**os.environ, "LC_ALL": "C"}
+        command = tool.command.split()
+        shown = subprocess.run(command, input=data, capture_output=True, check=True, env=environment).stdout.decode()
+        assert tool.write(data) == shown
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_a_writer_writes_is_read_or_refused_and_never_other_bytes(name: str) -> None:
+    @settings(deadline=None, max_examples=60, database=None)
+    @given(ANY_BYTES)
+    def check(data: bytes) -> None:
+        if name.startswith("base64"):
+            data = b"\0" + data  # only what begins as a frame is found out to be base64
+        with suppress(NotBytes):
+            assert octets(EVERY[name](data).encode()) == data
+
+    check()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_frames_are_read_in_every_form(name: str) -> None:
+    for data in (PING, GET_DATA, PING + GET_DATA, LONG):
+        if data is not LONG or not (name.startswith("od -A n") or "-w5" in name):  # stars in these forms are refused
+            assert octets(EVERY[name](data).encode()) == data
+
+
+@pytest.mark.parametrize("name", SURE)
+def test_bytes_that_are_no_frames_are_read_in_the_usual_forms(name: str) -> None:
+    for data in random_bytes():
+        shown = EVERY[name](data)
+        if "-w5" in name and "*" in shown:  # a row that is cut would look the same
+            with pytest.raises(NotBytes, match="repeats a row of 5 bytes"):
+                octets(shown.encode())
+            continue
+        assert octets(shown.encode()) == data, data
+
+
+CHECKED = ["xxd", "xxd -g 1", "xxd -g 4", "hexdump -C", "od -A x -t x1z", "tcpdump -X", "Netty"]
+
+
+@pytest.mark.parametrize("name", [*CHECKED, "Wireshark's hex and ASCII dump"])
+@settings(deadline=None, max_examples=150, database=None)
+@given(FRAMES, st.data())
+def test_row_that_was_altered_or_lost_is_noticed(name: str, data: bytes, draw: st.DataObject) -> None:
+    """The text beside the bytes shows the change, unless the text has a dot for both the old and the new byte."""
+    lines = EVERY[name](data).rstrip("\n").split("\n")
+    where = draw.draw(st.sampled_from([at for at, line in enumerate(lines) if re.search(r"\d", line)]))
+    line = lines[where]
+    assume(where == 0 or lines[where - 1] != "*")  # nothing but this row's offset tells for how many rows a star stands
+    change = draw.draw(st.sampled_from(["lost", "cut", "digit"]))
+    if change == "lost":
+        del lines[where]
+    elif change == "cut":
+        lines[where] = line[: draw.draw(st.integers(0, len(line) - 1))]
+    else:
+        at = draw.draw(st.integers(0, len(line) - 1))
+        lines[where] = line[:at] + draw.draw(st.sampled_from("0123456789abcdefg .|")) + line[at + 1 :]
+    assume(any(len(re.findall(r"\b[0-9a-f]{2,8}\b", line)) > 1 for line in lines))  # else no row is left
+    try:
+        found = octets("\n".join(lines).encode())
+    except NotBytes:
+        return
+    if change == "digit":  # other bytes, but they look the same beside the dump
+        assert text(found, ".") == text(data, ".")
+    else:
+        assert data.startswith(found) or data.endswith(found)
+
+
+# --- forms by example
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_example_of_each_form_is_read(form: Form) -> None:
+    assert PING.startswith(octets(form.example.encode()))
+    assert form.read(form.example)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_example_of_each_layout_is_read(layout: Any) -> None:
+    assert PING.startswith(octets(layout.example.encode(), "words" if layout.name == "od" else None))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0x0, 0x8", "0008"),
+        ("[0 8 255]", "0008ff"),
+        ("[0, 0, -1]", "0000ff"),
+        ("0, 0, 8", "000008"),
+        ("[0, 0]\n[8, 255]\n", "000008ff"),
+        ("<Buffer 00 00>\n<Buffer 08>\n", "000008"),
+        ("[]byte{0x0, 0x8}", "0008"),
+        ("vec![0u8, 8, 255]", "0008ff"),
+        ("new byte[] {0, 8, (byte) 0xff, -1}", "0008ffff"),
+        ("bytearray(b'\\x00\\x08')", "0008"),
+        ("b'\\x00\\x08'\n b'/app'", "00082f617070"),
+        ('"\\0\\0\\0\\10\\377"', "00000008ff"),
+        ('"\\u0000\\u0008"', "0008"),
+        ('char frame[] = "\\x00\\x08" "a";', "000861"),
+        (r"\x00\x00\x00\x08/app\x00", "000000082f61707000"),
+        (
+            'read(5, "\\0\\10", 2) = 2\nread(5, 0x7f27f4f11b80, 4) = -1 EAGAIN (Resource temporarily unavailable)',
+            "0008",
+        ),
+        (
+            '12:00:01.5 sendmsg(3, {msg_iov=[{iov_base="\\0\\0", iov_len=2}, {iov_base="1", iov_len=1}]}, 0) = 3',
+            "000031",
+        ),
+        ("Data: 0008ff\n    [Length: 3]", "0008ff"),
+        ("Uint8Contents: <00 08>", "0008"),
+        ("{\n  data: <Buffer 00 08>,\n  more: [ <Buffer ff> ]\n}", "0008ff"),
+        ("{ type: 'Buffer', data: [ 0, 16 ] }", "0010"),
+        ("TCP payload (2 bytes): 0008", "0008"),
+        ("\x1b[2m0000\x1b[0m  \x1b[32m00 00 00 08\x1b[0m     length = 8", "00000008"),
+        ('"0000000bffffffff"', None),
+        ("00000000: 00000008", None),
+    ],
+)
+def test_text_is_read_as_the_bytes_it_means(text: str, expected: str | None) -> None:
+    if expected is None:
+        with pytest.raises(NotBytes, match="which are different bytes"):
+            octets(text.encode())
+    else:
+        assert octets(text.encode()) == bytes.fromhex(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("<Buffer 00 00 00 08 ... 450 more bytes>", r"'... 450 more bytes'; print buffer.toString\('hex'\)"),
+        ("Uint8Array(150) [\n  0, 0,\n  ... 50 more items\n]", "not whole: '... 50 more items'"),
+        ("Uint8Array(3) [ 0, 8 ]", "has 2 numbers, but is said to have 3"),
+        ("unsigned char a[] = {\n  0x00, 0x08\n};\nunsigned int a_len = 3;", "has 2 numbers, but is said to have 3"),
+        ("[0, 200, -1]", "numbers below 0 or numbers above 127, and this has both"),
+        ("[0, 8, 256]", "neither hexadecimal nor base64"),
+        ("[0, 8,, 9]", "neither hexadecimal nor base64"),
+        ("[16, 32]", r"hexadecimal \(--format hex\) or decimal numbers \(--format decimal\)"),
+        ("0 0 0 10", r"decimal numbers \(--format decimal\) or hexadecimal numbers \(--format hex\)"),
+        ("0x0000 0x0008", r"hexadecimal \(--format hex\) or numbers with the low byte first \(--format words\)"),
+        ("0x7ffe1234:\t0x00\t0x08", "neither hexadecimal nor base64"),
+        ('read(0, "\\0\\0\\0\\10"..., 4096) = 33', "line 1: strace has cut the text of read: run it with -s"),
+        ('read(0, "\\0\\0\\0\\10", 4096) = 33', "line 1: read moved 33 bytes, but 4 are shown"),
+        ('write(3, "\\0", 1) = 1\nwrite(4, "\\1", 1) = 1', "descriptors 3, 4: give the calls of one"),
+        ('write(3, "\\0", 1) = 1\npwrite64(3, "\\0", 1, 0) = 1', "line 2 is not a whole call"),
+        ('[pid 7] read(3, <unfinished ...>\n[pid 7] <... read resumed>"\\0", 1) = 1', "two lines"),
+        (r"b\x00\x00", "the shell took the quotes"),
+        (r"\x00\x00 /app", "blanks between escapes"),
+        (r"b'\x00\q'", r"is not an escape that can be read: write \\x"),
+        (r"'\x00\u00e9'", "several bytes in one language and one in another"),
+        ("'\\x00é'", "'é' in a text with escapes is not a byte"),
+        (r"b'\400'", "is not a byte"),
+        ("b'\\x00\\x08'...", "the text is not whole"),
+        (r"bytes.fromhex(b'\x00')", "beside the quoted text is not understood"),
+        (r"b'\x00\01'", "text with escapes .* or Rust's text with escapes"),
+        ("Data: 0000002d00000000…\n[Length: 49]", "line 1: Wireshark has cut this row: copy it as a hex stream"),
+        ("Data: 0008\n[Length: 3]", "the row above it has 2 bytes, not 3"),
+        ("0000000 nul nul nul  bs del del del   ~\n0000010\n", "od -a does not show the highest bit"),
+        (" 00 00\n*\n 00\n", "a star stands for rows like the one above it"),
+        ("00000000  00 00 00 00  |....|\n*\n", "the dump ends there"),
+        ("0000  00 00 00 08\n0004  ff ff ff fe  ....\n", "line 2 has text beside its bytes, but a row above nothing"),
+        ("00000000  00 00 00 00  |....|\n*\n00000008\n", "repeats a row of 4 bytes, where 16 are usual"),
+        (f"00000000 {16 * ' 00'}\n*\n00000019\n", "stands for 9 bytes, which is not a number of whole rows"),
+        ("00000000  00 00 00 08  |....|\n00000005\n", "line 2 has offset 00000005, but 4"),
+        ("00000000  00 00 00 08  |..a.|\n", "line 1: the text '|..a.|' is not that of the 4 bytes before it"),
+        (
+            "0000  00 00 00 08  ....\n0004  ff ff ff fe\n",
+            "line 2 has nothing beside its bytes, but a row above text",
+        ),
+        ("0000  00 00 00 08\nff ff ff fe\n", "line 2 is not a row as hexdump -C writes it"),
+        ("0000  00 00 00 08\n0004: ff ff ff fe\n", "line 2 is not a row as hexdump -C writes it"),
+        ("0000  00 00 00 08\nand Data: 0000002d00000000000000\n", "line 2 is not a row"),
+        ("00000010  ff fe", "'00000010' can be an offset or bytes"),
+        ("00000008 ff fe", "can be an offset, or 4 bytes"),
+        ("0000000 00 00\n000000z\n", "line 2 is not a row"),
+        ("\t0x0000:  0000 0008  ....\n\tax0004:  00  .", "line 2 is not a row"),
+        ("0000000 00 00\n0000009\n", "is not an offset in base 8"),
+        ("00000000: 0000 000 ...\n", "does not begin with bytes as xxd"),
+        ("0000  00 00\n...   16 bytes not shown\n", "does not show all bytes: line 2"),
+        ("[" * 5000, "neither hexadecimal nor base64"),
+        ("(" * 5000 + "[0]", "neither hexadecimal nor base64"),
+        ("h\u00e9llo", "neither hexadecimal nor base64"),
+        ("00000008 ffffffe", "'ffffffe' in line 1 has an odd number of digits"),
+        ("00000008\nfffffffe 0000000g", "what is '0000000g' in line 2"),
+    ],
+)
+def test_text_that_cannot_be_read_for_certain_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(NotBytes, match=reason):
+        octets(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "expected"),
+    [
+        ("words", "0000000 0000 0800\n0000004\n", "00000008"),
+        ("hex", "0000000 0000 0800\n0000004\n", "00000800"),
+        ("decimal", "[16, 32]", "1020"),
+        ("hex", "[16, 32]", "1632"),
+        ("octal", "101 102", "4142"),
+        ("text", r"\x00", "00"),
+        ("hex", r"\x00", "00"),
+        ("base64", "AAAACA", "00000008"),
+    ],
+)
+def test_format_says_which_of_several_forms_it_is(form: str, text: str, expected: str) -> None:
+    assert form in FORMATS
+    assert octets(text.encode(), form) == bytes.fromhex(expected)
+
+
+def test_form_that_alone_gives_whole_frames_is_taken_and_said() -> None:
+    found = read_octets(f" {PING.hex(' ', -2)}\n".encode())
+    assert found.data == PING
+    assert found.notes == (
+        "read as hexadecimal, since only so it is whole frames, not as numbers with the low byte first or "
+        "od -x, hexdump (low byte first) or od -x, hexdump (low byte first), without its last zero",
+    )
+
+
+def test_dump_of_ours_with_a_masked_field_is_read_and_said() -> None:
+    payload = encode(ConnectRequest(0, 0, 10000, 7, b"secret, 16 bytes", False))
+    shown = format_frame(Frame(Direction.SENT, payload, (ConnectRequest,), None, 0.0))
+    for encoding in ("utf-8", "utf-16", "latin-1"):
+        found = read_octets(shown.encode(encoding))
+        assert found.data == frame(encode(ConnectRequest(0, 0, 10000, 7, bytes(16), False)))
+        assert found.notes == ("zeros stand for 16 masked bytes",)
+
+
+@pytest.mark.parametrize("row", ["{:08x}: {}  {}", "{:08x}: {} {}"])
+def test_row_of_blanks_has_no_text_to_see_beside_it(row: str) -> None:
+    data = frame(encode(RequestHeader(2, OpCode.SET_DATA)) + encode(SetDataRequest("/a", 40 * b" " + b"end", -1)))
+    rows = []
+    for at in range(0, len(data), 16):
+        part = data[at : at + 16]
+        shown = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in part)
+        rows.append(row.format(at, f"{part.hex(' ', -2):<39}", shown))
+    assert octets("\n".join(rows).encode()) == data
+    assert octets("\n".join(row.rstrip() for row in rows).encode()) == data
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        (60 * r"\x00" + "/app", bytes(60) + b"/app"),
+        (60 * "bytearray" + "[0, 0, 0, 8", None),
+        ("a" + 100_000 * " " + r'"\x00"', None),
+        ("a" + 100_000 * " " + r'= "\x00"', b"\0"),
+        (r"a[2] := []byte{" + 100_000 * " " + r'"\x00"', b"\0"),
+    ],
+)
+def test_no_pattern_goes_over_a_long_text_again_and_again(text: str, data: bytes | None) -> None:
+    if data is None:
+        with pytest.raises(NotBytes):
+            octets(text.encode())
+    else:
+        assert octets(text.encode()) == data
+
+
+def test_masked_bytes_without_their_size_are_refused() -> None:
+    payload = encode(ConnectRequest(0, 0, 10000, 7, b"secret, 16 bytes", False))
+    shown = format_frame(Frame(Direction.SENT, payload, (ConnectRequest,), None, 0.0)).split("\n")
+    place = next(at for at, line in enumerate(shown) if "··" in line)
+    for rows in (shown[place + 1 :], [*shown[:place], shown[place].partition(" = ")[0], *shown[place + 1 :]]):
+        with pytest.raises(NotBytes, match="does not show all bytes"):
+            octets("\n".join(rows).encode())
+
+
+@pytest.mark.parametrize("size", [0, 1, 11, 12, 13, 40])
+def test_masked_fields_of_any_size_are_read(size: int) -> None:
+    payload = encode(RequestHeader(-4, OpCode.AUTH)) + encode(AuthPacket(0, "digest", b"x" * size))
+    shown = format_frame(Frame(Direction.SENT, payload, (RequestHeader, AuthPacket), 100, 0.0))
+    assert octets(f"{shown}\n\n{shown}".encode()) == 2 * frame(payload.replace(b"x", b"\0"))
+
+
+def test_dump_that_starts_in_the_middle_is_read_and_said() -> None:
+    rows = TOOLS[0].write(LONG).split("\n", 1)[1]
+    found = read_octets(rows.encode())
+    assert found.data == LONG[16:]
+    assert found.notes == ("the first row is at offset 00000010: the bytes before it are not there",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_text_may_have_any_encoding_and_line_ends(encoding: str) -> None:
+    """As PowerShell and Notepad write files."""
+    for shown in (PING.hex(" "), TOOLS[0].write(PING + GET_DATA), repr(list(PING)), repr(PING)):
+        data = shown.replace("\n", "\r\n").encode(encoding)
+        assert octets(data) == (PING + GET_DATA if ":" in shown else PING)
+        assert text_of(data) == shown.replace("\n", "\r\n")
+
+
+def test_what_is_not_text_is_said() -> None:
+    with pytest.raises(NotBytes, match="neither UTF-8 nor UTF-16"):
+        text_of(b"\xff\0")
+    with pytest.raises(NotBytes, match="not text at all"):
+        octets(PING, "hex")
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=4).map(lambda data: b"\0" + data))
+def test_bytes_that_begin_as_a_frame_are_taken_as_they_are(data: bytes) -> None:
+    assume(any(data[::2]))  # else it may be text in UTF-16
+    assert octets(data) == data

@@ -1,0 +1,323 @@
+"""The daytime service: its servers and clients as processes of their own, while servers stop, die, start and join."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+import zkwire
+from tests.conftest import External
+from tests.support.live import client
+from tests.support.processes import free_port, spawn, wait_until
+from tests.support.real.servers import Server
+from zkwire import Client, CreateMode, Direction, SessionExpiredError, SessionInfo, Tap
+from zkwire.traffic.conversation import Passing
+from zkwire.traffic.faults import Pass
+
+PATIENCE = 60.0  # seconds until a test gives up on a process
+STRATEGIES = ("random", "round-robin", "sticky", "least-loaded")
+
+
+class Process:
+    """One of the examples, running."""
+
+    def __init__(self, name: str, log: Path, *arguments: str) -> None:
+        self._log = log
+        with log.open("wb") as output:
+            self.popen = spawn([sys.executable, "-m", f"examples.{name}", *arguments], output=output)
+
+    def lines(self, *, answers: bool = True) -> list[str]:
+        """What it has printed in whole lines: answers, or all."""
+        whole = self._log.read_text().rpartition("\n")[0].split("\n")
+        return [line for line in whole if re.match(r"127\.0\.0\.1:\d+:\d{4}-", line) or not answers]
+
+    def says(self, text: str, times: int = 1) -> None:
+        """Wait for a line, so many times."""
+
+        def said() -> bool:
+            return self.lines(answers=False).count(text) >= times
+
+        assert wait_until(lambda: said() or self.popen.poll() is not None, PATIENCE), self._log.read_text()
+        assert said(), self._log.read_text()
+
+    def ends(self) -> int:
+        return self.popen.wait(PATIENCE)
+
+
+class Service:
+    """A registry of a test's own, and who serves and asks there."""
+
+    def __init__(self, hosts: str, root: str, directory: Path) -> None:
+        self.hosts = hosts
+        self.root = root
+        self._directory = directory
+        self.processes: list[Process] = []
+
+    def server(self, port: int, *, wait: bool = True) -> Process:
+        """A server; registered, or just started."""
+        process = self._start("daytime_server", "--port", str(port))
+        if wait:
+            process.says(f"127.0.0.1:{port} is registered")
+        return process
+
+    def client(self, *options: str) -> Process:
+        return self._start("daytime_client", *options)
+
+    def _start(self, name: str, *options: str) -> Process:
+        log = self._directory / f"{len(self.processes)}-{name}.log"
+        process = Process(name, log, "--hosts", self.hosts, "--root", self.root, *options)
+        self.processes.append(process)
+        return process
+
+
+@pytest.fixture
+def service(zookeeper: Server | External, root: str, tmp_path: Path) -> Iterator[Service]:
+    made = Service(zookeeper.address, root, tmp_path)
+    yield made
+    for process in made.processes:
+        process.popen.kill()
+        process.popen.wait()
+
+
+def test_no_round_fails_while_servers_stop_die_start_and_join(service: Service) -> None:
+    """More than a hundred rounds with each strategy; every step is taken in the midst of them."""
+    ports = [free_port() for _ in range(4)]
+    first, second, third = (service.server(port) for port in ports[:3])
+    clients = [service.client("--strategy", name, "--rounds", "100000", "--interval", "0.03") for name in STRATEGIES]
+
+    def more_rounds(number: int = 5) -> None:
+        """Wait until every client has had so many more."""
+        wanted = [len(each.lines()) + number for each in clients]
+
+        def had() -> bool:
+            return all(len(each.lines()) >= count for each, count in zip(clients, wanted))
+
+        assert wait_until(had, PATIENCE), [each.lines(answers=False)[-5:] for each in clients]
+
+    more_rounds(20)
+    first.popen.send_signal(signal.SIGTERM)
+    first.says("deregistered")
+    assert first.ends() == 0
+    more_rounds()
+    second.popen.kill()
+    second = service.server(ports[1], wait=False)
+    more_rounds()
+    first, fourth = service.server(ports[0]), service.server(ports[3])
+    more_rounds()
+    third.popen.kill()
+    more_rounds()
+    second.says(f"127.0.0.1:{ports[1]} is registered")  # its former life's session has expired
+    more_rounds(20)
+    first.popen.kill()
+    second.popen.kill()
+    more_rounds(20)
+
+    for strategy, each in zip(STRATEGIES, clients):
+        assert each.popen.poll() is None, each.lines(answers=False)[-5:]
+        answers = [int(line.split(":")[1]) for line in each.lines()]
+        assert len(answers) >= 100
+        assert set(answers) == set(ports) or (strategy == "sticky" and set(answers) < set(ports))
+        assert set(answers[-10:]) == {ports[3]}
+    assert fourth.popen.poll() is None
+
+
+def test_answers_are_host_port_and_time(service: Service) -> None:
+    port = free_port()
+    service.server(port)
+    asks = service.client("--interval", "0")
+    assert asks.ends() == 0
+    lines = asks.lines(answers=False)
+    assert len(lines) == 200
+    assert set(lines[::2]) == {f"connect host: 127.0.0.1:{port}"}
+    for line in lines[1::2]:
+        assert re.fullmatch(rf"127\.0\.0\.1:{port}:\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d", line)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"timestamp"],
+        [b"timestamp\n"],
+        [b"TimeStamp\r\n"],
+        [b" \ttimestamp  \r\n"],
+        [b"time", b"stamp"],
+        [bytes([byte]) for byte in b"\ntimestamp"],
+    ],
+)
+async def test_request_is_answered_however_it_is_written(service: Service, pieces: list[bytes]) -> None:
+    port = free_port()
+    await trio.to_thread.run_sync(service.server, port)
+    with trio.fail_after(PATIENCE):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for piece in pieces:
+                await stream.send_all(piece)
+                await trio.sleep(0.02)  # so that each piece is likely to arrive alone
+            answer = b"".join([data async for data in stream])
+    assert re.fullmatch(rb"127\.0\.0\.1:%d:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d" % port, answer)
+
+
+async def test_server_says_what_it_answers_and_clients_that_say_nothing_block_nobody(service: Service) -> None:
+    port = free_port()
+    await trio.to_thread.run_sync(service.server, port)
+    with trio.fail_after(PATIENCE):
+        async with AsyncExitStack() as silent:
+            for _ in range(20):
+                await silent.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(b"time, please\n")
+                assert b"".join([data async for data in stream]) == b"The only request is: timestamp\n"
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            assert await stream.receive_some() == b""  # it is closed when it has said nothing for long
+
+
+def test_list_that_stays_empty_is_a_clear_error(service: Service) -> None:
+    asks = service.client("--patience", "0.5")
+    assert asks.ends() == 1
+    assert asks.lines(answers=False) == [
+        "no server is registered: waiting for one",
+        f"daytime_client: {service.root} has no members that may be used",
+    ]
+
+
+def test_client_outlives_a_list_that_is_empty_for_a_moment(service: Service) -> None:
+    asks = service.client("--rounds", "100000", "--interval", "0.03", "--patience", "60")
+    for turn in range(1, 4):
+        asks.says("no server is registered: waiting for one", turn)
+        had = len(asks.lines())
+        server = service.server(free_port())
+        assert wait_until(partial(has_lines, asks, had + 3), PATIENCE)
+        server.popen.send_signal(signal.SIGTERM)
+        assert server.ends() == 0
+    assert asks.popen.poll() is None
+
+
+def has_lines(process: Process, number: int) -> bool:
+    return len(process.lines()) >= number
+
+
+async def test_servers_that_are_all_dead_give_few_lines(zookeeper: Server | External, service: Service) -> None:
+    """They stay on the list, as those of another session would for its timeout."""
+    async with client(zookeeper) as zk:
+        await zk.ensure_path(service.root)
+        for _ in range(3):
+            await zk.create(f"{service.root}/127.0.0.1:{free_port()}", b"", mode=CreateMode.EPHEMERAL)
+        await zk.create(f"{service.root}/{'x' * 100}:80", b"", mode=CreateMode.EPHEMERAL)  # no host name
+        asks = service.client("--rounds", "100000", "--interval", "0")
+        began = trio.current_time()
+        assert await trio.to_thread.run_sync(wait_until, lambda: len(asks.lines(answers=False)) >= 18, PATIENCE)
+        assert trio.current_time() - began > 5
+        assert asks.popen.poll() is None
+        server = await trio.to_thread.run_sync(service.server, free_port())
+        assert await trio.to_thread.run_sync(wait_until, lambda: len(asks.lines()) > 10, PATIENCE)
+        assert server.popen.poll() is None
+
+
+async def test_session_timeouts_are_those_that_were_asked_for(zookeeper: Server | External, root: str) -> None:
+    asked: list[int] = []
+
+    def note(passing: Passing) -> Pass:
+        if passing.is_handshake and passing.direction is Direction.SENT:
+            asked.append(passing.record.time_out)
+        return Pass()
+
+    async with Tap(zookeeper.address) as tap:
+        tap.fault = note
+        for name in ("daytime_server", "daytime_client"):
+            await trio.to_thread.run_sync(ask_for_a_timeout, name, tap.address, root)
+    assert asked == [7000, 7000]
+
+
+def ask_for_a_timeout(name: str, hosts: str, root: str) -> None:
+    options = ["--port", str(free_port())] if name == "daytime_server" else ["--patience", "0"]
+    command = [sys.executable, "-m", f"examples.{name}", "--hosts", hosts, "--root", root, *options]
+    with subprocess.Popen(
+        [*command, "--session-timeout", "7"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.terminate()
+
+
+def test_client_whose_last_server_is_killed_says_so_when_its_session_has_expired(service: Service) -> None:
+    port = free_port()
+    server = service.server(port)
+    asks = service.client("--rounds", "10000", "--interval", "0", "--patience", "0.5")
+    assert wait_until(lambda: len(asks.lines()) > 3, PATIENCE)
+    server.popen.kill()
+    assert asks.ends() == 1
+    assert asks.lines(answers=False)[-1] == f"daytime_client: {service.root} has no members that may be used"
+    assert asks.lines(answers=False)[-2] == "no server is registered: waiting for one"
+    assert f"{port} failed" in asks.lines(answers=False)[-3]
+
+
+@pytest.mark.rule("D1")
+async def test_server_whose_session_is_ended_from_outside_is_registered_again(
+    zookeeper: Server | External, service: Service
+) -> None:
+    port = free_port()
+    server = await trio.to_thread.run_sync(service.server, port)
+    async with client(zookeeper) as zk:
+        former: list[int] = []
+        for _ in range(3):
+            owner = await next_owner(zk, f"{service.root}/127.0.0.1:{port}", former)
+            if len(former) < 2:
+                await close(zookeeper, zk, owner)
+            former.append(owner)
+    assert server.popen.poll() is None
+    asks = service.client("--rounds", "1")
+    assert await trio.to_thread.run_sync(asks.ends) == 0
+
+
+async def next_owner(zk: Client, path: str, former: list[int]) -> int:
+    """The session that owns the znode, when it is none of the former."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            stat, watch = await zk.exists_and_watch(path)
+            async with watch:
+                if stat is not None and stat.ephemeral_owner not in former:
+                    return stat.ephemeral_owner
+                await watch.wait()
+
+
+async def close(server: Server | External, zk: Client, session: int) -> None:
+    """End somebody's session: resume it, and close it. Who has it comes back to it as soon as it is taken, so that this
+    may need more than one try."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            try:
+                async with zkwire.connect(
+                    server.address, session=SessionInfo(session, password(session)), new_session=False
+                ) as taken:
+                    await taken.sync()
+            except SessionExpiredError:
+                return
+
+
+def password(session: int) -> bytes:
+    """A session's password, which servers make of its id and of nothing secret (SessionTrackerImpl, superSecret):
+    16 bytes of java.util.Random."""
+    seed = (session ^ 0xB3415C00 ^ 0x5DEECE66D) & (2**48 - 1)
+    made = b""
+    while len(made) < 16:
+        seed = (seed * 0x5DEECE66D + 0xB) & (2**48 - 1)
+        made += (seed >> 16).to_bytes(4, "little")
+    return made
+
+
+def test_hosts_without_servers_are_an_error(tmp_path: Path) -> None:
+    options = {"daytime_server": ["--port", str(free_port())], "daytime_client": []}
+    started = {name: Process(name, tmp_path / name, "--hosts", "127.0.0.1:1", *more) for name, more in options.items()}
+    for name, process in started.items():
+        assert process.ends() == 1
+        assert process.lines(answers=False)[-1].startswith(f"{name}: no session within 4 s")

@@ -1,0 +1,68 @@
+"""Connections made of golden frames, for captures: a handshake, some conversations, and what a reader should say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tests.support.golden import Golden, conversations, load
+from tests.support.pcap_writer import Connection, PcapWriter
+from zkwire.capture import Capture, Notice, Seen, Stray
+from zkwire.frames import frame
+from zkwire.session.events import Direction
+from zkwire.traffic.conversation import Passing
+
+VERSION = "3.9.4"
+CONVERSATIONS = {name: frames for (version, name), frames in conversations(load()).items() if version == VERSION}
+#: One handshake, as it is on most connections.
+HANDSHAKE = CONVERSATIONS["connect"]
+#: Conversations that may stand on one connection behind a handshake.
+TALK = {
+    name: frames
+    for name, frames in CONVERSATIONS.items()
+    if not name.startswith("connect") and "SessionClosed" not in name
+}
+
+
+def dialogue(*names: str) -> list[Golden]:
+    """The frames of a connection that has these conversations."""
+    return [*HANDSHAKE, *(golden for name in names for golden in TALK[name])]
+
+
+def say(connection: Connection, goldens: Iterable[Golden]) -> None:
+    """Each frame in a segment of its own."""
+    for golden in goldens:
+        (connection.client if golden.direction is Direction.SENT else connection.server)(frame(golden.payload))
+
+
+def connected(file: PcapWriter, *names: str, **ends: object) -> Connection:
+    """A connection that was opened and had these conversations."""
+    connection = Connection(file, **ends)  # type: ignore[arg-type]
+    connection.handshake()
+    say(connection, dialogue(*names))
+    return connection
+
+
+def read(data: bytes, step: int | None = None, ports: Iterable[int] | None = None) -> list[Seen]:
+    """What a capture shows, in order of time; its bytes are given `step` at a time."""
+    capture = Capture(None if ports is None else set(ports))
+    step = step or len(data) or 1
+    found = [seen for start in range(0, len(data), step) for seen in capture.receive(data[start : start + step])]
+    return sorted([*found, *capture.end()], key=lambda seen: seen.order)
+
+
+def frames(seen: Iterable[Seen]) -> list[tuple[Direction, bytes]]:
+    """The frames among them: direction and payload."""
+    return [(each.what.direction, each.what.frame.payload) for each in seen if isinstance(each.what, Passing)]
+
+
+def notices(seen: Iterable[Seen]) -> list[str]:
+    return [each.what.text for each in seen if isinstance(each.what, Notice)]
+
+
+def strays(seen: Iterable[Seen]) -> list[Stray]:
+    return [each.what for each in seen if isinstance(each.what, Stray)]
+
+
+def said(goldens: Iterable[Golden]) -> list[tuple[Direction, bytes]]:
+    """What `frames` should give for these."""
+    return [(golden.direction, golden.payload) for golden in goldens]

@@ -1,0 +1,66 @@
+"""Conversations written down frame by frame, for tests of what an onlooker makes of them. No sockets, no clock."""
+
+from __future__ import annotations
+
+from zkwire.codes import KeeperState, Xid
+from zkwire.frames import frame
+from zkwire.jute import Encodable, encode
+from zkwire.records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
+from zkwire.session.events import Direction
+from zkwire.tap.tap import Observer
+from zkwire.traffic.conversation import Conversation, Passing
+from zkwire.traffic.faults import PASS, Action
+
+
+class Traffic:
+    """One connection: each call is one frame, told to the observer, at the time `now`, and gives its Passing."""
+
+    def __init__(self, connection: int = 0, observer: Observer | None = None) -> None:
+        self.now = 0.0
+        self._connection = connection
+        self._conversation = Conversation(connection)
+        self._observer = observer
+        self._xid = 0
+
+    def passing(self, direction: Direction, payload: bytes, action: Action = PASS) -> Passing:
+        (piece,) = self._conversation.receive(direction, frame(payload), self.now)
+        assert isinstance(piece, Passing)
+        if self._observer is not None:
+            self._observer.piece(self._connection, direction, piece, action, self.now)
+        return piece
+
+    def raw(self, direction: Direction, data: bytes) -> None:
+        """Bytes that are no frame."""
+        assert self._observer is not None
+        for piece in self._conversation.receive(direction, data, self.now):
+            self._observer.piece(self._connection, direction, piece, PASS, self.now)
+
+    def open(self) -> None:
+        assert self._observer is not None
+        self._observer.opened(self._connection, "client:1", "server:2181", self.now)
+
+    def close(self, by: str = "client") -> None:
+        assert self._observer is not None
+        self._observer.closed(self._connection, by, self.now)
+
+    def connect(self, session_id: int = 5, asked: int = 0, time_out: int = 10_000) -> list[Passing]:
+        request = ConnectRequest(0, 0, 10_000, asked, bytes(16), False)
+        response = ConnectResponse(0, time_out, session_id, bytes(16), False)
+        return [
+            self.passing(Direction.SENT, encode(request)),
+            self.passing(Direction.RECEIVED, encode(response)),
+        ]
+
+    def request(self, opcode: int, record: Encodable | None = None, xid: int | None = None) -> Passing:
+        self._xid += 1
+        header = encode(RequestHeader(self._xid if xid is None else xid, opcode))
+        return self.passing(Direction.SENT, header + (b"" if record is None else encode(record)))
+
+    def reply(self, request: Passing, record: Encodable | None = None, *, zxid: int = 9, err: int = 0) -> Passing:
+        assert request.xid is not None
+        header = encode(ReplyHeader(request.xid, zxid, err))
+        return self.passing(Direction.RECEIVED, header + (b"" if record is None else encode(record)))
+
+    def event(self, type: int, path: str, zxid: int = -1) -> Passing:
+        body = encode(WatcherEvent(type, KeeperState.SYNC_CONNECTED, path))
+        return self.passing(Direction.RECEIVED, encode(ReplyHeader(Xid.NOTIFICATION, zxid, 0)) + body)

@@ -1,0 +1,248 @@
+"""`zkwire read`: what ZooKeeper's clients and servers said, from a file of captured packets."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timedelta, timezone
+from typing import Any, BinaryIO
+
+from ..capture import Capture, CaptureError, Link, Notice, Seen, Stray
+from ..codes import ErrorCode, EventType, counted, hexadecimal, name_of
+from ..explain.dump import format_frame, title
+from ..multi import MultiSequence
+from ..operations import BY_OPCODE, operation_name
+from ..paths import printable
+from ..session.events import Direction
+from ..traffic.conversation import Passing
+from ..traffic.selection import CONNECT, SelectionError, opcodes, path_pattern
+from .common import DONE, FAILED, USAGE, CommandError, Paint, complain, json_line
+
+_BLOCK = 1 << 20
+_STRAY_SHOWN = 60
+_PACKETS_SHOWN = 10
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def register(verb: str, parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "What ZooKeeper's clients and servers said, from a .pcap or .pcapng file, as tcpdump and Wireshark write them: "
+        "a line for each frame, in order of time. Times are UTC. Needs no root and no Wireshark. What was not captured "
+        "is reported: missing bytes, fragments, a capture that begins in the middle of a connection. A frame whose "
+        "bytes cannot be decoded is marked as undecoded, and the exit status is 1 then."
+    )
+    parser.add_argument(
+        "file", metavar="FILE", help="a capture; -: stdin, read as it comes: tcpdump -U -w - | zkwire read -"
+    )
+    parser.add_argument(
+        "--port",
+        type=_port,
+        action="append",
+        metavar="N",
+        help="where servers listen; may be given again (default: 2181, and where a ConnectRequest is seen)",
+    )
+    parser.add_argument("--op", metavar="OPERATIONS", help="only these: getData, create*, connect, or several by comma")
+    parser.add_argument("--path", metavar="PATTERN", help="only frames about such a path: /app, /app/*, /app/**")
+    parser.add_argument("--hex", action="store_true", help="with every byte, annotated")
+    parser.add_argument("--json", action="store_true", help="a JSON object in a line for each frame")
+    parser.set_defaults(run=run)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"expected a port, 1 to 65535, got {text!r}")
+    return int(text)
+
+
+def run(options: argparse.Namespace) -> int:
+    wanted = _wanted(options)
+    capture = Capture(options.port)
+    shown = _Lines(options)
+    status = DONE
+    undecoded: list[int] = []  # packets
+    with _opened(options.file) as file:
+        for seen in _in_order(file, capture, is_live=options.file == "-"):
+            if isinstance(seen, CaptureError):
+                sys.stdout.flush()
+                status = complain(f"{options.file}: {seen}", FAILED)
+                continue
+            if isinstance(seen.what, Passing) and seen.what.undecoded:
+                undecoded.append(seen.number)
+            if isinstance(seen.what, Notice) or wanted(seen.what):
+                shown.show(seen)
+    if undecoded:
+        sys.stdout.flush()
+        packets = ", ".join(map(str, undecoded[:_PACKETS_SHOWN])) + (", ..." if undecoded[_PACKETS_SHOWN:] else "")
+        frames = f"{counted(len(undecoded), 'frame')} could not be decoded"
+        status = complain(f"{options.file}: {frames}: packet {packets}", FAILED)
+    if not capture.links and status == DONE:
+        ports = ", ".join(map(str, sorted(capture.ports)))
+        status = complain(
+            f"{options.file}: no ZooKeeper among {counted(capture.packets, 'packet')}, {capture.segments} of them TCP: "
+            f"none of port {ports}" + ("" if options.port else " and no ConnectRequest; say which with --port"),
+            FAILED,
+        )
+    return status
+
+
+def _opened(name: str) -> AbstractContextManager[BinaryIO]:
+    if name == "-":
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return open(name, "rb")
+    except OSError as error:
+        raise CommandError(f"{name}: {error.strerror}", USAGE) from None
+
+
+def _in_order(file: BinaryIO, capture: Capture, *, is_live: bool) -> Iterator[Seen | CaptureError]:
+    """All that the capture shows, and the fault of the file, if it has one, at last. By time, which a live capture has
+    by itself."""
+    faults: list[CaptureError] = []
+
+    def found() -> Iterator[Seen]:
+        read: Callable[[int], bytes] = getattr(file, "read1", file.read)  # what there is, not so many bytes
+        try:
+            while data := read(_BLOCK):
+                yield from capture.receive(data)
+        except CaptureError as fault:
+            faults.append(fault)
+        try:
+            yield from capture.end()
+        except CaptureError as fault:
+            faults.append(fault)
+
+    each: Iterable[Seen] = found()
+    yield from each if is_live else sorted(each, key=lambda seen: seen.order)
+    yield from faults
+
+
+def _wanted(options: argparse.Namespace) -> Callable[[Passing | Stray], bool]:
+    try:
+        codes = None if options.op is None else opcodes(options.op)
+        matches = None if options.path is None else path_pattern(options.path)
+    except SelectionError as error:
+        raise CommandError(str(error), USAGE) from None
+
+    def wanted(passing: Passing | Stray) -> bool:
+        if isinstance(passing, Stray):
+            return codes is None and matches is None
+        opcode = CONNECT if passing.is_handshake else passing.opcode
+        return (codes is None or opcode in codes) and (matches is None or any(map(matches, passing.paths)))
+
+    return wanted
+
+
+# --- one frame, as text and as JSON
+
+
+def line(passing: Passing) -> str:
+    """What the frame is: its title, of a reply with the path of its request.
+
+    `trace.title` says the same of any bytes, but maps every field for it, which takes three times as long.
+    """
+    record, header = passing.record, passing.header
+    if (record is None and len(passing.frame.types) != (header is not None)) or not passing.frame.types:
+        return title(passing.frame)  # not what it should be
+    words = [passing.direction.value]
+    if passing.is_handshake:
+        words += [type(record).__name__, f"session={hexadecimal(record.session_id)}", f"time_out={record.time_out} ms"]
+    elif passing.is_notification:
+        words += ["event", name_of(EventType, record.type), str(record.path)]
+    else:
+        words += [operation_name(passing.opcode), f"xid={passing.xid}"]
+        words += [f"path={passing.path}"] if passing.path else []
+        words += [f"items={len(record)}"] if isinstance(record, MultiSequence) else []
+        if passing.direction is Direction.RECEIVED:
+            words += [name_of(ErrorCode, passing.failure), f"zxid={hexadecimal(passing.zxid)}"]
+    return printable(" ".join(words))
+
+
+def latency_ms(passing: Passing) -> float | None:
+    """From a request to this reply to it, in milliseconds."""
+    return None if passing.request is None else (passing.frame.now - passing.request.frame.now) * 1000
+
+
+def as_json(seen: Seen) -> dict[str, Any]:
+    """One frame, or what takes its place: a notice, or bytes that are not a frame. `kind` says which; values are as
+    zkwire/explain/plain.py says. What does not apply is left out."""
+    kind = "notice" if isinstance(seen.what, Notice) else "bytes" if isinstance(seen.what, Stray) else "frame"
+    place: dict[str, Any] = {"kind": kind, "packet": seen.number, "time": seen.time_ns / 10**9}
+    if seen.link is not None:
+        client, server = str(seen.link.client), str(seen.link.server)
+        place |= {"connection": seen.link.number, "client": client, "server": server}
+    what = seen.what
+    if isinstance(what, Notice):
+        return place | {"notice": what.text}
+    if isinstance(what, Stray):
+        return place | {"direction": what.direction.value, "bytes": what.data.hex()}
+    latency = latency_ms(what)
+    is_reply = what.direction is Direction.RECEIVED and what.header is not None and not what.is_notification
+    found = {
+        "direction": what.direction.value,
+        "op": _operation(what),
+        "xid": what.xid,
+        "path": what.path,
+        "err": int(what.failure) if is_reply else None,
+        "error": name_of(ErrorCode, what.failure) if is_reply else None,
+        "zxid": hexadecimal(what.zxid) if what.direction is Direction.RECEIVED and what.header is not None else None,
+        "event": name_of(EventType, what.record.type) if what.is_notification and what.record else None,
+        "latency_ms": None if latency is None else round(latency, 3),
+        "undecoded": what.undecoded or None,
+        "size": len(what.frame.payload) + 4,
+    }
+    return place | {name: value for name, value in found.items() if value is not None}
+
+
+def _operation(passing: Passing) -> str | int | None:
+    if passing.is_handshake:
+        return "connect"
+    if passing.is_notification:
+        return "event"
+    opcode = passing.opcode
+    return BY_OPCODE[opcode].name if opcode in BY_OPCODE else opcode
+
+
+class _Lines:
+    """Prints what is seen."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._paint = Paint(sys.stdout)
+        self._links: set[Link] = set()
+
+    def show(self, seen: Seen) -> None:
+        if self._options.json:
+            print(json_line(as_json(seen)), flush=self._options.file == "-")
+            return
+        if seen.link is not None and seen.link not in self._links:
+            self._links.add(seen.link)
+            self._print(seen, f"= {seen.link.client} to {seen.link.server}")
+        what = seen.what
+        if isinstance(what, Notice):
+            self._print(seen, self._paint.yellow(f"! {what.text}"))
+        elif isinstance(what, Stray):
+            more = "" if len(what.data) <= _STRAY_SHOWN else " ..."
+            data = repr(what.data[:_STRAY_SHOWN])[2:-1]
+            size = counted(len(what.data), "byte", "that is")
+            self._print(seen, f"{what.direction.value} {size} no frame: {data}{more}")
+        else:
+            self._frame(seen, what)
+
+    def _frame(self, seen: Seen, passing: Passing) -> None:
+        paint = self._paint.cyan if passing.direction is Direction.SENT else self._paint.green
+        if passing.failure or passing.undecoded:
+            paint = self._paint.red
+        latency = latency_ms(passing)
+        took = "" if latency is None else self._paint.dim(f"  {latency:.3f} ms")
+        mark = f" (undecoded: {printable(passing.undecoded)})" if passing.undecoded else ""
+        self._print(seen, paint(line(passing) + mark) + took)
+        if self._options.hex:
+            print(format_frame(passing.frame).partition("\n")[2], end="\n\n")
+
+    def _print(self, seen: Seen, text: str) -> None:
+        when = _EPOCH + timedelta(microseconds=seen.time_ns // 1000)
+        link = "" if seen.link is None else f"#{seen.link.number}"
+        place = f"{seen.number:>6}  {when:%H:%M:%S.%f}  {link:<4}"
+        print(f"{self._paint.dim(place)}{text}", flush=self._options.file == "-")

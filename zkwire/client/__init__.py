@@ -1,0 +1,4 @@
+"""The client on trio."""
+
+from .client import Client as Client
+from .client import connect as connect

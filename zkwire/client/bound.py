@@ -1,0 +1,62 @@
+"""A client's operations, bound to one of its sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..codes import TERMINAL_STATES, AddWatchMode
+from ..errors import SessionExpiredError
+from ..session.events import SessionInfo
+from .call import Call
+from .verbs import Verbs
+
+if TYPE_CHECKING:
+    from .client import Client
+
+
+class BoundClient(Verbs):
+    """The operations of a client, bound to the session it has now: once that is over they raise SessionExpiredError,
+    also when the client has a new one. What a recipe needs, whose znodes belong to one session."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._chroot = client._chroot
+        self._bound_to = client._session
+
+    @property
+    def run_root(self) -> trio.lowlevel.Task | None:  # type: ignore[override]  # only read
+        return self._client.run_root
+
+    def check_run(self) -> None:
+        self._client.check_run()
+
+    @property
+    def session(self) -> SessionInfo:
+        """The session that this is bound to."""
+        return self._bound_to.info
+
+    @property
+    def expired(self) -> bool:
+        """Whether that session is over for this client."""
+        return self._client._session is not self._bound_to or self._bound_to.state in TERMINAL_STATES
+
+    def last_answered(self, before: float) -> float | None:
+        """Client.last_answered; None when the session is over."""
+        return None if self.expired else self._bound_to.last_answered(before)
+
+    def submit(self, call: Call[Any]) -> None:
+        if self._client._session is not self._bound_to:
+            raise SessionExpiredError(self.client_path(call.path), call.operation.name)
+        self._client.submit(call)
+
+    def give_up(self, call: Call[Any]) -> None:
+        self._bound_to.cancel(call)
+
+    def disarm(self, path: str, watcher: object) -> None:
+        if not self.expired:
+            self._client.disarm(path, watcher)
+
+    def stands(self, server_path: str, mode: AddWatchMode) -> bool:
+        return not self.expired and self._client.stands(server_path, mode)

@@ -1,0 +1,207 @@
+"""`Call`: a request that is on its way. Awaiting it gives its result."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from ..errors import ReplyTooLongError, ZooKeeperError
+from ..operations import Operation
+from ..session.connection import Request
+from .nursery import root_task
+
+if TYPE_CHECKING:
+    from ..session.events import Replied
+
+T = TypeVar("T")
+
+
+class Call(Request, Coroutine[Any, Any, T]):
+    """A request, from the moment it was made: its frame is in the outbox before the method that made it returns, so the
+    order of calls is the order on the wire (rule 35), also when they are awaited later or in another order:
+
+        calls = [zk.get_data(path) for path in paths]          # all on their way, in this order
+        results = [await call for call in calls]
+
+    One task awaits it. When that task is cancelled the connection is unharmed: a request that was sent may have been
+    applied all the same, and its reply is read and dropped (rule 34); one that waited for a connection is forgotten.
+
+    It is a coroutine too, so the methods that return one are async functions to trio:
+
+        nursery.start_soon(zk.create, "/a")
+        trio.from_thread.run(zk.create, "/a")
+    """
+
+    __slots__ = ("_expected", "_finish", "_owner", "_reply", "_submitted", "_task", "_wait", "error", "given_up")
+
+    def __init__(
+        self,
+        owner: CallOwner,
+        operation: Operation,
+        record: Any,
+        finish: Callable[[Replied], T],
+        watcher: Any = None,
+        *,
+        expected: int = 0,
+    ) -> None:
+        """`finish` makes the result of a reply whose err is 0 or `expected`; other errors are raised.
+
+        The record is kept, so nothing in it may change later (see `connection.frozen`).
+        """
+        self.operation = operation
+        self.record = record
+        self.watcher = watcher
+        self.xid = 0
+        self.start = self.end = 0
+        #: What `await` raises instead of waiting.
+        self.error: Exception | None = None
+        #: Nobody waits any more.
+        self.given_up = False
+        self._owner = owner
+        self._finish = finish
+        self._expected = expected
+        self._reply: Replied | None = None
+        self._task: trio.lowlevel.Task | None = None
+        self._wait: Generator[Any, Any, T] | None = None  # what send() and throw() drive
+        # A task that is cancelled already sends nothing, as with any of trio's own operations.
+        try:
+            task: Any = trio.lowlevel.current_task()
+            cancelled = task._cancel_status.effectively_cancelled
+        except (AttributeError, RuntimeError):
+            cancelled = _is_cancelled()
+        self._submitted = not cancelled
+        if not cancelled:
+            owner.submit(self)
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        if self.given_up:  # there may never be a reply
+            raise RuntimeError(f"{self.operation.name} was given up: a task that awaited it was cancelled")
+        if self._reply is None and self.error is None:
+            if not self._submitted:
+                yield from trio.lowlevel.checkpoint().__await__()
+                self._submitted = True
+                self._owner.submit(self)
+            if self._task is not None:
+                raise RuntimeError(f"two tasks await one {self.operation.name}")
+            if trio.lowlevel.current_root_task() is not self._owner.run_root:
+                self._owner.check_run()
+            try:
+                self._task = trio.lowlevel.current_task()
+                yield from trio.lowlevel.wait_task_rescheduled(self._abort).__await__()
+            except BaseException:
+                if self._task is not None:  # not a cancellation: throw() or close() was called
+                    self._abort(None)
+                raise
+        else:
+            # Ready: no turn of the loop is spent on it. None is starved by that, since only the reader's turns make
+            # calls ready.
+            yield from trio.lowlevel.checkpoint_if_cancelled().__await__()
+        if self.error is not None:
+            raise self.error
+        reply = self._reply
+        assert reply is not None
+        if reply.err and reply.err != self._expected:
+            raise self._owner.refusal(reply.err, self.path, self.operation.name)
+        return self._finish(reply)
+
+    # A coroutine's methods, for code that drives one itself, as trio does with the function given to `start_soon`.
+
+    @property
+    def __name__(self) -> str:
+        """The name that trio gives the task when a Call takes the place of an async function."""
+        return self.operation.name
+
+    def send(self, value: Any, /) -> Any:
+        """Go on waiting. Raises StopIteration with the result."""
+        if self._wait is None:
+            self._wait = self.__await__()
+        try:
+            return self._wait.send(value)
+        except BaseException:
+            self._wait = None
+            raise
+
+    def throw(self, *error: Any) -> Any:
+        """Raise the error at the await; the reply is dropped, as after a cancellation."""
+        if self._wait is None:
+            self.close()
+            self._wait = self.__await__()
+        try:
+            return self._wait.throw(*error)
+        except BaseException:
+            self._wait = None
+            raise
+
+    def close(self) -> None:
+        """Stop waiting: the reply is dropped, as after a cancellation."""
+        wait, self._wait = self._wait, None
+        if wait is not None:
+            wait.close()
+        elif self._reply is None and self.error is None and not self.given_up:
+            self.given_up = True
+            if self._submitted:
+                self._owner.give_up(self)
+
+    def replied(self, reply: Replied) -> None:
+        """The reply has come."""
+        self._reply = reply
+        self._wake()
+
+    def failed(self, error: Exception) -> None:
+        """No reply will come."""
+        if isinstance(error, (ZooKeeperError, ReplyTooLongError)):
+            error.path = self._owner.client_path(error.path)
+        self.error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._task is not None:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task)
+
+    def _abort(self, _: Any) -> trio.lowlevel.Abort:
+        self._task = None
+        self.given_up = True
+        self._owner.give_up(self)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+def _is_cancelled() -> bool:
+    """Whether the running task's next checkpoint would raise Cancelled. Raises RuntimeError outside trio.
+
+    A Call reads it from the task itself, which costs a tenth of this. This function is for a trio that keeps it
+    elsewhere.
+    """
+    root_task()
+    return trio.current_effective_deadline() == -math.inf
+
+
+class CallOwner(ABC):
+    """What a Call needs of the client that made it."""
+
+    #: The root task of the trio.run that the client belongs to; None before it is entered, and in a forked process.
+    run_root: trio.lowlevel.Task | None
+
+    @abstractmethod
+    def check_run(self) -> None:
+        """Raises RuntimeError where the caller is not in the client's own trio.run, or not in its process."""
+
+    @abstractmethod
+    def submit(self, call: Call[Any]) -> None:
+        """Send the call's request, or keep it for the next connection; raises what makes that impossible."""
+
+    @abstractmethod
+    def give_up(self, call: Call[Any]) -> None:
+        """The caller was cancelled."""
+
+    @abstractmethod
+    def client_path(self, path: str | None) -> str | None:
+        """A server's path, without the chroot."""
+
+    @abstractmethod
+    def refusal(self, code: int, server_path: str | None, operation: str) -> ZooKeeperError:
+        """The exception for an error code that the server answered."""

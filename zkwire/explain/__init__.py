@@ -1,0 +1,1 @@
+"""One frame: what it is, and what its bytes mean."""

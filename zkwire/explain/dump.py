@@ -1,0 +1,186 @@
+"""A frame as text: every byte with its offset, its field and its value.
+
+    > getData xid=1 path=/app                                               21 bytes
+    0000  00 00 00 11                                      length = 17
+    0004  00 00 00 01                                      RequestHeader.xid = 1
+    0008  00 00 00 04                                      RequestHeader.type = 4 (getData)
+    000c  00 00 00 04 2f 61 70 70                          GetDataRequest.path = '/app'
+    0014  00                                               GetDataRequest.watch = False
+
+The core never calls this: it calls `on_frame`, and `print_frame` is one thing to plug in there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, TextIO
+
+from ..codes import CreateMode, ErrorCode, EventType, KeeperState, OpCode, Xid, counted, hexadecimal, name_of
+from ..frames import frame as framed
+from ..jute import JuteError
+from ..jute.wire import Span, spans
+from ..multi import MultiSequence
+from ..operations import BY_OPCODE, operation_name
+from ..paths import printable
+from ..session.events import Direction, Frame
+from .plain import HEXADECIMAL as HEXADECIMAL
+from .plain import SECRETS as SECRETS
+
+_BYTES_PER_ROW = 16
+
+#: Fields whose numbers have names; the names of the opcodes are those of the operations.
+CODES: dict[str, Any] = {
+    "WatcherEvent.type": EventType,
+    "WatcherEvent.state": KeeperState,
+    "err": ErrorCode,
+    "xid": Xid,
+    "flags": CreateMode,
+}
+
+
+def frame_spans(frame: Frame) -> list[Span]:
+    """Every field of the frame's payload, in order. They tile it: bytes behind the last record are a span of their own,
+    named "(trailing)", and bytes from the first field on that is not what it should be are one named "(undecoded)"."""
+    found, error = read_frame(frame)
+    offset = found[-1].end if found else 0
+    if error is not None:
+        reason = f"{error.path}: {error.reason}"
+        found.append(Span("(undecoded)", reason, offset, len(frame.payload), frame.payload[offset:]))
+    elif offset < len(frame.payload):
+        found.append(Span("(trailing)", "bytes", offset, len(frame.payload), frame.payload[offset:]))
+    return found
+
+
+def read_frame(frame: Frame) -> tuple[list[Span], JuteError | None]:
+    """The fields of the records that the frame holds, up to the first that does not fit, and what is wrong with that
+    one. Offsets are those of the payload."""
+    found: list[Span] = []
+    offset = 0
+    for record_type in frame.types:
+        data = frame.payload[offset:]
+        fields, error = record_type.spans(data) if issubclass(record_type, MultiSequence) else spans(record_type, data)
+        found += [span._replace(start=span.start + offset, end=span.end + offset) for span in fields]
+        if error is not None:
+            return found, JuteError(error.path, error.reason, offset + (error.offset or 0), error.missing)
+        offset = found[-1].end if found else 0
+    return found, None
+
+
+def title(frame: Frame) -> str:
+    """One line of what the frame is: `> getData xid=1 path=/app`."""
+    return _title(frame, frame_spans(frame))
+
+
+def _title(frame: Frame, fields: list[Span]) -> str:
+    found = {span.path.rpartition(".")[2]: span.value for span in reversed(fields)}  # the first of a name counts
+    names = [record_type.__name__ for record_type in frame.types]
+    words = [frame.direction.value]
+    if names[:1] == ["ConnectRequest"] or names[:1] == ["ConnectResponse"]:
+        words.append(names[0])
+        words.append(f"session={hexadecimal(found.get('session_id', 0))}")
+        words.append(f"time_out={found.get('time_out')} ms")
+    elif "WatcherEvent" in names and "path" in found:
+        words += ["event", name_of(EventType, found["type"]), str(found["path"])]
+    elif frame.opcode is not None:
+        words += [operation_name(frame.opcode), f"xid={found.get('xid')}"]
+        if any(issubclass(record_type, MultiSequence) for record_type in frame.types):
+            words.append(f"items={sum(span.path.endswith('.done') and not span.value for span in fields)}")
+        elif found.get("path") and frame.direction is Direction.SENT:
+            words.append(f"path={found['path']}")
+        if names[:1] == ["ReplyHeader"] and "err" in found:
+            words.append(name_of(ErrorCode, _failure(frame, fields) or found["err"]))
+        if "zxid" in found:
+            words.append(f"zxid={hexadecimal(found['zxid'])}")
+    elif names[:1] == ["ReplyHeader"] and "WatcherEvent" not in names and "err" in found:  # to a request nobody saw
+        words += ["reply", f"xid={found['xid']}", name_of(ErrorCode, found["err"])]
+        words.append(f"zxid={hexadecimal(found['zxid'])}")
+    else:
+        words.append("frame")
+    return printable(" ".join(words))
+
+
+def _failure(frame: Frame, fields: list[Span]) -> int:
+    """Why a multi failed, or 0. Its header says 0 in either case (rule 68)."""
+    if frame.opcode != OpCode.MULTI:
+        return 0
+    return next((span.value for span in fields if span.path.endswith("ErrorResponse.err") and span.value), 0)
+
+
+def format_frame(frame: Frame, *, show_secrets: bool = False, limit: int | None = None) -> str:
+    """The annotated dump, several lines, without a newline at its end. With a `limit`, of a field longer than so many
+    bytes only the first and the last are shown."""
+    data = framed(frame.payload)
+    fields = frame_spans(frame)
+    heading = _title(frame, fields)
+    size = counted(len(data), "byte")
+    rows = [f"{heading}  {size:>{max(78 - len(heading), 0)}}"]
+    rows += _rows(data, 0, 4, f"length = {len(frame.payload)}", secret=False, limit=limit)
+    for span in fields:
+        secret = not show_secrets and span.path in SECRETS
+        label = f"{span.path} = {value_text(span, secret=secret)}"
+        rows += _rows(data, span.start + 4, span.end + 4, label, secret=secret, limit=limit)
+    return "\n".join(rows)
+
+
+def print_frame(frame: Frame, file: TextIO | None = None, *, limit: int | None = None) -> None:
+    """For `connect(..., on_frame=print_frame)`: the annotated dump to stderr, and an empty line; `limit` as for
+    `format_frame`.
+
+    A dump that cannot be printed (the disk is full, the file closed or missing) is dropped: a trace must not end a
+    program.
+    """
+    text = format_frame(frame, limit=limit)
+    file = file or sys.stderr  # None in a program without a console
+    if file is not None:
+        with suppress(OSError, ValueError):  # the latter: closed, or not of this encoding
+            print(text, end="\n\n", file=file)
+
+
+def _rows(data: bytes, start: int, end: int, label: str, *, secret: bool, limit: int | None) -> Iterator[str]:
+    for place, hexed in hex_rows(data, start, end, secret=secret, limit=limit):
+        yield f"{place:<4}  {hexed:<{_BYTES_PER_ROW * 3}} {label if place == f'{start:04x}' else ''}".rstrip()
+
+
+def hex_rows(
+    data: bytes, start: int, end: int, *, secret: bool = False, limit: int | None = None
+) -> Iterator[tuple[str, str]]:
+    """(offset, bytes) of each row of `data[start:end]`, in hexadecimal; one row of no bytes where there are none. With
+    a `limit`, what is left out of more bytes than that is one row: ("...", how many)."""
+    last = (end - start - 1) // _BYTES_PER_ROW * _BYTES_PER_ROW + start  # where the last row begins
+    left_out = range(0)
+    if limit is not None and end - start > limit:
+        left_out = range(start + limit // _BYTES_PER_ROW * _BYTES_PER_ROW, last)
+    place = start
+    while place < max(end, start + 1):
+        if left_out and place == left_out.start:
+            yield "...", f"{counted(len(left_out), 'byte')} not shown"
+            place = last
+        piece = data[place : min(place + _BYTES_PER_ROW, end)]
+        yield f"{place:04x}", " ".join("··" for _ in piece) if secret else piece.hex(" ")
+        place += _BYTES_PER_ROW
+
+
+def value_text(span: Span, *, secret: bool = False) -> str:
+    """A field's value as people read it: with the name of its number, in hexadecimal where servers log it so, in 200
+    characters at most."""
+    if secret:
+        return f"<{counted(len(span.value or b''), 'byte')}>"
+    field = span.path.rpartition(".")[2]
+    if span.path == "(undecoded)":
+        return span.type
+    if span.type.startswith("vector"):
+        return "null" if span.value < 0 else counted(span.value, "element")
+    if span.value is None:
+        return "null"
+    if field in HEXADECIMAL:
+        return hexadecimal(span.value)
+    if field == "type" and ("RequestHeader" in span.path or "MultiHeader" in span.path) and span.value in BY_OPCODE:
+        return f"{span.value} ({BY_OPCODE[span.value].name})"
+    if field == "err" and span.value == -1 and "MultiHeader" in span.path:
+        return "-1"  # no SYSTEM_ERROR: in a request and a terminator it only fills a place
+    codes = CODES.get(span.path) or CODES.get(field)
+    if codes is not None and (name := name_of(codes, span.value)) != str(span.value):
+        return f"{span.value} ({name})"
+    return f"{span.value!r:.200}"

@@ -1,0 +1,558 @@
+"""One TCP stream, from ConnectRequest to its end: bytes in, events out, and the other way round. No I/O, no clock.
+
+The caller moves bytes and tells the time:
+
+    connection = Connection(connect_request, now=now, deadline=now + 3.0)
+    send(connection.data_to_send(now))
+    connection.receive_data(received, now)               # b"" is EOF
+    while (event := connection.next_event(now)) is not NEED_DATA: ...
+    connection.handle_timeout(now)                        # at connection.next_deadline()
+
+Every reply but three kinds belongs to the oldest request without one: first in, first out, with the xid compared.
+Notifications (-1), ping replies (-2) and auth replies (-4) are told by their xid, since they keep no such order.
+
+A request's frame is made when it is given to `send`, so call order is wire order; the caller writes whole what
+`data_to_send` hands out, or gives back what it could not write when it declares the stream lost.
+"""
+
+from __future__ import annotations
+
+import operator
+import struct
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Literal
+
+from ..codes import MAX_XID, ErrorCode, EventType, KeeperState, OpCode, Xid, counted, known
+from ..errors import LocalProtocolError, RemoteProtocolError
+from ..frames import MAX_REPLY, MAX_REQUEST, FrameBuffer, FrameError, frame
+from ..jute import JuteError, decode_at, encode
+from ..operations import AUTH, PING, Operation, fault
+from ..records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
+from .events import (
+    NEED_DATA,
+    AuthReplied,
+    Connected,
+    Direction,
+    Frame,
+    NeedData,
+    Notified,
+    Ponged,
+    Replied,
+    SessionRefused,
+    TooLong,
+    WatchedEvent,
+)
+
+#: length, xid, type: what stands in front of a request's body.
+_REQUEST_PREFIX = struct.Struct(">iii")
+#: xid, zxid, err: ReplyHeader, read in place.
+_REPLY_HEADER = struct.Struct(">iqi")
+#: The shortest ConnectResponse: without readOnly.
+_CONNECT_RESPONSE_SIZE = 36
+
+#: A reply longer than max_reply, but of at most so many bytes, is dropped, and the connection goes on. A greater length
+#: is taken for something that is not a frame: the first bytes of a text are a greater number, and no server can send so
+#: long a reply.
+LONGEST_DROPPED = 2**30
+
+#: The times of sending that are kept, at most one in 1/24 of the session timeout: they reach back 3/8 of it.
+SENT_TIMES = 10
+SENT_TIMES_PER_TIMEOUT = 24
+
+
+class ConnectionState(Enum):
+    """Where a stream is in its life. The last two are terminal."""
+
+    HANDSHAKING = "handshaking"  # ConnectRequest sent, ConnectResponse awaited
+    ESTABLISHED = "established"
+    CLOSING = "closing"  # closeSession is the last frame sent; replies still come
+    CLOSED = "closed"
+    FAILED = "failed"  # the server broke the protocol; never used again
+
+
+#: The whole life of a connection: state, what happened, state after. What is not here is not possible.
+TRANSITIONS: dict[tuple[ConnectionState, str], ConnectionState] = {
+    (ConnectionState.HANDSHAKING, "ConnectResponse"): ConnectionState.ESTABLISHED,
+    (ConnectionState.HANDSHAKING, "SessionRefused"): ConnectionState.CLOSED,
+    (ConnectionState.HANDSHAKING, "lost"): ConnectionState.CLOSED,
+    (ConnectionState.HANDSHAKING, "RemoteProtocolError"): ConnectionState.FAILED,
+    (ConnectionState.ESTABLISHED, "closeSession"): ConnectionState.CLOSING,
+    (ConnectionState.ESTABLISHED, "lost"): ConnectionState.CLOSED,
+    (ConnectionState.ESTABLISHED, "RemoteProtocolError"): ConnectionState.FAILED,
+    (ConnectionState.CLOSING, "lost"): ConnectionState.CLOSED,
+    (ConnectionState.CLOSING, "RemoteProtocolError"): ConnectionState.FAILED,
+}
+
+
+class _Shown(RemoteProtocolError):
+    """The same, about a frame that `on_frame` has been called with already."""
+
+
+class XidCounter:
+    """Request numbers: 1 to 2**31-1, then 1 again (rule 19). A session keeps one over all its connections, so that a
+    number names one request in the client's trace and in the server's."""
+
+    def __init__(self, start: int = 1) -> None:
+        self._next = start
+
+    def take(self) -> int:
+        xid = self._next
+        self._next = xid + 1 if xid < MAX_XID else 1
+        return xid
+
+
+class Request:
+    """One request of a caller, from `send` until its reply or its failure.
+
+    The record is kept as it is now, even if a bytearray or a list in it changes later. `watcher` is given to the watch
+    that the reply arms.
+    """
+
+    __slots__ = ("end", "operation", "record", "start", "watcher", "xid")
+
+    def __init__(self, operation: Operation, record: Any = None, watcher: Any = None) -> None:
+        self.operation = operation
+        self.record = frozen(record)
+        self.watcher = watcher
+        self.xid = 0
+        # Where the frame lies among all bytes of its connection.
+        self.start = 0
+        self.end = 0
+
+    def __repr__(self) -> str:
+        return f"<{self.operation.name} xid={self.xid} {self.record!r:.80}>"
+
+    @property
+    def path(self) -> str | None:
+        """The request's path as the server knows it, where it has one."""
+        return getattr(self.record, "path", None)
+
+
+_IMMUTABLE = frozenset({bytes, str, int, bool, type(None)})
+
+
+def frozen(value: Any) -> Any:
+    """A copy of the value with bytes for every bytearray in it and a tuple for every list; itself if it has neither.
+
+    A request may be encoded long after it was made, and again on the next connection.
+    """
+    if isinstance(value, tuple):
+        for item in value:
+            if type(item) not in _IMMUTABLE:
+                break
+        else:
+            return value
+        items = [frozen(item) for item in value]
+        same = all(map(operator.is_, items, value))
+        return value if same else tuple.__new__(type(value), items)
+    if type(value) is list:
+        return tuple(map(frozen, value))
+    return bytes(value) if isinstance(value, bytearray) else value
+
+
+class Connection:
+    """The protocol on one TCP stream.
+
+    Args:
+        connect_request: the first frame; it is in the outbox at once.
+        now: clock time in seconds; any clock that does not jump, the same for all calls.
+        deadline: clock time by which the ConnectResponse must have come.
+        xids: where request numbers come from.
+        max_frame: the longest request payload, in bytes; the server closes the connection on a longer one.
+        max_reply: the longest reply payload taken, in bytes. A longer reply to a request is dropped, and
+            told by a TooLong for its response; anything else that long breaks the protocol.
+        on_frame: called with every Frame in the step that makes or reads it. It must neither raise nor call the
+            connection: the step may be a part of a larger one. `deque.append` will do.
+
+    Inputs: `receive_data`, `handle_timeout`, `lost`. Commands: `send`, `send_auth`, `close`.
+    Outputs: `next_event`, `data_to_send`, `next_deadline`.
+    Getters: `state`, `session_timeout`, `last_frame`, `pending`.
+    """
+
+    def __init__(
+        self,
+        connect_request: ConnectRequest,
+        *,
+        now: float,
+        deadline: float,
+        xids: XidCounter | None = None,
+        max_frame: int = MAX_REQUEST,
+        max_reply: int = MAX_REPLY,
+        on_frame: Callable[[Frame], object] | None = None,
+    ) -> None:
+        self.state = ConnectionState.HANDSHAKING
+        #: The negotiated session timeout, in seconds; None until the ConnectResponse.
+        self.session_timeout: float | None = None
+        #: When the last valid frame came; None before the first. Local expiry counts from here (rule 40).
+        self.last_frame: float | None = None
+        self._xids = xids or XidCounter()
+        self._max_frame = max_frame
+        self._on_frame = on_frame
+        self._deadline = deadline
+        self._inbox = FrameBuffer(max_reply)
+        self._eof = False
+        self._outbox: list[bytes] = []
+        self._queued_bytes = 0  # of all frames so far
+        self._handed_out = 0  # of them, by data_to_send
+        #: Requests sent or in the outbox whose reply is outstanding, oldest first.
+        self.pending: deque[Request] = deque()
+        self._auths: deque[tuple[Request, float]] = deque()  # auth packets without a reply, and when they were made
+        self._last_sent = now
+        # See `last_answered`. Of some of the times at which bytes left: the time, and where those bytes lie among all;
+        # and when the first reply came to something that left no earlier, with that time.
+        self._began = now
+        self._sent_times: deque[tuple[float, int]] = deque(maxlen=SENT_TIMES)
+        self._next_sent_time = now
+        self._answered_times: deque[tuple[float, float]] = deque(maxlen=SENT_TIMES)
+        self._pings: deque[int] = deque(maxlen=SENT_TIMES)  # where those lie that were not answered yet
+        self._last_received = now
+        self._emit(encode(connect_request), (ConnectRequest,), None, now)
+
+    # --- inputs
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take bytes that came from the server; b"" says that no more will come."""
+        if data:
+            self._last_received = now
+            self._inbox.append(data)
+        else:
+            self._eof = True
+
+    def handle_timeout(self, now: float) -> str | None:
+        """Do what is due: send a ping, or say why the stream must be given up (None: it need not)."""
+        if self.state is ConnectionState.HANDSHAKING:
+            return "no ConnectResponse in time" if now >= self._deadline else None
+        if self.session_timeout is None or self.state not in (ConnectionState.ESTABLISHED, ConnectionState.CLOSING):
+            return None
+        if now >= self._last_received + self.session_timeout * 2 / 3:
+            return f"no byte from the server for {now - self._last_received:.3g} s, 2/3 of the session timeout"
+        if self.last_frame is not None and now >= self.last_frame + self.session_timeout * 4 / 3:
+            return f"no whole frame from the server for {now - self.last_frame:.3g} s, 4/3 of the session timeout"
+        if self._auths and now >= self._auths[0][1] + self.session_timeout * 2 / 3:
+            return f"no reply to auth for {now - self._auths[0][1]:.3g} s, 2/3 of the session timeout"
+        if now >= self._last_sent + self.session_timeout / 3 and self.state is ConnectionState.ESTABLISHED:
+            self._pings.append(self._queued_bytes)
+            data = self._emit_request(Xid.PING, PING, b"")
+            self._last_sent = now  # a ping that the caller cannot write yet is not followed by another
+            self._trace_request(data, PING, now)
+        return None
+
+    def lost(self, unsent: int = 0) -> tuple[list[tuple[Request, Literal["in full", "partly"]]], list[Request]]:
+        """The stream is gone. `unsent` counts the bytes handed out last that the caller could not write.
+
+        Returns the requests that (1) the server may have got, in full or partly, and (2) never left, both in order.
+        """
+        if self.state not in (ConnectionState.CLOSED, ConnectionState.FAILED):
+            self._apply("lost")
+        written = self._handed_out - unsent
+        doubtful: list[tuple[Request, Literal["in full", "partly"]]] = []
+        unwritten: list[Request] = []
+        for request in self.pending:
+            if request.start >= written:
+                unwritten.append(request)
+            else:
+                doubtful.append((request, "in full" if request.end <= written else "partly"))
+        self.pending.clear()
+        self._auths.clear()
+        return doubtful, unwritten
+
+    # --- commands
+
+    def send(self, request: Request, now: float) -> None:
+        """Number the request and put its frame into the outbox.
+
+        Raises:
+            LocalProtocolError: the request must not or cannot be sent; says why. Nothing has changed then.
+        """
+        if self.state is not ConnectionState.ESTABLISHED:
+            raise LocalProtocolError(f"{request.operation.name} on a connection that is {self.state.value}")
+        operation = request.operation
+        body = body_of(operation, request.record, self._max_frame)
+        request.xid = self._xids.take()
+        request.start = self._queued_bytes
+        data = self._emit_request(request.xid, operation, body)
+        request.end = self._queued_bytes
+        self.pending.append(request)
+        if self._on_frame is not None:
+            self._trace_request(data, operation, now)
+
+    def send_auth(self, request: Request, now: float) -> None:
+        """The same for an auth packet (operation AUTH), whose reply is told by its xid."""
+        if self.state is not ConnectionState.ESTABLISHED:
+            raise LocalProtocolError(f"auth on a connection that is {self.state.value}")
+        data = self._emit_request(Xid.AUTH, AUTH, body_of(AUTH, request.record, self._max_frame))
+        request.end = self._queued_bytes
+        self._auths.append((request, now))
+        self._trace_request(data, AUTH, now)
+
+    def close(self, request: Request, now: float) -> None:
+        """Send closeSession; nothing may be sent after it, replies still come."""
+        self.send(request, now)
+        self._apply("closeSession")
+
+    # --- outputs
+
+    def data_to_send(self, now: float) -> bytes:
+        """All bytes in the outbox, which is empty then. b"" when there are none."""
+        outbox = self._outbox
+        if not outbox:
+            return b""
+        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        outbox.clear()
+        if now >= self._next_sent_time:
+            self._sent_times.append((now, self._handed_out))
+            self._next_sent_time = now + (self.session_timeout or 0.0) / SENT_TIMES_PER_TIMEOUT
+        self._handed_out += len(data)
+        self._last_sent = now
+        return data
+
+    def last_answered(self, before: float) -> float:
+        """When the last of the requests and pings left that had been answered by `before`; the ConnectRequest if none.
+
+        Never later than that, but it may be earlier by 1/24 of the session timeout; and when `before` is more than 3/8
+        of it ago, by more.
+        """
+        for answered, sent in reversed(self._answered_times):
+            if answered <= before:
+                return sent
+        return self._began
+
+    def _note_answer(self, place: int, now: float) -> None:
+        """What lies at `place` among the bytes sent has been answered."""
+        sent_times = self._sent_times
+        while sent_times and sent_times[0][1] <= place:
+            self._answered_times.append((now, sent_times.popleft()[0]))
+
+    def next_event(
+        self, now: float
+    ) -> Connected | SessionRefused | Replied | Notified | AuthReplied | Ponged | NeedData | None:
+        """The next event of the bytes received; NEED_DATA when more must come first, None at the end of the stream.
+
+        Raises:
+            RemoteProtocolError: the server broke the protocol. The connection is FAILED then.
+        """
+        state = self.state
+        if state is ConnectionState.CLOSED or state is ConnectionState.FAILED:
+            return None
+        try:
+            found = self._inbox.next_frame()
+            if found is None:
+                if not self._eof:
+                    return NEED_DATA
+                self._apply("lost")
+                return None
+            buffer, start, end = found
+            if state is ConnectionState.HANDSHAKING:
+                return self._read_handshake(buffer, start, end, now)
+            return self._read_reply(buffer, start, end, now)
+        except FrameError as error:
+            return self._read_too_long(error, now)
+        except (JuteError, RemoteProtocolError) as error:
+            # Whatever is wrong behind it, a reply shows its header; in the handshake, only when it is nothing else.
+            has_header = end - start == 16 or (end - start > 16 and state is not ConnectionState.HANDSHAKING)
+            if not isinstance(error, _Shown):
+                self._trace(Direction.RECEIVED, buffer[start:end], (ReplyHeader,) if has_header else (), None, now)
+            self._apply("RemoteProtocolError")
+            raise RemoteProtocolError(str(error)) from None
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timeout` must be called next; None when there is nothing to wait for.
+
+        The end of the handshake's time; then the earlier of the next ping (1/3 of the session timeout after the last
+        write, rule 36) and giving the server up: 2/3 after the last byte from it (rule 37), and 4/3 after the last
+        whole frame, since a frame that trickles in for ever does not postpone local expiry (rule 40). An auth packet
+        must be answered within 2/3 as well: servers answer it at once, and no later reply would show that it was lost.
+        Source: ClientCnxn.SendThread.run.
+        """
+        if self.state is ConnectionState.HANDSHAKING:
+            return self._deadline
+        if self.session_timeout is None or self.last_frame is None:
+            return None
+        silence = min(
+            self._last_received + self.session_timeout * 2 / 3, self.last_frame + self.session_timeout * 4 / 3
+        )
+        if self._auths:
+            silence = min(silence, self._auths[0][1] + self.session_timeout * 2 / 3)
+        if self.state is ConnectionState.ESTABLISHED:
+            return min(silence, self._last_sent + self.session_timeout / 3)
+        return silence if self.state is ConnectionState.CLOSING else None
+
+    # --- frames out
+
+    def _emit_request(self, xid: int, operation: Operation, body: bytes) -> bytes:
+        """The only maker of request frames: length, RequestHeader, body."""
+        data = _REQUEST_PREFIX.pack(8 + len(body), xid, operation.opcode) + body
+        self._queued_bytes += len(data)
+        self._outbox.append(data)
+        return data
+
+    def _trace_request(self, data: bytes, operation: Operation, now: float) -> None:
+        types = (RequestHeader,) if operation.request is None else (RequestHeader, operation.request)
+        self._trace(Direction.SENT, data[4:], types, operation.opcode, now)
+
+    def _emit(self, payload: bytes, types: tuple[Any, ...], opcode: OpCode | None, now: float) -> None:
+        data = frame(payload)
+        self._queued_bytes += len(data)
+        self._outbox.append(data)
+        self._trace(Direction.SENT, payload, types, opcode, now)
+
+    # --- frames in
+
+    def _read_handshake(self, buffer: bytes, start: int, end: int, now: float) -> Connected | SessionRefused:
+        if end - start < _CONNECT_RESPONSE_SIZE:
+            # A read-only server without local sessions sends a bare ReplyHeader (tests/frames: connect-NotReadOnly).
+            code = _REPLY_HEADER.unpack_from(buffer, start)[2] if end - start >= 16 else None
+            raise RemoteProtocolError(
+                f"expected a ConnectResponse of at least 36 bytes, got {counted(end - start, 'byte')}"
+                + (f" with error code {code}" if code else "")
+            )
+        response, _ = decode_at(ConnectResponse, buffer, start, end)
+        self._trace(Direction.RECEIVED, buffer[start:end], (ConnectResponse,), None, now)
+        if response.protocol_version != 0:
+            # ClickHouse Keeper says 42 while it has no leader, with a timeout and an id that mean nothing.
+            raise _Shown(
+                f"ConnectResponse.protocol_version at offset 0: expected 0, got {response.protocol_version}: "
+                "this server gives no session now"
+            )
+        if response.time_out > 0 and response.session_id == 0:
+            raise _Shown("ConnectResponse.session_id at offset 8: expected a session's id, got 0")
+        self.last_frame = now
+        if response.time_out <= 0:
+            self._apply("SessionRefused")
+            return SessionRefused()
+        self.session_timeout = response.time_out / 1000
+        self._apply("ConnectResponse")
+        return Connected(response)
+
+    def _read_reply(self, buffer: bytes, start: int, end: int, now: float) -> Replied | Notified | AuthReplied | Ponged:
+        body = start + 16
+        if body > end:
+            raise RemoteProtocolError(f"expected a ReplyHeader of 16 bytes, got a frame of {end - start}")
+        xid, zxid, err = _REPLY_HEADER.unpack_from(buffer, start)
+        if xid > 0:
+            pending = self.pending
+            if not pending or pending[0].xid != xid:
+                self._let_overtake(xid, zxid, err)
+            request = pending[0]
+            response_type = request.operation.response
+            response = None
+            if err == 0 and response_type is not None:
+                response, _ = decode_at(response_type, buffer, body, end)
+            pending.popleft()
+            self.last_frame = now
+            if self._sent_times:
+                self._note_answer(request.start, now)
+            if self._on_frame is not None:
+                types = (ReplyHeader,) if response is None else (ReplyHeader, response_type)
+                self._trace(Direction.RECEIVED, buffer[start:end], types, request.operation.opcode, now)
+            return Replied(request, zxid, err, response)
+        return self._read_reserved(xid, zxid, err, buffer, start, end, now)
+
+    def _read_too_long(self, error: FrameError, now: float) -> Replied | NeedData | None:
+        """Skip a frame whose length is out of range, if its header shows that it is the reply to the oldest request.
+
+        Raises:
+            RemoteProtocolError: it is something else.
+        """
+        if self.pending and 0 < error.length <= LONGEST_DROPPED:
+            header = self._inbox.begun(_REPLY_HEADER.size)
+            if len(header) < _REPLY_HEADER.size:
+                if not self._eof:
+                    return NEED_DATA
+                self._apply("lost")
+                return None
+            xid, zxid, err = _REPLY_HEADER.unpack(header)
+            request = self.pending[0]
+            if xid == request.xid:
+                self._inbox.skip()
+                self.pending.popleft()
+                self.last_frame = now
+                self._note_answer(request.start, now)
+                self._trace(Direction.RECEIVED, header, (ReplyHeader,), request.operation.opcode, now)
+                return Replied(request, zxid, err, None if err else TooLong(error.length))
+        self._apply("RemoteProtocolError")
+        raise RemoteProtocolError(str(error)) from None
+
+    def _let_overtake(self, xid: int, zxid: int, err: int) -> None:
+        """Put the request with this xid first, where its reply may come before its turn: an opcode that the server does
+        not know is refused by the thread that read it, and the connection closed, while requests before it are still
+        being worked on (ZooKeeperServer.submitRequestNow). Such a reply has the zxid -1.
+
+        Raises:
+            RemoteProtocolError: for every other reply out of order.
+        """
+        pending = self.pending
+        if err == ErrorCode.UNIMPLEMENTED and zxid == -1:
+            for request in pending:
+                if request.xid == xid:
+                    pending.remove(request)
+                    pending.appendleft(request)
+                    return
+        expected = f"xid {pending[0].xid} ({pending[0].operation.name})" if pending else "no reply"
+        raise RemoteProtocolError(f"expected {expected}, got a reply with xid {xid}")
+
+    def _read_reserved(
+        self, xid: int, zxid: int, err: int, buffer: bytes, start: int, end: int, now: float
+    ) -> Notified | AuthReplied | Ponged:
+        """A frame that is told by its xid."""
+        result: Notified | AuthReplied | Ponged
+        types: tuple[Any, ...] = (ReplyHeader,)
+        opcode: OpCode | None = None
+        if xid == Xid.NOTIFICATION:
+            event, _ = decode_at(WatcherEvent, buffer, start + 16, end)
+            if event.path is None:
+                raise RemoteProtocolError("WatcherEvent.path at offset 24: expected a path, got null")
+            result = Notified(_watched(event, zxid))
+            types = (ReplyHeader, WatcherEvent)
+        elif xid == Xid.PING:
+            result, opcode = Ponged(zxid), OpCode.PING
+            if self._pings:
+                self._note_answer(self._pings.popleft(), now)
+            if err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
+                result = AuthReplied(None, err)  # this server wants an authentication before anything else
+            elif err:
+                # SessionExpired, as a rule. What becomes of the session is for the next ConnectResponse to say.
+                raise RemoteProtocolError(f"expected the reply to a ping, got it with error code {err}")
+        elif xid == Xid.AUTH and self._auths:
+            result, opcode = AuthReplied(self._auths.popleft()[0], err), OpCode.AUTH
+        else:
+            raise RemoteProtocolError(f"got a reply with xid {xid}, which belongs to no request")
+        self.last_frame = now
+        self._trace(Direction.RECEIVED, buffer[start:end], types, opcode, now)
+        return result
+
+    def _trace(
+        self, direction: Direction, payload: bytes, types: tuple[Any, ...], opcode: OpCode | None, now: float
+    ) -> None:
+        if self._on_frame is not None:
+            self._on_frame(Frame(direction, payload, types, opcode, now))
+
+    def _apply(self, happened: str) -> None:
+        """The only place where the state changes."""
+        self.state = TRANSITIONS[self.state, happened]
+
+
+def body_of(operation: Operation, record: Any, max_frame: int) -> bytes:
+    """The bytes of a request behind its header.
+
+    Raises:
+        LocalProtocolError: the request must not be sent, has a field of the wrong type, or is too long; says which.
+    """
+    reason = fault(operation, record)
+    if reason is not None:
+        raise LocalProtocolError(reason)
+    try:
+        body = b"" if record is None else encode(record)
+    except JuteError as error:
+        raise LocalProtocolError(str(error)) from None
+    if 8 + len(body) > max_frame:
+        raise LocalProtocolError(
+            f"{operation.name} takes {8 + len(body)} bytes, a request {max_frame} at most (the server's jute.maxbuffer)"
+        )
+    return body
+
+
+def _watched(event: WatcherEvent, zxid: int) -> WatchedEvent:
+    return WatchedEvent(known(EventType, event.type), known(KeeperState, event.state), event.path or "", zxid)

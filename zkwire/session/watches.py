@@ -1,0 +1,250 @@
+"""Which watches stand, which event fires which, and how they come back on a new connection.
+
+Two views are kept apart:
+
+* interest: the watchers of our callers, by kind and path. Many watchers share one watch on the server.
+* standing: what the server holds for this connection, as (WatcherType, path). Lost with the connection.
+
+A one-shot watch on a path where a persistent one stands needs no watch of its own: it *rides* on the persistent one,
+whose events it would see anyway. That is more than thrift. Before 3.9.0 a server keeps one mode per path, and
+getData(watch=true) turns a persistent watch into a one-shot (rule 65, ZOOKEEPER-4466). For the same reason a
+persistent watch is only removed when nothing rides on it any more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from ..codes import AddWatchMode, EventType, WatcherType
+from ..operations import SEES, WatcherKind
+from ..paths import ancestors
+from ..records import RemoveWatchesRequest, SetWatches, SetWatches2
+from .events import WatchedEvent
+
+#: How many bytes of path text one SetWatches carries at most, well under any frame limit (ZOOKEEPER-706).
+SET_WATCHES_MAX_LENGTH = 128 * 1024
+
+_DATA, _EXIST, _CHILD = WatcherKind.DATA, WatcherKind.EXIST, WatcherKind.CHILD
+_PERSISTENT, _RECURSIVE = WatcherKind.PERSISTENT, WatcherKind.PERSISTENT_RECURSIVE
+
+#: The server's table for each kind.
+SERVER_TYPE = {
+    _DATA: WatcherType.DATA,
+    _EXIST: WatcherType.DATA,
+    _CHILD: WatcherType.CHILDREN,
+    _PERSISTENT: WatcherType.PERSISTENT,
+    _RECURSIVE: WatcherType.PERSISTENT_RECURSIVE,
+}
+_ONE_SHOTS = {WatcherType.DATA: (_DATA, _EXIST), WatcherType.CHILDREN: (_CHILD,)}
+_PERSISTENTS = {WatcherType.PERSISTENT: _PERSISTENT, WatcherType.PERSISTENT_RECURSIVE: _RECURSIVE}
+
+#: The events that a watch in each of these tables sees. A server does not know why it stands there.
+TABLE_SEES: dict[WatcherType, frozenset[EventType]] = {
+    table: frozenset(event for kind, its in SERVER_TYPE.items() if its is table for event in SEES[kind])
+    for table in SERVER_TYPE.values()
+}
+
+#: Which one-shot kinds an event on their path fires and uses up.
+_FIRES_ONCE: dict[int, tuple[WatcherKind, ...]] = {
+    event: tuple(kind for table, kinds in _ONE_SHOTS.items() if event in TABLE_SEES[table] for kind in kinds)
+    for event in frozenset().union(*TABLE_SEES.values())
+}
+
+
+class Watches:
+    """All watches of one session. Paths are the server's; watchers are whatever the caller hands in."""
+
+    def __init__(self) -> None:
+        self._interest: dict[WatcherKind, dict[str, list[Any]]] = {kind: {} for kind in WatcherKind}
+        self._standing: set[tuple[WatcherType, str]] = set()
+        self._expected: Counter[str] = Counter()  # requests on their way that will arm a watch on the path
+        self._adding: Counter[str] = Counter()  # those of them that are addWatch
+        self._granted: set[tuple[WatcherType, str]] = set()  # persistent ones in `standing` that are past their reply
+
+    # --- arming
+
+    def rides(self, kind: WatcherKind, path: str) -> bool:
+        """Whether a one-shot watch needs no flag in its request, since a persistent watch sees its events."""
+        if (WatcherType.PERSISTENT, path) in self._standing:
+            return True
+        return kind is not _CHILD and (WatcherType.PERSISTENT_RECURSIVE, path) in self._standing
+
+    def expect(self, path: str, kind: WatcherKind | None = None) -> None:
+        """A request that arms a watch on the path goes out. A persistent one counts as standing from now: the server
+        reads what comes behind it after it."""
+        self._expected[path] += 1
+        if kind is not None:
+            self._adding[path] += 1
+            self._standing.add((SERVER_TYPE[kind], path))
+
+    def settle(self, path: str) -> None:
+        """The reply to such a request has come, or never will."""
+        self._expected[path] -= 1
+        if self._expected[path] <= 0:
+            del self._expected[path]
+
+    def arm(self, kind: WatcherKind, path: str, watcher: Any, *, riding: bool = False) -> None:
+        """The reply says that the watch stands; `riding`: that the server was asked for none of its own."""
+        self._interest[kind].setdefault(path, []).append(watcher)
+        if not riding:
+            self._standing.add((SERVER_TYPE[kind], path))
+        if kind in (_PERSISTENT, _RECURSIVE):
+            self._granted.add((SERVER_TYPE[kind], path))
+            self._added(path)
+
+    def refuse(self, kind: WatcherKind, path: str) -> bool:
+        """The server did not take a persistent watch; one that it took before stays. True when another one is on its
+        way to the path: then nobody knows what the one-shots between the two have to ride on."""
+        self._added(path)
+        if (SERVER_TYPE[kind], path) not in self._granted:
+            self._standing.discard((SERVER_TYPE[kind], path))
+        return path in self._adding
+
+    def _added(self, path: str) -> None:
+        self._adding[path] -= 1
+        if self._adding[path] <= 0:
+            del self._adding[path]
+
+    def child_watch_hidden_by(self, mode: int, path: str) -> bool:
+        """Whether an addWatch just acknowledged has put out a child watch on its path, on servers before 3.9.0: there
+        a recursive watch takes the place of the one-shot one and sees no NodeChildrenChanged."""
+        return (
+            mode == AddWatchMode.PERSISTENT_RECURSIVE
+            and (WatcherType.CHILDREN, path) in self._standing
+            and (WatcherType.PERSISTENT, path) not in self._standing
+        )
+
+    # --- firing
+
+    def fire(self, event: WatchedEvent, *, one_shots_only: bool = False) -> list[Any]:
+        """The watchers to be given the event; one-shot ones are used up."""
+        path, kind = event.path, event.type
+        watchers: list[Any] = []
+        for once in _FIRES_ONCE.get(kind, ()):
+            watchers += self._interest[once].pop(path, ())
+            self._standing.discard((SERVER_TYPE[once], path))
+        if kind in _FIRES_ONCE and not one_shots_only:
+            watchers += self._interest[_PERSISTENT].get(path, ())
+            # A child watch below a recursive one gets its event on its own; it is none of the recursive one's.
+            if kind != EventType.NODE_CHILDREN_CHANGED and self._interest[_RECURSIVE]:
+                for parent in ancestors(path):
+                    watchers += self._interest[_RECURSIVE].get(parent, ())
+        return watchers
+
+    def all_watchers(self) -> list[Any]:
+        """Every watcher, once each."""
+        lists = (watchers for paths in self._interest.values() for watchers in paths.values())
+        return list(dict.fromkeys(watcher for watchers in lists for watcher in watchers))
+
+    def watchers(self, kind: WatcherKind, path: str) -> list[Any]:
+        """Those of one kind on one path."""
+        return list(self._interest[kind].get(path, ()))
+
+    def clear(self) -> None:
+        """The session is over."""
+        for paths in self._interest.values():
+            paths.clear()
+        self.connection_lost()
+
+    # --- disarming
+
+    def disarm(self, path: str, watcher: Any) -> bool:
+        """The watcher's interest in the path ends. False when there was none any more."""
+        found = False
+        for paths in self._interest.values():
+            watchers = paths.get(path, [])
+            if watcher in watchers:
+                found = True
+                watchers.remove(watcher)
+                if not watchers:
+                    del paths[path]
+        return found
+
+    def removals(self, path: str) -> list[RemoveWatchesRequest]:
+        """What to tell the server now that interest in the path may have ended; it counts as done.
+
+        Nothing while a request is on its way that arms a watch there: it would be removed too.
+        """
+        if path in self._expected:
+            return []
+        persistent = [type_ for type_ in _PERSISTENTS if (type_, path) in self._standing]
+        unused = [type_ for type_ in persistent if path not in self._interest[_PERSISTENTS[type_]]]
+        one_shots = any(path in self._interest[kind] for kind in (_DATA, _EXIST, _CHILD))
+        if persistent and len(unused) == len(persistent):
+            # Types 4 and 5 exist since 3.9.0, ANY since 3.5.0.
+            return [] if one_shots else self._remove(path, WatcherType.ANY)
+        if persistent:
+            # Two modes on one path exist only since 3.9.0 (see Verbs.check_modes), and there so do types 4 and 5.
+            return [] if one_shots else [request for type_ in unused for request in self._remove(path, type_)]
+        idle = [
+            type_
+            for type_, kinds in _ONE_SHOTS.items()
+            if (type_, path) in self._standing and not any(path in self._interest[kind] for kind in kinds)
+        ]
+        return [request for type_ in idle for request in self._remove(path, type_)]
+
+    def _remove(self, path: str, type_: WatcherType) -> list[RemoveWatchesRequest]:
+        gone = set(WatcherType) if type_ is WatcherType.ANY else {type_}
+        self._standing -= {(each, path) for each in gone}
+        self._granted -= {(each, path) for each in gone}
+        return [RemoveWatchesRequest(path, type_)]
+
+    # --- reconnecting
+
+    def connection_lost(self) -> None:
+        """Nothing stands any more; interest stays."""
+        self._standing.clear()
+        self._granted.clear()
+        self._expected.clear()
+        self._adding.clear()
+
+    def set_watches(
+        self, relative_zxid: int, max_length: int = SET_WATCHES_MAX_LENGTH
+    ) -> list[SetWatches | SetWatches2]:
+        """What puts all watches back, in pieces of at most `max_length` bytes of path text; they count as standing.
+
+        The server answers a change since `relative_zxid` with its event at once. SetWatches2 is used only where there
+        are persistent watches, since servers before 3.6.0 close the connection on it. Child watches under a recursive
+        watch of the same path go last: before 3.9.0 the later of the two stays.
+        """
+        interest = self._interest
+        late = [path for path in interest[_CHILD] if path in interest[_RECURSIVE] and path not in interest[_PERSISTENT]]
+        early = [path for path in interest[_CHILD] if path not in interest[_RECURSIVE] or path in interest[_PERSISTENT]]
+        for kind in WatcherKind:
+            self._standing |= {(SERVER_TYPE[kind], path) for path in interest[kind]}
+        self._granted = {(type_, path) for type_, path in self._standing if type_ in _PERSISTENTS}
+        pieces = _pieces(
+            [
+                *((0, path) for path in interest[_DATA]),
+                *((1, path) for path in interest[_EXIST]),
+                *((2, path) for path in early),
+                *((3, path) for path in interest[_PERSISTENT]),
+                *((4, path) for path in interest[_RECURSIVE]),
+            ],
+            max_length,
+        )
+        pieces += _pieces(((2, path) for path in late), max_length)
+        return [_record(relative_zxid, piece) for piece in pieces]
+
+
+def _pieces(entries: Iterable[tuple[int, str]], max_length: int) -> list[list[tuple[int, str]]]:
+    """Entries (which list, path) in order, cut where their path text would exceed the limit."""
+    pieces: list[list[tuple[int, str]]] = []
+    room = 0
+    for entry in entries:
+        size = len(entry[1].encode()) + 4
+        if not pieces or size > room:
+            pieces.append([])
+            room = max_length
+        pieces[-1].append(entry)
+        room -= size
+    return pieces
+
+
+def _record(relative_zxid: int, piece: list[tuple[int, str]]) -> SetWatches | SetWatches2:
+    lists = [tuple(path for place, path in piece if place == wanted) for wanted in range(5)]
+    if lists[3] or lists[4]:
+        return SetWatches2(relative_zxid, lists[0], lists[1], lists[2], lists[3], lists[4])
+    return SetWatches(relative_zxid, lists[0], lists[1], lists[2])

@@ -1,0 +1,1 @@
+"""Frames on their way between a client and a server, connection by connection."""

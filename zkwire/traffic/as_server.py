@@ -1,0 +1,292 @@
+"""Recorded traffic, played again to a client: the recorded replies, given to whoever asks what was asked then.
+
+    script = Script(connections(recording.read(file)))
+    playing = script.accept()
+    stream.send(playing.receive(stream.recv(), now))
+
+A request is matched by its content, not by its xid: the operation and every field but those that differ from run to run
+(zxids, timeouts, passwords, SASL tokens). Of several that are equal the first that was not asked yet counts. Pings are
+answered as they come. An event goes out when all has been asked that was asked before it in the recording, and then
+before the replies behind it. Whoever asks what is not in the recording has diverged: his connection ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from ..codes import OpCode, Xid, counted
+from ..explain.plain import plain
+from ..frames import frame
+from ..jute import Record, TypedTuple, encode
+from ..multi import MultiSequence
+from ..records import AuthPacket, ConnectRequest, GetSASLRequest, ReplyHeader, SetWatches, SetWatches2
+from ..session.events import Direction
+from .conversation import Conversation, Passing
+from .recording import Chunk, Closed, Item, Opened
+from .report import frame_text, request_text
+
+#: Fields of requests that differ from run to run, and say nothing of what is asked.
+_VOLATILE: dict[type[Record], tuple[str, ...]] = {
+    ConnectRequest: ("protocol_version", "last_zxid_seen", "time_out", "passwd"),
+    SetWatches: ("relative_zxid",),
+    SetWatches2: ("relative_zxid",),
+    AuthPacket: ("type", "auth"),
+    GetSASLRequest: ("token",),
+}
+
+# --- what was recorded
+
+
+@dataclass
+class Recorded:
+    """One connection of a recording: its frames in the order in which they came, pings left out. `faulted` counts those
+    that a fault acted on; they are as they came, before it."""
+
+    number: int
+    frames: list[Passing] = field(default_factory=list)
+    closed_by: str = ""
+    faulted: int = 0
+
+    @property
+    def session(self) -> int:
+        """The session that its ConnectRequest asks for; 0: a new one."""
+        first = self.frames[0].record
+        return first.session_id if isinstance(first, ConnectRequest) else 0
+
+
+#: What happened next: a connection opened, a frame came, a connection ended.
+Step = tuple[Recorded, Passing | str | None]
+
+
+def timeline(items: Iterable[Item]) -> list[Step]:
+    """All of a recording, in order, without pings: (connection, None) where it opened, (connection, frame), and
+    (connection, who) where it was closed. Connections that are not ZooKeeper's are left out.
+
+    Raises:
+        RecordingError: as `recording.read`.
+    """
+    steps: list[Step] = []
+    open_ones: dict[int, tuple[Recorded, Conversation]] = {}
+    for item in items:
+        if isinstance(item, Opened) or item.connection not in open_ones:
+            open_ones[item.connection] = (Recorded(item.connection), Conversation(item.connection))
+            steps.append((open_ones[item.connection][0], None))
+        recorded, conversation = open_ones[item.connection]
+        if isinstance(item, Closed):
+            recorded.closed_by = item.by
+            steps.append((recorded, item.by))
+        elif isinstance(item, Chunk):
+            recorded.faulted += bool(item.fault)
+            for piece in conversation.receive(item.direction, item.data, item.time):
+                if isinstance(piece, Passing) and not _is_ping(piece):
+                    recorded.frames.append(piece)
+                    steps.append((recorded, piece))
+    return [step for step in steps if _is_zookeepers(step[0])]
+
+
+def connections(steps: Iterable[Step]) -> list[Recorded]:
+    """The connections of a timeline, in the order in which they were opened."""
+    return [recorded for recorded, what in steps if what is None]
+
+
+def _is_ping(passing: Passing) -> bool:
+    return passing.opcode == OpCode.PING or (passing.direction is Direction.RECEIVED and passing.xid == Xid.PING)
+
+
+def _is_zookeepers(recorded: Recorded) -> bool:
+    return bool(recorded.frames) and isinstance(recorded.frames[0].record, ConnectRequest)
+
+
+# --- what is the same
+
+
+def difference(recorded: Passing, given: Passing) -> str | None:
+    """Where two requests differ in what they ask, in words; None where they ask the same."""
+    if recorded.opcode != given.opcode:
+        return f"{frame_text(recorded)[2:]} was recorded"
+    if recorded.record is None or given.record is None:
+        same = recorded.frame.payload[4:] == given.frame.payload[4:]
+        return None if same else "the bytes behind the xid differ"
+    return next(iter(differences(_stable(recorded.record), _stable(given.record))), None)
+
+
+def _stable(record: Any) -> Any:
+    names = _VOLATILE.get(type(record), ())
+    return record.replace(**{name: _NOTHING[type(getattr(record, name))] for name in names}) if names else record
+
+
+_NOTHING: dict[type, Any] = {int: 0, bytes: b"", type(None): b""}
+
+
+def differences(recorded: Any, given: Any, name: str = "") -> list[str]:
+    """Each field in which two records differ: "data: recorded 'x', now 'y'"."""
+    if type(recorded) is not type(given) and (isinstance(recorded, TypedTuple) or isinstance(given, TypedTuple)):
+        return [f"{name or 'record'}: recorded {type(recorded).__name__}, now {type(given).__name__}"]
+    if isinstance(recorded, MultiSequence) and len(recorded) == len(given):
+        return [
+            each
+            for place, (was, now) in enumerate(zip(recorded, given))
+            for each in differences(was.header, now.header, f"[{place}]")
+            + differences(was.body, now.body, f"[{place}]")
+        ]
+    if isinstance(recorded, Record):
+        return [
+            each
+            for known, was, now in zip(type(recorded).FIELDS, recorded, given)
+            for each in differences(was, now, f"{name}.{known.name}".lstrip("."))
+        ]
+    return (
+        []
+        if recorded == given
+        else [f"{name or 'record'}: recorded {_short(recorded, name)}, now {_short(given, name)}"]
+    )
+
+
+def _short(value: Any, name: str) -> str:
+    shown = plain(value, name=name)
+    return shown if isinstance(value, int) and isinstance(shown, str) else f"{shown!r:.80}"
+
+
+# --- as a server
+
+
+class Script:
+    """A recording as a server plays it: each connection that is accepted plays one of those recorded, the first that
+    has not been played and asks for the same session."""
+
+    def __init__(self, recorded: Sequence[Recorded], diverged: Callable[[str], object] = lambda text: None) -> None:
+        self._left = list(recorded)
+        self._playing = 0
+        self._diverged = diverged
+        #: What was not as recorded, in words; `diverged` was called with each.
+        self.divergences: list[str] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all has been played, and nobody is connected."""
+        return not self._left and self._playing == 0
+
+    def accept(self) -> Playing:
+        """A client has connected."""
+        self._playing += 1
+        return Playing(self)
+
+    def choose(self, session: int) -> Recorded | None:
+        found = next((recorded for recorded in self._left if recorded.session == session), None)
+        if found is not None:
+            self._left.remove(found)
+        return found
+
+    def diverged(self, text: str) -> None:
+        self.divergences.append(text)
+        self._diverged(text)
+
+    def ended(self) -> None:
+        self._playing -= 1
+
+
+class Playing:
+    """One connection as it is played. `is_over`: nothing more comes, and it is to be closed."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._conversation = Conversation()
+        self._recorded: Recorded | None = None
+        # Recorded, by their place among the frames of the connection:
+        self._requests: dict[int, Passing] = {}  # not asked yet
+        self._replies: dict[Passing, int] = {}  # by request
+        self._unasked: list[int] = []  # not sent yet, of what answers no request: events
+        self._zxid = 0
+        self.is_over = False
+
+    def receive(self, data: bytes, now: float) -> bytes:
+        """Take what the client sent; what to send to it."""
+        sent = b""
+        for piece in self._conversation.receive(Direction.SENT, data, now):
+            if self.is_over:
+                break
+            if isinstance(piece, bytes):
+                self._diverge(f"{counted(len(piece), 'byte', 'that is')} no frame")
+            elif piece.is_handshake:
+                sent += self._connect(piece)
+            elif piece.opcode == OpCode.PING:
+                sent += frame(encode(ReplyHeader(Xid.PING, self._zxid, 0)))
+            else:
+                sent += self._request(piece)
+        return sent
+
+    def close(self) -> None:
+        """The connection has ended; what was not asked is told of."""
+        if self._requests and not self.is_over:
+            missing = ", ".join(request_text(request) for request in islice(self._requests.values(), 3))
+            more = f" and {len(self._requests) - 3} more" if len(self._requests) > 3 else ""
+            self._script.diverged(f"{self._name()}: ended without {missing}{more}")
+        self.is_over = True
+        self._script.ended()
+
+    def _name(self) -> str:
+        return "connection ?" if self._recorded is None else f"connection {self._recorded.number}"
+
+    def _diverge(self, text: str) -> None:
+        self._script.diverged(f"{self._name()}: {text}")
+        self.is_over = True
+
+    def _connect(self, given: Passing) -> bytes:
+        record = given.record
+        if not isinstance(record, ConnectRequest):
+            self._diverge("a first frame that is no ConnectRequest")
+            return b""
+        self._recorded = self._script.choose(record.session_id)
+        if self._recorded is None:
+            what = f"session {record.session_id:#x}" if record.session_id else "a new session"
+            self._diverge(f"asks for {what}, and no connection is left in the recording that did")
+            return b""
+        for place, passing in enumerate(self._recorded.frames):
+            if passing.direction is Direction.RECEIVED:
+                if passing.request is None:
+                    self._unasked.append(place)
+                else:
+                    self._replies[passing.request] = place
+            elif place:
+                self._requests[place] = passing
+        return self._send([])
+
+    def _request(self, given: Passing) -> bytes:
+        found = next((place for place, each in self._requests.items() if difference(each, given) is None), None)
+        expected = next(iter(self._requests.values()), None)
+        if expected is None:
+            self._diverge(f"{request_text(given)}: nothing more was asked in the recording")
+            return b""
+        if found is None:
+            why = difference(expected, given) if expected.opcode == given.opcode else None
+            self._diverge(f"{request_text(given)}: {why or f'the recording has {request_text(expected)} next'}")
+            return b""
+        asked = self._requests.pop(found)
+        if asked is not expected:
+            # It has its answer all the same: a client may order as it likes what does not depend on each other.
+            text = f"{request_text(given)}: before {request_text(expected)}, which came first"
+            self._script.diverged(f"{self._name()}: {text}")
+        # A frame too short for a header has no xid, and no reply that would need one.
+        return self._send([self._replies.pop(asked)] if asked in self._replies else [], given.xid or 0)
+
+    def _send(self, due: list[int], xid: int = 0) -> bytes:
+        """These replies, to the request with this xid, and the events whose time has come, in their order."""
+        assert self._recorded is not None
+        frames = self._recorded.frames
+        behind = next(iter(self._requests), len(frames))  # what was recorded from here on waits
+        while self._unasked and self._unasked[0] < behind:
+            due.append(self._unasked.pop(0))
+        data = b"".join(self._answer(frames[place], xid) for place in sorted(due))
+        if not self._requests and not self._unasked and self._recorded.closed_by == "server":
+            self.is_over = True
+        return data
+
+    def _answer(self, passing: Passing, xid: int) -> bytes:
+        self._zxid = max(self._zxid, passing.zxid)
+        if passing.request is None:
+            return passing.data
+        assert isinstance(passing.header, ReplyHeader)
+        return frame(encode(passing.header.replace(xid=xid)) + passing.frame.payload[16:])

@@ -1,0 +1,243 @@
+"""Which write caused an event, and which request armed the watch that saw it, as far as an onlooker can tell.
+
+A server since 3.9.0 names the transaction in the event's zxid, and the reply to the write has the same: that is
+certain. Servers before send -1, and so does any server for events that setWatches finds after a gap; then it is the
+latest write that went through the same tap, fits, and is no older than the watch: that is likely.
+
+An event overtakes the reply to its own write (FinalRequestProcessor triggers the watches first), so an event waits for
+the replies to those writes on their way that fit it. Each of these comes or its connection ends, so no event waits for
+ever. Writes that go past the tap are not seen, and neither are the ends of sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from ..codes import CreateMode, ErrorCode, EventType, OpCode, WatcherType
+from ..multi import MultiSequence
+from ..operations import ADD_WATCH_ARMS, BY_OPCODE, FIRES, WatcherKind
+from ..paths import ancestors
+from ..session.watches import SERVER_TYPE, TABLE_SEES
+from .conversation import Passing
+
+#: The operations that create a znode.
+_CREATES = {opcode for opcode, fired in FIRES.items() if EventType.NODE_CREATED in fired}
+_EPHEMERAL = {CreateMode.EPHEMERAL, CreateMode.EPHEMERAL_SEQUENTIAL}
+_SEQUENTIAL = {mode for mode in CreateMode if mode.is_sequential}
+#: The operations that may cause an event.
+WRITES = {*FIRES, OpCode.MULTI}
+_CONFIG = "/zookeeper/config"
+
+#: How many writes are remembered.
+_KEPT = 10_000
+
+#: What arms watches that the operations table does not say.
+_ARM_OTHERS = {OpCode.ADD_WATCH, OpCode.SET_WATCHES, OpCode.SET_WATCHES2}
+_ONE_SHOT = {WatcherType.DATA, WatcherType.CHILDREN}
+
+
+class Step(NamedTuple):
+    """A request, in short: what is remembered of it when it has been answered."""
+
+    connection: int
+    xid: int | None
+    opcode: int | None
+    path: str | None
+    now: float
+
+
+class Cause(NamedTuple):
+    """What is known of an event. `write` caused it; None where none that fits went through here. `certain` says whether
+    the zxid proves it. `armed` set the watch."""
+
+    write: Step | None
+    certain: bool
+    armed: Step | None
+
+
+class _Effect(NamedTuple):
+    """An event that a write causes; `open` where the path is only the beginning of it: a sequential create whose reply
+    has not come."""
+
+    type: EventType
+    path: str
+    open: bool = False
+
+    def is_of(self, record: Any) -> bool:
+        path = record.path or ""
+        return bool(record.type == self.type and (path.startswith(self.path) if self.open else path == self.path))
+
+
+class Causes:
+    """Follows the frames of all connections of one tap; calls `found` with each event, the session of its connection
+    and its cause, in the order in which they are known."""
+
+    def __init__(self, found: Callable[[Passing, int, Cause], object]) -> None:
+        self._found = found
+        self._unanswered: list[Passing] = []  # writes
+        self._done: dict[int, tuple[Step, tuple[_Effect, ...]]] = {}  # writes by zxid, oldest first
+        self._waiting: list[tuple[Passing, int, Step | None]] = []  # events, their sessions, and what armed them
+        self._armed: dict[int, dict[tuple[WatcherType, str], Step]] = {}  # by connection
+        self._sessions: dict[int, int] = {}  # by connection
+        self._ephemerals: dict[int, set[str]] = {}  # by session
+
+    def connected(self, connection: int, session_id: int) -> None:
+        """This connection has this session."""
+        self._sessions[connection] = session_id
+
+    def request(self, passing: Passing) -> None:
+        """A request went by."""
+        if passing.opcode in WRITES:
+            self._unanswered.append(passing)
+
+    def reply(self, passing: Passing) -> None:
+        """The reply to a request went by."""
+        request = passing.request
+        if request is None:
+            return
+        self._arm(request, passing)
+        if request.opcode in WRITES:
+            self._unanswered = [each for each in self._unanswered if each is not request]
+            if not passing.failure:
+                self._done[passing.zxid] = (_step(request), tuple(self._effects(request, passing)))
+                self._note_ephemerals(request, passing)
+                if len(self._done) > _KEPT:
+                    del self._done[next(iter(self._done))]
+            self._settle()
+
+    def event(self, passing: Passing) -> None:
+        """A notification went by."""
+        self._waiting.append((passing, self._sessions.get(passing.connection, 0), self._disarm(passing)))
+        self._settle()
+
+    def closed(self, connection: int) -> None:
+        """The connection ended: no reply comes any more, and its watches are gone."""
+        self._armed.pop(connection, None)
+        self._unanswered = [request for request in self._unanswered if request.connection != connection]
+        self._sessions.pop(connection, None)
+        self._settle()
+
+    # --- writes
+
+    def _note_ephemerals(self, request: Passing, reply: Passing) -> None:
+        session = self._sessions.get(request.connection, 0)
+        if request.opcode == OpCode.CLOSE_SESSION:
+            self._ephemerals.pop(session, None)
+        for opcode, asked, answered in _operations(request, reply):
+            if opcode in _CREATES and asked is not None and asked.flags in _EPHEMERAL:
+                self._ephemerals.setdefault(session, set()).add(getattr(answered, "path", None) or asked.path)
+
+    def _effects(self, request: Passing, reply: Passing | None) -> Iterator[_Effect]:
+        if request.opcode == OpCode.CLOSE_SESSION:
+            for mine in self._ephemerals.get(self._sessions.get(request.connection, 0), ()):
+                yield from _fired(OpCode.CLOSE_SESSION, mine)
+        for opcode, asked, answered in _operations(request, reply):
+            path = _CONFIG if opcode == OpCode.RECONFIG else getattr(asked, "path", None)
+            created = getattr(answered, "path", None) if opcode in _CREATES else None
+            is_open = created is None and opcode in _CREATES and asked is not None and asked.flags in _SEQUENTIAL
+            if path:
+                yield from _fired(opcode, created or path, is_open)
+
+    def _may_cause(self, request: Passing, event: Passing) -> bool:
+        """Whether a write that is on its way may have caused the event. Of a session that ends not all ephemerals need
+        be known here; where the zxid will tell, it is waited for."""
+        if request.opcode == OpCode.CLOSE_SESSION and event.zxid > 0:
+            return event.record.type in FIRES[OpCode.CLOSE_SESSION]
+        return any(effect.is_of(event.record) for effect in self._effects(request, None))
+
+    # --- events
+
+    def _settle(self) -> None:
+        """Tell of the events whose cause is known, or will not be known better."""
+        waiting, self._waiting = self._waiting, []
+        for event, session, armed in waiting:
+            cause = self._cause(event, armed)
+            if cause is None:
+                self._waiting.append((event, session, armed))
+            else:
+                self._found(event, session, cause)
+
+    def _cause(self, event: Passing, armed: Step | None) -> Cause | None:
+        """None: not known yet."""
+        if event.zxid > 0 and event.zxid in self._done:
+            return Cause(self._done[event.zxid][0], True, armed)
+        if event.record is None:
+            return Cause(None, False, armed)
+        if any(self._may_cause(request, event) for request in self._unanswered):
+            return None
+        if event.zxid <= 0:
+            since = 0.0 if armed is None else armed.now
+            for write, effects in reversed(self._done.values()):
+                if write.now >= since and any(effect.is_of(event.record) for effect in effects):
+                    return Cause(write, False, armed)
+        return Cause(None, False, armed)
+
+    # --- watches
+
+    def _arm(self, request: Passing, reply: Passing) -> None:
+        watches = self._armed.setdefault(request.connection, {})
+        for kind, path in _armed_by(request, reply.err):
+            watches[SERVER_TYPE[kind], path] = _step(request)
+
+    def _disarm(self, event: Passing) -> Step | None:
+        """The latest request that armed a watch for this event; one-shot watches are used up."""
+        record, watches = event.record, self._armed.get(event.connection, {})
+        if record is None or not (record.path or "").startswith("/"):
+            return None
+        armed = []
+        for at in ancestors(record.path):
+            for table in TABLE_SEES if at == record.path else (WatcherType.PERSISTENT_RECURSIVE,):
+                step = watches.get((table, at))
+                if step is not None and record.type in TABLE_SEES[table]:
+                    armed.append(step)
+                    if table in _ONE_SHOT:
+                        del watches[table, at]
+        return max(armed, key=lambda step: step.now, default=None)
+
+
+def _armed_by(request: Passing, err: int) -> Iterator[tuple[WatcherKind, str]]:
+    """The watches that a request has set when its reply has this error."""
+    operation = BY_OPCODE.get(request.opcode or 0)
+    kind = None if operation is None else operation.arms_on_no_node if err == ErrorCode.NO_NODE else operation.arms
+    if kind is not None:
+        if request.record is not None and request.record.watch and err in (0, ErrorCode.NO_NODE):
+            yield kind, request.record.path
+    elif err or request.opcode not in _ARM_OTHERS or request.record is None:
+        return
+    elif request.opcode == OpCode.ADD_WATCH:
+        if request.record.mode not in ADD_WATCH_ARMS:
+            return  # no server would have said yes, but what passes here need not be a server's
+        yield ADD_WATCH_ARMS[request.record.mode], request.record.path
+    else:
+        for kind in WatcherKind:
+            for path in getattr(request.record, f"{kind.name.lower()}_watches", None) or ():
+                yield kind, path
+
+
+def _step(request: Passing) -> Step:
+    return Step(request.connection, request.xid, request.opcode, request.path, request.frame.now)
+
+
+def _fired(opcode: int | None, path: str, is_open: bool = False) -> Iterator[_Effect]:
+    """What an operation on the path causes."""
+    for kind in FIRES.get(opcode or 0, ()):
+        if kind is EventType.NODE_CHILDREN_CHANGED:
+            yield _Effect(kind, _parent(path))
+        else:
+            yield _Effect(kind, path, is_open)
+
+
+def _operations(request: Passing, reply: Passing | None) -> Iterator[tuple[int | None, Any, Any]]:
+    """Opcode, record and result of each operation of a write: of a multi all."""
+    result = None if reply is None else reply.record
+    if not isinstance(request.record, MultiSequence):
+        yield request.opcode, request.record, result
+        return
+    results = [each.body for each in result] if isinstance(result, MultiSequence) else []
+    for place, (header, body) in enumerate(request.record):
+        yield header.type, body, results[place] if place < len(results) else None
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0] or "/"

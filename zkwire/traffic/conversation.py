@@ -1,0 +1,265 @@
+"""One connection as an onlooker sees it: bytes of both directions in, frames with their meaning out. No I/O, no clock.
+
+    conversation = Conversation()
+    for piece in conversation.receive(Direction.SENT, received, now): ...
+
+A piece is a `Passing`, one whole frame, or bytes that are no frame: a four-letter word and its answer, TLS, and
+whatever stands behind a length that no frame may have. All pieces of a direction, joined, are its bytes.
+
+The onlooker never refuses anything. It pairs a reply with the oldest request that has none and the reply's xid, so that
+replies out of order, which a client would not take, are still told by what they answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ..codes import ErrorCode, OpCode, Xid, counted, known
+from ..frames import MAX_REPLY, FrameBuffer, FrameError, frame
+from ..jute import JuteError, decode_at
+from ..jute.types import NestedType
+from ..multi import MultiResponse, MultiSequence
+from ..operations import BY_OPCODE
+from ..records import (
+    ConnectRequest,
+    ConnectResponse,
+    ErrorResponse,
+    GetEphemeralsRequest,
+    ReplyHeader,
+    RequestHeader,
+    SetWatches,
+    SetWatches2,
+    WatcherEvent,
+)
+from ..session.events import Direction, Frame
+
+#: In bytes. Whatever is shorter has none.
+REQUEST_HEADER_SIZE = NestedType(RequestHeader).min_size
+REPLY_HEADER_SIZE = NestedType(ReplyHeader).min_size
+
+
+@dataclass(frozen=True, eq=False)
+class Passing:
+    """One frame on its way, and what it is.
+
+    `header` is None for the handshake, and for a frame too short to have one. `index` counts the frames of this
+    direction on this connection, the handshake's being 0. `request` is what a reply answers, where it was seen.
+    `connection` counts the connections of a tap, from 0.
+    """
+
+    frame: Frame
+    header: RequestHeader | ReplyHeader | None
+    index: int
+    request: Passing | None = None
+    connection: int = 0
+
+    @property
+    def direction(self) -> Direction:
+        return self.frame.direction
+
+    @property
+    def opcode(self) -> OpCode | int | None:
+        """The request's, of a reply too; None for the handshake and for notifications."""
+        return self.frame.opcode
+
+    @property
+    def data(self) -> bytes:
+        """The frame's bytes, the length in front included."""
+        return frame(self.frame.payload)
+
+    @property
+    def is_handshake(self) -> bool:
+        """Whether it is the ConnectRequest or the ConnectResponse."""
+        return self.frame.types[:1] in ((ConnectRequest,), (ConnectResponse,))
+
+    @property
+    def is_notification(self) -> bool:
+        return isinstance(self.header, ReplyHeader) and self.header.xid == Xid.NOTIFICATION
+
+    @property
+    def err(self) -> ErrorCode | int:
+        """A reply's error; 0 for all else."""
+        if not isinstance(self.header, ReplyHeader):
+            return ErrorCode.OK
+        return known(ErrorCode, self.header.err)
+
+    @property
+    def failure(self) -> ErrorCode | int:
+        """Why a request failed; 0 where it did not. A multi that failed says so in its results only: its header has 0
+        (rule 68)."""
+        if self.err or self.opcode != OpCode.MULTI or not isinstance(self.record, MultiResponse):
+            return self.err
+        errors = (known(ErrorCode, item.body.err) for item in self.record if isinstance(item.body, ErrorResponse))
+        return next(filter(None, errors), self.err)
+
+    @property
+    def zxid(self) -> int:
+        """A reply's or a notification's; 0 for all else."""
+        return self.header.zxid if isinstance(self.header, ReplyHeader) else 0
+
+    @property
+    def xid(self) -> int | None:
+        """None where there is no header."""
+        return None if self.header is None else self.header.xid
+
+    @property
+    def record(self) -> Any:
+        """The record behind the header, or the whole frame of the handshake. None where there is none, or where the
+        bytes are not what they should be."""
+        return self._decoded[0]
+
+    @property
+    def undecoded(self) -> str:
+        """Why a record could not be decoded: the field, its offset in the frame, and what is wrong with it. "" if
+        nothing is wrong."""
+        return self._decoded[1]
+
+    @cached_property
+    def _decoded(self) -> tuple[Any, str]:
+        payload = self.frame.payload
+        if self.header is None and not self.is_handshake:
+            is_request = self.direction is Direction.SENT
+            name, size = ("request", REQUEST_HEADER_SIZE) if is_request else ("reply", REPLY_HEADER_SIZE)
+            return None, f"expected the header of a {name}, {counted(size, 'byte')}, got {len(payload)}"
+        types = self.frame.types if self.header is None else self.frame.types[1:]
+        if not types:
+            return None, ""
+        sizes = {RequestHeader: REQUEST_HEADER_SIZE, ReplyHeader: REPLY_HEADER_SIZE}
+        offset = sizes.get(self.frame.types[0], 0)
+        try:
+            return decode_at(types[0], payload, offset, len(payload))[0], ""
+        except JuteError as error:
+            return None, f"{error.path} at offset {4 + offset + (error.offset or 0)}: {error.reason}"
+
+    @property
+    def path(self) -> str | None:
+        """The path of a request, of what a reply answers, or of a notification."""
+        return getattr(self.record, "path", None) if self.request is None else self.request.path
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every path that it names, once each: those of a multi's operations, of a setWatches, and of a reply those of
+        its request and the one that was created."""
+        own = _paths(self.record)
+        return tuple(dict.fromkeys(own if self.request is None else self.request.paths + own))
+
+
+def _paths(record: Any) -> tuple[str, ...]:
+    if isinstance(record, MultiSequence):
+        return tuple(path for item in record for path in _paths(item.body))
+    if isinstance(record, (SetWatches, SetWatches2)):
+        return tuple(path for paths in record[1:] for path in paths or () if path is not None)
+    path = record.prefix_path if isinstance(record, GetEphemeralsRequest) else getattr(record, "path", None)
+    return () if path is None else (path,)
+
+
+class _Way:
+    """One direction."""
+
+    def __init__(self) -> None:
+        self.frames = FrameBuffer(MAX_REPLY)
+        self.partial = bytearray()  # what has not come out as a piece
+        self.count = 0
+        self.opaque = False
+
+
+class Conversation:
+    """Follows one connection; `connection` is its number in every Passing."""
+
+    def __init__(self, connection: int = 0) -> None:
+        self.connection = connection
+        self._ways = {direction: _Way() for direction in Direction}
+        self._unanswered: list[Passing] = []
+
+    def receive(self, direction: Direction, data: bytes, now: float) -> list[Passing | bytes]:
+        """The pieces that these bytes complete, in order."""
+        way = self._ways[direction]
+        way.partial += data
+        pieces: list[Passing | bytes] = []
+        if not way.opaque:
+            way.frames.append(data)
+            try:
+                while (found := way.frames.next_frame()) is not None:
+                    buffer, start, end = found
+                    pieces.append(self._passing(direction, way, buffer[start:end], now))
+                    del way.partial[: 4 + end - start]
+            except FrameError:
+                way.opaque = True
+                if way.count == 0 and direction is Direction.SENT:
+                    # Not ZooKeeper's framing at all, so the answer is not either: "rw" would never make a frame.
+                    self._ways[Direction.RECEIVED].opaque = True
+        if way.opaque and way.partial:
+            pieces.append(self.take_partial(direction))
+        return pieces
+
+    def partial(self, direction: Direction, skip: int = 0) -> bytes:
+        """The bytes of this direction that have not come out as a piece, a frame's beginning, without the first `skip`
+        of them."""
+        return bytes(self._ways[direction].partial[skip:])
+
+    def partial_size(self, direction: Direction) -> int:
+        """How many bytes these are."""
+        return len(self._ways[direction].partial)
+
+    def take_partial(self, direction: Direction) -> bytes:
+        """The same at the end of the stream, where they are a piece after all."""
+        way = self._ways[direction]
+        rest = bytes(way.partial)
+        way.partial.clear()
+        return rest
+
+    def resume(self, direction: Direction) -> bytes:
+        """Bytes of this direction were not seen, and the next ones start a frame behind the handshake. Gives what there
+        is of a frame whose end was missed."""
+        way = self._ways[direction]
+        way.frames = FrameBuffer(MAX_REPLY)
+        way.opaque = False
+        way.count = max(way.count, 1)
+        return self.take_partial(direction)
+
+    def _passing(self, direction: Direction, way: _Way, payload: bytes, now: float) -> Passing:
+        index = way.count
+        way.count += 1
+        if direction is Direction.SENT:
+            return self._sent(payload, index, now)
+        return self._received(payload, index, now)
+
+    def _sent(self, payload: bytes, index: int, now: float) -> Passing:
+        if index == 0 or len(payload) < REQUEST_HEADER_SIZE:
+            first: tuple[Any, ...] = (ConnectRequest,) if index == 0 else ()
+            return Passing(Frame(Direction.SENT, payload, first, None, now), None, index, None, self.connection)
+        header, _ = decode_at(RequestHeader, payload, 0, len(payload))
+        operation = BY_OPCODE.get(header.type)
+        types = (
+            (RequestHeader,) if operation is None or operation.request is None else (RequestHeader, operation.request)
+        )
+        opcode = header.type if operation is None else operation.opcode
+        passing = Passing(Frame(Direction.SENT, payload, types, opcode, now), header, index, None, self.connection)
+        self._unanswered.append(passing)
+        return passing
+
+    def _received(self, payload: bytes, index: int, now: float) -> Passing:
+        if index == 0 or len(payload) < REPLY_HEADER_SIZE:
+            first: tuple[Any, ...] = (ConnectResponse,) if index == 0 else ()
+            return Passing(Frame(Direction.RECEIVED, payload, first, None, now), None, index, None, self.connection)
+        header, _ = decode_at(ReplyHeader, payload, 0, len(payload))
+        if header.xid == Xid.NOTIFICATION:
+            event = Frame(Direction.RECEIVED, payload, (ReplyHeader, WatcherEvent), None, now)
+            return Passing(event, header, index, None, self.connection)
+        request = self._answered(header.xid)
+        opcode = None if request is None else request.opcode
+        operation = None if opcode is None else BY_OPCODE.get(opcode)
+        body = None if operation is None or header.err else operation.response
+        types: tuple[Any, ...] = (ReplyHeader,) if body is None else (ReplyHeader, body)
+        reply = Frame(Direction.RECEIVED, payload, types, opcode, now)
+        return Passing(reply, header, index, request, self.connection)
+
+    def _answered(self, xid: int) -> Passing | None:
+        for place, request in enumerate(self._unanswered):
+            assert isinstance(request.header, RequestHeader)
+            # A ping is answered with -2, whatever its own xid was.
+            if xid == (Xid.PING if request.header.type == OpCode.PING else request.header.xid):
+                return self._unanswered.pop(place)
+        return None

@@ -1,0 +1,184 @@
+"""Recorded traffic: JSON lines, of any number of connections.
+
+    {"zkwire": "recording", "version": 1, "secrets": false}
+    {"time": 1763629201.204118, "connection": 0, "client": "127.0.0.1:50412", "server": "127.0.0.1:2181"}
+    {"time": 1763629201.204311, "connection": 0, "direction": ">", "bytes": "0000002d00000000..."}
+    {"time": 1763629201.206950, "connection": 0, "direction": "<", "bytes": "0000002500000000...", "fault": "dropped"}
+    {"time": 1763629203.118200, "connection": 0, "closed": "client"}
+    {"end": 4}
+
+Times are seconds since 1970, to the microsecond, of what came to the tap. `direction` is as the client sees it: ">" is
+to the server. Each line of `bytes` is one frame with its length in front, in hexadecimal, or a piece of what is no
+frame; all of a direction, joined, are what came. `fault` is what was done with it in place of passing it on. The last
+line says how many lines stand between it and the first, so that a recording that was cut shows it.
+
+The fields that dumps show as dots (zkwire.explain.dump.SECRETS) are zeros unless `secrets` is true. To explain one:
+
+    jq -r 'select(.bytes).bytes' FILE | sed -n 3p | zkwire explain
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from ..codes import OpCode, counted
+from ..session.events import Direction
+from .conversation import Passing
+
+VERSION = 1
+
+
+class Opened(NamedTuple):
+    """A client connected, through the tap, to a server."""
+
+    time: float
+    connection: int
+    client: str
+    server: str
+
+
+class Chunk(NamedTuple):
+    """A frame, or bytes that are none. `fault` is empty where they went on."""
+
+    time: float
+    connection: int
+    direction: Direction
+    data: bytes
+    fault: str = ""
+
+
+class Closed(NamedTuple):
+    """The connection ended, by "client", "server" or "tap"."""
+
+    time: float
+    connection: int
+    by: str
+
+
+Item = Opened | Chunk | Closed
+
+
+class RecordingError(ValueError):
+    """This is no recording, or not all of one; names the line."""
+
+
+class Writer:
+    """Items in, lines out, each with its newline: `start`, then `line` for each item, then `end`."""
+
+    def __init__(self, *, secrets: bool = False) -> None:
+        self._secrets = secrets
+        self._count = 0
+
+    def start(self) -> str:
+        return _text({"zkwire": "recording", "version": VERSION, "secrets": self._secrets})
+
+    def line(self, item: Item) -> str:
+        self._count += 1
+        item = item._replace(time=round(item.time, 6))
+        if isinstance(item, Opened):
+            return _text(item._asdict())
+        shown: dict[str, Any] = {"time": item.time, "connection": item.connection}
+        if isinstance(item, Closed):
+            return _text(shown | {"closed": item.by})
+        shown |= {"direction": item.direction.value, "bytes": item.data.hex()}
+        return _text(shown | {"fault": item.fault} if item.fault else shown)
+
+    def end(self) -> str:
+        return _text({"end": self._count})
+
+
+def _text(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def without_secrets(passing: Passing) -> bytes:
+    """The frame's bytes, with zeros for what whoever reads them could use to become its owner."""
+    if not (passing.is_handshake or passing.opcode == OpCode.AUTH):
+        return passing.data
+    from ..explain.dump import SECRETS, frame_spans  # late: construct takes 20 ms to load, and few frames have secrets
+
+    data = bytearray(passing.data)
+    for span in frame_spans(passing.frame):
+        if span.path in SECRETS and span.value:
+            data[span.end + 4 - len(span.value) : span.end + 4] = bytes(len(span.value))
+    return bytes(data)
+
+
+def read(lines: Iterable[str]) -> Iterator[Item]:
+    """The items of a recording, as they are read. What stands before a fault is given before it is raised.
+
+    Raises:
+        RecordingError: a line is not what it should be, or the recording was cut.
+    """
+    number = 0
+    found = 0
+    for number, line in enumerate(lines, start=1):
+        value = _object(line, number)
+        if number == 1:
+            _check_start(value)
+        elif "end" in value:
+            if value["end"] != found:
+                raise RecordingError(f"line {number}: {value['end']!r} lines should stand before it, and {found} do")
+            return
+        else:
+            found += 1
+            yield _item(value, number)
+    if number == 0:
+        raise RecordingError("line 1: no recording: it is empty")
+    raise RecordingError(f"line {number + 1}: cut short: the line is missing that ends a recording")
+
+
+def has_secrets(first_line: str) -> bool:
+    """Whether a recording that begins with this line holds its secrets.
+
+    Raises:
+        RecordingError: it is no recording.
+    """
+    value = _object(first_line, 1)
+    _check_start(value)
+    return value.get("secrets") is True
+
+
+def _object(line: str, number: int) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        if number > 1 and not line.endswith("\n"):
+            raise RecordingError(f"line {number}: cut short after {counted(len(line), 'character')}") from None
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep"
+        what = "no recording" if number == 1 else "no JSON"
+        raise RecordingError(f"line {number}: {what}: {reason}") from None
+    if not isinstance(value, dict):
+        raise RecordingError(f"line {number}: expected a JSON object, got {value!r:.60}")
+    return value
+
+
+def _check_start(value: dict[str, Any]) -> None:
+    if value.get("zkwire") != "recording":
+        raise RecordingError('line 1: no recording: it starts with {"zkwire": "recording", ...}')
+    if value.get("version") != VERSION:
+        raise RecordingError(f"line 1: a recording of version {value.get('version')!r}; this zkwire reads {VERSION}")
+
+
+def _item(value: dict[str, Any], number: int) -> Item:
+    def take(name: str, *kinds: type) -> Any:
+        found = value.get(name)
+        if type(found) not in kinds:
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            got = repr(found)[:60] if name in value else "nothing"
+            raise RecordingError(f"line {number}: {name}: expected {wanted}, got {got}")
+        return found
+
+    time, connection = float(take("time", float, int)), take("connection", int)
+    if "closed" in value:
+        return Closed(time, connection, take("closed", str))
+    if "bytes" not in value:
+        return Opened(time, connection, take("client", str), take("server", str))
+    direction, text = take("direction", str), take("bytes", str)
+    fault = take("fault", str) if "fault" in value else ""
+    try:
+        return Chunk(time, connection, Direction(direction), bytes.fromhex(text), fault)
+    except ValueError as error:
+        raise RecordingError(f"line {number}: {error}") from None

@@ -1,0 +1,329 @@
+"""The entries of a ledger as lines of text, and as JSON.
+
+    #0 connect new session, 10 s -> session 0x100000a1b2c0000, 10 s  1.32 ms
+    #0 create xid=1 /demo, 2 bytes, EPHEMERAL -> OK zxid=0x5  0.81 ms
+    #0 getData xid=2 /demo, watch -> OK 2 bytes, version 0 zxid=0x5  0.22 ms
+    #0 event NODE_DATA_CHANGED /demo zxid=0x6 by #1 setData xid=4, 0.40 ms after it was sent; watch of getData xid=2
+
+Latencies are from the request's coming to the tap until the reply's. Secrets are left out, as in dumps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..codes import AddWatchMode, CreateMode, ErrorCode, EventType, WatcherType, counted, hexadecimal, name_of
+from ..explain.plain import SECRETS, plain
+from ..multi import MultiSequence
+from ..operations import operation_name
+from ..paths import printable
+from ..records import ACL, ConnectRequest, ConnectResponse, SetWatches, SetWatches2, Stat
+from .causes import Step
+from .conversation import Passing
+from .entries import Closed, Connected, Entry, Exchanged, Faulted, Notified, Opaque, Opened, Unanswered, Unreachable
+from .faults import Action
+
+_WORLD = ("world", "anyone")
+_SHOWN_ITEMS = 6
+
+# --- text
+
+
+def text(entry: Entry) -> str:
+    """One line, without the time and without a newline."""
+    return printable(f"#{entry.connection} {_text(entry)}")
+
+
+def _text(entry: Entry) -> str:
+    match entry:
+        case Opened(client=client, server=server):
+            return f"opened {client} to {server}"
+        case Unreachable(client=client, reason=reason):
+            return f"no server for {client}: {reason}"
+        case Connected(request=request, response=response):
+            asked = "" if request is None else _connect_request(request.record)
+            return f"connect {asked} -> {_connect_response(response.record)}{_latency(request, response)}"
+        case Exchanged(request=None, reply=reply):
+            return f"reply xid={reply.xid} to nothing that was asked here -> {_outcome(reply)}"
+        case Exchanged(request=request, reply=reply):
+            assert request is not None
+            return f"{request_text(request)} -> {_outcome(reply)}{_latency(request, reply)}"
+        case Unanswered(request=request, now=now):
+            what = f"connect {_connect_request(request.record)}" if request.is_handshake else request_text(request)
+            return f"{what} -> NO REPLY: the connection ended {_ms(now - request.frame.now)} later"
+        case Notified():
+            return _event(entry)
+        case Faulted(passing=passing, action=action):
+            return f"FAULT {frame_text(passing)}: {action}"
+        case Opaque(direction=direction, what=what):
+            return f"{direction.value} {what}; its bytes are passed on"
+    left = f", {entry.unanswered} without a reply" if entry.unanswered else ""
+    return f"closed by the {entry.by}{left}"
+
+
+def frame_text(passing: Passing) -> str:
+    """What a single frame is, with its direction."""
+    if passing.is_notification:
+        record = passing.record
+        what = "event" if record is None else f"event {name_of(EventType, record.type)} {record.path}"
+    elif passing.is_handshake:
+        what = "connect"
+    elif passing.request is None and passing.opcode is None:
+        what = f"reply xid={passing.xid}" if passing.header is not None else "a frame without a header"
+    else:
+        what = request_text(passing if passing.request is None else passing.request)
+    return f"{passing.direction.value} {what}"
+
+
+def request_text(request: Passing) -> str:
+    """A request in short: operation, xid, path, and what it asks for."""
+    if request.header is None:
+        return f"a frame of {counted(len(request.data), 'byte')}, too short for a request"
+    words = f"{operation_name(request.opcode)} xid={request.xid}"
+    if request.undecoded:
+        return f"{words} (undecoded)"
+    if request.record is None:
+        return words
+    details = ", ".join(_details(request.record))
+    return f"{words} {details}" if details else words
+
+
+def _details(record: Any) -> Iterator[str]:
+    if isinstance(record, MultiSequence):
+        items = [f"{operation_name(item.header.type)} {', '.join(_details(item.body))}" for item in record]
+        shown = "; ".join(items[:_SHOWN_ITEMS])
+        more = f"; {len(items) - _SHOWN_ITEMS} more" if len(items) > _SHOWN_ITEMS else ""
+        yield f"[{shown}{more}]"
+        return
+    if isinstance(record, (SetWatches, SetWatches2)):
+        watches = counted(sum(len(paths or ()) for paths in record[1:]), "watch")
+        yield f"{watches} since zxid {hexadecimal(record.relative_zxid)}"
+        return
+    for field, value in zip(type(record).FIELDS, record):
+        if f"{type(record).__name__}.{field.name}" not in SECRETS and (said := _detail(field.name, value)):
+            yield said
+
+
+def _detail(name: str, value: Any) -> str:
+    """A field of a request, in a word; nothing where it is as usual."""
+    match name, value:
+        case (("path" | "prefix_path" | "scheme" | "joining_servers" | "leaving_servers" | "new_members"), str()):
+            return value
+        case (("data" | "token"), _):
+            return size_text(value)
+        case "watch", True:
+            return "watch"
+        case "version", int() if value != -1:
+            return f"version {value}"
+        case "flags", int() if value != CreateMode.PERSISTENT:
+            return name_of(CreateMode, value)
+        case "mode", int():
+            return name_of(AddWatchMode, value)
+        case "ttl", int():
+            return f"ttl {value} ms"
+        case "acl", tuple() if any((entry.id.scheme, entry.id.id) != _WORLD for entry in value):
+            return "ACL " + " ".join(_acl(entry) for entry in value)
+        case "type", int() if value in set(WatcherType):
+            return name_of(WatcherType, value)
+    return ""
+
+
+def _acl(entry: ACL) -> str:
+    return f"{entry.id.scheme}:{entry.id.id.split(':')[0] if entry.id.id else ''}:{entry.perms}"
+
+
+def size_text(data: bytes | None) -> str:
+    return "null" if data is None else counted(len(data), "byte")
+
+
+def _outcome(reply: Passing) -> str:
+    """The error, or OK and what came."""
+    failed = reply.failure
+    words = [] if reply.header is None else [name_of(ErrorCode, failed)]
+    if not failed and reply.record is not None:
+        said = ", ".join(_result(reply))
+        words += [said] if said else []
+    if reply.undecoded:
+        words.append("(undecoded)")
+    if reply.header is not None and reply.zxid > 0:
+        words.append(f"zxid={hexadecimal(reply.zxid)}")
+    return " ".join(words)
+
+
+def _result(reply: Passing) -> Iterator[str]:
+    record = reply.record
+    if isinstance(record, MultiSequence):
+        created = [item.body.path for item in record if item.body is not None and hasattr(item.body, "path")]
+        yield counted(len(record), "result")
+        yield from created[:_SHOWN_ITEMS]
+        return
+    for name, value in zip((field.name for field in type(record).FIELDS), record):
+        if name == "path" and value != reply.path:
+            yield str(value)
+        elif name in ("data", "token"):
+            yield size_text(value)
+        elif name == "children":
+            yield counted(len(value or ()), "child")
+        elif name == "ephemerals":
+            yield counted(len(value or ()), "ephemeral")
+        elif name == "total_number":
+            yield str(value)
+        elif name == "client_info":
+            yield from (f"{info.auth_scheme}:{info.user}" for info in value or ())
+        elif isinstance(value, Stat):
+            yield f"version {value.version}"
+
+
+def _connect_request(record: ConnectRequest | None) -> str:
+    if record is None:
+        return "(undecoded)"
+    session = f"session {hexadecimal(record.session_id)}" if record.session_id else "new session"
+    read_only = ", read-only will do" if record.read_only else ""
+    return f"{session}, {record.time_out / 1000:g} s{read_only}"
+
+
+def _connect_response(record: ConnectResponse | None) -> str:
+    if record is None:
+        return "(undecoded)"
+    if record.time_out <= 0:
+        return "REFUSED: the session is expired, or not this client's"
+    read_only = ", read-only" if record.read_only else ""
+    return f"session {hexadecimal(record.session_id)}, {record.time_out / 1000:g} s{read_only}"
+
+
+def _event(entry: Notified) -> str:
+    record, cause = entry.event.record, entry.cause
+    if record is None:
+        return "event (undecoded)"
+    words = f"event {name_of(EventType, record.type)} {record.path}"
+    if entry.event.zxid > 0:
+        words += f" zxid={hexadecimal(entry.event.zxid)}"
+    if cause.write is None:
+        words += " by no write that went through here"
+    else:
+        likely = "" if cause.certain else "likely "
+        after = _ms(entry.now - cause.write.now)
+        words += f" {likely}by #{cause.write.connection} {_step(cause.write)}, {after} after it was sent"
+    return words + (f"; watch of {_step(cause.armed)}" if cause.armed is not None else "")
+
+
+def _step(step: Step) -> str:
+    return f"{operation_name(step.opcode)} xid={step.xid}"
+
+
+def _latency(request: Passing | None, reply: Passing) -> str:
+    return "" if request is None else f"  {_ms(reply.frame.now - request.frame.now)}"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.2f} ms"
+
+
+# --- JSON
+
+
+def as_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) -> dict[str, Any]:
+    """The same as an object, as zkwire/explain/plain.py says: `kind` says which entry it is, `epoch` is what the
+    ledger's clock lacks for seconds since 1970. Where a frame is not what it should be, `undecoded` says why."""
+    shown: dict[str, Any] = {
+        "kind": _KINDS[type(entry)],
+        "time": round(entry.now + epoch, 6),
+        "connection": entry.connection,
+        "session": hexadecimal(entry.session) if entry.session else None,
+    }
+
+    def record(passing: Passing | None) -> Any:
+        return None if passing is None else plain(passing.record, show_secrets=show_secrets)
+
+    match entry:
+        case Opened(client=client, server=server):
+            shown |= {"client": client, "server": server}
+        case Unreachable(client=client, reason=reason):
+            shown |= {"client": client, "reason": reason}
+        case Connected(request=request, response=response):
+            refused = response.record is not None and response.record.time_out <= 0
+            shown |= {"refused": refused, "latency_ms": _latency_ms(request, response)}
+            shown |= {"request": record(request), "response": record(response)}
+        case Exchanged(request=request, reply=reply):
+            failed = reply.failure
+            shown |= _asked(reply if request is None else request)
+            shown |= {"err": int(failed), "error": name_of(ErrorCode, failed), "zxid": hexadecimal(reply.zxid)}
+            shown |= {"latency_ms": _latency_ms(request, reply)}
+            shown |= {"request": record(request), "response": record(reply)}
+        case Unanswered(request=request, now=now):
+            shown |= _asked(request) | {"waited_ms": _rounded(now - request.frame.now), "request": record(request)}
+        case Notified(event=event, cause=cause):
+            kind = None if event.record is None else name_of(EventType, event.record.type)
+            shown |= {"type": kind, "path": event.path, "zxid": hexadecimal(event.zxid) if event.zxid > 0 else None}
+            shown |= {"cause": _step_json(cause.write), "certain": cause.certain, "armed_by": _step_json(cause.armed)}
+            if cause.write is not None:
+                shown["after_ms"] = _rounded(entry.now - cause.write.now)
+        case Faulted(passing=passing, action=action):
+            shown |= _asked(passing) | {"frame": frame_text(passing), "action": _action(action), "text": str(action)}
+        case Opaque(direction=direction, what=what):
+            shown |= {"direction": direction.value, "what": what}
+        case _:
+            shown |= {"by": entry.by, "unanswered": entry.unanswered}
+    if problem := undecoded(entry):
+        shown["undecoded"] = problem
+    return shown
+
+
+def undecoded(entry: Entry) -> str:
+    """What is wrong with the bytes of the frame that this entry is the first to show; "" if nothing is wrong."""
+    match entry:
+        case Connected(request=request, response=reply) | Exchanged(request=request, reply=reply):
+            found = [passing.undecoded for passing in (request, reply) if passing is not None]
+        case Unanswered(request=passing) | Notified(event=passing):
+            found = [passing.undecoded]
+        case _:
+            found = []
+    return "; ".join(filter(None, found))
+
+
+_KINDS = {
+    Opened: "opened",
+    Unreachable: "unreachable",
+    Connected: "connect",
+    Exchanged: "exchange",
+    Unanswered: "unanswered",
+    Notified: "event",
+    Faulted: "fault",
+    Opaque: "opaque",
+    Closed: "closed",
+}
+
+
+def _asked(passing: Passing) -> dict[str, Any]:
+    opcode = passing.opcode
+    name = "connect" if passing.is_handshake else "event" if passing.is_notification else None
+    return {
+        "op": name or (None if opcode is None else operation_name(opcode)),
+        "opcode": None if opcode is None else int(opcode),
+        "xid": passing.xid,
+        "path": passing.path,
+    }
+
+
+def _action(action: Action) -> str:
+    return type(action).__name__.lower()
+
+
+def _step_json(step: Step | None) -> dict[str, Any] | None:
+    if step is None:
+        return None
+    return {
+        "connection": step.connection,
+        "xid": step.xid,
+        "op": operation_name(step.opcode),
+        "path": step.path,
+    }
+
+
+def _latency_ms(request: Passing | None, reply: Passing) -> float | None:
+    return None if request is None else _rounded(reply.frame.now - request.frame.now)
+
+
+def _rounded(seconds: float) -> float:
+    return round(seconds * 1000, 3)
