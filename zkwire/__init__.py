@@ -1,23 +1,35 @@
-"""The ZooKeeper wire protocol, fully visible. Bottom layer first:
+"""The ZooKeeper wire protocol, fully visible.
+
+The wire: what both ends agree on.
 
     jute/         Jute: types, records, and the two codecs made from one declaration
     codes         every number the protocol assigns a meaning to
+    text          numbers and text as people read them
     paths, hosts  which paths name a znode; connect strings
+    errors        what can go wrong, and whose fault it is
     records       every record on the wire
-    frames        4-byte lengths
-    errors        what can go wrong, by whose doing
+    frames        a frame: its length, its headers, the receive buffer
     multi         the bodies of multi and multiRead
     operations    the table of operations
-    session/      the client's side of a session, over all its connections
+
+To speak it:
+
+    session/      the client's side of a session, without input or output
+    client/       the client on trio: connect() and Client
+
+To look at it:
+
     explain/      one frame: as annotated text, as a sentence, told from its bytes alone
     traffic/      frames on their way, connection by connection: faults, reports, recordings
     capture/      packets that were captured, as frames
-    ------------- no I/O, no clock, no trio above this line
-    client/       the client on trio: connect() and Client
-    tap/          a frame-aware proxy
-    wireshark/    the dissector
-    cli/          the command line: a module for each group of verbs
+    wireshark/    the dissector for Wireshark
 
+On both:
+
+    tap/          a proxy that sees, and breaks, the frames that pass
+    cli/          the command line
+
+Nothing but client/, tap/ and cli/ knows trio, a clock or a socket: bytes and the time go in, events and bytes come out.
 Names are loaded when they are first used, so that the core can be imported without trio.
 """
 
@@ -66,6 +78,8 @@ if TYPE_CHECKING:
     from .errors import *  # noqa: F403
     from .explain.dump import format_frame as format_frame
     from .explain.dump import print_frame as print_frame
+    from .frames import Direction as Direction
+    from .frames import Frame as Frame
     from .hosts import HostsError as HostsError
     from .records import ACL as ACL
     from .records import ClientInfo as ClientInfo
@@ -75,8 +89,6 @@ if TYPE_CHECKING:
     from .session.connection import ConnectionState as ConnectionState
     from .session.connection import Request as Request
     from .session.events import NEED_DATA as NEED_DATA
-    from .session.events import Direction as Direction
-    from .session.events import Frame as Frame
     from .session.events import SessionInfo as SessionInfo
     from .session.events import WatchedEvent as WatchedEvent
     from .session.sasl import DigestMD5 as DigestMD5
@@ -114,10 +126,11 @@ _PUBLIC = {
         "UnimplementedError UnknownSessionError ZkwireError ZooKeeperError"
     ),
     "explain.dump": "format_frame print_frame",
+    "frames": "Direction Frame",
     "hosts": "HostsError",
     "records": "ACL ClientInfo Id Stat",
     "session.connection": "Connection ConnectionState Request",
-    "session.events": "Direction Frame NEED_DATA SessionInfo WatchedEvent",
+    "session.events": "NEED_DATA SessionInfo WatchedEvent",
     "session.sasl": "DigestMD5 Mechanism SaslError",
     "session.session": "Session",
     "tap.tap": "Tap",

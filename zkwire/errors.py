@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from .codes import ErrorCode, counted
-from .paths import printable
+from .codes import ErrorCode
+from .text import counted, printable
 
 
 class ZkwireError(Exception):

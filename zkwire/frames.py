@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import struct
+from enum import Enum
+from typing import Any, NamedTuple
+
+from .codes import OpCode
+from .jute.types import NestedType
+from .records import ReplyHeader, RequestHeader
+from .text import counted
 
 _LENGTH = struct.Struct(">i")
 _LARGE_PIECE = 1024
@@ -13,6 +20,40 @@ MAX_REQUEST = 0xFFFFF
 #: The longest reply we take. Servers set no limit for what they send: a znode filled to MAX_REQUEST answers getData
 #: with more than that, and getChildren may be any size. Bytes are only stored as they arrive, never allocated ahead.
 MAX_REPLY = 64 * 2**20
+
+#: In bytes. Whatever is shorter has none.
+REQUEST_HEADER_SIZE = NestedType(RequestHeader).min_size
+REPLY_HEADER_SIZE = NestedType(ReplyHeader).min_size
+
+
+class Direction(str, Enum):
+    """Which way a frame went, as seen from the client."""
+
+    SENT = ">"
+    RECEIVED = "<"
+
+
+class Frame(NamedTuple):
+    """One frame as it passed: what `on_frame` is called with.
+
+    `payload` lacks the 4-byte length; of a reply longer than max_reply it is the ReplyHeader alone. `types` are the
+    records it holds, in order; the last may be missing where the bytes are not what they should be. `opcode` is that
+    of the request, of a reply too; None for the handshake and for notifications.
+    """
+
+    direction: Direction
+    payload: bytes
+    types: tuple[Any, ...]
+    opcode: OpCode | int | None
+    now: float
+
+    def __repr__(self) -> str:
+        """Without the payload's bytes, which may hold a password; `format_frame` shows the others."""
+        names = ", ".join(kind.__name__ for kind in self.types)
+        return (
+            f"Frame(direction={self.direction.name}, payload=<{counted(len(self.payload), 'byte')}>, types=({names}), "
+            f"opcode={self.opcode!r}, now={self.now!r})"
+        )
 
 
 class FrameError(ValueError):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple
 
-from .codes import MAX_TTL_MS, AddWatchMode, CreateMode, ErrorCode, EventType, OpCode
+from .codes import MAX_TTL_MS, AddWatchMode, CreateMode, ErrorCode, EventType, OpCode, WatcherType
 from .jute import Decodable, Encodable
 from .multi import MultiReadRequest, MultiRequest, MultiResponse
 from .records import (
@@ -155,6 +155,21 @@ SEES: dict[WatcherKind, tuple[EventType, ...]] = {
         EventType.NODE_DELETED,
     ),
     WatcherKind.PERSISTENT_RECURSIVE: (EventType.NODE_CREATED, EventType.NODE_DATA_CHANGED, EventType.NODE_DELETED),
+}
+
+#: The server's table for each kind.
+SERVER_TYPE = {
+    _DATA: WatcherType.DATA,
+    _EXIST: WatcherType.DATA,
+    _CHILD: WatcherType.CHILDREN,
+    WatcherKind.PERSISTENT: WatcherType.PERSISTENT,
+    WatcherKind.PERSISTENT_RECURSIVE: WatcherType.PERSISTENT_RECURSIVE,
+}
+
+#: The events that a watch in each of these tables sees. A server does not know why it stands there.
+TABLE_SEES: dict[WatcherType, frozenset[EventType]] = {
+    table: frozenset(event for kind, its in SERVER_TYPE.items() if its is table for event in SEES[kind])
+    for table in SERVER_TYPE.values()
 }
 
 _CREATION = (EventType.NODE_CREATED, EventType.NODE_CHILDREN_CHANGED)

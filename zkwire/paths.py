@@ -63,8 +63,3 @@ def ancestors(path: str) -> list[str]:
         path = path[: path.rfind("/")] or "/"
         found.append(path)
     return found
-
-
-def printable(text: str) -> str:
-    """The text, with what no stream may take (a lone surrogate), or a terminal obeys, as its escape."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

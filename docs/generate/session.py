@@ -11,9 +11,9 @@ from docs.generate import words
 from zkwire.capture import Capture, Seen
 from zkwire.explain.dump import frame_spans, title, value_text
 from zkwire.explain.sentences import sentence
+from zkwire.frames import Direction, Frame
 from zkwire.jute import decode_at
 from zkwire.jute.wire import Span
-from zkwire.session.events import Direction, Frame
 from zkwire.traffic.conversation import Passing
 
 DOCS = Path(__file__).parent.parent

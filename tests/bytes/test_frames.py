@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zkwire.frames import MAX_REPLY, MAX_REQUEST, FrameBuffer, FrameError, frame
+from zkwire.codes import OpCode
+from zkwire.frames import MAX_REPLY, MAX_REQUEST, Direction, Frame, FrameBuffer, FrameError, frame
+from zkwire.records import RequestHeader, SyncRequest
 
 # Frames of 0, 1, 3 and 300 bytes: a length prefix with zero, one and two bytes that are not 0.
 PAYLOADS = [b"", b"a", b"bcd", bytes(range(256)) + b"x" * 44]
@@ -267,3 +269,18 @@ def test_frame_buffer_keeps_no_byte_of_a_frame_that_it_drops() -> None:
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
+
+
+def test_frame_shows_what_it_is_without_its_bytes() -> None:
+    frame = Frame(Direction.SENT, b"1234", (RequestHeader, SyncRequest), OpCode.SYNC, 1.5)
+    assert repr(frame) == (
+        "Frame(direction=SENT, payload=<4 bytes>, types=(RequestHeader, SyncRequest), opcode=<OpCode.SYNC: 9>, now=1.5)"
+    )
+
+
+def test_direction_is_the_arrow_of_a_dump() -> None:
+    assert [direction.value for direction in Direction] == [">", "<"]
+
+
+def test_frame_fields_are_in_the_order_that_on_frame_documents() -> None:
+    assert Frame._fields == ("direction", "payload", "types", "opcode", "now")

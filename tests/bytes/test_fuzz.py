@@ -25,7 +25,7 @@ from tests.support.golden import load
 from zkwire.codes import ErrorCode, EventType, KeeperState, OpCode, Xid
 from zkwire.errors import RemoteProtocolError, ZkwireError
 from zkwire.explain.dump import format_frame
-from zkwire.frames import MAX_REPLY, frame
+from zkwire.frames import MAX_REPLY, Direction, Frame, frame
 from zkwire.jute import decode, encode
 from zkwire.multi import MultiResponse
 from zkwire.operations import ADD_WATCH, AUTH, BY_OPCODE, EXISTS, GET_CHILDREN, GET_CHILDREN2, GET_DATA, fault
@@ -43,11 +43,9 @@ from zkwire.session.events import (
     NEED_DATA,
     AuthReplied,
     Connected,
-    Direction,
     Disconnected,
     Failed,
     Fired,
-    Frame,
     Notified,
     Ponged,
     Replied,

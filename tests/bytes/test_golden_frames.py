@@ -17,7 +17,7 @@ from zkwire.codes import AddWatchMode, ErrorCode, EventType, KeeperState, OpCode
 from zkwire.errors import LocalProtocolError, RemoteProtocolError
 from zkwire.explain.dump import frame_spans
 from zkwire.explain.examples import OPERATIONS
-from zkwire.frames import frame
+from zkwire.frames import Direction, frame
 from zkwire.jute import Record, decode, decode_at, encode, wire
 from zkwire.multi import TERMINATOR, MultiSequence
 from zkwire.operations import AUTH, BY_OPCODE, CHECK, EXISTS, Operation, fault
@@ -37,16 +37,7 @@ from zkwire.records import (
     WatcherEvent,
 )
 from zkwire.session.connection import Connection, ConnectionState, Request, XidCounter
-from zkwire.session.events import (
-    NEED_DATA,
-    AuthReplied,
-    Connected,
-    Direction,
-    Notified,
-    Ponged,
-    Replied,
-    SessionRefused,
-)
+from zkwire.session.events import NEED_DATA, AuthReplied, Connected, Notified, Ponged, Replied, SessionRefused
 from zkwire.session.session import Session
 
 GOLDENS = load()

@@ -19,7 +19,7 @@ from kazoo.security import Id as KazooId
 
 from tests.support.golden import Golden, load
 from zkwire.codes import OpCode, Xid
-from zkwire.frames import frame
+from zkwire.frames import Direction, frame
 from zkwire.jute import Record, decode, encode
 from zkwire.multi import MultiRequest, item
 from zkwire.operations import BY_OPCODE
@@ -46,7 +46,7 @@ from zkwire.records import (
     SyncRequest,
 )
 from zkwire.session.connection import Connection, Request, XidCounter
-from zkwire.session.events import Connected, Direction
+from zkwire.session.events import Connected
 
 GOLDENS = load()
 

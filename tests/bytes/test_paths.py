@@ -148,11 +148,3 @@ def test_chroot_itself_becomes_the_root() -> None:
 )
 def test_ancestors_go_from_the_path_up_to_the_root(path: str, expected: list[str]) -> None:
     assert paths.ancestors(path) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [("/a b", "/a b"), ("/ünder", "/ünder"), ("/\x1b[2J", "/\\x1b[2J"), ("/a\nb", "/a\\nb"), ("/\ud800", "/\\ud800")],
-)
-def test_printable_escapes_what_a_terminal_must_not_get(text: str, shown: str) -> None:
-    assert paths.printable(text) == shown

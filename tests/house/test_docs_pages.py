@@ -19,9 +19,8 @@ from tests.support.record_session import record
 from zkwire.capture import Seen
 from zkwire.codes import ErrorCode, EventType
 from zkwire.explain.describe import RECORDS
-from zkwire.frames import frame
+from zkwire.frames import Direction, frame
 from zkwire.operations import BY_OPCODE
-from zkwire.session.events import Direction
 from zkwire.traffic.conversation import Passing
 
 HTML = session.PAGE.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Who imports whom: strictly downwards, trio from the transport upwards only, and no clock or socket in the core."""
+"""Which folder may import which: down only; trio in the shell only; no clock and no socket in the core."""
 
 from __future__ import annotations
 
@@ -11,145 +11,185 @@ from typing import NamedTuple
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "zkwire"
+import zkwire
 
-#: Bottom to top, as in zkwire/__init__.py. A module imports from lower rows only, or from one further left in its own.
-LAYERS: list[list[str]] = [
-    ["jute.errors", "jute.types", "jute.fused", "jute.record", "jute.wire", "jute"],
-    ["codes", "paths", "hosts", "session.servers"],
-    ["records", "frames", "errors"],
-    ["multi"],
-    ["operations", "session.events"],
-    [
-        "session.connection",
-        "traffic.conversation",
-        "session.watches",
-        "explain.plain",
-        "explain.dump",
-        "explain.sentences",
-        "explain.explained",
-        "explain.examples",
-        "explain.describe",
-    ],
-    [
-        "traffic.selection",
-        "traffic.faults",
-        "traffic.recording",
-        "traffic.causes",
-        "traffic.entries",
-        "traffic.report",
-        "traffic.as_server",
-        "traffic.as_client",
-    ],
-    ["capture.pcap", "capture.packet", "capture.stream", "capture.resync", "capture.reader", "capture"],
-    ["session.sasl", "session.session"],
-    [
-        "client.nursery",
-        "client.transport",
-        "client.call",
-        "client.handles",
-        "client.verbs",
-        "client.bound",
-        "client.client",
-        "client.program",
-    ],
-    ["tap.tap"],
-    [
-        "cli.program",
-        "cli.common",
-        "cli.dumps",
-        "cli.input",
-        "cli.explain",
-        "cli.describe",
-        "cli.live",
-        "cli.addresses",
-        "cli.tap",
-        "cli.replay",
-        "cli.read",
-        "cli.export",
-        "cli.raw",
-        "cli.send",
-        "cli.tree",
-        "cli.znodes",
-        "cli",
-    ],
-]
-#: Packages that have no code of their own.
-ROOMS = {"session", "client", "explain", "traffic", "tap", "wireshark"}
-ORDER = [module for layer in LAYERS for module in layer]
-SHELL = ORDER[ORDER.index("client.nursery") :]
-CORE = ORDER[: ORDER.index("client.nursery")]
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "zkwire"
 
-#: What no module of the core may import: input and output, clocks, chance, and other people's event loops.
+#: What the files of each folder may import besides their own folder, bottom to top. "" is the files beside the folders:
+#: in zkwire the wire itself, in election its ground.
+ROOMS: dict[str, dict[str, set[str]]] = {
+    "zkwire": {
+        "jute": set(),
+        "": {"jute"},
+        "session": {"", "jute"},
+        "explain": {"", "jute"},
+        "traffic": {"", "jute", "explain"},
+        "capture": {"", "jute", "traffic"},
+        "client": {"", "jute", "session"},
+        "tap": {"", "traffic", "client"},
+        "wireshark": {"", "jute", "explain"},
+        "cli": {"", "jute", "session", "explain", "traffic", "capture", "client", "tap", "wireshark"},
+    },
+    "election": {
+        "": set(),
+        "leader": {""},
+        "registry": {""},
+        "command": {"", "leader", "registry"},
+    },
+}
+
+#: Folders that know no clock, no input or output, no chance, and nobody's event loop.
+SANS_IO = ["jute", "", "session", "explain", "traffic", "capture"]
 NOT_IN_CORE = {"trio", "time", "socket", "ssl", "random", "threading", "asyncio", "logging", "datetime", "select", "os"}
 
-#: Upward imports, and why each does no harm. These are for type checkers, and never run.
+#: The files of election/ that compute, and neither wait nor look at anything.
+PURE = ["errors", "leader.sequence", "leader.dialects", "leader.paths", "leader.lease", "leader.witness"]
+PURE += ["registry.picking", "registry.layouts"]
+
+#: Imports that close a circle of files, and why each does no harm. They are for type checkers, or inside a function.
 EXEMPT = {
     ("jute.types", "jute.record"): "NestedType holds a Record class, and Record is declared with types",
-    ("client.bound", "client.client"): "a BoundClient is made by a Client",
     ("jute.fused", "jute.record"): "a codec is made of the fields of a Record class, in the moment that class is made",
-}
-#: Upward imports that do run, inside functions.
-LATE = {
     ("jute.record", "jute.wire"): "Record.WIRE and explanations: construct takes 20 ms to load, and few need it",
+    ("client.bound", "client.client"): "a BoundClient is made by a Client",
 }
 
 
 class Import(NamedTuple):
-    importer: str
-    imported: str  # as in ORDER where it is ours, else the top-level name
-    ours: bool
+    package: str
+    importer: str  # below the package: "client.call"
+    imported: str  # the same where it is the package's own, else the module as it is written
+    names: tuple[str, ...]
+    ours: bool  # of the same package
     for_typing: bool  # under `if TYPE_CHECKING`
-    late: bool  # in a function
 
 
-def modules() -> dict[str, Path]:
-    """Every module of zkwire by its name below the package; a package by its own."""
+def modules(package: str) -> dict[str, Path]:
+    """Every module by its name below the package; a folder's own code by the folder's name."""
     found = {}
-    for path in PACKAGE.rglob("*.py"):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
+    for path in (ROOT / package).rglob("*.py"):
+        parts = path.relative_to(ROOT / package).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    del found[""], found["__main__"]
     return found
 
 
-def imports(module: str, path: Path) -> Iterator[Import]:
-    """Every import statement of a module, wherever it stands."""
-    package = module.split(".") if path.stem == "__init__" else module.split(".")[:-1]
-    package = [part for part in package if part]
+MODULES = {package: modules(package) for package in ROOMS}
 
-    def visit(node: ast.AST, for_typing: bool, late: bool) -> Iterator[Import]:
+
+def room(module: str, path: Path) -> str:
+    """The folder that a module is in."""
+    return module.partition(".")[0] if "." in module or path.stem == "__init__" else ""
+
+
+def imports(package: str, module: str, path: Path) -> Iterator[Import]:
+    """Every import statement of a module, wherever it is written."""
+    here = module.split(".") if path.stem == "__init__" else module.split(".")[:-1]
+
+    def visit(node: ast.AST, for_typing: bool) -> Iterator[Import]:
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             for guarded in node.body:
-                yield from visit(guarded, True, late)
-            for other in node.orelse:
-                yield from visit(other, for_typing, late)
+                yield from visit(guarded, True)
             return
         if isinstance(node, ast.Import):
             for alias in node.names:
-                top, _, rest = alias.name.partition(".")
-                yield Import(module, rest if top == "zkwire" else top, top == "zkwire", for_typing, late)
+                yield Import(package, module, alias.name, (), False, for_typing)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = tuple(alias.name for alias in node.names)
+            yield Import(package, module, node.module or "", names, False, for_typing)
         elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                base = package[: len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
-            else:
-                base = (node.module or "").split(".")
-                if base[0] != "zkwire":
-                    yield Import(module, base[0], False, for_typing, late)
-                    return
-                base = base[1:]
+            base = here[: len(here) - node.level + 1] + (node.module.split(".") if node.module else [])
             for alias in node.names:
                 whole = ".".join([*base, alias.name])
-                if whole == "__version__":  # the one thing that the package has of its own
-                    continue
-                yield Import(module, whole if whole in modules() else ".".join(base), True, for_typing, late)
-        late = late or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+                if whole != "__version__":  # the one thing that a package has of its own
+                    yield Import(
+                        package, module, whole if whole in MODULES[package] else ".".join(base), (), True, for_typing
+                    )
         for child in ast.iter_child_nodes(node):
-            yield from visit(child, for_typing, late)
+            yield from visit(child, for_typing)
 
-    yield from visit(ast.parse(path.read_text(encoding="utf-8")), False, False)
+    yield from visit(ast.parse(path.read_text(encoding="utf-8")), False)
 
 
-FOUND = [found for module, path in modules().items() if module for found in imports(module, path)]
+FOUND = [
+    found
+    for package, its in MODULES.items()
+    for module, path in its.items()
+    for found in imports(package, module, path)
+]
+CORE = [module for module, path in MODULES["zkwire"].items() if room(module, path) in SANS_IO]
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_folder_is_one_of_the_rooms_and_is_documented(package: str) -> None:
+    folders = {room(module, path) for module, path in MODULES[package].items()}
+    assert folders == set(ROOMS[package])
+    documented = (ROOT / package / "__init__.py").read_text(encoding="utf-8").split('"""')[1]
+    assert [name for name in folders if name and f"    {name}/ " not in documented] == []
+
+
+@pytest.mark.parametrize(
+    ("package", "folder"), [(package, folder) for package, rooms in ROOMS.items() for folder in rooms]
+)
+def test_folder_imports_only_the_folders_below_it(package: str, folder: str) -> None:
+    inside = MODULES[package]
+    wrong = {
+        (found.importer, found.imported)
+        for found in FOUND
+        if found.package == package and found.ours and room(found.importer, inside[found.importer]) == folder
+        if room(found.imported, inside[found.imported]) not in {folder, *ROOMS[package][folder]}
+    }
+    assert wrong == set()
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_no_circle_of_files_but_those_that_are_excused(package: str) -> None:
+    edges: dict[str, set[str]] = {module: set() for module in MODULES[package]}
+    for found in FOUND:
+        if found.package == package and found.ours and (found.importer, found.imported) not in EXEMPT:
+            edges[found.importer].add(found.imported)
+    while leaves := [module for module, imported in edges.items() if not imported & edges.keys()]:
+        for module in leaves:
+            del edges[module]
+    assert edges == {}, "each of these imports another of them"
+
+
+def test_every_exemption_is_needed() -> None:
+    assert set(EXEMPT) <= {(found.importer, found.imported) for found in FOUND}
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_core_module_imports_no_clock_no_input_and_no_chance(module: str) -> None:
+    imported = {
+        found.imported.partition(".")[0]
+        for found in FOUND
+        if found.package == "zkwire" and found.importer == module and not found.ours
+    }
+    # sasl takes its nonce from secrets where the caller gives none: a session holds one mechanism for all its
+    # exchanges, and RFC 2831 wants a new nonce in each.
+    assert imported & (NOT_IN_CORE | ({"secrets"} if module != "session.sasl" else set())) == set()
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_module_of_election_imports_no_trio_and_no_clock(module: str) -> None:
+    imported = {found.imported for found in FOUND if found.package == "election" and found.importer == module}
+    assert imported & {"trio", "time", "socket", "threading"} == set()
+
+
+def test_zkwire_never_imports_election() -> None:
+    assert [found for found in FOUND if found.package == "zkwire" and found.imported.startswith("election")] == []
+
+
+def test_election_uses_public_names_of_zkwire_alone() -> None:
+    used = [found for found in FOUND if found.package == "election" and found.imported.split(".")[0] == "zkwire"]
+    assert [found for found in used if found.imported != "zkwire" or set(found.names) - set(zkwire.__all__)] == []
+
+
+def test_the_runtime_dependencies_are_trio_and_construct() -> None:
+    others = {found.imported.split(".")[0] for found in FOUND if not found.ours and not found.for_typing}
+    # exceptiongroup is what trio itself depends on where Python has no exception groups.
+    assert others - sys.stdlib_module_names == {"trio", "construct", "exceptiongroup", "zkwire"}
 
 
 def narrows(test: ast.expr) -> bool:
@@ -162,108 +202,33 @@ def narrows(test: ast.expr) -> bool:
 def test_no_assert_guards_against_anything() -> None:
     """`python -O` strips asserts, so protection against bad input or wrong use must be a raise."""
     guards = [
-        f"{path.relative_to(PACKAGE.parent)}:{node.lineno}: {ast.unparse(node)}"
-        for package in (PACKAGE, PACKAGE.parent / "election")
-        for path in sorted(package.rglob("*.py"))
+        f"{package}/{module}:{node.lineno}: {ast.unparse(node)}"
+        for package, its in MODULES.items()
+        for module, path in its.items()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Assert) and not narrows(node.test)
     ]
     assert guards == []
 
 
-def test_every_module_has_its_layer() -> None:
-    assert sorted(set(modules()) - {"", "__main__", *ROOMS}) == sorted(ORDER)
+# --- what is loaded
 
 
-def test_the_layers_are_those_that_the_package_documents() -> None:
-    documented = (PACKAGE / "__init__.py").read_text(encoding="utf-8").split('"""')[1]
-    listed = [
-        name.strip(" ,/")
-        for line in documented.split("\n")
-        if line.startswith("    ") and not line.strip().startswith("---")
-        for name in line[4:18].split(",")
-    ]
-    assert sorted(listed) == sorted({module.partition(".")[0] for module in ORDER} | ROOMS)
-    above, below = documented.split("-------------", 1)
-    assert "session/" in above
-    assert "client/" in below
-
-
-@pytest.mark.parametrize("module", ORDER)
-def test_module_imports_only_from_lower_layers(module: str) -> None:
-    upward = {
-        (found.importer, found.imported)
-        for found in FOUND
-        if found.importer == module
-        and found.ours
-        and not (found.for_typing and (module, found.imported) in EXEMPT)
-        and not (found.late and (module, found.imported) in LATE)
-        and not is_below(found.imported, module)
-    }
-    assert upward == set()
-
-
-def is_below(lower: str, upper: str) -> bool:
-    return lower in ORDER and ORDER.index(lower) < ORDER.index(upper)
-
-
-def test_every_exemption_is_needed() -> None:
-    typing = {(found.importer, found.imported) for found in FOUND if found.for_typing}
-    late = {(found.importer, found.imported) for found in FOUND if found.late and not found.for_typing}
-    assert set(EXEMPT) <= typing
-    assert set(LATE) <= late
-
-
-def test_only_modules_from_transport_upward_import_trio() -> None:
-    assert {found.importer for found in FOUND if found.imported.startswith("trio")} <= set(SHELL)
-
-
-@pytest.mark.parametrize("module", CORE)
-def test_core_module_imports_no_clock_no_input_and_no_chance(module: str) -> None:
-    imported = {found.imported for found in FOUND if found.importer == module and not found.ours}
-    # sasl takes its nonce from secrets where the caller gives none: a session holds one mechanism for all its
-    # exchanges, and RFC 2831 wants a new nonce in each.
-    assert imported & (NOT_IN_CORE | ({"secrets"} if module != "session.sasl" else set())) == set()
-
-
-def test_jute_knows_nothing_of_zookeeper() -> None:
-    assert {
-        found.imported.partition(".")[0] for found in FOUND if found.importer.startswith("jute") and found.ours
-    } <= {"jute"}
-
-
-def test_zkwire_never_imports_election() -> None:
-    assert "election" not in {found.imported for found in FOUND}
-
-
-def test_the_runtime_dependencies_are_trio_and_construct() -> None:
-    others = {found.imported for found in FOUND if not found.ours and not found.for_typing} - sys.stdlib_module_names
-    # exceptiongroup is what trio itself depends on where Python has no exception groups.
-    assert others == {"trio", "construct", "exceptiongroup"}
+def loaded_by(code: str, *options: str) -> set[str]:
+    """The modules that a new interpreter has after these lines, beyond those that it starts with."""
+    program = f"import sys\nbefore = set(sys.modules)\n{code}\nprint(*set(sys.modules) - before)"
+    command = [sys.executable, *options, "-c", program]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=ROOT).stdout.split())
 
 
 #: The dumps are construct's work; who imports these wants it.
-WITH_CONSTRUCT = {
-    "jute.wire",
-    "traffic.report",
-    "traffic.as_server",
-    "traffic.as_client",
-    "explain.dump",
-    "explain.explained",
-}
-
-LOAD_ALONE = """
-import importlib, sys
-before = set(sys.modules)
-importlib.import_module("zkwire.{module}")
-print(*sorted({{name.partition(".")[0] for name in set(sys.modules) - before}}))
-"""
+WITH_CONSTRUCT = {"jute.wire", "explain.dump", "explain.explained", "traffic.report", "traffic.as_server"}
+WITH_CONSTRUCT |= {"traffic.as_client"}
 
 
 @pytest.mark.parametrize("module", CORE)
 def test_core_module_loads_neither_trio_nor_ssl_nor_construct(module: str) -> None:
-    command = [sys.executable, "-c", LOAD_ALONE.format(module=module)]
-    loaded = set(subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent).stdout.split())
+    loaded = {name.partition(".")[0] for name in loaded_by(f"import zkwire.{module}")}
     assert "zkwire" in loaded
     heavy = {"trio", "ssl", "asyncio", "socket", "election"}
     assert loaded & (heavy if module in WITH_CONSTRUCT else heavy | {"construct"}) == set()
@@ -276,14 +241,17 @@ LEFT_OUT = {"ls": {"construct"}, "explain": _SHELL, "describe": _SHELL}
 
 @pytest.mark.parametrize(("verb", "left_out"), LEFT_OUT.items(), ids=LEFT_OUT)
 def test_verb_of_the_command_line_loads_only_what_it_needs(verb: str, left_out: set[str]) -> None:
-    code = f"import sys, zkwire.cli; zkwire.cli.parser(['{verb}']); print(*sys.modules)"
-    command = [sys.executable, "-c", code]
-    loaded = set(subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent).stdout.split())
+    loaded = loaded_by(f"import zkwire.cli; zkwire.cli.parser(['{verb}'])")
     assert "zkwire.cli.common" in loaded
     assert loaded & left_out == set()
 
 
 def test_the_package_alone_loads_no_module_of_its_own() -> None:
-    code = "import sys, zkwire; print(*sorted(name for name in sys.modules if name.startswith('zkwire.')))"
-    command = [sys.executable, "-c", code]
-    assert subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent).stdout == "\n"
+    assert {name for name in loaded_by("import zkwire") if name.startswith("zkwire.")} == set()
+
+
+def test_watchdog_is_a_script_that_loads_next_to_nothing() -> None:
+    """It is started in the moment of a takeover, without site-packages (python -I -S)."""
+    script = ROOT / "election" / "command" / "watchdog.py"
+    loaded = loaded_by(f"import runpy; runpy.run_path({str(script)!r}, run_name='loaded')", "-I", "-S")
+    assert {name.split(".")[0] for name in loaded} & {"trio", "zkwire", "construct", "asyncio", "socket"} == set()

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from tests.support.golden import Golden, conversations, load
 from tests.support.pcap_writer import Connection, PcapWriter
 from zkwire.capture import Capture, Notice, Seen, Stray
-from zkwire.frames import frame
-from zkwire.session.events import Direction
+from zkwire.frames import Direction, frame
 from zkwire.traffic.conversation import Passing
 
 VERSION = "3.9.4"

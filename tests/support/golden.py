@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 from zkwire import multi, records
 from zkwire.codes import OpCode
 from zkwire.explain.dump import format_frame, frame_spans
+from zkwire.frames import Direction, Frame
 from zkwire.jute.wire import Span
 from zkwire.operations import BY_NAME, BY_OPCODE
-from zkwire.session.events import Direction, Frame
 
 FRAMES = Path(__file__).parents[1] / "frames"
 

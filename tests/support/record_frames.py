@@ -26,7 +26,7 @@ from tests.support.real.servers import Distribution, Ensemble, Server, find_dist
 from tests.support.real.special_servers import sasl_server
 from zkwire import operations as op
 from zkwire.codes import AddWatchMode, CreateMode, ErrorCode, EventType, OpCode, WatcherType, Xid
-from zkwire.frames import frame
+from zkwire.frames import Direction, frame
 from zkwire.jute import decode_at, encode
 from zkwire.multi import TERMINATOR, MultiReadRequest, MultiRequest, item
 from zkwire.operations import Operation
@@ -62,7 +62,6 @@ from zkwire.records import (
     SyncRequest,
     WatcherEvent,
 )
-from zkwire.session.events import Direction
 from zkwire.session.sasl import DigestMD5
 
 #: The longest the servers grant, in ms: a session that ends by expiry would move the zxids at a time of its own.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from zkwire.codes import KeeperState, Xid
-from zkwire.frames import frame
+from zkwire.frames import Direction, frame
 from zkwire.jute import Encodable, encode
 from zkwire.records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
-from zkwire.session.events import Direction
 from zkwire.tap.tap import Observer
 from zkwire.traffic.conversation import Conversation, Passing
 from zkwire.traffic.faults import PASS, Action

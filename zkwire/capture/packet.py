@@ -10,7 +10,7 @@ import struct
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from ..codes import counted
+from ..text import counted
 
 _ETHERNET, _COOKED, _COOKED2 = 1, 113, 276
 _NULL, _LOOP = 0, 108  # a 4-byte address family in front, in the capturing host's byte order or the network's

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..codes import counted
+from ..text import counted
 
 #: The longest packet or block that is taken. Nothing on a network is as long; it bounds what a bad length can ask for.
 MAX_BLOCK = 64 * 2**20

@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from ..codes import counted
-from ..session.events import Direction
+from ..frames import Direction
+from ..text import counted
 from ..traffic.conversation import Conversation, Passing
 from .packet import LINK_TYPES, Broken, Endpoint, Fragment, Segment, segment_of
 from .pcap import Packet, PacketReader

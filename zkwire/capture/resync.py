@@ -11,10 +11,10 @@ import struct
 from typing import Any
 
 from ..codes import ErrorCode, Xid, known
+from ..frames import Direction
 from ..jute import JuteError, decode_at
 from ..operations import BY_OPCODE
 from ..records import ConnectRequest, ConnectResponse, WatcherEvent
-from ..session.events import Direction
 
 _LENGTH_AND_TWO = struct.Struct(">iii")
 _REPLY = struct.Struct(">iqi")

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, TextIO
 
-from ..codes import counted
-from ..paths import printable
+from ..text import counted, printable
 from .program import add_connection_options
 
 DONE, FAILED, NO_SERVER, LOST, NO_NODE = range(5)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from ..codes import counted
 from ..frames import MAX_REPLY
+from ..text import counted
 
 
 class NotBytes(ValueError):

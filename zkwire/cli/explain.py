@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..codes import counted
 from ..explain.dump import hex_rows, value_text
 from ..explain.explained import Explained, Wanted, explain, foreign, opcode_named
 from ..explain.plain import plain_field
+from ..frames import Direction
 from ..jute.wire import Span
-from ..paths import printable
-from ..session.events import Direction
+from ..text import counted, printable
 from .common import DONE, FAILED, LIMIT, USAGE, CommandError, Paint, complain, json_line, json_option
 from .input import FORMATS, Found, NotBytes, read_octets
 

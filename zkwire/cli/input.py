@@ -14,8 +14,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..codes import counted
 from ..frames import MAX_REPLY
+from ..text import counted
 from .dumps import CELLS, Found, NotBytes, cell_bytes, dump, with_and_without_padding
 
 __all__ = ["FORMATS", "FORMS", "Found", "NotBytes", "octets", "read_octets", "text_of"]

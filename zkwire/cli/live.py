@@ -8,8 +8,8 @@ from typing import Any
 
 from ..client.client import Client, connect
 from ..errors import NoNodeError
+from ..frames import Frame
 from ..hosts import parse
-from ..session.events import Frame
 from .common import LIMIT
 from .program import connect_arguments, run_until_signal
 

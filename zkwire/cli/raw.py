@@ -14,11 +14,10 @@ import trio
 from ..codes import OpCode, Xid
 from ..explain.dump import format_frame
 from ..explain.explained import Explained, Wanted, explain, explain_frame
-from ..frames import frame
+from ..frames import Direction, frame
 from ..hosts import parse
 from ..jute import encode
 from ..records import AuthPacket, ConnectRequest, RequestHeader
-from ..session.events import Direction
 from ..traffic.conversation import Conversation, Passing
 from .addresses import reason
 from .common import DONE, FAILED, LIMIT, LOST, NO_SERVER, USAGE, CommandError, Paint, complain, json_line

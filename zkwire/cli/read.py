@@ -10,12 +10,12 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, BinaryIO
 
 from ..capture import Capture, CaptureError, Link, Notice, Seen, Stray
-from ..codes import ErrorCode, EventType, counted, hexadecimal, name_of
+from ..codes import ErrorCode, EventType
 from ..explain.dump import format_frame, title
+from ..frames import Direction
 from ..multi import MultiSequence
 from ..operations import BY_OPCODE, operation_name
-from ..paths import printable
-from ..session.events import Direction
+from ..text import counted, hexadecimal, name_of, printable
 from ..traffic.conversation import Passing
 from ..traffic.selection import CONNECT, SelectionError, opcodes, path_pattern
 from .common import DONE, FAILED, USAGE, CommandError, Paint, complain, json_line

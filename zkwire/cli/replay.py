@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 import trio
 
-from ..codes import OpCode, counted
-from ..frames import frame
+from ..codes import OpCode
+from ..frames import Direction, frame
 from ..hosts import Host, parse
 from ..jute import encode
 from ..records import RequestHeader
-from ..session.events import Direction
+from ..text import counted
 from ..traffic import recording
 from ..traffic.as_client import Rerun
 from ..traffic.as_server import Recorded, Script, Step, connections, timeline

@@ -15,11 +15,11 @@ from ..client.call import Call
 from ..client.client import Client
 from ..codes import OpCode, Perms
 from ..explain.explained import explain_frame, opcode_named
+from ..frames import Direction, Frame
 from ..jute.types import BufferType, JuteType, NestedType, VectorType
 from ..multi import MultiItem, MultiSequence
 from ..operations import BY_NAME, BY_OPCODE, Operation, fault
 from ..records import ACL, Id, MultiHeader
-from ..session.events import Direction, Frame
 from . import raw
 from .common import LIMIT, USAGE, CommandError, Paint, connection_options, json_line, json_option
 from .explain import as_json, lines

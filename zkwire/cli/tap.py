@@ -20,10 +20,10 @@ from typing import Any
 
 import trio
 
-from ..codes import counted
 from ..explain.dump import format_frame
-from ..session.events import Direction
+from ..frames import Direction
 from ..tap.tap import Tap
+from ..text import counted
 from ..traffic import recording
 from ..traffic.conversation import Passing
 from ..traffic.entries import (

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 
 from ..client.client import Client
 from ..client.nursery import beside
-from ..codes import AddWatchMode, CreateMode, EventType, KeeperState, counted, hexadecimal, name_of
+from ..codes import AddWatchMode, CreateMode, EventType, KeeperState
 from ..errors import NoAuthError, NoNodeError, SessionExpiredError
 from ..explain.plain import plain, plain_bytes
 from ..hosts import parse
 from ..session.events import WatchedEvent
+from ..text import counted, hexadecimal, name_of
 from .common import FAILED, USAGE, CommandError, complain, connection_options, json_option, show
 from .live import in_session
 from .program import check_path, tell_connection

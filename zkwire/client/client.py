@@ -34,17 +34,18 @@ from typing import Any
 import trio
 
 from .. import hosts as host_list
-from ..codes import TERMINAL_STATES, AddWatchMode, KeeperState, counted, hexadecimal
+from ..codes import TERMINAL_STATES, AddWatchMode, KeeperState
 from ..errors import LocalProtocolError, NoServerError, ZkwireError
-from ..frames import MAX_REPLY, MAX_REQUEST
+from ..frames import MAX_REPLY, MAX_REQUEST, Frame
 from ..hosts import Host
 from ..operations import ADD_WATCH_ARMS, AUTH
 from ..records import AuthPacket
 from ..session.connection import frozen
-from ..session.events import NEED_DATA, Disconnected, Failed, Fired, Frame, Replied, SessionInfo, StateChanged
+from ..session.events import NEED_DATA, Disconnected, Failed, Fired, Replied, SessionInfo, StateChanged
 from ..session.sasl import Mechanism
 from ..session.servers import GROWTH, GROWTH_SERVED, PAUSE_LAST, PAUSE_RESUMING, PAUSE_SHORT, Search, is_a_while
 from ..session.session import Session
+from ..text import counted, hexadecimal
 from .bound import BoundClient
 from .call import Call
 from .handles import StateStream

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import operations as ops
 from .. import paths
-from ..codes import AddWatchMode, CreateMode, ErrorCode, OpCode, Perms, WatcherType, counted
+from ..codes import AddWatchMode, CreateMode, ErrorCode, OpCode, Perms, WatcherType
 from ..errors import (
     BadArgumentsError,
     LocalProtocolError,
@@ -57,6 +57,7 @@ from ..records import (
 )
 from ..session.connection import frozen
 from ..session.events import Replied
+from ..text import counted
 from .call import Call, CallOwner
 from .handles import Watch, WatchStream
 

@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, TextIO
 
-from ..codes import CreateMode, ErrorCode, EventType, KeeperState, OpCode, Xid, counted, hexadecimal, name_of
+from ..codes import CreateMode, ErrorCode, EventType, KeeperState, OpCode, Xid
+from ..frames import Direction, Frame
 from ..frames import frame as framed
 from ..jute import JuteError
 from ..jute.wire import Span, spans
 from ..multi import MultiSequence
 from ..operations import BY_OPCODE, operation_name
-from ..paths import printable
-from ..session.events import Direction, Frame
+from ..text import counted, hexadecimal, name_of, printable
 from .plain import HEXADECIMAL as HEXADECIMAL
 from .plain import SECRETS as SECRETS
 

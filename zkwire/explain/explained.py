@@ -14,16 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..codes import EventType, KeeperState, OpCode, Xid, counted
-from ..frames import MAX_REPLY
+from ..codes import EventType, KeeperState, OpCode, Xid
+from ..frames import MAX_REPLY, REPLY_HEADER_SIZE, REQUEST_HEADER_SIZE, Direction, Frame
 from ..frames import frame as framed
 from ..jute import JuteError, decode_at
 from ..jute.types import FixedType, JuteType, NestedType
 from ..jute.wire import Span
 from ..operations import BY_NAME, BY_OPCODE, CHECK
 from ..records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
-from ..session.events import Direction, Frame
-from ..traffic.conversation import REPLY_HEADER_SIZE, REQUEST_HEADER_SIZE
+from ..text import counted
 from .dump import read_frame, title
 from .sentences import sentence
 

@@ -15,10 +15,11 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from ..codes import KeeperState, counted, hexadecimal, name_of
+from ..codes import KeeperState
 from ..jute import Record
 from ..multi import MultiItem, MultiSequence
 from ..operations import operation_name
+from ..text import counted, hexadecimal, name_of
 
 #: Fields whose bytes are shown as dots: with them, a reader of the dump could act as their owner.
 SECRETS = frozenset({"AuthPacket.auth", "ConnectRequest.passwd", "ConnectResponse.passwd"})

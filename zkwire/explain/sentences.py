@@ -11,24 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..codes import (
-    AddWatchMode,
-    CreateMode,
-    ErrorCode,
-    EventType,
-    KeeperState,
-    OpCode,
-    WatcherType,
-    Xid,
-    counted,
-    hexadecimal,
-    name_of,
-    plural,
-)
+from ..codes import AddWatchMode, CreateMode, ErrorCode, EventType, KeeperState, OpCode, WatcherType, Xid
 from ..errors import BY_CODE
 from ..multi import MultiSequence
 from ..operations import BY_OPCODE
-from ..paths import printable
 from ..records import (
     ConnectRequest,
     ConnectResponse,
@@ -47,6 +33,7 @@ from ..records import (
     WatcherEvent,
     WhoAmIResponse,
 )
+from ..text import counted, hexadecimal, name_of, plural, printable
 
 #: What the client asks for, with the fields of the request.
 _ASKS: dict[int, str] = {

@@ -24,18 +24,17 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Literal
 
-from ..codes import MAX_XID, ErrorCode, EventType, KeeperState, OpCode, Xid, counted, known
+from ..codes import MAX_XID, ErrorCode, EventType, KeeperState, OpCode, Xid, known
 from ..errors import LocalProtocolError, RemoteProtocolError
-from ..frames import MAX_REPLY, MAX_REQUEST, FrameBuffer, FrameError, frame
+from ..frames import MAX_REPLY, MAX_REQUEST, Direction, Frame, FrameBuffer, FrameError, frame
 from ..jute import JuteError, decode_at, encode
 from ..operations import AUTH, PING, Operation, fault
 from ..records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
+from ..text import counted
 from .events import (
     NEED_DATA,
     AuthReplied,
     Connected,
-    Direction,
-    Frame,
     NeedData,
     Notified,
     Ponged,

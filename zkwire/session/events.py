@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..codes import EventType, KeeperState, OpCode, counted, hexadecimal
+from ..codes import EventType, KeeperState
+from ..text import counted, hexadecimal
 
 if TYPE_CHECKING:
     from ..records import ConnectResponse
@@ -128,36 +128,3 @@ class Disconnected(NamedTuple):
     """The TCP connection is of no more use: close it."""
 
     reason: str
-
-
-# --- tracing
-
-
-class Direction(str, Enum):
-    """Which way a frame went, as seen from the client."""
-
-    SENT = ">"
-    RECEIVED = "<"
-
-
-class Frame(NamedTuple):
-    """One frame as it passed: what `on_frame` is called with.
-
-    `payload` lacks the 4-byte length; of a reply longer than max_reply it is the ReplyHeader alone. `types` are the
-    records it holds, in order; the last may be missing where the bytes are not what they should be. `opcode` is that
-    of the request, of a reply too; None for the handshake and for notifications.
-    """
-
-    direction: Direction
-    payload: bytes
-    types: tuple[Any, ...]
-    opcode: OpCode | int | None
-    now: float
-
-    def __repr__(self) -> str:
-        """Without the payload's bytes, which may hold a password; `format_frame` shows the others."""
-        names = ", ".join(kind.__name__ for kind in self.types)
-        return (
-            f"Frame(direction={self.direction.name}, payload=<{counted(len(self.payload), 'byte')}>, types=({names}), "
-            f"opcode={self.opcode!r}, now={self.now!r})"
-        )

@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from ..codes import AddWatchMode, ErrorCode, EventType, KeeperState, OpCode, counted, hexadecimal, name_of
+from ..codes import AddWatchMode, ErrorCode, EventType, KeeperState, OpCode
 from ..errors import (
     AuthFailedError,
     ClosedError,
@@ -35,7 +35,7 @@ from ..errors import (
     SessionExpiredError,
     ZkwireError,
 )
-from ..frames import MAX_REPLY, MAX_REQUEST
+from ..frames import MAX_REPLY, MAX_REQUEST, Frame
 from ..operations import (
     ADD_WATCH,
     ADD_WATCH_ARMS,
@@ -50,6 +50,7 @@ from ..operations import (
     fault,
 )
 from ..records import AuthPacket, ConnectRequest, ConnectResponse, GetSASLRequest, SetWatches, SetWatches2
+from ..text import counted, hexadecimal, name_of
 from .connection import Connection, ConnectionState, Request, XidCounter, body_of
 from .events import (
     NEED_DATA,
@@ -58,7 +59,6 @@ from .events import (
     Disconnected,
     Failed,
     Fired,
-    Frame,
     NeedData,
     Notified,
     Ponged,

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..codes import AddWatchMode, EventType, WatcherType
-from ..operations import SEES, WatcherKind
+from ..operations import SERVER_TYPE, TABLE_SEES, WatcherKind
 from ..paths import ancestors
 from ..records import RemoveWatchesRequest, SetWatches, SetWatches2
 from .events import WatchedEvent
@@ -29,22 +29,8 @@ SET_WATCHES_MAX_LENGTH = 128 * 1024
 _DATA, _EXIST, _CHILD = WatcherKind.DATA, WatcherKind.EXIST, WatcherKind.CHILD
 _PERSISTENT, _RECURSIVE = WatcherKind.PERSISTENT, WatcherKind.PERSISTENT_RECURSIVE
 
-#: The server's table for each kind.
-SERVER_TYPE = {
-    _DATA: WatcherType.DATA,
-    _EXIST: WatcherType.DATA,
-    _CHILD: WatcherType.CHILDREN,
-    _PERSISTENT: WatcherType.PERSISTENT,
-    _RECURSIVE: WatcherType.PERSISTENT_RECURSIVE,
-}
 _ONE_SHOTS = {WatcherType.DATA: (_DATA, _EXIST), WatcherType.CHILDREN: (_CHILD,)}
 _PERSISTENTS = {WatcherType.PERSISTENT: _PERSISTENT, WatcherType.PERSISTENT_RECURSIVE: _RECURSIVE}
-
-#: The events that a watch in each of these tables sees. A server does not know why it stands there.
-TABLE_SEES: dict[WatcherType, frozenset[EventType]] = {
-    table: frozenset(event for kind, its in SERVER_TYPE.items() if its is table for event in SEES[kind])
-    for table in SERVER_TYPE.values()
-}
 
 #: Which one-shot kinds an event on their path fires and uses up.
 _FIRES_ONCE: dict[int, tuple[WatcherKind, ...]] = {

@@ -23,8 +23,8 @@ from typing import Protocol
 import trio
 
 from ..client.nursery import HiddenNursery
+from ..frames import Direction
 from ..hosts import Host, parse
-from ..session.events import Direction
 from ..traffic.conversation import Conversation, Passing
 from ..traffic.faults import (
     DROP,

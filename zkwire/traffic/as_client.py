@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..codes import ErrorCode, OpCode, name_of
+from ..codes import ErrorCode, OpCode
 from ..frames import frame
 from ..jute import Record, encode
 from ..multi import MultiItem, MultiSequence
@@ -27,6 +27,7 @@ from ..records import (
     Stat,
     WatcherEvent,
 )
+from ..text import name_of
 from .as_server import differences
 from .causes import WRITES
 from .conversation import Passing

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from ..codes import OpCode, Xid, counted
+from ..codes import OpCode, Xid
 from ..explain.plain import plain
-from ..frames import frame
+from ..frames import Direction, frame
 from ..jute import Record, TypedTuple, encode
 from ..multi import MultiSequence
 from ..records import AuthPacket, ConnectRequest, GetSASLRequest, ReplyHeader, SetWatches, SetWatches2
-from ..session.events import Direction
+from ..text import counted
 from .conversation import Conversation, Passing
 from .recording import Chunk, Closed, Item, Opened
 from .report import frame_text, request_text

@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 
 from ..codes import CreateMode, ErrorCode, EventType, OpCode, WatcherType
 from ..multi import MultiSequence
-from ..operations import ADD_WATCH_ARMS, BY_OPCODE, FIRES, WatcherKind
+from ..operations import ADD_WATCH_ARMS, BY_OPCODE, FIRES, SERVER_TYPE, TABLE_SEES, WatcherKind
 from ..paths import ancestors
-from ..session.watches import SERVER_TYPE, TABLE_SEES
 from .conversation import Passing
 
 #: The operations that create a znode.

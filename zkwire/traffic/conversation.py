@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..codes import ErrorCode, OpCode, Xid, counted, known
-from ..frames import MAX_REPLY, FrameBuffer, FrameError, frame
+from ..codes import ErrorCode, OpCode, Xid, known
+from ..frames import MAX_REPLY, REPLY_HEADER_SIZE, REQUEST_HEADER_SIZE, Direction, Frame, FrameBuffer, FrameError, frame
 from ..jute import JuteError, decode_at
-from ..jute.types import NestedType
 from ..multi import MultiResponse, MultiSequence
 from ..operations import BY_OPCODE
 from ..records import (
@@ -33,11 +32,7 @@ from ..records import (
     SetWatches2,
     WatcherEvent,
 )
-from ..session.events import Direction, Frame
-
-#: In bytes. Whatever is shorter has none.
-REQUEST_HEADER_SIZE = NestedType(RequestHeader).min_size
-REPLY_HEADER_SIZE = NestedType(ReplyHeader).min_size
+from ..text import counted
 
 
 @dataclass(frozen=True, eq=False)

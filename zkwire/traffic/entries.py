@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..codes import OpCode, counted
-from ..frames import MAX_REPLY
+from ..codes import OpCode
+from ..frames import MAX_REPLY, Direction
 from ..records import ConnectResponse
-from ..session.events import Direction
+from ..text import counted
 from .causes import Cause, Causes
 from .conversation import Passing
 from .faults import PASS, Action

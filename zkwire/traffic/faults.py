@@ -31,8 +31,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from ..codes import EventType, OpCode, counted
-from ..session.events import Direction
+from ..codes import EventType, OpCode
+from ..frames import Direction
+from ..text import counted
 from .conversation import Passing
 from .selection import CONNECT, SelectionError, opcodes, path_pattern
 

@@ -23,8 +23,9 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from ..codes import OpCode, counted
-from ..session.events import Direction
+from ..codes import OpCode
+from ..frames import Direction
+from ..text import counted
 from .conversation import Passing
 
 VERSION = 1

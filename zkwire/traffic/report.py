@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..codes import AddWatchMode, CreateMode, ErrorCode, EventType, WatcherType, counted, hexadecimal, name_of
+from ..codes import AddWatchMode, CreateMode, ErrorCode, EventType, WatcherType
 from ..explain.plain import SECRETS, plain
 from ..multi import MultiSequence
 from ..operations import operation_name
-from ..paths import printable
 from ..records import ACL, ConnectRequest, ConnectResponse, SetWatches, SetWatches2, Stat
+from ..text import counted, hexadecimal, name_of, printable
 from .causes import Step
 from .conversation import Passing
 from .entries import Closed, Connected, Entry, Exchanged, Faulted, Notified, Opaque, Opened, Unanswered, Unreachable

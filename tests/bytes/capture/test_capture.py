@@ -25,9 +25,8 @@ from tests.support.pcap_writer import (
     tcp,
 )
 from zkwire.capture import Capture, CaptureError, Notice, Seen, reader
-from zkwire.codes import counted
-from zkwire.frames import frame
-from zkwire.session.events import Direction
+from zkwire.frames import Direction, frame
+from zkwire.text import counted
 from zkwire.traffic.conversation import Passing
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED

@@ -9,9 +9,8 @@ from tests.support.golden import Golden
 from zkwire.capture import resync
 from zkwire.capture.resync import FrameFinder, is_handshake
 from zkwire.codes import OpCode
-from zkwire.frames import frame
+from zkwire.frames import Direction, frame
 from zkwire.operations import BY_OPCODE
-from zkwire.session.events import Direction
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 FRAMES = dialogue("create", "watch-getData", "ping", "getChildren2", "multi")

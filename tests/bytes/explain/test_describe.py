@@ -21,11 +21,10 @@ from zkwire.codes import MAX_TTL_MS, AddWatchMode, CreateMode, ErrorCode, EventT
 from zkwire.explain import describe, examples
 from zkwire.explain.describe import RECORDS, described, everything, similar
 from zkwire.explain.explained import ANY, explain
-from zkwire.frames import frame
+from zkwire.frames import Direction, frame
 from zkwire.jute import Record, decode, encode
 from zkwire.operations import ANY_OPERATION, BY_NAME, BY_OPCODE, CHECK, ERRORS, Operation
 from zkwire.records import CreateTTLRequest
-from zkwire.session.events import Direction
 
 
 def the(name: str, kind: str) -> dict[str, Any]:

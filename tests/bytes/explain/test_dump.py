@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from zkwire.codes import OpCode, Xid
 from zkwire.explain import dump as trace
 from zkwire.explain.dump import SECRETS, format_frame, frame_spans, print_frame, title
+from zkwire.frames import Direction, Frame
 from zkwire.frames import frame as framed
 from zkwire.jute import Record, encode
 from zkwire.multi import MultiItem, MultiReadRequest, MultiRequest, MultiResponse, MultiSequence, item
@@ -43,7 +44,6 @@ from zkwire.records import (
     Stat,
     WatcherEvent,
 )
-from zkwire.session.events import Direction, Frame
 
 PASSWORD = bytes(range(16))
 

@@ -12,7 +12,7 @@ from tests.support import golden
 from tests.support.golden import Golden
 from zkwire.codes import OpCode
 from zkwire.explain.explained import ANY, Explained, Wanted, explain, explain_frame, opcode_named, readings
-from zkwire.frames import MAX_REPLY, frame
+from zkwire.frames import MAX_REPLY, Direction, frame
 from zkwire.jute import encode
 from zkwire.operations import BY_NAME, BY_OPCODE
 from zkwire.records import (
@@ -33,7 +33,6 @@ from zkwire.records import (
     Stat,
     WatcherEvent,
 )
-from zkwire.session.events import Direction
 
 GOLDENS = golden.load()
 every_golden = pytest.mark.parametrize("shown", GOLDENS, ids=lambda shown: shown.id)

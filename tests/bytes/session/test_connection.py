@@ -28,7 +28,7 @@ from tests.support.fake.wire import (
 )
 from zkwire.codes import ErrorCode, EventType, KeeperState, OpCode, Xid
 from zkwire.errors import LocalProtocolError, RemoteProtocolError
-from zkwire.frames import frame
+from zkwire.frames import Direction, Frame, frame
 from zkwire.jute import encode
 from zkwire.multi import MultiRequest, item
 from zkwire.operations import (
@@ -68,8 +68,6 @@ from zkwire.session.events import (
     NEED_DATA,
     AuthReplied,
     Connected,
-    Direction,
-    Frame,
     Notified,
     Ponged,
     Replied,

@@ -5,18 +5,17 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from zkwire.codes import EventType, KeeperState, OpCode
+from zkwire.codes import EventType, KeeperState
+from zkwire.frames import Direction, Frame
 from zkwire.jute import encode
 from zkwire.operations import AUTH
-from zkwire.records import AuthPacket, ConnectResponse, RequestHeader, SetSASLResponse, SyncRequest
+from zkwire.records import AuthPacket, ConnectResponse, SetSASLResponse
 from zkwire.session.connection import Request
 from zkwire.session.events import (
     NEED_DATA,
     AuthReplied,
     Connected,
-    Direction,
     Failed,
-    Frame,
     NeedData,
     Replied,
     SessionInfo,
@@ -62,21 +61,6 @@ def test_no_event_shows_a_password() -> None:
     assert "secret" not in f"{shown}"
 
 
-def test_frame_shows_what_it_is_without_its_bytes() -> None:
-    frame = Frame(Direction.SENT, b"1234", (RequestHeader, SyncRequest), OpCode.SYNC, 1.5)
-    assert repr(frame) == (
-        "Frame(direction=SENT, payload=<4 bytes>, types=(RequestHeader, SyncRequest), opcode=<OpCode.SYNC: 9>, now=1.5)"
-    )
-
-
 def test_session_info_survives_pickle_for_another_process() -> None:
     info = SessionInfo(0x100, b"0123456789abcdef")
     assert pickle.loads(pickle.dumps(info)) == info
-
-
-def test_direction_is_the_arrow_of_a_dump() -> None:
-    assert [direction.value for direction in Direction] == [">", "<"]
-
-
-def test_frame_fields_are_in_the_order_that_on_frame_documents() -> None:
-    assert Frame._fields == ("direction", "payload", "types", "opcode", "now")

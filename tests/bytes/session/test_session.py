@@ -41,7 +41,7 @@ from zkwire.errors import (
     ReplyTooLongError,
     SessionExpiredError,
 )
-from zkwire.frames import frame
+from zkwire.frames import Frame, frame
 from zkwire.jute import encode
 from zkwire.operations import (
     ADD_WATCH,
@@ -92,7 +92,6 @@ from zkwire.session.events import (
     Disconnected,
     Failed,
     Fired,
-    Frame,
     Ponged,
     Replied,
     SessionInfo,

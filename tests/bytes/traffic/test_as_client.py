@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.traffic import Traffic
 from zkwire.codes import CreateMode, ErrorCode, EventType, OpCode, Xid
-from zkwire.frames import frame
+from zkwire.frames import Direction, frame
 from zkwire.jute import Encodable, encode
 from zkwire.multi import MultiItem, MultiRequest, MultiResponse, item
 from zkwire.records import (
@@ -36,7 +36,6 @@ from zkwire.records import (
     SetWatches2,
     Stat,
 )
-from zkwire.session.events import Direction
 from zkwire.traffic.as_client import _ZXIDS, Rerun
 from zkwire.traffic.conversation import Passing
 

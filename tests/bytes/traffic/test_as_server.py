@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.traffic import Traffic
 from zkwire.codes import CreateMode, ErrorCode, EventType, OpCode, Xid
-from zkwire.frames import frame
+from zkwire.frames import Direction, frame
 from zkwire.jute import Encodable, encode
 from zkwire.multi import MultiRequest, item
 from zkwire.records import (
@@ -23,7 +23,6 @@ from zkwire.records import (
     SetDataRequest,
     SetWatches,
 )
-from zkwire.session.events import Direction
 from zkwire.traffic.as_server import Playing, Recorded, Script, connections, difference, differences, timeline
 from zkwire.traffic.conversation import Passing
 from zkwire.traffic.faults import Action

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.traffic import Traffic
 from zkwire.codes import AddWatchMode, CreateMode, ErrorCode, EventType, OpCode, Xid
+from zkwire.frames import Direction
 from zkwire.jute import Encodable, encode
 from zkwire.multi import MultiItem, MultiRequest, MultiResponse, item
 from zkwire.records import (
@@ -29,7 +30,6 @@ from zkwire.records import (
     SetWatches2,
     Stat,
 )
-from zkwire.session.events import Direction
 from zkwire.traffic.causes import Step
 from zkwire.traffic.entries import (
     Closed,

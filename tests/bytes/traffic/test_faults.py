@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import zkwire.traffic.faults
 from tests.support.traffic import Traffic
 from zkwire.codes import CreateMode, ErrorCode, EventType, OpCode, Xid
+from zkwire.frames import Direction
 from zkwire.jute import Encodable, encode
 from zkwire.multi import MultiRequest, MultiResponse, item
 from zkwire.records import (
@@ -27,7 +28,6 @@ from zkwire.records import (
     SetWatches,
     SetWatches2,
 )
-from zkwire.session.events import Direction
 from zkwire.traffic.conversation import Passing
 from zkwire.traffic.faults import (
     DROP,

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zkwire.codes import OpCode, Xid
-from zkwire.frames import frame
+from zkwire.frames import Direction, frame
 from zkwire.jute import encode
 from zkwire.records import AuthPacket, ConnectRequest, ConnectResponse, ExistsRequest, RequestHeader
-from zkwire.session.events import Direction
 from zkwire.traffic.conversation import Conversation, Passing
 from zkwire.traffic.recording import (
     Chunk,

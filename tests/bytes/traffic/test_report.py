@@ -11,6 +11,7 @@ import pytest
 from tests.support.traffic import Traffic
 from zkwire.codes import AddWatchMode, CreateMode, ErrorCode, EventType, OpCode, Xid
 from zkwire.explain.plain import plain
+from zkwire.frames import Direction
 from zkwire.jute import Encodable, encode
 from zkwire.multi import MultiItem, MultiRequest, MultiResponse, item
 from zkwire.operations import BY_OPCODE
@@ -52,7 +53,6 @@ from zkwire.records import (
     WatcherEvent,
     WhoAmIResponse,
 )
-from zkwire.session.events import Direction
 from zkwire.traffic.causes import Cause, Step
 from zkwire.traffic.conversation import Passing
 from zkwire.traffic.entries import (

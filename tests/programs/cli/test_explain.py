@@ -21,10 +21,9 @@ from zkwire.cli import main
 from zkwire.cli.common import Paint
 from zkwire.codes import OpCode
 from zkwire.explain.dump import format_frame
-from zkwire.frames import frame
+from zkwire.frames import Direction, Frame, frame
 from zkwire.jute import encode
 from zkwire.records import ConnectRequest, GetDataRequest, RequestHeader, SetDataRequest
-from zkwire.session.events import Direction, Frame
 
 
 @pytest.fixture

@@ -20,10 +20,9 @@ from zkwire.cli import main
 from zkwire.cli.export import dissector
 from zkwire.cli.read import as_json, line
 from zkwire.explain.dump import frame_spans
-from zkwire.frames import frame
+from zkwire.frames import Direction, frame
 from zkwire.jute import Record
 from zkwire.operations import BY_OPCODE
-from zkwire.session.events import Direction
 from zkwire.traffic.conversation import Passing
 
 CAPTURES = Path(__file__).parents[2] / "captures"

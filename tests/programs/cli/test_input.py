@@ -20,10 +20,9 @@ from zkwire.cli.dumps import LAYOUTS
 from zkwire.cli.input import FORMATS, FORMS, Form, NotBytes, octets, read_octets, text_of
 from zkwire.codes import OpCode
 from zkwire.explain.dump import format_frame
-from zkwire.frames import frame
+from zkwire.frames import Direction, Frame, frame
 from zkwire.jute import encode
 from zkwire.records import AuthPacket, ConnectRequest, GetDataRequest, RequestHeader, SetDataRequest
-from zkwire.session.events import Direction, Frame
 
 PING = bytes.fromhex("00000008fffffffe0000000b")
 GET_DATA = frame(encode(RequestHeader(1, OpCode.GET_DATA)) + encode(GetDataRequest("/app", False)))

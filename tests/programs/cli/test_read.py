@@ -19,7 +19,7 @@ from zkwire.cli import main
 from zkwire.cli.read import line
 from zkwire.explain.dump import title
 from zkwire.frames import frame
-from zkwire.paths import printable
+from zkwire.text import printable
 from zkwire.traffic.conversation import Passing
 
 CAPTURES = Path(__file__).parents[2] / "captures"

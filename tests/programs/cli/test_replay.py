@@ -23,10 +23,9 @@ from tests.support.real.servers import Distribution, Server
 from tests.support.tapping import PATIENCE, Peer, tap
 from zkwire.cli import main
 from zkwire.codes import OpCode
-from zkwire.frames import frame
+from zkwire.frames import Direction, frame
 from zkwire.jute import encode
 from zkwire.records import ConnectRequest, ConnectResponse, ExistsRequest, ReplyHeader, RequestHeader
-from zkwire.session.events import Direction
 from zkwire.traffic import recording
 
 

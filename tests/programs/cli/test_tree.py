@@ -16,7 +16,7 @@ from tests.support.real.servers import Server
 from zkwire import ACL, OPEN_ACL_UNSAFE, Client, Id, NoAuthError, NoNodeError, NotEmptyError, OpCode, Perms
 from zkwire.cli.common import Progress
 from zkwire.cli.tree import ROUNDS, WINDOW, delete_all, pre_order, walk
-from zkwire.session.events import Direction
+from zkwire.frames import Direction
 from zkwire.tap.tap import PASS, Delay, Tap
 from zkwire.traffic.conversation import Passing
 

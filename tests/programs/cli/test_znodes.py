@@ -20,7 +20,7 @@ from tests.support.real.servers import Ensemble, Server
 from zkwire import OpCode
 from zkwire.cli import main
 from zkwire.explain.dump import format_frame
-from zkwire.session.events import Direction
+from zkwire.frames import Direction
 from zkwire.tap.tap import PASS, Tap
 from zkwire.traffic.conversation import Passing
 
