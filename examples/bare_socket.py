@@ -6,12 +6,12 @@ import sys
 from time import monotonic as now
 
 from zkwire import NEED_DATA, ClosedError, Request, Session
-from zkwire.hosts import parse
+from zkwire.hosts import parse_hosts
 from zkwire.operations import GET_CHILDREN
 from zkwire.records import GetChildrenRequest
 from zkwire.session.events import Disconnected, Replied
 
-host, session = parse(os.environ.get("ZKWIRE_HOSTS", "127.0.0.1:2181"))[0][0], Session(10.0)
+host, session = parse_hosts(os.environ.get("ZKWIRE_HOSTS", "127.0.0.1:2181"))[0][0], Session(10.0)
 session.request(Request(GET_CHILDREN, GetChildrenRequest("/", False)), now())
 with socket.create_connection((host.name, host.port)) as sock:
     session.tcp_connected(now(), deadline=now() + 10.0)

@@ -24,7 +24,7 @@ class HostsError(ValueError):
     """A connect string that names no servers; says where."""
 
 
-def parse(text: str) -> tuple[list[Host], str]:
+def parse_hosts(text: str) -> tuple[list[Host], str]:
     """The hosts and the chroot ("" for none) of a connect string. The port defaults to 2181.
 
     Blanks around the string and around each server do not count, and neither does a comma after the last server.

@@ -132,7 +132,7 @@ ADD_WATCH_ARMS = {
 BY_OPCODE: dict[int, Operation] = {row.opcode: row for row in list(globals().values()) if isinstance(row, Operation)}
 
 #: The same by ZooKeeper's name: "getData".
-BY_NAME: dict[str, Operation] = {row.name: row for row in BY_OPCODE.values()}
+OPERATIONS: dict[str, Operation] = {row.name: row for row in BY_OPCODE.values()}
 
 
 def operation_name(opcode: int | None) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zkwire.hosts import Host, HostsError, parse
+from zkwire.hosts import Host, HostsError, parse_hosts
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from zkwire.hosts import Host, HostsError, parse
     ],
 )
 def test_parse_gives_hosts_and_chroot(text: str, hosts: list[Host], chroot: str) -> None:
-    assert parse(text) == (hosts, chroot)
+    assert parse_hosts(text) == (hosts, chroot)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_parse_gives_hosts_and_chroot(text: str, hosts: list[Host], chroot: str)
 )
 def test_parse_names_what_is_wrong_in_a_bad_string(text: str, message: str) -> None:
     with pytest.raises(HostsError) as caught:
-        parse(text)
+        parse_hosts(text)
     assert str(caught.value) == message
 
 
@@ -90,18 +90,18 @@ def test_parse_names_what_is_wrong_in_a_bad_string(text: str, message: str) -> N
 @given(st.text(st.sampled_from("ab1:,[]/ .9"), max_size=12) | st.text(max_size=12))
 def test_parse_of_any_text_gives_hosts_or_hosts_error(text: str) -> None:
     try:
-        hosts, chroot = parse(text)
+        hosts, chroot = parse_hosts(text)
     except HostsError:
         return
     assert all(host.name and 0 < host.port < 65536 for host in hosts)
-    assert parse(",".join(map(str, hosts)) + chroot) == (hosts, chroot)
+    assert parse_hosts(",".join(map(str, hosts)) + chroot) == (hosts, chroot)
 
 
 def test_parse_refuses_a_port_of_more_digits_than_python_would_convert() -> None:
     with pytest.raises(HostsError, match="expected a port from 1 to 65535"):
-        parse("h1:" + "9" * 5000)
+        parse_hosts("h1:" + "9" * 5000)
 
 
 @pytest.mark.parametrize("text", ["h1:2181", "[::1]:2181"])
 def test_host_is_written_as_it_is_read(text: str) -> None:
-    assert str(parse(text)[0][0]) == text
+    assert str(parse_hosts(text)[0][0]) == text

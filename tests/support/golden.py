@@ -27,7 +27,7 @@ from zkwire.codes import OpCode
 from zkwire.explain.dump import format_frame, frame_spans
 from zkwire.frames import Direction, Frame
 from zkwire.jute.wire import Span
-from zkwire.operations import BY_NAME, BY_OPCODE
+from zkwire.operations import BY_OPCODE, OPERATIONS
 
 FRAMES = Path(__file__).parents[1] / "frames"
 
@@ -150,7 +150,7 @@ def _opcode_name(opcode: int | None) -> str:
 def _opcode(name: str) -> OpCode | int | None:
     if name == "none":
         return None
-    return BY_NAME[name].opcode if name in BY_NAME else int(name)
+    return OPERATIONS[name].opcode if name in OPERATIONS else int(name)
 
 
 def _lasting(span: Span, volatile: frozenset[str]) -> Any:

@@ -18,7 +18,7 @@ from zkwire.codes import ErrorCode, EventType
 from zkwire.explain.describe import RECORDS
 from zkwire.frames import frame
 from zkwire.jute import decode_at, encode
-from zkwire.operations import BY_NAME, BY_OPCODE
+from zkwire.operations import BY_OPCODE, OPERATIONS
 from zkwire.records import MultiHeader, ReplyHeader, WatcherEvent
 
 PAGE = Path(zkwire.__file__).parent / "explain" / "examples.py"
@@ -65,7 +65,7 @@ def operations() -> dict[str, Example]:
     """Of each operation."""
     found = conversations(golden for golden in load() if golden.version == VERSION)
     examples = {}
-    for name in BY_NAME:
+    for name in OPERATIONS:
         conversation, part = CONVERSATIONS.get(name, (name, slice(None)))
         frames = found[VERSION, conversation][part]
         title = re.sub(r"(, request|: \w+ request)$", "", frames[0].title)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..hosts import Host, HostsError, parse
+from ..hosts import Host, HostsError, parse_hosts
 from ..tap.tap import reason as reason
 from .common import USAGE, CommandError
 
@@ -28,7 +28,7 @@ def servers(text: str) -> str:
         port = part.strip().removeprefix(":")
         parts.append(f"{LOOPBACK}:{port}" if port.isdigit() else part)
     try:
-        hosts, chroot = parse(",".join(parts))
+        hosts, chroot = parse_hosts(",".join(parts))
     except HostsError as error:
         raise CommandError(f"SERVER {text!r}: {error}", USAGE) from None
     if chroot:

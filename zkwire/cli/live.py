@@ -9,7 +9,7 @@ from typing import Any
 from ..client.client import Client, connect
 from ..errors import NoNodeError
 from ..frames import Frame
-from ..hosts import parse
+from ..hosts import parse_hosts
 from .common import LIMIT
 from .program import connect_arguments, run_until_signal
 
@@ -48,7 +48,7 @@ def in_session(
 
 async def _look_for_chroot(zk: Client, options: argparse.Namespace, error: NoNodeError) -> None:
     """Whether a znode is missing or the chroot is: the error says so."""
-    chroot = parse(options.hosts)[1]
+    chroot = parse_hosts(options.hosts)[1]
     if chroot and options.verb != "send":  # whose paths are the server's own
         is_missing = await zk.exists("/") is None
         error.reason = f"the chroot {chroot} does not exist; zkwire create -p creates it" if is_missing else ""

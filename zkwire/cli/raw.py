@@ -15,7 +15,7 @@ from ..codes import OpCode, Xid
 from ..explain.dump import format_frame
 from ..explain.explained import Explained, Wanted, explain, explain_frame
 from ..frames import Direction, frame
-from ..hosts import parse
+from ..hosts import parse_hosts
 from ..jute import encode
 from ..records import AuthPacket, ConnectRequest, RequestHeader
 from ..traffic.conversation import Conversation, Passing
@@ -78,7 +78,7 @@ async def _talk(options: argparse.Namespace, arguments: dict[str, Any], first: b
 async def _dial(arguments: dict[str, Any]) -> trio.abc.Stream:
     """A stream to the first server that takes one."""
     reasons = []
-    for host in parse(arguments["hosts"])[0]:
+    for host in parse_hosts(arguments["hosts"])[0]:
         try:
             stream = await trio.open_tcp_stream(host.name, host.port)
             if arguments["ssl_context"] is None:

@@ -11,7 +11,7 @@ import trio
 
 from ..codes import OpCode
 from ..frames import Direction, frame
-from ..hosts import Host, parse
+from ..hosts import Host, parse_hosts
 from ..jute import encode
 from ..records import RequestHeader
 from ..text import counted
@@ -195,7 +195,7 @@ class _Client:
                     await line.close()
 
     async def _dial(self, recorded: Recorded) -> _Line:
-        hosts, _ = parse(self._server)
+        hosts, _ = parse_hosts(self._server)
         reasons = []
         for host in hosts:
             try:

@@ -18,7 +18,7 @@ from ..explain.explained import explain_frame, opcode_named
 from ..frames import Direction, Frame
 from ..jute.types import BufferType, JuteType, NestedType, VectorType
 from ..multi import MultiItem, MultiSequence
-from ..operations import BY_NAME, BY_OPCODE, Operation, fault
+from ..operations import BY_OPCODE, OPERATIONS, Operation, fault
 from ..records import ACL, Id, MultiHeader
 from . import raw
 from .common import LIMIT, USAGE, CommandError, Paint, connection_options, json_line, json_option
@@ -171,7 +171,7 @@ def _named(given: Any, what: str) -> tuple[Operation, Any]:
     ((name, fields),) = given.items()
     operation = BY_OPCODE.get(opcode_named(name) or 0)
     if operation is None:
-        raise CommandError(f"{name!r} is not an operation; there are {', '.join(sorted(BY_NAME))}", USAGE)
+        raise CommandError(f"{name!r} is not an operation; there are {', '.join(sorted(OPERATIONS))}", USAGE)
     return operation, fields
 
 

@@ -11,7 +11,7 @@ from ..client.nursery import beside
 from ..codes import AddWatchMode, CreateMode, EventType, KeeperState
 from ..errors import NoAuthError, NoNodeError, SessionExpiredError
 from ..explain.plain import plain, plain_bytes
-from ..hosts import parse
+from ..hosts import parse_hosts
 from ..session.events import WatchedEvent
 from ..text import counted, hexadecimal, name_of
 from .common import FAILED, USAGE, CommandError, complain, connection_options, json_option, show
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
     if options.verb == "rm":
         if options.recursive and options.version != -1:
             raise CommandError("rm -r deletes whatever the versions: it takes no --version", USAGE)
-        refuse_reserved(options.path, parse(options.hosts)[1])
+        refuse_reserved(options.path, parse_hosts(options.hosts)[1])
     if options.verb in ("create", "set"):
         # Read before there is a session: it could end while stdin waits for somebody.
         options.data = sys.stdin.buffer.read() if options.data == "-" else options.data.encode(errors="surrogateescape")

@@ -33,17 +33,16 @@ from typing import Any
 
 import trio
 
-from .. import hosts as host_list
 from ..codes import TERMINAL_STATES, AddWatchMode, KeeperState
 from ..errors import LocalProtocolError, NoServerError, ZkwireError
 from ..frames import MAX_REPLY, MAX_REQUEST, Frame
-from ..hosts import Host
+from ..hosts import Host, parse_hosts
 from ..operations import ADD_WATCH_ARMS, AUTH
 from ..records import AuthPacket
 from ..session.connection import frozen
 from ..session.events import NEED_DATA, Disconnected, Failed, Fired, Replied, SessionInfo, StateChanged
 from ..session.sasl import Mechanism
-from ..session.servers import GROWTH, GROWTH_SERVED, PAUSE_LAST, PAUSE_RESUMING, PAUSE_SHORT, Search, is_a_while
+from ..session.servers import GROWTH, GROWTH_SERVED, PAUSE_LAST, PAUSE_RESUMING, PAUSE_SHORT, ServerSearch, is_a_while
 from ..session.session import Session
 from ..text import counted, hexadecimal
 from .bound import BoundClient
@@ -212,8 +211,8 @@ class Client(Verbs):
             raise LocalProtocolError(f"session_timeout is seconds, above 0 and below 2147483, not {session_timeout!r}")
         if not (connect_timeout is None or (isinstance(connect_timeout, (int, float)) and connect_timeout >= 0)):
             raise LocalProtocolError(f"connect_timeout is seconds, 0 or more, or None, not {connect_timeout!r}")
-        servers, self._chroot = host_list.parse(hosts)
-        self._search = Search(servers, random.Random())
+        servers, self._chroot = parse_hosts(hosts)
+        self._search = ServerSearch(servers, random.Random())
         self._timeout = session_timeout
         self._connect_timeout = max(session_timeout, LEAST_TIMEOUT) if connect_timeout is None else connect_timeout
         self._connect_by = math.inf  # when entering the block fails

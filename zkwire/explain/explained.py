@@ -20,7 +20,7 @@ from ..frames import frame as framed
 from ..jute import JuteError, decode_at
 from ..jute.types import FixedType, JuteType, NestedType
 from ..jute.wire import Span
-from ..operations import BY_NAME, BY_OPCODE, CHECK
+from ..operations import BY_OPCODE, CHECK, OPERATIONS
 from ..records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
 from ..text import counted
 from .dump import read_frame, title
@@ -540,4 +540,4 @@ def opcode_named(name: str) -> int | None:
     if name.lstrip("-").isdigit():
         return int(name)
     folded = name.replace("_", "").replace("-", "").lower()
-    return next((row.opcode for row in BY_NAME.values() if row.name.lower() == folded), None)
+    return next((row.opcode for row in OPERATIONS.values() if row.name.lower() == folded), None)

@@ -31,7 +31,7 @@ WAY = 0.5
 
 
 class Chance(Protocol):
-    """What a Search needs of random.Random."""
+    """What a ServerSearch needs of random.Random."""
 
     def sample(self, population: Sequence[T], k: int) -> list[T]:
         """k elements in random order."""
@@ -40,7 +40,7 @@ class Chance(Protocol):
         """A number between the two."""
 
 
-class Search:
+class ServerSearch:
     """What a client knows of its servers."""
 
     def __init__(self, hosts: list[Host], random: Chance) -> None:

@@ -24,7 +24,7 @@ import trio
 
 from ..client.nursery import HiddenNursery
 from ..frames import Direction
-from ..hosts import Host, parse
+from ..hosts import Host, parse_hosts
 from ..traffic.conversation import Conversation, Passing
 from ..traffic.faults import (
     DROP,
@@ -275,7 +275,7 @@ class Tap:
 
     async def _dial(self, link: _Link) -> bool:
         """Whether a server took the connection; the first that does, beginning with another one each time."""
-        hosts, _ = parse(self.target)
+        hosts, _ = parse_hosts(self.target)
         start = link.number % len(hosts)
         reasons = []
         for host in hosts[start:] + hosts[:start]:

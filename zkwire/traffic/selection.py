@@ -17,12 +17,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ..operations import BY_NAME
+from ..operations import OPERATIONS
 
 #: The handshake among the operations. It has no opcode on the wire.
 CONNECT = 0
 
-_NAMES: dict[str, int] = {"connect": CONNECT, **{name.lower(): row.opcode for name, row in BY_NAME.items()}}
+_NAMES: dict[str, int] = {"connect": CONNECT, **{name.lower(): row.opcode for name, row in OPERATIONS.items()}}
 
 
 class SelectionError(ValueError):
@@ -45,7 +45,7 @@ def opcodes(text: str) -> frozenset[int]:
             if known == name or (name.endswith("*") and known[: len(stem)] == stem)
         }
         if not name or not chosen:
-            raise SelectionError(f"{word!r} is no operation; there are connect, {', '.join(sorted(BY_NAME))}")
+            raise SelectionError(f"{word!r} is no operation; there are connect, {', '.join(sorted(OPERATIONS))}")
         found |= chosen
     return frozenset(found)
 

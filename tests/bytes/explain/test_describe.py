@@ -23,7 +23,7 @@ from zkwire.explain.describe import RECORDS, described, everything, similar
 from zkwire.explain.explained import ANY, explain
 from zkwire.frames import Direction, frame
 from zkwire.jute import Record, decode, encode
-from zkwire.operations import ANY_OPERATION, BY_NAME, BY_OPCODE, CHECK, ERRORS, Operation
+from zkwire.operations import ANY_OPERATION, BY_OPCODE, CHECK, ERRORS, OPERATIONS, Operation
 from zkwire.records import CreateTTLRequest
 
 
@@ -35,7 +35,7 @@ def the(name: str, kind: str) -> dict[str, Any]:
 def test_everything_is_there_once() -> None:
     names = [(each["kind"], each["name"]) for each in everything()]
     assert len(names) == len(set(names))
-    assert {name for kind, name in names if kind == "operation"} == set(BY_NAME)
+    assert {name for kind, name in names if kind == "operation"} == set(OPERATIONS)
     declared = {name for name, cls in vars(records).items() if inspect.isclass(cls) and issubclass(cls, Record)}
     assert {name for kind, name in names if kind == "record"} == (declared - {"Record"}) | {
         "MultiRequest",

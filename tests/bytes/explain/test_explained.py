@@ -14,7 +14,7 @@ from zkwire.codes import OpCode
 from zkwire.explain.explained import ANY, Explained, Wanted, explain, explain_frame, opcode_named, readings
 from zkwire.frames import MAX_REPLY, Direction, frame
 from zkwire.jute import encode
-from zkwire.operations import BY_NAME, BY_OPCODE
+from zkwire.operations import BY_OPCODE, OPERATIONS
 from zkwire.records import (
     ConnectRequest,
     ConnectResponse,
@@ -406,9 +406,9 @@ def test_cut_request_of_a_known_operation_needs_no_option() -> None:
 # --- names
 
 
-@pytest.mark.parametrize("row", BY_NAME.values(), ids=lambda row: row.name)
+@pytest.mark.parametrize("row", OPERATIONS.values(), ids=lambda row: row.name)
 def test_operation_is_named_in_any_spelling(row: object) -> None:
-    operation = BY_NAME[row.name]  # type: ignore[attr-defined]
+    operation = OPERATIONS[row.name]  # type: ignore[attr-defined]
     snake = operation.opcode.name
     for spelling in (operation.name, snake, snake.lower(), snake.lower().replace("_", "-"), str(int(operation.opcode))):
         assert opcode_named(spelling) == operation.opcode

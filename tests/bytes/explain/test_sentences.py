@@ -13,7 +13,7 @@ from zkwire.explain import sentences as english
 from zkwire.explain.sentences import first_sentence, purpose, sentence
 from zkwire.jute import Record, decode_at
 from zkwire.multi import MultiItem, MultiRequest, MultiResponse, MultiSequence, item
-from zkwire.operations import BY_NAME, BY_OPCODE, Operation
+from zkwire.operations import BY_OPCODE, OPERATIONS, Operation
 from zkwire.records import (
     ACL,
     AddWatchRequest,
@@ -69,12 +69,12 @@ def of(*records: Record | MultiSequence, opcode: int | None = None, names: tuple
 
 
 def request(name: str, *body: Record | MultiSequence, xid: int = 1) -> str:
-    opcode = BY_NAME[name].opcode
+    opcode = OPERATIONS[name].opcode
     return of(RequestHeader(xid, opcode), *body, opcode=opcode)
 
 
 def reply(name: str, *body: Record | MultiSequence, err: int = 0) -> str:
-    return of(ReplyHeader(1, 0x10, err), *body, opcode=BY_NAME[name].opcode)
+    return of(ReplyHeader(1, 0x10, err), *body, opcode=OPERATIONS[name].opcode)
 
 
 @pytest.mark.parametrize("shown", golden.load(), ids=lambda shown: shown.id)
