@@ -157,7 +157,7 @@ def test_file_named_in_the_readme_exists(name: str) -> None:
         ("session.session", "Session.tcp_connected"),
         ("session.session", "Session._take_connected"),
         ("session.session", "Session._run_mechanism"),
-        ("session.session", "Session._prime"),
+        ("session.session", "Session._finish_login"),
         ("session.session", "Session.close"),
         ("session.session", "Session._remove_watches"),
         ("session.watches", "Watches.set_watches"),

@@ -51,12 +51,12 @@ class BoundClient(Verbs):
             raise SessionExpiredError(self.client_path(call.path), call.operation.name)
         self._client.submit(call)
 
-    def give_up(self, call: Call[Any]) -> None:
+    def cancel(self, call: Call[Any]) -> None:
         self._bound_to.cancel(call)
 
     def disarm(self, path: str, watcher: object) -> None:
         if not self.expired:
             self._client.disarm(path, watcher)
 
-    def stands(self, server_path: str, mode: AddWatchMode) -> bool:
-        return not self.expired and self._client.stands(server_path, mode)
+    def has_watch(self, server_path: str, mode: AddWatchMode) -> bool:
+        return not self.expired and self._client.has_watch(server_path, mode)

@@ -36,7 +36,7 @@ class Call(Request, Coroutine[Any, Any, T]):
         trio.from_thread.run(zk.create, "/a")
     """
 
-    __slots__ = ("_expected", "_finish", "_owner", "_reply", "_submitted", "_task", "_wait", "error", "given_up")
+    __slots__ = ("_expected", "_finish", "_owner", "_reply", "_submitted", "_task", "_wait", "cancelled", "error")
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Call(Request, Coroutine[Any, Any, T]):
         #: What `await` raises instead of waiting.
         self.error: Exception | None = None
         #: Nobody waits any more.
-        self.given_up = False
+        self.cancelled = False
         self._owner = owner
         self._finish = finish
         self._expected = expected
@@ -78,7 +78,7 @@ class Call(Request, Coroutine[Any, Any, T]):
             owner.submit(self)
 
     def __await__(self) -> Generator[Any, Any, T]:
-        if self.given_up:  # there may never be a reply
+        if self.cancelled:  # there may never be a reply
             raise RuntimeError(f"{self.operation.name} was given up: a task that awaited it was cancelled")
         if self._reply is None and self.error is None:
             if not self._submitted:
@@ -141,10 +141,10 @@ class Call(Request, Coroutine[Any, Any, T]):
         wait, self._wait = self._wait, None
         if wait is not None:
             wait.close()
-        elif self._reply is None and self.error is None and not self.given_up:
-            self.given_up = True
+        elif self._reply is None and self.error is None and not self.cancelled:
+            self.cancelled = True
             if self._submitted:
-                self._owner.give_up(self)
+                self._owner.cancel(self)
 
     def replied(self, reply: Replied) -> None:
         """The reply has come."""
@@ -165,8 +165,8 @@ class Call(Request, Coroutine[Any, Any, T]):
 
     def _abort(self, _: Any) -> trio.lowlevel.Abort:
         self._task = None
-        self.given_up = True
-        self._owner.give_up(self)
+        self.cancelled = True
+        self._owner.cancel(self)
         return trio.lowlevel.Abort.SUCCEEDED
 
 
@@ -195,7 +195,7 @@ class CallOwner(ABC):
         """Send the call's request, or keep it for the next connection; raises what makes that impossible."""
 
     @abstractmethod
-    def give_up(self, call: Call[Any]) -> None:
+    def cancel(self, call: Call[Any]) -> None:
         """The caller was cancelled."""
 
     @abstractmethod

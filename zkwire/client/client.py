@@ -52,7 +52,7 @@ from .nursery import HiddenNursery, root_task
 from .transport import Dial, Transport, dialer, resolve
 from .verbs import Verbs
 
-_STANDING = (KeeperState.SYNC_CONNECTED, KeeperState.CONNECTED_READ_ONLY)
+_CONNECTED = (KeeperState.SYNC_CONNECTED, KeeperState.CONNECTED_READ_ONLY)
 
 #: Seconds between looks for a read-write server, from the first to the last, doubling.
 SEEK_FIRST, SEEK_LAST = 0.1, 60.0
@@ -233,7 +233,7 @@ class Client(Verbs):
         # Weakly: a reader that breaks out of its loop leaves its stream behind.
         self._states: weakref.WeakSet[StateStream] = weakref.WeakSet()
         self._reason = ""  # why the connection is given up
-        self._stands_since: float | None = None  # since when a session stands, or stood, on the connection
+        self._session_since: float | None = None  # when the session began on the connection that is or was last
         self._state_reason = ""  # why the state is what it is
         self._served = False  # whether a request was answered on the connection
         self._leaving = False  # no new session any more
@@ -301,10 +301,10 @@ class Client(Verbs):
         try:
             self._connect_by = trio.current_time() + self._connect_timeout
             with trio.move_on_at(self._connect_by):
-                while self.state not in _STANDING and not self._is_over(self.state):
+                while self.state not in _CONNECTED and not self._is_over(self.state):
                     await self._changed.wait()
             self._connect_by = math.inf
-            if self.state not in _STANDING:
+            if self.state not in _CONNECTED:
                 raise self._no_session()
         except BaseException as error:
             await self._leave(type(error), error, error.__traceback__)
@@ -409,7 +409,7 @@ class Client(Verbs):
             )
 
     @trio.lowlevel.enable_ki_protection
-    def give_up(self, call: Call[Any]) -> None:
+    def cancel(self, call: Call[Any]) -> None:
         self._session.cancel(call)
 
     @trio.lowlevel.enable_ki_protection
@@ -419,7 +419,7 @@ class Client(Verbs):
         self._wake_writer()
         self._show_frames()
 
-    def stands(self, server_path: str, mode: AddWatchMode) -> bool:
+    def has_watch(self, server_path: str, mode: AddWatchMode) -> bool:
         return bool(self._session.watches.watchers(ADD_WATCH_ARMS[mode], server_path))
 
     # --- the life of the client
@@ -476,15 +476,15 @@ class Client(Verbs):
     async def _live(self, session: Session) -> None:
         """Connections, one after another, until the session is over."""
         while session.state not in TERMINAL_STATES:
-            stood = False
+            had_session = False
             share = self._search.share(*self._time_to_find(session, trio.current_time()))
             for host in self._search.round():
-                stood = await self._try_host(session, host, share)
-                if stood or session.state in TERMINAL_STATES:
+                had_session = await self._try_host(session, host, share)
+                if had_session or session.state in TERMINAL_STATES:
                     break
             # Also when the session has expired: a server that refuses every session is asked ever more rarely.
-            growth = GROWTH_SERVED if stood and self._served else GROWTH
-            with trio.move_on_after(self._search.next_pause(self._longest_pause(session, stood), growth)):
+            growth = GROWTH_SERVED if had_session and self._served else GROWTH
+            with trio.move_on_after(self._search.next_pause(self._longest_pause(session, had_session), growth)):
                 while not self._is_over(self.state):
                     await self._changed.wait()
 
@@ -503,9 +503,9 @@ class Client(Verbs):
                 whole = min(whole, self._connect_timeout)
         return whole, min(max(end - now, whole / 3), whole)
 
-    def _longest_pause(self, session: Session, stood: bool) -> float:
-        """Seconds until the next round at most. `stood`: the last attempt had a session."""
-        if stood:
+    def _longest_pause(self, session: Session, had_session: bool) -> float:
+        """Seconds until the next round at most. `had_session`: the last attempt had one."""
+        if had_session:
             return session.session_timeout * PAUSE_SHORT
         return session.session_timeout * PAUSE_RESUMING if session.info.id else PAUSE_LAST
 
@@ -546,7 +546,7 @@ class Client(Verbs):
         if transport is None:
             self._search.tried(host, self._reason)
             return False
-        self._stands_since, self._served = None, False
+        self._session_since, self._served = None, False
         try:
             if session.state not in TERMINAL_STATES:
                 self._transport = transport
@@ -562,19 +562,19 @@ class Client(Verbs):
             with trio.CancelScope(shield=True):
                 await transport.aclose()
             now = trio.current_time()
-            if self._stands_since is not None:
-                self._search.way = self._stands_since - began
-                self._note_stood(session, host, address, now - self._stands_since)
+            if self._session_since is not None:
+                self._search.way = self._session_since - began
+                self._note_session_ended(session, host, address, now - self._session_since)
             session.tcp_lost(now, self._reason, unsent)
             self._pump(now)
         self._search.tried(host, self._reason)
-        return self._stands_since is not None
+        return self._session_since is not None
 
-    def _note_stood(self, session: Session, host: Host, address: str, lasted: float) -> None:
+    def _note_session_ended(self, session: Session, host: Host, address: str, lasted: float) -> None:
         """Called when a connection has ended on which the session stood. When several in a row ended too soon, the
         state's reason and the log say so."""
         search, over = self._search, session.state in TERMINAL_STATES
-        search.stood(host, address, for_a_while=over or is_a_while(lasted, session.session_timeout))
+        search.had_session(host, address, for_a_while=over or is_a_while(lasted, session.session_timeout))
         if search.short < 2:
             return
         ended = counted(search.short, "connection")
@@ -699,7 +699,7 @@ class Client(Verbs):
                 call = event.request
                 call.replied(event)
                 self._served = True
-                if call.given_up and call.watcher is not None:
+                if call.cancelled and call.watcher is not None:
                     session.disarm(call.path, call.watcher, now)
             else:
                 self._take(event)
@@ -718,8 +718,8 @@ class Client(Verbs):
                 self._lose(reason)
             case StateChanged(state=state, reason=reason):
                 self._state_reason = reason
-                if state in _STANDING:
-                    self._stands_since = trio.current_time()
+                if state in _CONNECTED:
+                    self._session_since = trio.current_time()
                 over = self._is_over(state)
                 for stream in list(self._states):
                     stream.deliver(state, reason, last=over)

@@ -402,7 +402,7 @@ class Verbs(CallOwner):
         Raises:
             LocalProtocolError: that would happen now.
         """
-        if not self.stands(server_path, AddWatchMode(1 - mode)):
+        if not self.has_watch(server_path, AddWatchMode(1 - mode)):
             return
         record = CheckWatchesRequest(server_path, WatcherType.PERSISTENT)
         expected = ErrorCode.MARSHALLING_ERROR
@@ -413,7 +413,7 @@ class Verbs(CallOwner):
             )
 
     @abstractmethod
-    def stands(self, server_path: str, mode: AddWatchMode) -> bool:
+    def has_watch(self, server_path: str, mode: AddWatchMode) -> bool:
         """Whether a persistent watch of this mode is on the path."""
 
     def _path(self, path: str, operation: Operation, *, sequential: bool = False) -> str:

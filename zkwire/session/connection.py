@@ -244,7 +244,7 @@ class Connection:
         Returns the requests that (1) the server may have got, in full or partly, and (2) never left, both in order.
         """
         if self.state not in (ConnectionState.CLOSED, ConnectionState.FAILED):
-            self._apply("lost")
+            self._change_state("lost")
         written = self._handed_out - unsent
         doubtful: list[tuple[Request, Literal["in full", "partly"]]] = []
         unwritten: list[Request] = []
@@ -289,7 +289,7 @@ class Connection:
     def close(self, request: Request, now: float) -> None:
         """Send closeSession; nothing may be sent after it, replies still come."""
         self.send(request, now)
-        self._apply("closeSession")
+        self._change_state("closeSession")
 
     # --- outputs
 
@@ -340,7 +340,7 @@ class Connection:
             if found is None:
                 if not self._eof:
                     return NEED_DATA
-                self._apply("lost")
+                self._change_state("lost")
                 return None
             buffer, start, end = found
             if state is ConnectionState.HANDSHAKING:
@@ -353,7 +353,7 @@ class Connection:
             has_header = end - start == 16 or (end - start > 16 and state is not ConnectionState.HANDSHAKING)
             if not isinstance(error, _Shown):
                 self._trace(Direction.RECEIVED, buffer[start:end], (ReplyHeader,) if has_header else (), None, now)
-            self._apply("RemoteProtocolError")
+            self._change_state("RemoteProtocolError")
             raise RemoteProtocolError(str(error)) from None
 
     def next_deadline(self) -> float | None:
@@ -419,10 +419,10 @@ class Connection:
             raise _Shown("ConnectResponse.session_id at offset 8: expected a session's id, got 0")
         self.last_frame = now
         if response.time_out <= 0:
-            self._apply("SessionRefused")
+            self._change_state("SessionRefused")
             return SessionRefused()
         self.session_timeout = response.time_out / 1000
-        self._apply("ConnectResponse")
+        self._change_state("ConnectResponse")
         return Connected(response)
 
     def _read_reply(self, buffer: bytes, start: int, end: int, now: float) -> Replied | Notified | AuthReplied | Ponged:
@@ -460,7 +460,7 @@ class Connection:
             if len(header) < _REPLY_HEADER.size:
                 if not self._eof:
                     return NEED_DATA
-                self._apply("lost")
+                self._change_state("lost")
                 return None
             xid, zxid, err = _REPLY_HEADER.unpack(header)
             request = self.pending[0]
@@ -471,7 +471,7 @@ class Connection:
                 self._note_answer(request.start, now)
                 self._trace(Direction.RECEIVED, header, (ReplyHeader,), request.operation.opcode, now)
                 return Replied(request, zxid, err, None if err else TooLong(error.length))
-        self._apply("RemoteProtocolError")
+        self._change_state("RemoteProtocolError")
         raise RemoteProtocolError(str(error)) from None
 
     def _let_overtake(self, xid: int, zxid: int, err: int) -> None:
@@ -528,7 +528,7 @@ class Connection:
         if self._on_frame is not None:
             self._on_frame(Frame(direction, payload, types, opcode, now))
 
-    def _apply(self, happened: str) -> None:
+    def _change_state(self, happened: str) -> None:
         """The only place where the state changes."""
         self.state = TRANSITIONS[self.state, happened]
 

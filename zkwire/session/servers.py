@@ -107,7 +107,7 @@ class ServerSearch:
         self._ended[str(host)] = what
         self._current = None
 
-    def stood(self, host: Host, address: str, *, for_a_while: bool = True) -> None:
+    def had_session(self, host: Host, address: str, *, for_a_while: bool = True) -> None:
         """Called when an attempt has ended that had a session. Only a session that stood for a while resets the
         pauses."""
         self._lost = (host, address)

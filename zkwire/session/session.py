@@ -162,12 +162,12 @@ class Session:
         self._limits: dict[str, Any] = {**self._lengths, "on_frame": trace}
         self._xids = XidCounter()
         self._connection: Connection | None = None
-        self._doomed = False  # the connection is to be closed by our caller, who then calls tcp_lost
+        self._awaits_tcp_lost = False  # the connection is to be closed by our caller, who then calls tcp_lost
         self._read_only = False  # what the server connected to is
         self._requested_id = 0  # of the ConnectRequest on its way
         self._queue: deque[Request] = deque()  # waiting for a connection, in call order
         self._events: deque[SessionEvent] = deque()
-        self._given_up: set[Request] = set()  # on the connection, and not to be kept when they never left
+        self._cancelled: set[Request] = set()  # on the connection, and not to be kept when they never left
         self._auths_left = 0
         self._sasl_begun = self._sasl_over = False
         self._set_watches_length = min(SET_WATCHES_MAX_LENGTH, max_frame - _SET_WATCHES_FRAME)
@@ -219,22 +219,22 @@ class Session:
         connection = self._connection
         if connection is None:
             return
-        self._connection, self._doomed, self._restoring = None, False, 0
+        self._connection, self._awaits_tcp_lost, self._restoring = None, False, 0
         self._lost_why = reason
         doubtful, unwritten = connection.lost(unsent)
         reason += self._shorten_set_watches([request for request, written in doubtful if written == "in full"])
         self.watches.connection_lost()
         for request, written in doubtful:
             self._fail(request, ConnectionLossError(request.path, request.operation.name, written, reason))
-        kept = [request for request in unwritten if not (type(request) is _OwnRequest or request in self._given_up)]
-        self._given_up.clear()
+        kept = [request for request in unwritten if not (type(request) is _OwnRequest or request in self._cancelled)]
+        self._cancelled.clear()
         self._queue.extendleft(reversed(kept))
         if self._queue or self._unanswered_auths():
             self._note_waiting(now)
         if self.error is not None and self.state not in (_EXPIRED, _AUTH_FAILED, _CLOSED):
             self._end(_CLOSED, self.error)  # closing, and the answer will not come
         elif self.state in (_CONNECTED, _READ_ONLY):
-            self._become(_DISCONNECTED, reason)
+            self._change_state(_DISCONNECTED, reason)
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due at `next_deadline`: a ping, giving up the stream, giving up the session."""
@@ -249,12 +249,12 @@ class Session:
         unserved_until = self._unserved_until()
         if unserved_until is not None and now >= unserved_until:
             self._give_up_waiting()
-        if self._connection is not None and not self._doomed:
+        if self._connection is not None and not self._awaits_tcp_lost:
             reason = self._connection.handle_timeout(now)
             if reason is None and self._is_authenticating() and now >= self._deadline:
                 reason = f"no reply to {'auth' if self._auths_left else 'SASL'} in time"
             if reason is not None:
-                self._drop(reason)
+                self._give_up_connection(reason)
 
     # --- commands
 
@@ -272,7 +272,7 @@ class Session:
             raise LocalProtocolError(f"{operation.name} is sent by handle_timeout, add_auth or close, not as a request")
         if request.watcher is not None and (reason := _watch_fault(request, **self._lengths)):
             raise LocalProtocolError(reason)
-        if (self.state is _CONNECTED or self.state is _READ_ONLY) and not self._doomed:
+        if (self.state is _CONNECTED or self.state is _READ_ONLY) and not self._awaits_tcp_lost:
             if request.watcher is None:
                 assert self._connection is not None
                 self._connection.send(request, now)
@@ -293,7 +293,7 @@ class Session:
         elif self._queue and request in self._queue:
             self._queue.remove(request)
         elif self._connection is not None:
-            self._given_up.add(request)
+            self._cancelled.add(request)
 
     def add_auth(self, request: Request, now: float) -> None:
         """Send an auth packet now, and again on every connection to come. It is not lost with a connection: the reply
@@ -325,7 +325,7 @@ class Session:
             return
         self.error = ClosedError("the client is closed")
         connection = self._connection
-        if connection is not None and connection.state is ConnectionState.ESTABLISHED and not self._doomed:
+        if connection is not None and connection.state is ConnectionState.ESTABLISHED and not self._awaits_tcp_lost:
             connection.close(_OwnRequest(CLOSE_SESSION), now)
         else:
             self._end(_CLOSED, self.error)
@@ -342,7 +342,7 @@ class Session:
         if connection is None:
             words, self._last_words = self._last_words, b""
             return words
-        return b"" if self._doomed else connection.data_to_send(now)
+        return b"" if self._awaits_tcp_lost else connection.data_to_send(now)
 
     def next_event(self, now: float) -> SessionEvent | NeedData:
         """The next event, in the order in which the server meant them; NEED_DATA when there is none yet.
@@ -351,12 +351,12 @@ class Session:
         """
         while not self._events:
             connection = self._connection
-            if connection is None or self._doomed:
+            if connection is None or self._awaits_tcp_lost:
                 break
             try:
                 event = connection.next_event(now)
             except RemoteProtocolError as error:
-                self._drop(f"RemoteProtocolError: {error}")
+                self._give_up_connection(f"RemoteProtocolError: {error}")
                 continue
             if type(event) is Replied:
                 self._last_frame = now
@@ -367,7 +367,7 @@ class Session:
             elif event is NEED_DATA:
                 break
             elif event is None:
-                self._drop("the server closed the connection")
+                self._give_up_connection("the server closed the connection")
             else:
                 self._last_frame = now
                 self._take_other(event, now)
@@ -381,7 +381,7 @@ class Session:
     def next_deadline(self) -> float | None:
         """When `handle_timeout` must be called next; None when nothing is to be waited for."""
         deadlines = [
-            None if self._connection is None or self._doomed else self._connection.next_deadline(),
+            None if self._connection is None or self._awaits_tcp_lost else self._connection.next_deadline(),
             self._expiry(),
             self._unserved_until(),
             self._deadline if self._is_authenticating() else None,
@@ -474,7 +474,7 @@ class Session:
             self.state is _DISCONNECTED
             and connection is not None
             and connection.state is ConnectionState.ESTABLISHED
-            and not self._doomed
+            and not self._awaits_tcp_lost
         )
 
     def _take_connected(self, response: ConnectResponse, now: float) -> None:
@@ -495,7 +495,7 @@ class Session:
         for request in self._auths:
             self._connection.send_auth(request, now)
         self._sasl_begun, self._sasl_over = False, self._sasl is None
-        self._go_on(now)
+        self._next_login_step(now)
 
     def _take_auth(self, event: AuthReplied, now: float) -> None:
         if event.err:
@@ -510,15 +510,15 @@ class Session:
             self._auths[place] = _OwnRequest(AUTH, event.request.record)
             self._events.append(Replied(event.request, 0, 0, None))
         self._auths_left -= 1
-        self._go_on(now)
+        self._next_login_step(now)
 
-    def _go_on(self, now: float) -> None:
+    def _next_login_step(self, now: float) -> None:
         """The next step towards CONNECTED, when nothing is awaited any more that comes before it. An auth packet may
         have been added meanwhile."""
         if self._auths_left or self.state is not _DISCONNECTED or self.error is not None:
             return
         if self._sasl_over:
-            self._prime(now)
+            self._finish_login(now)
         elif not self._sasl_begun:
             self._sasl_begun = True
             self._run_mechanism(None, now)
@@ -558,7 +558,7 @@ class Session:
             self._refuse_sasl(refusal, cause, now)
         elif answer is None and challenge is not None:
             self._sasl_over = True
-            self._go_on(now)
+            self._next_login_step(now)
         elif not isinstance(answer, (bytes, bytearray)):
             self._refuse_sasl(f"the mechanism returned {type(answer).__name__}, not bytes", None, now)
         else:
@@ -576,22 +576,22 @@ class Session:
         self._last_words = self._connection.data_to_send(now)
         self._end(_AUTH_FAILED, error)
 
-    def _prime(self, now: float) -> None:
+    def _finish_login(self, now: float) -> None:
         """Everything that must come first has: watches, then the queue."""
         assert self._connection is not None
         for record in self.watches.set_watches(self.last_zxid, self._set_watches_length):
             self._send_set_watches(record, now)
         self._unserved_since = None
-        self._become(_READ_ONLY if self._read_only else _CONNECTED, "")
+        self._change_state(_READ_ONLY if self._read_only else _CONNECTED, "")
         for request in self._take_queue():
             try:
                 self._send(request, now)
             except LocalProtocolError as error:
                 self._events.append(Failed(request, error))
 
-    def _drop(self, reason: str) -> None:
+    def _give_up_connection(self, reason: str) -> None:
         """Give up the connection. Our caller knows how much of what it was handed never left, and says in tcp_lost."""
-        self._doomed = True
+        self._awaits_tcp_lost = True
         self._events.append(Disconnected(reason))
 
     def _end(self, state: KeeperState, error: ZkwireError, reason: str = "") -> None:
@@ -608,14 +608,14 @@ class Session:
             self._fail(request, _again(error, request))
         watchers = self.watches.all_watchers()
         self.watches.clear()
-        self._become(state, reason or str(error))
+        self._change_state(state, reason or str(error))
         if watchers:
             self._events.append(Fired(watchers, WatchedEvent(EventType.NONE, state, "")))
-        if connection is not None and not self._doomed:
+        if connection is not None and not self._awaits_tcp_lost:
             self._events.append(Disconnected(reason or str(error)))
-        self._doomed = False
+        self._awaits_tcp_lost = False
 
-    def _become(self, state: KeeperState, reason: str) -> None:
+    def _change_state(self, state: KeeperState, reason: str) -> None:
         """The only place where the state changes."""
         if state not in TRANSITIONS[self.state]:
             raise AssertionError(f"no way from {self.state.name} to {state.name}")
@@ -656,8 +656,8 @@ class Session:
         # While watches are on their way to the server, a loss must make us ask again for changes since the same zxid.
         if event.zxid > self.last_zxid and not self._restoring:
             self.last_zxid = event.zxid
-        if self._given_up:
-            self._given_up.discard(request)
+        if self._cancelled:
+            self._cancelled.discard(request)
         if request.watcher is not None:
             self._arm(event, now)
         if event.err and event.err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
@@ -672,7 +672,9 @@ class Session:
         operation = request.operation.name
         if type(request) is _OwnRequest:  # a SASL token: the exchange cannot go on without it
             length = counted(size, "byte")
-            self._drop(f"RemoteProtocolError: the reply to {operation} has {length}, max_reply is {limit}")
+            self._give_up_connection(
+                f"RemoteProtocolError: the reply to {operation} has {length}, max_reply is {limit}"
+            )
             return
         self._take_reply(event, now)
         if request.watcher is not None:
@@ -688,7 +690,7 @@ class Session:
             kind = ADD_WATCH_ARMS[request.record.mode]
             if err:
                 if self.watches.refuse(kind, path):
-                    self._drop(f"addWatch failed with {err} while another one was on its way to {path}")
+                    self._give_up_connection(f"addWatch failed with {err} while another one was on its way to {path}")
                 self._remove_watches(path, now)  # one taken before may have lost its last watcher meanwhile
                 return
             self.watches.arm(kind, path, request.watcher)
@@ -717,7 +719,7 @@ class Session:
             if event.err == ErrorCode.UNIMPLEMENTED:
                 self._removes_watches = False  # a server before 3.5.0, which closes the connection for it
         elif event.err:
-            self._drop(f"{request.operation.name} failed with {event.err}: the watches do not stand")
+            self._give_up_connection(f"{request.operation.name} failed with {event.err}: the watches do not stand")
         elif opcode is OpCode.SET_WATCHES2:
             self._resync(request.record)
 
@@ -760,7 +762,7 @@ class Session:
         self._connection.send(_OwnRequest(operation, record), now)
 
     def _remove_watches(self, path: str, now: float) -> None:
-        if self.state not in (_CONNECTED, _READ_ONLY) or self._doomed or self.error is not None:
+        if self.state not in (_CONNECTED, _READ_ONLY) or self._awaits_tcp_lost or self.error is not None:
             return
         if not self._removes_watches:
             return

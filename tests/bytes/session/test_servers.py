@@ -22,7 +22,7 @@ def test_round_is_all_hosts_in_random_order() -> None:
 @pytest.mark.rule(41)
 def test_server_just_lost_comes_last_and_its_address_too() -> None:
     search = ServerSearch([A, B, C], Random(1))
-    search.stood(B, "10.0.0.1")
+    search.had_session(B, "10.0.0.1")
     assert {search.round()[-1] for _ in range(20)} == {B}
     assert {search.order(B, ["10.0.0.1", "10.0.0.2", "10.0.0.3"])[-1] for _ in range(20)} == {"10.0.0.1"}
     assert {search.order(A, ["10.0.0.1", "10.0.0.2"])[-1] for _ in range(20)} == {"10.0.0.1", "10.0.0.2"}
@@ -30,7 +30,7 @@ def test_server_just_lost_comes_last_and_its_address_too() -> None:
 
 def test_read_write_server_comes_first_once() -> None:
     search = ServerSearch([A, B, C], Random(1))
-    search.stood(B, "10.0.0.1")
+    search.had_session(B, "10.0.0.1")
     search.preferred = (B, "10.0.0.2")
     assert search.round()[0] == B
     assert search.order(B, ["10.0.0.1", "10.0.0.2"]) == ["10.0.0.2", "10.0.0.1"]
@@ -45,7 +45,7 @@ def test_pause_doubles_to_three_seconds_is_jittered_and_starts_over_when_a_sessi
     assert PAUSE_LAST / 2 <= min(pauses[7:]) < max(pauses[7:]) <= PAUSE_LAST
     search.tried(A, "the server closed the connection")
     assert search.next_pause() >= PAUSE_LAST / 2, "an attempt alone does not start it over"
-    search.stood(A, "10.0.0.1")
+    search.had_session(A, "10.0.0.1")
     assert search.next_pause() <= 0.05
 
 
@@ -54,10 +54,10 @@ def test_pause_goes_on_growing_while_sessions_do_not_stand_for_a_while() -> None
     search = ServerSearch([A], Random(1))
     for count in range(1, 11):
         search.next_pause()
-        search.stood(A, "10.0.0.1", for_a_while=False)
+        search.had_session(A, "10.0.0.1", for_a_while=False)
         assert search.short == count
     assert search.next_pause() >= PAUSE_LAST / 2
-    search.stood(A, "10.0.0.1")
+    search.had_session(A, "10.0.0.1")
     assert search.short == 0
     assert search.next_pause() <= PAUSE_FIRST
 

@@ -2096,7 +2096,7 @@ def test_the_table_has_no_way_that_no_test_goes() -> None:
 def test_a_way_that_the_table_does_not_have_is_a_fault_of_ours() -> None:
     talk = connected()
     with pytest.raises(AssertionError, match="no way from SYNC_CONNECTED to EXPIRED"):
-        talk.session._become(EXPIRED, "")
+        talk.session._change_state(EXPIRED, "")
 
 
 def test_an_empty_session_has_nothing_to_say() -> None:
