@@ -80,20 +80,67 @@ if TYPE_CHECKING:
     from .explain.dump import print_frame as print_frame
     from .frames import Direction as Direction
     from .frames import Frame as Frame
+    from .hosts import Host as Host
     from .hosts import HostsError as HostsError
-    from .records import ACL as ACL
-    from .records import ClientInfo as ClientInfo
-    from .records import Id as Id
-    from .records import Stat as Stat
+    from .hosts import parse_hosts as parse_hosts
+    from .multi import MultiItem as MultiItem
+    from .multi import MultiReadRequest as MultiReadRequest
+    from .multi import MultiRequest as MultiRequest
+    from .multi import MultiResponse as MultiResponse
+    from .operations import ADD_WATCH as ADD_WATCH
+    from .operations import AUTH as AUTH
+    from .operations import CHECK as CHECK
+    from .operations import CHECK_WATCHES as CHECK_WATCHES
+    from .operations import CLOSE_SESSION as CLOSE_SESSION
+    from .operations import CREATE as CREATE
+    from .operations import CREATE2 as CREATE2
+    from .operations import CREATE_CONTAINER as CREATE_CONTAINER
+    from .operations import CREATE_TTL as CREATE_TTL
+    from .operations import DELETE as DELETE
+    from .operations import EXISTS as EXISTS
+    from .operations import GET_ACL as GET_ACL
+    from .operations import GET_ALL_CHILDREN_NUMBER as GET_ALL_CHILDREN_NUMBER
+    from .operations import GET_CHILDREN as GET_CHILDREN
+    from .operations import GET_CHILDREN2 as GET_CHILDREN2
+    from .operations import GET_DATA as GET_DATA
+    from .operations import GET_EPHEMERALS as GET_EPHEMERALS
+    from .operations import MULTI as MULTI
+    from .operations import MULTI_READ as MULTI_READ
+    from .operations import OPERATIONS as OPERATIONS
+    from .operations import PING as PING
+    from .operations import RECONFIG as RECONFIG
+    from .operations import REMOVE_WATCHES as REMOVE_WATCHES
+    from .operations import SASL as SASL
+    from .operations import SET_ACL as SET_ACL
+    from .operations import SET_DATA as SET_DATA
+    from .operations import SET_WATCHES as SET_WATCHES
+    from .operations import SET_WATCHES2 as SET_WATCHES2
+    from .operations import SYNC as SYNC
+    from .operations import WHO_AM_I as WHO_AM_I
+    from .operations import Operation as Operation
+    from .records import *  # noqa: F403
     from .session.connection import Connection as Connection
     from .session.connection import ConnectionState as ConnectionState
     from .session.connection import Request as Request
     from .session.events import NEED_DATA as NEED_DATA
+    from .session.events import AuthReplied as AuthReplied
+    from .session.events import Connected as Connected
+    from .session.events import Disconnected as Disconnected
+    from .session.events import Failed as Failed
+    from .session.events import Fired as Fired
+    from .session.events import NeedData as NeedData
+    from .session.events import Notified as Notified
+    from .session.events import Ponged as Ponged
+    from .session.events import Replied as Replied
     from .session.events import SessionInfo as SessionInfo
+    from .session.events import SessionRefused as SessionRefused
+    from .session.events import StateChanged as StateChanged
+    from .session.events import TooLong as TooLong
     from .session.events import WatchedEvent as WatchedEvent
     from .session.sasl import DigestMD5 as DigestMD5
     from .session.sasl import Mechanism as Mechanism
     from .session.sasl import SaslError as SaslError
+    from .session.servers import ServerSearch as ServerSearch
     from .session.session import Session as Session
     from .tap.tap import Tap as Tap
 
@@ -127,11 +174,31 @@ _PUBLIC = {
     ),
     "explain.dump": "format_frame print_frame",
     "frames": "Direction Frame",
-    "hosts": "HostsError",
-    "records": "ACL ClientInfo Id Stat",
+    "hosts": "Host HostsError parse_hosts",
+    "multi": "MultiItem MultiReadRequest MultiRequest MultiResponse",
+    "operations": (
+        "ADD_WATCH AUTH CHECK CHECK_WATCHES CLOSE_SESSION CREATE CREATE2 CREATE_CONTAINER CREATE_TTL DELETE "
+        "EXISTS GET_ACL GET_ALL_CHILDREN_NUMBER GET_CHILDREN GET_CHILDREN2 GET_DATA GET_EPHEMERALS MULTI "
+        "MULTI_READ OPERATIONS Operation PING RECONFIG REMOVE_WATCHES SASL SET_ACL SET_DATA SET_WATCHES "
+        "SET_WATCHES2 SYNC WHO_AM_I"
+    ),
+    "records": (
+        "ACL AddWatchRequest AuthPacket CheckVersionRequest CheckWatchesRequest ClientInfo ConnectRequest "
+        "ConnectResponse Create2Response CreateRequest CreateResponse CreateTTLRequest DeleteRequest "
+        "ErrorResponse ExistsRequest ExistsResponse GetACLRequest GetACLResponse GetAllChildrenNumberRequest "
+        "GetAllChildrenNumberResponse GetChildren2Request GetChildren2Response GetChildrenRequest "
+        "GetChildrenResponse GetDataRequest GetDataResponse GetEphemeralsRequest GetEphemeralsResponse "
+        "GetSASLRequest Id MultiHeader ReconfigRequest RemoveWatchesRequest ReplyHeader RequestHeader "
+        "SetACLRequest SetACLResponse SetDataRequest SetDataResponse SetSASLRequest SetSASLResponse "
+        "SetWatches SetWatches2 Stat SyncRequest SyncResponse WatcherEvent WhoAmIResponse"
+    ),
     "session.connection": "Connection ConnectionState Request",
-    "session.events": "NEED_DATA SessionInfo WatchedEvent",
+    "session.events": (
+        "AuthReplied Connected Disconnected Failed Fired NEED_DATA NeedData Notified Ponged Replied "
+        "SessionInfo SessionRefused StateChanged TooLong WatchedEvent"
+    ),
     "session.sasl": "DigestMD5 Mechanism SaslError",
+    "session.servers": "ServerSearch",
     "session.session": "Session",
     "tap.tap": "Tap",
 }

@@ -9,27 +9,33 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 import zkwire
-from zkwire import AddWatchMode, CreateMode, errors
+from zkwire import AddWatchMode, CreateMode, errors, operations, records
+from zkwire.jute import Record
 
 SOURCE = Path(zkwire.__file__ or "")
 
 
-def exceptions() -> list[str]:
-    """Every exception class that errors.py declares."""
+def declared(module: ModuleType, base: type) -> list[str]:
+    """The names of all classes of this kind that the module declares itself."""
     return sorted(
         name
-        for name, value in vars(errors).items()
-        if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == errors.__name__
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__
     )
 
 
+#: What a star import under TYPE_CHECKING stands for.
+STARRED = {"errors": declared(errors, BaseException), "records": declared(records, Record)}
+
+
 def names_for_type_checkers() -> set[tuple[str, str]]:
-    """(module, name) of the imports under TYPE_CHECKING; those of errors, imported with a star, are its exceptions."""
+    """(module, name) of the imports under TYPE_CHECKING."""
     found = set()
     for statement in ast.parse(SOURCE.read_text(encoding="utf-8")).body:
         if not (isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"):
@@ -38,8 +44,8 @@ def names_for_type_checkers() -> set[tuple[str, str]]:
             assert isinstance(node, ast.ImportFrom)
             for alias in node.names:
                 if alias.name == "*":
-                    assert node.module == "errors"
-                    found |= {("errors", name) for name in exceptions()}
+                    assert node.module is not None
+                    found |= {(node.module, name) for name in STARRED[node.module]}
                 else:
                     assert alias.asname == alias.name, "only `X as X` exports a name to type checkers"
                     found.add((node.module or "", alias.name))
@@ -90,7 +96,32 @@ def test_a_public_name_is_found_once_and_then_kept() -> None:
 
 
 def test_every_exception_class_is_public() -> None:
-    assert sorted(zkwire._PUBLIC["errors"].split()) == exceptions()
+    assert sorted(zkwire._PUBLIC["errors"].split()) == STARRED["errors"]
+
+
+def test_every_record_is_public() -> None:
+    assert sorted(zkwire._PUBLIC["records"].split()) == STARRED["records"]
+
+
+def test_every_operation_is_public_by_its_constant_and_by_zookeepers_name() -> None:
+    rows = {name: value for name, value in vars(operations).items() if isinstance(value, zkwire.Operation)}
+    assert {name: getattr(zkwire, name) for name in rows} == rows
+    assert {row.name: row for row in rows.values()} == zkwire.OPERATIONS
+
+
+def test_a_request_and_its_reply_are_records_with_public_names() -> None:
+    kinds = {kind for row in zkwire.OPERATIONS.values() for kind in (row.request, row.response) if kind is not None}
+    assert {kind.__name__ for kind in kinds} <= set(zkwire.__all__)
+
+
+@pytest.mark.parametrize("kind", [zkwire.Session, zkwire.Connection])
+def test_every_event_of_next_event_is_public_and_documented(kind: type) -> None:
+    returned = get_type_hints(vars(kind)["next_event"])["return"]
+    events = [event for event in get_args(returned) if event is not type(None)]
+    assert len(events) >= 6
+    for event in events:
+        assert getattr(zkwire, event.__name__) is event
+        assert inspect.getdoc(event) != inspect.getdoc(tuple), event
 
 
 def test_version_is_that_of_the_package() -> None:

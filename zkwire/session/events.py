@@ -1,4 +1,7 @@
-"""What the sans-IO core gives its caller, and what a watcher is given."""
+"""Events: what `next_event` of a Connection and of a Session returns, and what a watcher receives.
+
+All are NamedTuples: compare them, unpack them, or match on their class. docs/embedding.md shows a loop that does.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,29 @@ if TYPE_CHECKING:
 
 
 class NeedData:
-    """`next_event` has nothing until more bytes, or time, come in."""
+    """The class of `NEED_DATA`, its only instance."""
 
     def __repr__(self) -> str:
         return "NEED_DATA"
 
 
+#: `next_event` has no event now: it needs more bytes (`receive_data`) or more time (`handle_timeout`).
 NEED_DATA = NeedData()
 
 
 class WatchedEvent(NamedTuple):
-    """What a watch saw. Equal to Java's WatchedEvent, with the transaction's zxid beside it.
+    """What happened to a znode that is watched, or to the session. Equal to Java's WatchedEvent, with the zxid added.
 
-    `path` is the client's (chroot stripped). `zxid` is -1 where the server gives none: servers before 3.9.0, and events
-    that setWatches found after a reconnect. With type NONE it is the session that changed, to `state`: EXPIRED, CLOSED
-    or AUTH_FAILED, and nothing more will come. With type RESYNC a persistent watch stands again after a gap in which
-    events may have been missed: read again what you watch.
+    Three kinds:
+
+    1. Of a znode: `type` is NODE_CREATED, NODE_DELETED, NODE_DATA_CHANGED or NODE_CHILDREN_CHANGED, and `path` is the
+       znode's: without the chroot from a Client, with it from a Session, which knows no chroot.
+    2. Type NONE: the session has ended, and `state` says how: EXPIRED, CLOSED or AUTH_FAILED. No event follows.
+    3. Type RESYNC: a persistent watch is set again after a reconnect. The server keeps no events for it, so some may
+       be missing: read again what you watch.
+
+    `type` and `state` are plain ints where ZooKeeper has no name for the number. `zxid` is the transaction's; -1 where
+    the server sends none: servers before 3.9.0, and events that setWatches found after a reconnect.
     """
 
     type: EventType | int
@@ -37,8 +47,10 @@ class WatchedEvent(NamedTuple):
 
 
 class SessionInfo(NamedTuple):
-    """What resumes a session, in this process or another. The password is no secret from whoever knows the id: servers
-    compute it from the id. Treat both alike."""
+    """The id (signed, 64 bits) and the password (16 bytes) of a session: what resumes it, in this process or another.
+
+    Treat both as secrets: a server computes the password from the id, so knowing the id is enough.
+    """
 
     id: int
     password: bytes
@@ -50,29 +62,20 @@ class SessionInfo(NamedTuple):
         return f"SessionInfo(id={shown}, password=<{password}>)"
 
 
-# --- events of a Connection
-
-
-class Connected(NamedTuple):
-    """The server answered the ConnectRequest, and not with a no."""
-
-    response: ConnectResponse
-
-
-class SessionRefused(NamedTuple):
-    """The server answered with time_out 0: the session is expired, closed or unknown, or the password is wrong."""
-
-
-class TooLong(NamedTuple):
-    """Takes the place of a response that is longer than max_reply: the reply has `length` bytes. Its header was read,
-    and the rest is dropped as it arrives."""
-
-    length: int
+# --- events of a Connection and of a Session
 
 
 class Replied(NamedTuple):
-    """The reply to `request`, in request order. `response` is None when `err` is not 0 or the operation has none; a
-    TooLong when the reply is longer than is taken."""
+    """The reply to `request`. Replies come in the order of their requests.
+
+    `request` is the object that was given to `request()` or `send()`. `zxid` is that of the write, or for a read the
+    newest that the server had applied; -1 if the server refused the request unread. `err` is 0 or an error code, as in
+    ErrorCode, or a number that has no name there. `response` is a record of the class `request.operation.response`;
+    None when `err` is not 0 or the operation has no response.
+
+    From a Connection, `response` is a TooLong when the reply is longer than max_reply. A Session makes a Failed of such
+    a reply.
+    """
 
     request: Any
     zxid: int
@@ -80,22 +83,47 @@ class Replied(NamedTuple):
     response: Any
 
 
+# --- events of a Connection
+
+
+class Connected(NamedTuple):
+    """The server has granted the session. `response.time_out` is the negotiated timeout in milliseconds."""
+
+    response: ConnectResponse
+
+
+class SessionRefused(NamedTuple):
+    """The server has answered the ConnectRequest with time_out 0: the session is expired, closed or unknown, or the
+    password is wrong."""
+
+
+class TooLong(NamedTuple):
+    """Takes the place of a response when the reply is longer than max_reply: the reply has `length` bytes, without the
+    4 of its length prefix. Its header was read; the rest is dropped as it arrives."""
+
+    length: int
+
+
 class Notified(NamedTuple):
-    """A notification, as the server sent it."""
+    """A notification, as the server sent it: its path has the chroot, if any."""
 
     event: WatchedEvent
 
 
 class AuthReplied(NamedTuple):
-    """The reply to an auth packet. These overtake replies to earlier requests: the server's thread that reads them
-    answers at once (ZooKeeperServer.processPacket)."""
+    """The reply to an auth packet. `err` is 0 or AUTH_FAILED (-115). `request` is None when the server refused a ping
+    because it requires SASL first.
+
+    It may overtake the replies to earlier requests: the server's thread that reads auth packets answers them at once
+    (ZooKeeperServer.processPacket).
+    """
 
     request: Any
     err: int
 
 
 class Ponged(NamedTuple):
-    """The reply to a ping."""
+    """The reply to a ping. `zxid` is the last transaction that the server has applied."""
 
     zxid: int
 
@@ -104,27 +132,34 @@ class Ponged(NamedTuple):
 
 
 class StateChanged(NamedTuple):
-    """The session's new state, and why."""
+    """The session has a new state. `reason` says why, in words; "" when it has just been connected."""
 
     state: KeeperState
     reason: str
 
 
 class Failed(NamedTuple):
-    """`request` will get no reply."""
+    """`request` will get no reply.
+
+    `error` is a ConnectionLossError (its `maybe_applied` says whether the server may have applied the request), a
+    SessionExpiredError, AuthFailedError or ClosedError (the session has ended), a ReplyTooLongError, or a
+    LocalProtocolError (the request could not be sent after all).
+    """
 
     request: Any
     error: Exception
 
 
 class Fired(NamedTuple):
-    """`watchers` are to be given `event`, whose path is the server's."""
+    """A watch has fired: give `event` to each of `watchers`. Those are the objects that were passed as
+    `Request(..., watcher=)`. The event's path is the server's, with the chroot, if any."""
 
     watchers: list[Any]
     event: WatchedEvent
 
 
 class Disconnected(NamedTuple):
-    """The TCP connection is of no more use: close it."""
+    """The connection is useless: close the socket, call `tcp_lost`, and connect again unless the session's state is
+    EXPIRED, CLOSED or AUTH_FAILED. `reason` says why, in words."""
 
     reason: str
