@@ -41,7 +41,7 @@ def parse_hosts(text: str) -> tuple[list[Host], str]:
         raise HostsError(f"{text!r}: expected one chroot, after the last server, and no comma in it, got {chroot!r}")
     if chroot == "/":
         chroot = ""
-    elif chroot and (reason := paths.fault(chroot)):
+    elif chroot and (reason := paths.problem(chroot)):
         raise HostsError(f"chroot of {text!r}: {reason}")
     parts = [part.strip() for part in servers.split(",")]
     if len(parts) > 1 and not parts[-1]:

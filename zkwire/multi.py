@@ -94,15 +94,15 @@ class MultiSequence(TypedTuple):
                 parts.append(encode(body))
         return b"".join([*parts, encode(TERMINATOR)])
 
-    def _fault(self) -> tuple[str, str] | None:
-        faults = (
+    def _problem(self) -> tuple[str, str] | None:
+        problems = (
             (f"{type(self).__name__}[{place}].{path}", reason)
             for place, records in enumerate(self)
             for record in records
             if record is not None
-            for path, reason in [record._fault() or ("", "")]
+            for path, reason in [record._problem() or ("", "")]
         )
-        return next((fault for fault in faults if fault[1]), None)
+        return next((problem for problem in problems if problem[1]), None)
 
     @classmethod
     def _decode(cls, buffer: bytes, offset: int, end: int) -> tuple[Any, int]:
@@ -128,7 +128,7 @@ class MultiSequence(TypedTuple):
 
     @classmethod
     def _explain(cls, data: bytes) -> None:
-        raise AssertionError(f"{cls.__name__} explains its faults as it decodes")
+        raise AssertionError(f"{cls.__name__} explains its problems as it decodes")
 
     @classmethod
     def spans(cls, data: bytes) -> tuple[list[Span], JuteError | None]:

@@ -266,33 +266,29 @@ def create_operation(mode: CreateMode, *, with_stat: bool) -> Operation:
     return CREATE2 if with_stat else CREATE
 
 
-def fault(operation: Operation, request: Encodable | None) -> str | None:
-    """Why this request must not be sent; None when it may be."""
-    if operation is CHECK:
+def problem(operation: Operation, request: Encodable | None, *, inside_multi: bool = False) -> str | None:
+    """Why this request must not be sent, alone or as one operation of a multi; None when it may be."""
+    if operation is CHECK and not inside_multi:
         return "check stands only inside multi: alone, 3.8.0 never answers it and later servers close the connection"
-    return _fault(operation, request)
-
-
-def _fault(operation: Operation, request: Encodable | None) -> str | None:
     if type(request) is not (operation.request or type(None)):
         wanted = "no record" if operation.request is None else operation.request.__name__
         return f"{operation.name} takes {wanted}, not {type(request).__name__}"
-    look_into = _CONTENT_FAULTS.get(type(request))
-    return None if look_into is None else look_into(operation, request)
+    content_problem = _CONTENT_PROBLEMS.get(type(request))
+    return None if content_problem is None else content_problem(operation, request)
 
 
-def _multi_fault(operation: Operation, request: MultiRequest | MultiReadRequest) -> str | None:
+def _multi_problem(operation: Operation, request: MultiRequest | MultiReadRequest) -> str | None:
     for index, (header, body) in enumerate(request):
         if header.type not in request.BODIES:
             return f"{operation.name}[{index}]: opcode {header.type} is not allowed in {operation.name}"
         if header.done:
             return f"{operation.name}[{index}]: done marks the end; the server would not read on"
-        if reason := _fault(BY_OPCODE[header.type], body):
+        if reason := problem(BY_OPCODE[header.type], body, inside_multi=True):
             return f"{operation.name}[{index}]: {reason}"
     return None
 
 
-def _create_fault(operation: Operation, request: CreateRequest | CreateTTLRequest) -> str | None:
+def _create_problem(operation: Operation, request: CreateRequest | CreateTTLRequest) -> str | None:
     if not isinstance(request.flags, int) or request.flags not in set(CreateMode):
         return f"{operation.name}: flags {request.flags!r} are no CreateMode (0 to 6)"
     mode = CreateMode(request.flags)
@@ -308,9 +304,9 @@ def _create_fault(operation: Operation, request: CreateRequest | CreateTTLReques
 
 
 #: Requests whose contents can be wrong in ways that their types do not show.
-_CONTENT_FAULTS: dict[type[Any], Callable[[Operation, Any], str | None]] = {
-    CreateRequest: _create_fault,
-    CreateTTLRequest: _create_fault,
-    MultiRequest: _multi_fault,
-    MultiReadRequest: _multi_fault,
+_CONTENT_PROBLEMS: dict[type[Any], Callable[[Operation, Any], str | None]] = {
+    CreateRequest: _create_problem,
+    CreateTTLRequest: _create_problem,
+    MultiRequest: _multi_problem,
+    MultiReadRequest: _multi_problem,
 }

@@ -13,7 +13,7 @@ _VALID = re.compile(rf"/|(?:/(?!\.{{1,2}}(?:/|\Z))[^/{_FORBIDDEN}]+)+").fullmatc
 _FORBIDDEN_CHARACTER = re.compile(f"[{_FORBIDDEN}]")
 
 
-def fault(path: object, *, sequential: bool = False) -> str | None:
+def problem(path: object, *, sequential: bool = False) -> str | None:
     """Why `path` names no znode; None when it does.
 
     A sequential create may end in a slash or a dot, since the server puts ten digits behind it before it looks.
@@ -29,7 +29,7 @@ def fault(path: object, *, sequential: bool = False) -> str | None:
     if found := _FORBIDDEN_CHARACTER.search(path):
         return f"path {path!r} holds U+{ord(found[0]):04X} at index {found.start()}, which no znode's name may"
     if sequential:
-        return fault(path + "0")
+        return problem(path + "0")
     if path.endswith("/"):
         return f"path {path!r} ends with '/'"
     name = next(name for name in path.split("/")[1:] if name in ("", ".", ".."))

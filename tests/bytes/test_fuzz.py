@@ -28,7 +28,7 @@ from zkwire.explain.dump import format_frame
 from zkwire.frames import MAX_REPLY, Direction, Frame, frame
 from zkwire.jute import decode, encode
 from zkwire.multi import MultiResponse
-from zkwire.operations import ADD_WATCH, AUTH, BY_OPCODE, EXISTS, GET_CHILDREN, GET_CHILDREN2, GET_DATA, fault
+from zkwire.operations import ADD_WATCH, AUTH, BY_OPCODE, EXISTS, GET_CHILDREN, GET_CHILDREN2, GET_DATA, problem
 from zkwire.records import (
     AuthPacket,
     ConnectRequest,
@@ -77,7 +77,7 @@ def _sendable() -> dict[int, list[Any]]:
     for golden in load():
         if golden.direction is Direction.SENT and golden.opcode in found and len(golden.types) <= 2:
             record = decode(golden.types[1], golden.payload[8:]) if len(golden.types) == 2 else None
-            if fault(BY_OPCODE[golden.opcode], record) is None:
+            if problem(BY_OPCODE[golden.opcode], record) is None:
                 found[golden.opcode].append(record)
     return found
 

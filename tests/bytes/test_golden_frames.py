@@ -20,7 +20,7 @@ from zkwire.explain.examples import OPERATIONS
 from zkwire.frames import Direction, frame
 from zkwire.jute import Record, decode, decode_at, encode, wire
 from zkwire.multi import TERMINATOR, MultiSequence
-from zkwire.operations import AUTH, BY_OPCODE, CHECK, EXISTS, Operation, fault
+from zkwire.operations import AUTH, BY_OPCODE, CHECK, EXISTS, Operation, problem
 from zkwire.records import (
     AuthPacket,
     ConnectRequest,
@@ -360,7 +360,7 @@ def sendable(version: str, opcode: int) -> Any:
     for found in GOLDENS:
         if (found.version, found.opcode, found.kind) == (version, opcode, "request"):
             record = request_record(found)
-            if fault(BY_OPCODE[opcode], record) is None:
+            if problem(BY_OPCODE[opcode], record) is None:
                 return record
     raise AssertionError(f"no sendable {BY_OPCODE[opcode].name}")
 

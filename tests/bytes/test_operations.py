@@ -11,7 +11,7 @@ from zkwire import multi, operations, records
 from zkwire.codes import MAX_TTL_MS, CreateMode, OpCode
 from zkwire.jute import Record
 from zkwire.multi import MultiReadRequest, MultiRequest, MultiResponse, item
-from zkwire.operations import BY_OPCODE, CHECK, OPERATIONS, Operation, WatcherKind, create_operation, fault
+from zkwire.operations import BY_OPCODE, CHECK, OPERATIONS, Operation, WatcherKind, create_operation, problem
 from zkwire.records import (
     ACL,
     CheckVersionRequest,
@@ -176,13 +176,13 @@ def create_ttl(flags: int = 5, ttl: Any = 1000, acl: Any = OPEN) -> CreateTTLReq
 
 @pytest.mark.rule(82)
 def test_check_alone_is_refused() -> None:
-    reason = fault(CHECK, CheckVersionRequest("/a", 0))
+    reason = problem(CHECK, CheckVersionRequest("/a", 0))
     assert reason is not None
     assert reason.startswith("check stands only inside multi")
 
 
 def test_check_inside_multi_may_be_sent() -> None:
-    assert fault(OPERATIONS["multi"], MultiRequest((item(OpCode.CHECK, CheckVersionRequest("/a", 0)),))) is None
+    assert problem(OPERATIONS["multi"], MultiRequest((item(OpCode.CHECK, CheckVersionRequest("/a", 0)),))) is None
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_check_inside_multi_may_be_sent() -> None:
     ],
 )
 def test_a_right_request_may_be_sent(name: str, request_record: Record | None) -> None:
-    assert fault(OPERATIONS[name], request_record) is None
+    assert problem(OPERATIONS[name], request_record) is None
 
 
 @pytest.mark.parametrize(
@@ -216,13 +216,13 @@ def test_a_right_request_may_be_sent(name: str, request_record: Record | None) -
     ],
 )
 def test_a_record_of_another_operation_is_refused(name: str, request_record: Any, reason: str) -> None:
-    assert fault(OPERATIONS[name], request_record) == reason
+    assert problem(OPERATIONS[name], request_record) == reason
 
 
 @pytest.mark.parametrize("flags", [-1, 7, 255, None, "0", 1.0])
 @pytest.mark.parametrize("name", ["create", "create2", "createContainer"])
 def test_flags_that_are_no_create_mode_are_refused(name: str, flags: Any) -> None:
-    assert fault(OPERATIONS[name], create(flags)) == f"{name}: flags {flags!r} are no CreateMode (0 to 6)"
+    assert problem(OPERATIONS[name], create(flags)) == f"{name}: flags {flags!r} are no CreateMode (0 to 6)"
 
 
 @pytest.mark.parametrize(
@@ -234,55 +234,55 @@ def test_flags_that_are_no_create_mode_are_refused(name: str, flags: Any) -> Non
     ],
 )
 def test_a_mode_under_anothers_opcode_is_refused(name: str, mode: int) -> None:
-    assert fault(OPERATIONS[name], create(mode)) == f"{name} does not take {CreateMode(mode).name}"
+    assert problem(OPERATIONS[name], create(mode)) == f"{name} does not take {CreateMode(mode).name}"
 
 
 @pytest.mark.parametrize("ttl", [-1, 0, 1, 1000])
 @pytest.mark.parametrize("mode", [0, 1, 2, 3, 4])
 def test_create_ttl_with_another_mode_is_refused_since_it_can_stop_a_server(mode: int, ttl: int) -> None:
     reason = f"createTTL does not take {CreateMode(mode).name}"
-    assert fault(OPERATIONS["createTTL"], create_ttl(mode, ttl)) == reason
+    assert problem(OPERATIONS["createTTL"], create_ttl(mode, ttl)) == reason
     inside = MultiRequest((item(OpCode.CREATE_TTL, create_ttl(mode, ttl)),))
-    assert fault(OPERATIONS["multi"], inside) == f"multi[0]: {reason}"
+    assert problem(OPERATIONS["multi"], inside) == f"multi[0]: {reason}"
 
 
 @pytest.mark.parametrize("ttl", [-1, 0, MAX_TTL_MS + 1, 1.5, None])
 @pytest.mark.parametrize("mode", [5, 6])
 def test_a_time_to_live_out_of_range_is_refused(mode: int, ttl: Any) -> None:
     reason = f"createTTL: ttl is 1 to 1099511627775 ms, not {ttl!r}"
-    assert fault(OPERATIONS["createTTL"], create_ttl(mode, ttl)) == reason
+    assert problem(OPERATIONS["createTTL"], create_ttl(mode, ttl)) == reason
     inside = MultiRequest((item(OpCode.CREATE_TTL, create_ttl(mode, ttl)),))
-    assert fault(OPERATIONS["multi"], inside) == f"multi[0]: {reason}"
+    assert problem(OPERATIONS["multi"], inside) == f"multi[0]: {reason}"
 
 
 @pytest.mark.parametrize("acl", [(), None, []])
 @pytest.mark.parametrize(("name", "make"), [("create", create), ("createTTL", create_ttl)])
 def test_an_empty_acl_is_refused(name: str, make: Any, acl: Any) -> None:
-    assert fault(OPERATIONS[name], make(acl=acl)) == f"{name}: the ACL is empty"
+    assert problem(OPERATIONS[name], make(acl=acl)) == f"{name}: the ACL is empty"
 
 
 @pytest.mark.parametrize("opcode", sorted(set(OpCode) - set(multi.WRITES)))
 def test_multi_refuses_an_opcode_that_it_does_not_carry(opcode: OpCode) -> None:
     request = MultiRequest((item(OpCode.DELETE, DeleteRequest("/a", -1)), item(opcode, SetACLRequest("/a", OPEN, -1))))
-    assert fault(OPERATIONS["multi"], request) == f"multi[1]: opcode {opcode} is not allowed in multi"
+    assert problem(OPERATIONS["multi"], request) == f"multi[1]: opcode {opcode} is not allowed in multi"
 
 
 @pytest.mark.parametrize("opcode", sorted(set(OpCode) - set(multi.READS)))
 def test_multi_read_refuses_an_opcode_that_it_does_not_carry(opcode: OpCode) -> None:
     request = MultiReadRequest((item(opcode, ExistsRequest("/a", False)),))
-    assert fault(OPERATIONS["multiRead"], request) == f"multiRead[0]: opcode {opcode} is not allowed in multiRead"
+    assert problem(OPERATIONS["multiRead"], request) == f"multiRead[0]: opcode {opcode} is not allowed in multiRead"
 
 
 def test_multi_refuses_a_record_of_another_operation() -> None:
     request = MultiRequest((item(OpCode.DELETE, SetDataRequest("/a", b"", -1)),))
-    assert fault(OPERATIONS["multi"], request) == "multi[0]: delete takes DeleteRequest, not SetDataRequest"
+    assert problem(OPERATIONS["multi"], request) == "multi[0]: delete takes DeleteRequest, not SetDataRequest"
 
 
 def test_multi_refuses_an_item_that_marks_the_end() -> None:
     last = item(OpCode.DELETE, DeleteRequest("/a", -1))
     early = last._replace(header=last.header.replace(done=True))
     reason = "multi[0]: done marks the end; the server would not read on"
-    assert fault(OPERATIONS["multi"], MultiRequest((early, last))) == reason
+    assert problem(OPERATIONS["multi"], MultiRequest((early, last))) == reason
 
 
 # --- what comes of them

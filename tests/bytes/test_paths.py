@@ -56,19 +56,19 @@ deciding = st.text(st.sampled_from("//..a\0\x1f\x7f\xa0\ud7ff\ue000\uf900\uffef\
     "path", ["/", "/a", "/a/b", "/a b", "/...", "/.a", "/a.", "/a/..b", "/a/b../c", "/" + "x" * 200_000]
 )
 def test_path_names_a_znode(path: str) -> None:
-    assert paths.fault(path) is None
+    assert paths.problem(path) is None
 
 
 @pytest.mark.rule(76)
 @pytest.mark.parametrize("character", ALLOWED, ids=hex)
 def test_path_may_hold_a_character_beside_the_forbidden_ranges(character: int) -> None:
-    assert paths.fault(f"/a{chr(character)}b") is None
+    assert paths.problem(f"/a{chr(character)}b") is None
 
 
 @pytest.mark.rule(76)
 @pytest.mark.parametrize("character", FORBIDDEN, ids=hex)
 def test_path_with_a_forbidden_character_is_refused_with_its_place(character: int) -> None:
-    text = paths.fault(f"/a{chr(character)}b")
+    text = paths.problem(f"/a{chr(character)}b")
     assert text is not None
     assert text.endswith(f" holds U+{character:04X} at index 2, which no znode's name may")
 
@@ -93,14 +93,14 @@ def test_path_with_a_forbidden_character_is_refused_with_its_place(character: in
     ],
 )
 def test_path_that_names_no_znode_is_refused_with_the_reason(path: object, reason: str) -> None:
-    assert paths.fault(path) == reason
+    assert paths.problem(path) == reason
 
 
 @pytest.mark.rule(76)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=500)
 @given(deciding | deciding.map(lambda text: "/" + text))
 def test_path_is_refused_exactly_where_java_refuses_it(path: str) -> None:
-    assert (paths.fault(path) is None) == java_allows(path)
+    assert (paths.problem(path) is None) == java_allows(path)
 
 
 @pytest.mark.rule(77)
@@ -108,19 +108,19 @@ def test_path_is_refused_exactly_where_java_refuses_it(path: str) -> None:
 @given(deciding | deciding.map(lambda text: "/" + text))
 def test_sequential_path_is_refused_exactly_where_java_refuses_it(path: str) -> None:
     """Java looks at the path with a digit behind it. (It would take "" for the root's... no: "1" is relative.)"""
-    assert (paths.fault(path, sequential=True) is None) == java_allows(path + "1")
+    assert (paths.problem(path, sequential=True) is None) == java_allows(path + "1")
 
 
 @pytest.mark.rule(77)
 @pytest.mark.parametrize("path", ["/", "/a/", "/a/.", "/a/.."])
 def test_sequential_path_may_end_in_what_the_digits_make_a_name_of(path: str) -> None:
-    assert paths.fault(path, sequential=True) is None
+    assert paths.problem(path, sequential=True) is None
 
 
 @pytest.mark.rule(77)
 @pytest.mark.parametrize("path", ["/a//", "//", "", "a/", "/a\0/"])
 def test_sequential_path_is_refused_where_no_digits_can_help(path: str) -> None:
-    assert paths.fault(path, sequential=True) is not None
+    assert paths.problem(path, sequential=True) is not None
 
 
 @pytest.mark.parametrize(

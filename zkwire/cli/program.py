@@ -111,7 +111,7 @@ def check_path(path: str, *, sequential: bool = False) -> None:
 
     `sequential`: digits will be put at its end, so that it may end in a slash.
     """
-    problem = paths.fault(path, sequential=sequential)
+    problem = paths.problem(path, sequential=sequential)
     if problem is not None:
         is_relative = path and not path.startswith("/")
         raise LocalProtocolError(f"{problem}: paths are given from the root" if is_relative else problem)

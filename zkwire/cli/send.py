@@ -18,7 +18,7 @@ from ..explain.explained import explain_frame, opcode_named
 from ..frames import Direction, Frame
 from ..jute.types import BufferType, JuteType, NestedType, VectorType
 from ..multi import MultiItem, MultiSequence
-from ..operations import BY_OPCODE, OPERATIONS, Operation, fault
+from ..operations import BY_OPCODE, OPERATIONS, Operation, problem
 from ..records import ACL, Id, MultiHeader
 from . import raw
 from .common import LIMIT, USAGE, CommandError, Paint, connection_options, json_line, json_option
@@ -149,7 +149,7 @@ def _request_of(text: str) -> tuple[Operation, Any]:
         record = _record(operation.request, fields, operation.name)
     elif fields not in ({}, None):
         raise _wrong(f"{operation.name} has no fields: it is {{}}", fields)
-    if reason := fault(operation, record):
+    if reason := problem(operation, record):
         raise CommandError(reason, USAGE)
     return operation, record
 
@@ -212,7 +212,7 @@ def _value(kind: JuteType, given: Any, path: str) -> Any:
     if isinstance(kind, VectorType) and isinstance(given, list):
         return tuple(_value(kind.element, each, f"{path}[{place}]") for place, each in enumerate(given))
     value = _bytes(given, path) if isinstance(kind, BufferType) else given
-    if wrong := kind.fault(value, path):
+    if wrong := kind.problem(value, path):
         raise CommandError(": ".join(wrong), USAGE)
     return value
 

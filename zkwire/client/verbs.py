@@ -418,7 +418,7 @@ class Verbs(CallOwner):
 
     def _path(self, path: str, operation: Operation, *, sequential: bool = False) -> str:
         """The server's name for the path. Raises BadArgumentsError when it names no znode."""
-        reason = paths.fault(path, sequential=sequential)
+        reason = paths.problem(path, sequential=sequential)
         if reason is not None:
             raise BadArgumentsError(path if isinstance(path, str) else None, operation.name, reason=reason)
         if sequential and path == "/":

@@ -109,9 +109,9 @@ class Record(TypedTuple, metaclass=RecordMeta):
 
         wire.parse(cls, data)
 
-    def _fault(self) -> tuple[str, str] | None:
+    def _problem(self) -> tuple[str, str] | None:
         """(field path, what was expected and seen) of the first field that cannot be encoded."""
-        return NestedType(type(self)).fault(self, type(self).__name__)
+        return NestedType(type(self)).problem(self, type(self).__name__)
 
     def __repr__(self) -> str:
         values = ", ".join(f"{field.name}={_shown(field.type, value)}" for field, value in zip(self.FIELDS, self))
@@ -140,7 +140,7 @@ class Encodable(Protocol):
 
     def _encode(self) -> bytes: ...
 
-    def _fault(self) -> tuple[str, str] | None: ...
+    def _problem(self) -> tuple[str, str] | None: ...
 
 
 class Decodable(Protocol):
@@ -168,10 +168,10 @@ def encode(record: Encodable) -> bytes:
     try:
         return record._encode()
     except _UNFIT as error:
-        fault = record._fault()
-        if fault is None:
-            raise AssertionError(f"the codec of {record!r} failed without a fault in it") from error
-        raise JuteError(*fault) from None
+        problem = record._problem()
+        if problem is None:
+            raise AssertionError(f"the codec of {record!r} failed without a problem in it") from error
+        raise JuteError(*problem) from None
 
 
 def decode(record_type: type[D], data: bytes) -> D:

@@ -22,7 +22,7 @@ class JuteType:
     #: The fewest bytes a value takes; bounds a vector's count before anything is allocated.
     min_size: int
 
-    def fault(self, value: object, path: str) -> tuple[str, str] | None:
+    def problem(self, value: object, path: str) -> tuple[str, str] | None:
         """(path of the offending field, what was expected and seen), or None when `value` can be encoded."""
         raise AssertionError("abstract")
 
@@ -48,7 +48,7 @@ class FixedType(JuteType):
     def __str__(self) -> str:
         return self.name
 
-    def fault(self, value: object, path: str) -> tuple[str, str] | None:
+    def problem(self, value: object, path: str) -> tuple[str, str] | None:
         if value is None and self.optional:
             return None
         if self.code == "?":
@@ -70,7 +70,7 @@ class UStringType(JuteType):
     def __str__(self) -> str:
         return "ustring"
 
-    def fault(self, value: object, path: str) -> tuple[str, str] | None:
+    def problem(self, value: object, path: str) -> tuple[str, str] | None:
         if value is None:
             return None
         if not isinstance(value, str):
@@ -93,7 +93,7 @@ class BufferType(JuteType):
     def __str__(self) -> str:
         return "buffer"
 
-    def fault(self, value: object, path: str) -> tuple[str, str] | None:
+    def problem(self, value: object, path: str) -> tuple[str, str] | None:
         if value is None or isinstance(value, (bytes, bytearray)):
             return None
         if self.secret:
@@ -112,13 +112,13 @@ class VectorType(JuteType):
     def __str__(self) -> str:
         return f"vector<{self.element}>"
 
-    def fault(self, value: object, path: str) -> tuple[str, str] | None:
+    def problem(self, value: object, path: str) -> tuple[str, str] | None:
         if value is None:
             return None
         if not (type(value) is tuple or type(value) is list):  # a Record is a tuple too
             return self._mismatch(value, path, "a tuple, a list or None")
-        faults = (self.element.fault(item, f"{path}[{index}]") for index, item in enumerate(value))
-        return next((fault for fault in faults if fault), None)
+        problems = (self.element.problem(item, f"{path}[{index}]") for index, item in enumerate(value))
+        return next((problem for problem in problems if problem), None)
 
 
 class NestedType(JuteType):
@@ -131,11 +131,11 @@ class NestedType(JuteType):
     def __str__(self) -> str:
         return self.record.__name__
 
-    def fault(self, value: object, path: str) -> tuple[str, str] | None:
+    def problem(self, value: object, path: str) -> tuple[str, str] | None:
         if type(value) is not self.record:
             return self._mismatch(value, path, f"a {self}")
-        faults = (field.type.fault(item, f"{path}.{field.name}") for field, item in zip(self.record.FIELDS, value))
-        return next((fault for fault in faults if fault), None)
+        problems = (field.type.problem(item, f"{path}.{field.name}") for field, item in zip(self.record.FIELDS, value))
+        return next((problem for problem in problems if problem), None)
 
 
 class VectorOf:

@@ -59,9 +59,9 @@ def build(record: Record) -> bytes:
     Raises:
         JuteError: names the field that cannot be encoded.
     """
-    fault = NestedType(type(record)).fault(record, type(record).__name__)
-    if fault is not None:
-        raise JuteError(*fault)
+    problem = NestedType(type(record)).problem(record, type(record).__name__)
+    if problem is not None:
+        raise JuteError(*problem)
     data: bytes = struct_of(type(record)).build(_to_container(record))
     return data
 

@@ -28,7 +28,7 @@ from ..codes import MAX_XID, ErrorCode, EventType, KeeperState, OpCode, Xid, kno
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..frames import MAX_REPLY, MAX_REQUEST, Direction, Frame, FrameBuffer, FrameError, frame
 from ..jute import JuteError, decode_at, encode
-from ..operations import AUTH, PING, Operation, fault
+from ..operations import AUTH, PING, Operation, problem
 from ..records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
 from ..text import counted
 from .events import (
@@ -539,7 +539,7 @@ def body_of(operation: Operation, record: Any, max_frame: int) -> bytes:
     Raises:
         LocalProtocolError: the request must not be sent, has a field of the wrong type, or is too long; says which.
     """
-    reason = fault(operation, record)
+    reason = problem(operation, record)
     if reason is not None:
         raise LocalProtocolError(reason)
     try:

@@ -47,7 +47,7 @@ from ..operations import (
     SET_WATCHES,
     SET_WATCHES2,
     WatcherKind,
-    fault,
+    problem,
 )
 from ..records import AuthPacket, ConnectRequest, ConnectResponse, GetSASLRequest, SetWatches, SetWatches2
 from ..text import counted, hexadecimal, name_of
@@ -270,7 +270,7 @@ class Session:
         operation = request.operation
         if operation is PING or operation is AUTH or operation is CLOSE_SESSION:
             raise LocalProtocolError(f"{operation.name} is sent by handle_timeout, add_auth or close, not as a request")
-        if request.watcher is not None and (reason := _watch_fault(request, **self._lengths)):
+        if request.watcher is not None and (reason := _watch_problem(request, **self._lengths)):
             raise LocalProtocolError(reason)
         if (self.state is _CONNECTED or self.state is _READ_ONLY) and not self._awaits_tcp_lost:
             if request.watcher is None:
@@ -798,12 +798,12 @@ def _resumable(info: SessionInfo) -> SessionInfo:
     return SessionInfo(info.id, bytes(info.password))
 
 
-def _watch_fault(request: Request, max_frame: int, max_reply: int) -> str | None:
+def _watch_problem(request: Request, max_frame: int, max_reply: int) -> str | None:
     """Why a request with a watcher must not be sent."""
     operation, record = request.operation, request.record
     if operation.arms is None and operation is not ADD_WATCH:
         return f"{operation.name} arms no watch"
-    if reason := fault(operation, record):
+    if reason := problem(operation, record):
         return reason
     if operation is ADD_WATCH and record.mode not in tuple(AddWatchMode):
         return f"addWatch: mode {record.mode!r} is no AddWatchMode"

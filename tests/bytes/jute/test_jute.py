@@ -687,9 +687,9 @@ def test_every_field_that_dumps_show_as_dots_is_a_secret_of_its_record() -> None
 # --- a codec that disagrees with its explanation is a defect, and says so
 
 
-def test_encode_says_when_no_field_is_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SyncRequest, "_fault", lambda self: None)
-    with pytest.raises(AssertionError, match=r"the codec of SyncRequest\(path=1\) failed without a fault"):
+def test_encode_says_when_no_field_has_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SyncRequest, "_problem", lambda self: None)
+    with pytest.raises(AssertionError, match=r"the codec of SyncRequest\(path=1\) failed without a problem"):
         encode(SyncRequest(1))  # type: ignore[arg-type]
 
 
@@ -713,6 +713,6 @@ def test_decode_passes_on_what_a_sequence_of_records_has_explained_itself() -> N
         decode(Sequence, b"")
 
 
-def test_a_jute_type_of_no_kind_has_no_fault_to_tell() -> None:
+def test_a_jute_type_of_no_kind_has_no_problem_to_tell() -> None:
     with pytest.raises(AssertionError, match="abstract"):
-        JuteType().fault(1, "path")
+        JuteType().problem(1, "path")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from zkwire.codes import CreateMode, ErrorCode, EventType, OpCode
 from zkwire.jute import Record
 from zkwire.multi import MultiItem, MultiResponse
-from zkwire.paths import fault
+from zkwire.paths import problem
 from zkwire.records import (
     Create2Response,
     CreateResponse,
@@ -209,7 +209,7 @@ class Draft:
             raise Refused(ErrorCode.NO_NODE)
         if mode.is_sequential:
             path += f"{above.created:010d}"
-        if fault(path) or path == "/":
+        if problem(path) or path == "/":
             raise Refused(ErrorCode.NODE_EXISTS if path == "/" else ErrorCode.BAD_ARGUMENTS)
         if path in self._tree.nodes:
             raise Refused(ErrorCode.NODE_EXISTS)
