@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from docs.generate import words
-from zkwire.capture import Capture, Seen
+from zkwire.capture import Capture, Captured
 from zkwire.explain.dump import frame_spans, title, value_text
 from zkwire.explain.sentences import sentence
 from zkwire.frames import Direction, Frame
 from zkwire.jute import decode_at
 from zkwire.jute.wire import Span
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 DOCS = Path(__file__).parent.parent
 PAGE = DOCS / "session.html"
@@ -45,12 +45,12 @@ class Field(NamedTuple):
     text: str
 
 
-def frames() -> list[Seen]:
+def frames() -> list[Captured]:
     """The frames of the recording, in order."""
     capture = Capture()
     found = [*capture.receive(RECORDING.read_bytes()), *capture.end()]
-    assert all(isinstance(seen.what, Passing) for seen in found), "the recording has gaps"
-    return sorted(found, key=lambda seen: (seen.time_ns, seen.number))
+    assert all(isinstance(captured.what, SeenFrame) for captured in found), "the recording has gaps"
+    return sorted(found, key=lambda captured: (captured.time_ns, captured.number))
 
 
 def fields(frame: Frame) -> Iterator[Field]:
@@ -91,10 +91,10 @@ def page() -> str:
     """The page."""
     found = frames()
     assert len(found) == len(words.STORY), "as many frames as the story has"
-    articles = "\n".join(_article(number, seen, found[0].time_ns) for number, seen in enumerate(found, 1))
+    articles = "\n".join(_article(number, captured, found[0].time_ns) for number, captured in enumerate(found, 1))
     legend = "\n".join(f'<li class="k-{kind}">{escape(text)}</li>' for kind, text in KINDS.items())
     template = (Path(__file__).parent / "session.template.html").read_text(encoding="utf-8")
-    size = sum(len(seen.what.frame.payload) + 4 for seen in found if isinstance(seen.what, Passing))
+    size = sum(len(captured.what.frame.payload) + 4 for captured in found if isinstance(captured.what, SeenFrame))
     return (
         template.replace("{{legend}}", legend)
         .replace("{{frames}}", articles)
@@ -103,20 +103,20 @@ def page() -> str:
     )
 
 
-def _article(number: int, seen: Seen, start_ns: int) -> str:
-    passing = seen.what
-    assert isinstance(passing, Passing)
-    assert seen.link is not None
-    frame = passing.frame
-    who = words.NAMES[seen.link.number]
-    sent = passing.direction is Direction.SENT
+def _article(number: int, captured: Captured, start_ns: int) -> str:
+    seen = captured.what
+    assert isinstance(seen, SeenFrame)
+    assert captured.link is not None
+    frame = seen.frame
+    who = words.NAMES[captured.link.number]
+    sent = seen.direction is Direction.SENT
     way = f"{who} → server" if sent else f"server → {who}"
     name = title(frame).split()[1]
-    name = f"{name}, reply" if passing.request is not None else name
-    after = (seen.time_ns - start_ns) / 10**9
+    name = f"{name}, reply" if seen.request is not None else name
+    after = (captured.time_ns - start_ns) / 10**9
     items = "\n".join(_item(f"f{number}-{place}", field) for place, field in enumerate(fields(frame)))
     return f"""\
-<article id="f{number}" class="{"sent" if sent else "received"} c{seen.link.number}" aria-labelledby="h{number}">
+<article id="f{number}" class="{"sent" if sent else "received"} c{captured.link.number}" aria-labelledby="h{number}">
 <h2 id="h{number}"><span class="way">{escape(way)}</span> <span class="name">{escape(name)}</span></h2>
 <p class="meta">frame {number} · {after:.3f} s · {len(frame.payload) + 4} bytes</p>
 <p class="story">{escape(words.STORY[number - 1])}</p>

@@ -16,12 +16,12 @@ from tests.support.chromium import Chromium
 from tests.support.dialogues import frames, read
 from tests.support.real.servers import Distribution
 from tests.support.record_session import record
-from zkwire.capture import Seen
+from zkwire.capture import Captured
 from zkwire.codes import ErrorCode, EventType
 from zkwire.explain.describe import RECORDS
 from zkwire.frames import Direction, frame
 from zkwire.operations import BY_OPCODE
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 HTML = session.PAGE.read_text(encoding="utf-8")
 RECORDED = [frame(payload) for _, payload in frames(read(session.RECORDING.read_bytes()))]
@@ -132,7 +132,10 @@ def test_every_field_has_label_value_and_explanation(parsed: Page) -> None:
 def test_every_explanation_begins_with_the_note_of_the_record(parsed: Page) -> None:
     """Unit, enum and range stand in zkwire/records.py only."""
     spans = [
-        span for each in session.frames() if isinstance(each.what, Passing) for span in session.fields(each.what.frame)
+        span
+        for each in session.frames()
+        if isinstance(each.what, SeenFrame)
+        for span in session.fields(each.what.frame)
     ]
     notes = [words.note_of(span.path) for span in spans]
     assert sum(map(bool, notes)) > 100
@@ -175,12 +178,12 @@ def test_a_field_of_which_nothing_is_said_is_an_error() -> None:
 
 
 def test_a_real_server_says_the_same_again(distribution: Distribution) -> None:
-    def outline(seen: list[Seen]) -> list[tuple[Any, ...]]:
-        passings = [each.what for each in seen if isinstance(each.what, Passing)]
-        assert len(passings) == len(seen)
+    def outline(captured: list[Captured]) -> list[tuple[Any, ...]]:
+        frames_seen = [each.what for each in captured if isinstance(each.what, SeenFrame)]
+        assert len(frames_seen) == len(captured)
         return [(each.connection, each.direction, each.opcode, each.xid, each.err, each.path,
                  [type(span).__name__ for span in session.fields(each.frame)], len(each.frame.payload))
-                for each in passings]  # fmt: skip
+                for each in frames_seen]  # fmt: skip
 
     again = outline(read(record(distribution)))
     assert again == outline(session.frames())

@@ -22,7 +22,7 @@ from tests.support.processes import free_port, wait_until
 from tests.support.programs import PATIENCE, Program, run
 from tests.support.real.servers import Server
 from zkwire import Direction, OpCode, Tap
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 from zkwire.traffic.faults import Pass
 
 ROOT = Path(__file__).parents[2]
@@ -114,11 +114,11 @@ async def test_tutorial_that_is_stopped_closes_its_session_and_says_so_in_one_li
     zookeeper: Server | External, root: str, tmp_path: Path, name: str, number: signal.Signals
 ) -> None:
     arguments, at_work, _, _ = TUTORIALS[name]
-    closed: list[Passing] = []
+    closed: list[SeenFrame] = []
 
-    def note(passing: Passing) -> Pass:
-        if passing.opcode is OpCode.CLOSE_SESSION and passing.direction is Direction.RECEIVED:
-            closed.append(passing)
+    def note(seen: SeenFrame) -> Pass:
+        if seen.opcode is OpCode.CLOSE_SESSION and seen.direction is Direction.RECEIVED:
+            closed.append(seen)
         return Pass()
 
     async with client(zookeeper) as zk:

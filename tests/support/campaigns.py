@@ -14,7 +14,7 @@ from election import Election, LeadershipLostError, Term
 from tests.support.real.servers import Server
 from zkwire import Client, CreateMode, Direction, KeeperState, OpCode, SessionInfo
 from zkwire.tap.tap import PASS, Action, Fault, Match, Tap
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 #: Seconds until a test gives up waiting for what must come.
 PATIENCE = 20.0
@@ -34,7 +34,7 @@ class Contender:
     def __init__(self, tap: Tap, zk: Client, path: str, **options: Any) -> None:
         self.tap = tap
         self.zk = zk
-        self.frames: list[Passing] = []
+        self.frames: list[SeenFrame] = []
         self.fault: Fault | None = None
         self.election = Election(zk, path, **options)
         self.path = path
@@ -42,9 +42,9 @@ class Contender:
         self.states: list[str] = []
         tap.fault = self._see
 
-    def _see(self, passing: Passing) -> Action:
-        self.frames.append(passing)
-        return PASS if self.fault is None else self.fault(passing)
+    def _see(self, seen: SeenFrame) -> Action:
+        self.frames.append(seen)
+        return PASS if self.fault is None else self.fault(seen)
 
     async def until(self, state: str) -> None:
         """Wait until the election is in the state, from where the last `until` found its own."""
@@ -69,7 +69,7 @@ class Contender:
                 if state is KeeperState.DISCONNECTED:
                     return
 
-    def all(self, match: Match, since: int = 0) -> list[Passing]:
+    def all(self, match: Match, since: int = 0) -> list[SeenFrame]:
         """The frames that match, of those behind the first `since`."""
         return [each for each in self.frames[since:] if match(each)]
 
@@ -78,7 +78,7 @@ class Contender:
         sent = [each for each in self.frames[since:] if each.direction is SENT and not each.is_handshake]
         return [each.opcode for each in sent if each.opcode is not OpCode.PING]
 
-    def events(self, since: int = 0) -> list[Passing]:
+    def events(self, since: int = 0) -> list[SeenFrame]:
         return [each for each in self.frames[since:] if each.is_notification]
 
 
@@ -212,12 +212,12 @@ def guid_of(node: str) -> str:
 def below(path: str, opcode: OpCode, *, direction: Direction = SENT) -> Match:
     """Matches requests of an opcode for anything below the path, or the replies to them."""
 
-    def match(passing: Passing) -> bool:
-        asked = passing if direction is SENT else passing.request
+    def match(seen: SeenFrame) -> bool:
+        asked = seen if direction is SENT else seen.request
         return (
-            passing.direction is direction
+            seen.direction is direction
             and asked is not None
-            and passing.opcode is opcode
+            and seen.opcode is opcode
             and (asked.path or "").startswith(path + "/")
         )
 

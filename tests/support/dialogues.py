@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from tests.support.golden import Golden, conversations, load
 from tests.support.pcap_writer import Connection, PcapWriter
-from zkwire.capture import Capture, Notice, Seen, Stray
+from zkwire.capture import Capture, Captured, Notice, Stray
 from zkwire.frames import Direction, frame
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 VERSION = "3.9.4"
 CONVERSATIONS = {name: frames for (version, name), frames in conversations(load()).items() if version == VERSION}
@@ -41,25 +41,27 @@ def connected(file: PcapWriter, *names: str, **ends: object) -> Connection:
     return connection
 
 
-def read(data: bytes, step: int | None = None, ports: Iterable[int] | None = None) -> list[Seen]:
+def read(data: bytes, step: int | None = None, ports: Iterable[int] | None = None) -> list[Captured]:
     """What a capture shows, in order of time; its bytes are given `step` at a time."""
     capture = Capture(None if ports is None else set(ports))
     step = step or len(data) or 1
-    found = [seen for start in range(0, len(data), step) for seen in capture.receive(data[start : start + step])]
-    return sorted([*found, *capture.end()], key=lambda seen: seen.order)
+    found = [
+        captured for start in range(0, len(data), step) for captured in capture.receive(data[start : start + step])
+    ]
+    return sorted([*found, *capture.end()], key=lambda captured: captured.order)
 
 
-def frames(seen: Iterable[Seen]) -> list[tuple[Direction, bytes]]:
+def frames(captured: Iterable[Captured]) -> list[tuple[Direction, bytes]]:
     """The frames among them: direction and payload."""
-    return [(each.what.direction, each.what.frame.payload) for each in seen if isinstance(each.what, Passing)]
+    return [(each.what.direction, each.what.frame.payload) for each in captured if isinstance(each.what, SeenFrame)]
 
 
-def notices(seen: Iterable[Seen]) -> list[str]:
-    return [each.what.text for each in seen if isinstance(each.what, Notice)]
+def notices(captured: Iterable[Captured]) -> list[str]:
+    return [each.what.text for each in captured if isinstance(each.what, Notice)]
 
 
-def strays(seen: Iterable[Seen]) -> list[Stray]:
-    return [each.what for each in seen if isinstance(each.what, Stray)]
+def strays(captured: Iterable[Captured]) -> list[Stray]:
+    return [each.what for each in captured if isinstance(each.what, Stray)]
 
 
 def said(goldens: Iterable[Golden]) -> list[tuple[Direction, bytes]]:

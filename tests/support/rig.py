@@ -28,7 +28,7 @@ from tests.support.programs import Program
 from tests.support.real.servers import Ensemble
 from zkwire import Client, Direction, SessionInfo, Stat
 from zkwire.tap.tap import DROP, PASS, Action, Delay, Fault, Match, Replace, Tap
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 T = TypeVar("T")
 
@@ -80,8 +80,8 @@ class Link:
     def hosts(self) -> str:
         return ",".join(tap.address for tap in self.taps)
 
-    def _decide(self, passing: Passing) -> Action:
-        return next((action for rule in self._rules if (action := rule(passing)) != PASS), PASS)
+    def _decide(self, seen: SeenFrame) -> Action:
+        return next((action for rule in self._rules if (action := rule(seen)) != PASS), PASS)
 
     @contextmanager
     def rule(self, rule: Fault) -> Iterator[None]:
@@ -120,9 +120,11 @@ class _Eye:
     def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
         pass
 
-    def piece(self, connection: int, direction: Direction, piece: Passing | bytes, action: Action, now: float) -> None:
-        if isinstance(piece, Passing) and piece.is_handshake and direction is Direction.RECEIVED:
-            response = piece.record
+    def passed(
+        self, connection: int, direction: Direction, seen: SeenFrame | bytes, action: Action, now: float
+    ) -> None:
+        if isinstance(seen, SeenFrame) and seen.is_handshake and direction is Direction.RECEIVED:
+            response = seen.record
             if response is not None and response.time_out:
                 self._link.session = SessionInfo(response.session_id, response.passwd)
 
@@ -135,16 +137,16 @@ class Stall:
 
     def __init__(self, match: Match) -> None:
         self._match = match
-        self._stalled: Passing | None = None
+        self._stalled: SeenFrame | None = None
 
-    def __call__(self, passing: Passing) -> Action:
+    def __call__(self, seen: SeenFrame) -> Action:
         if self._stalled is None:
-            if not self._match(passing):
+            if not self._match(seen):
                 return PASS
-            self._stalled = passing
-            return Replace(passing.data[: len(passing.data) // 2])
-        same = self._stalled.direction is passing.direction and self._stalled.connection == passing.connection
-        return DROP if same and passing.index > self._stalled.index else PASS
+            self._stalled = seen
+            return Replace(seen.data[: len(seen.data) // 2])
+        same = self._stalled.direction is seen.direction and self._stalled.connection == seen.connection
+        return DROP if same and seen.index > self._stalled.index else PASS
 
 
 class Slot:

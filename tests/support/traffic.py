@@ -7,12 +7,12 @@ from zkwire.frames import Direction, frame
 from zkwire.jute import Encodable, encode
 from zkwire.records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
 from zkwire.tap.tap import Observer
-from zkwire.traffic.conversation import Conversation, Passing
+from zkwire.traffic.conversation import Conversation, SeenFrame
 from zkwire.traffic.faults import PASS, Action
 
 
 class Traffic:
-    """One connection: each call is one frame, told to the observer, at the time `now`, and gives its Passing."""
+    """One connection: each call is one frame, told to the observer, at the time `now`, and gives its SeenFrame."""
 
     def __init__(self, connection: int = 0, observer: Observer | None = None) -> None:
         self.now = 0.0
@@ -21,18 +21,18 @@ class Traffic:
         self._observer = observer
         self._xid = 0
 
-    def passing(self, direction: Direction, payload: bytes, action: Action = PASS) -> Passing:
-        (piece,) = self._conversation.receive(direction, frame(payload), self.now)
-        assert isinstance(piece, Passing)
+    def seen(self, direction: Direction, payload: bytes, action: Action = PASS) -> SeenFrame:
+        (seen,) = self._conversation.receive(direction, frame(payload), self.now)
+        assert isinstance(seen, SeenFrame)
         if self._observer is not None:
-            self._observer.piece(self._connection, direction, piece, action, self.now)
-        return piece
+            self._observer.passed(self._connection, direction, seen, action, self.now)
+        return seen
 
     def raw(self, direction: Direction, data: bytes) -> None:
         """Bytes that are no frame."""
         assert self._observer is not None
-        for piece in self._conversation.receive(direction, data, self.now):
-            self._observer.piece(self._connection, direction, piece, PASS, self.now)
+        for seen in self._conversation.receive(direction, data, self.now):
+            self._observer.passed(self._connection, direction, seen, PASS, self.now)
 
     def open(self) -> None:
         assert self._observer is not None
@@ -42,24 +42,24 @@ class Traffic:
         assert self._observer is not None
         self._observer.closed(self._connection, by, self.now)
 
-    def connect(self, session_id: int = 5, asked: int = 0, time_out: int = 10_000) -> list[Passing]:
+    def connect(self, session_id: int = 5, asked: int = 0, time_out: int = 10_000) -> list[SeenFrame]:
         request = ConnectRequest(0, 0, 10_000, asked, bytes(16), False)
         response = ConnectResponse(0, time_out, session_id, bytes(16), False)
         return [
-            self.passing(Direction.SENT, encode(request)),
-            self.passing(Direction.RECEIVED, encode(response)),
+            self.seen(Direction.SENT, encode(request)),
+            self.seen(Direction.RECEIVED, encode(response)),
         ]
 
-    def request(self, opcode: int, record: Encodable | None = None, xid: int | None = None) -> Passing:
+    def request(self, opcode: int, record: Encodable | None = None, xid: int | None = None) -> SeenFrame:
         self._xid += 1
         header = encode(RequestHeader(self._xid if xid is None else xid, opcode))
-        return self.passing(Direction.SENT, header + (b"" if record is None else encode(record)))
+        return self.seen(Direction.SENT, header + (b"" if record is None else encode(record)))
 
-    def reply(self, request: Passing, record: Encodable | None = None, *, zxid: int = 9, err: int = 0) -> Passing:
+    def reply(self, request: SeenFrame, record: Encodable | None = None, *, zxid: int = 9, err: int = 0) -> SeenFrame:
         assert request.xid is not None
         header = encode(ReplyHeader(request.xid, zxid, err))
-        return self.passing(Direction.RECEIVED, header + (b"" if record is None else encode(record)))
+        return self.seen(Direction.RECEIVED, header + (b"" if record is None else encode(record)))
 
-    def event(self, type: int, path: str, zxid: int = -1) -> Passing:
+    def event(self, type: int, path: str, zxid: int = -1) -> SeenFrame:
         body = encode(WatcherEvent(type, KeeperState.SYNC_CONNECTED, path))
-        return self.passing(Direction.RECEIVED, encode(ReplyHeader(Xid.NOTIFICATION, zxid, 0)) + body)
+        return self.seen(Direction.RECEIVED, encode(ReplyHeader(Xid.NOTIFICATION, zxid, 0)) + body)

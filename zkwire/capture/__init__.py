@@ -11,6 +11,6 @@ No I/O, no clock: the time is that of the packets.
 
 from .packet import Endpoint
 from .pcap import CaptureError
-from .reader import Capture, Link, Notice, Seen, Stray
+from .reader import Capture, Captured, Link, Notice, Stray
 
-__all__ = ["Capture", "CaptureError", "Endpoint", "Link", "Notice", "Seen", "Stray"]
+__all__ = ["Capture", "CaptureError", "Captured", "Endpoint", "Link", "Notice", "Stray"]

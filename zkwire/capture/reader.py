@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ..frames import Direction
 from ..text import counted
-from ..traffic.conversation import Conversation, Passing
+from ..traffic.conversation import Conversation, SeenFrame
 from .packet import LINK_TYPES, Broken, Endpoint, Fragment, Segment, segment_of
 from .pcap import Packet, PacketReader
 from .resync import FrameFinder, is_handshake
@@ -60,14 +60,14 @@ class Notice(NamedTuple):
     before: bool = False
 
 
-class Seen(NamedTuple):
+class Captured(NamedTuple):
     """`what` passed on `link` (None: not on one connection), complete with packet `number` at `time_ns`, nanoseconds
     since 1970."""
 
     number: int
     time_ns: int
     link: Link | None
-    what: Passing | Stray | Notice
+    what: SeenFrame | Stray | Notice
 
     @property
     def order(self) -> tuple[int, int, bool]:
@@ -94,7 +94,7 @@ class Capture:
         self._connections: dict[frozenset[Endpoint], _Connection] = {}
         self._told: set[object] = set()  # what notices were given of
 
-    def receive(self, data: bytes) -> Iterator[Seen]:
+    def receive(self, data: bytes) -> Iterator[Captured]:
         """What these bytes of the file complete.
 
         Raises:
@@ -104,7 +104,7 @@ class Capture:
             self.packets += 1
             yield from self._packet(packet)
 
-    def end(self) -> Iterator[Seen]:
+    def end(self) -> Iterator[Captured]:
         """The file ends here: what still waited for bytes that were never captured.
 
         Raises:
@@ -114,7 +114,7 @@ class Capture:
             yield from connection.finish()
         self._reader.end()
 
-    def _packet(self, packet: Packet) -> Iterator[Seen]:
+    def _packet(self, packet: Packet) -> Iterator[Captured]:
         if packet.link_type not in LINK_TYPES:
             yield from self._tell(packet, packet.link_type, f"link type {packet.link_type} is not known: left out")
             return
@@ -128,12 +128,12 @@ class Capture:
             self.segments += 1
             yield from self._segment(Arrival(packet.number, packet.time_ns, found))
 
-    def _tell(self, packet: Packet, key: object, text: str) -> Iterator[Seen]:
+    def _tell(self, packet: Packet, key: object, text: str) -> Iterator[Captured]:
         if key not in self._told:
             self._told.add(key)
-            yield Seen(packet.number, packet.time_ns, None, Notice(text))
+            yield Captured(packet.number, packet.time_ns, None, Notice(text))
 
-    def _segment(self, arrival: Arrival) -> Iterator[Seen]:
+    def _segment(self, arrival: Arrival) -> Iterator[Captured]:
         segment = arrival.segment
         key = frozenset((segment.source, segment.target))
         connection = self._connections.get(key)
@@ -163,7 +163,7 @@ class Capture:
             ends.reverse()
         return next((end for end in ends if end.port in self.ports), None)
 
-    def _accept(self, key: frozenset[Endpoint], server: Endpoint) -> Iterator[Seen]:
+    def _accept(self, key: frozenset[Endpoint], server: Endpoint) -> Iterator[Captured]:
         client = next((end for end in key if end != server), server)
         connection = self._connections[key] = _Connection(Link(self.links, client, server))
         self.links += 1
@@ -236,7 +236,7 @@ class _Connection:
         """The segment's, and the other."""
         return (self._sent, self._received) if segment.target == self._link.server else (self._received, self._sent)
 
-    def receive(self, arrival: Arrival) -> Iterator[Seen]:
+    def receive(self, arrival: Arrival) -> Iterator[Captured]:
         """What this segment completes."""
         if self._finished:
             return  # by a reset: nobody took what came after
@@ -256,7 +256,7 @@ class _Connection:
         if segment.rst or (way.stream.ended and other.stream.ended):
             yield from self.finish()
 
-    def finish(self) -> Iterator[Seen]:
+    def finish(self) -> Iterator[Captured]:
         """Nothing more will come."""
         if self._finished:
             return
@@ -276,7 +276,7 @@ class _Connection:
                 yield from self._left_out(way, way.finder.dropped + len(way.finder.data))
             if rest := self._conversation.take_partial(way.direction):
                 what = _notice(way, f"the stream ends {counted(len(rest), 'byte')} into a frame")
-                yield Seen(way.number, way.time_ns, self._link, what)
+                yield Captured(way.number, way.time_ns, self._link, what)
 
     def _late(self, now_ns: int) -> _Way | None:
         """The direction whose missing bytes will not come any more."""
@@ -287,7 +287,7 @@ class _Connection:
                 return way
         return None
 
-    def _drain(self) -> Iterator[Seen]:
+    def _drain(self) -> Iterator[Captured]:
         """Hand on what is in order."""
         while True:
             way, piece = self._sent, self._sent.stream.take()
@@ -306,7 +306,7 @@ class _Connection:
             return False
         return self._sent.stream.unwrap(waiting.acknowledged) > handed and self._received.stream.size <= _MAX_WAITING
 
-    def _hand_on(self, way: _Way, data: bytes) -> Iterator[Seen]:
+    def _hand_on(self, way: _Way, data: bytes) -> Iterator[Captured]:
         """The next bytes of one direction."""
         yield from self._tell_gap(way)
         if not way.has_begun:
@@ -329,9 +329,9 @@ class _Connection:
                 self._conversation.resume(way.direction)
         for piece in self._conversation.receive(way.direction, data, way.time_ns / 10**9):
             what = Stray(way.direction, piece) if isinstance(piece, bytes) else piece
-            yield Seen(way.number, way.time_ns, self._link, what)
+            yield Captured(way.number, way.time_ns, self._link, what)
 
-    def _give_up(self, way: _Way) -> Iterator[Seen]:
+    def _give_up(self, way: _Way) -> Iterator[Captured]:
         """Go on after bytes that are missing. They are reported only when more follows them, since the last of them may
         be a FIN."""
         gap = way.stream.skip(_LATE_NS)
@@ -339,7 +339,7 @@ class _Connection:
             yield from self._tell_gap(way)
             way.gap = gap
 
-    def _tell_gap(self, way: _Way) -> Iterator[Seen]:
+    def _tell_gap(self, way: _Way) -> Iterator[Captured]:
         """Report bytes that were given up."""
         gap, way.gap = way.gap, None
         if gap is None or not gap.missing:
@@ -351,19 +351,19 @@ class _Connection:
             left = 4 + int.from_bytes(partial[:4], "big") - len(partial)
         where = ", within a frame" if partial or way.skip else ""
         notice = _notice(way, f"{counted(gap.missing, 'byte', 'was')} not captured{where}")._replace(before=gap.before)
-        yield Seen(gap.number, gap.time_ns, self._link, notice)
+        yield Captured(gap.number, gap.time_ns, self._link, notice)
         way.skip = max(left - gap.missing, 0)
         if way.finder is not None or left < gap.missing:
             lost = 0 if way.finder is None else way.finder.dropped + len(way.finder.data)
             way.finder = FrameFinder(way.direction, dropped=lost)
 
-    def _left_out(self, way: _Way, size: int) -> Iterator[Seen]:
+    def _left_out(self, way: _Way, size: int) -> Iterator[Captured]:
         if self._tells_of_middle and not way.has_gap:
             self._tells_of_middle = False
-            yield Seen(way.number, way.time_ns, self._link, Notice("the capture begins within this connection"))
+            yield Captured(way.number, way.time_ns, self._link, Notice("the capture begins within this connection"))
         if size:
             what = _notice(way, f"{counted(size, 'byte', 'is')} of no frame that was captured whole")
-            yield Seen(way.number, way.time_ns, self._link, what)
+            yield Captured(way.number, way.time_ns, self._link, what)
 
 
 def _notice(way: _Way, text: str) -> Notice:

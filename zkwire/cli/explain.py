@@ -67,7 +67,7 @@ def _explain(options: argparse.Namespace, data: bytes, more: dict[str, Any]) -> 
     paint = Paint(sys.stdout)
     for number, explained in enumerate(explain(data, _wanted(options))):
         if options.json:
-            print(json_line({**more, **as_json(explained)}))
+            print(json_line({**more, **explained_json(explained)}))
         else:
             if number:
                 print()
@@ -175,7 +175,7 @@ def _coloured(paint: Paint, span: Span, text: str) -> str:
 # --- JSON
 
 
-def as_json(explained: Explained) -> dict[str, Any]:
+def explained_json(explained: Explained) -> dict[str, Any]:
     """One frame, as zkwire/explain/plain.py says. `reading` is null where none was taken."""
     reading = explained.readings[0] if len(explained.readings) == 1 else None
     opcode = None if reading is None else reading.opcode

@@ -18,10 +18,10 @@ from ..frames import Direction, frame
 from ..hosts import parse_hosts
 from ..jute import encode
 from ..records import AuthPacket, ConnectRequest, RequestHeader
-from ..traffic.conversation import Conversation, Passing
+from ..traffic.conversation import Conversation, SeenFrame
 from .addresses import reason
 from .common import DONE, FAILED, LIMIT, LOST, NO_SERVER, USAGE, CommandError, Paint, complain, json_line
-from .explain import as_json, lines
+from .explain import explained_json, lines
 from .input import NotBytes, octets
 from .program import connect_arguments, run_until_signal
 
@@ -104,7 +104,7 @@ class _Line:
 
     def __init__(self, stream: trio.abc.Stream, options: argparse.Namespace) -> None:
         self.is_shown = True
-        self.response: Passing | None = None  # the ConnectResponse
+        self.response: SeenFrame | None = None  # the ConnectResponse
         self.requests = self.replies = self.err = 0
         self.is_closed = False
         self._stream = stream
@@ -165,26 +165,24 @@ class _Line:
             self._show(list(explain(rest, self._wanted(direction))), is_wrong=True)
 
     def _take(self, direction: Direction, data: bytes) -> None:
-        for piece in self._conversation.receive(direction, data, trio.current_time()):
-            if isinstance(piece, bytes):
+        for seen in self._conversation.receive(direction, data, trio.current_time()):
+            if isinstance(seen, bytes):
                 self._is_framed = self._is_framed and direction is Direction.RECEIVED
-                self._show(list(explain(piece, self._wanted(direction))), is_wrong=True)
+                self._show(list(explain(seen, self._wanted(direction))), is_wrong=True)
                 continue
             found = (
-                [explain_frame(piece.frame)]
-                if piece.frame.types
-                else list(explain(piece.data, self._wanted(direction)))
+                [explain_frame(seen.frame)] if seen.frame.types else list(explain(seen.data, self._wanted(direction)))
             )
-            self._show(found, is_wrong=bool(piece.undecoded))
-            if piece.is_handshake:
-                self.response = piece if direction is Direction.RECEIVED else self.response
+            self._show(found, is_wrong=bool(seen.undecoded))
+            if seen.is_handshake:
+                self.response = seen if direction is Direction.RECEIVED else self.response
             elif direction is Direction.SENT:
-                self.requests += piece.header is not None
-            elif piece.request is not None:
+                self.requests += seen.header is not None
+            elif seen.request is not None:
                 self.replies += 1
-                self.err = piece.err
+                self.err = seen.err
             if self._options.verbose and not self.is_shown:
-                print(format_frame(piece.frame, limit=LIMIT), end="\n\n", file=sys.stderr)
+                print(format_frame(seen.frame, limit=LIMIT), end="\n\n", file=sys.stderr)
 
     def _wanted(self, direction: Direction) -> Wanted:
         if direction is Direction.RECEIVED:
@@ -195,7 +193,7 @@ class _Line:
         """`is_wrong`: the bytes are not a handshake, and are shown although the handshake is not."""
         for each in found if self.is_shown or is_wrong else []:
             if self._options.json:
-                print(json_line(as_json(each)), flush=True)
+                print(json_line(explained_json(each)), flush=True)
             else:
                 print("\n" * bool(self._printed) + "\n".join(lines(each, self._paint, LIMIT)), flush=True)
             self._printed += 1

@@ -9,14 +9,14 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta, timezone
 from typing import Any, BinaryIO
 
-from ..capture import Capture, CaptureError, Link, Notice, Seen, Stray
+from ..capture import Capture, Captured, CaptureError, Link, Notice, Stray
 from ..codes import ErrorCode, EventType
 from ..explain.dump import format_frame, title
 from ..frames import Direction
 from ..multi import MultiSequence
 from ..operations import BY_OPCODE, operation_name
 from ..text import counted, hexadecimal, name_of, printable
-from ..traffic.conversation import Passing
+from ..traffic.conversation import SeenFrame
 from ..traffic.selection import CONNECT, SelectionError, opcodes, path_pattern
 from .common import DONE, FAILED, USAGE, CommandError, Paint, complain, json_line
 
@@ -63,15 +63,15 @@ def run(options: argparse.Namespace) -> int:
     status = DONE
     undecoded: list[int] = []  # packets
     with _opened(options.file) as file:
-        for seen in _in_order(file, capture, is_live=options.file == "-"):
-            if isinstance(seen, CaptureError):
+        for captured in _in_order(file, capture, is_live=options.file == "-"):
+            if isinstance(captured, CaptureError):
                 sys.stdout.flush()
-                status = complain(f"{options.file}: {seen}", FAILED)
+                status = complain(f"{options.file}: {captured}", FAILED)
                 continue
-            if isinstance(seen.what, Passing) and seen.what.undecoded:
-                undecoded.append(seen.number)
-            if isinstance(seen.what, Notice) or wanted(seen.what):
-                shown.show(seen)
+            if isinstance(captured.what, SeenFrame) and captured.what.undecoded:
+                undecoded.append(captured.number)
+            if isinstance(captured.what, Notice) or wanted(captured.what):
+                shown.show(captured)
     if undecoded:
         sys.stdout.flush()
         packets = ", ".join(map(str, undecoded[:_PACKETS_SHOWN])) + (", ..." if undecoded[_PACKETS_SHOWN:] else "")
@@ -96,12 +96,12 @@ def _opened(name: str) -> AbstractContextManager[BinaryIO]:
         raise CommandError(f"{name}: {error.strerror}", USAGE) from None
 
 
-def _in_order(file: BinaryIO, capture: Capture, *, is_live: bool) -> Iterator[Seen | CaptureError]:
+def _in_order(file: BinaryIO, capture: Capture, *, is_live: bool) -> Iterator[Captured | CaptureError]:
     """All that the capture shows, and the fault of the file, if it has one, at last. By time, which a live capture has
     by itself."""
     faults: list[CaptureError] = []
 
-    def found() -> Iterator[Seen]:
+    def found() -> Iterator[Captured]:
         read: Callable[[int], bytes] = getattr(file, "read1", file.read)  # what there is, not so many bytes
         try:
             while data := read(_BLOCK):
@@ -113,23 +113,23 @@ def _in_order(file: BinaryIO, capture: Capture, *, is_live: bool) -> Iterator[Se
         except CaptureError as fault:
             faults.append(fault)
 
-    each: Iterable[Seen] = found()
-    yield from each if is_live else sorted(each, key=lambda seen: seen.order)
+    each: Iterable[Captured] = found()
+    yield from each if is_live else sorted(each, key=lambda captured: captured.order)
     yield from faults
 
 
-def _wanted(options: argparse.Namespace) -> Callable[[Passing | Stray], bool]:
+def _wanted(options: argparse.Namespace) -> Callable[[SeenFrame | Stray], bool]:
     try:
         codes = None if options.op is None else opcodes(options.op)
         matches = None if options.path is None else path_pattern(options.path)
     except SelectionError as error:
         raise CommandError(str(error), USAGE) from None
 
-    def wanted(passing: Passing | Stray) -> bool:
-        if isinstance(passing, Stray):
+    def wanted(seen: SeenFrame | Stray) -> bool:
+        if isinstance(seen, Stray):
             return codes is None and matches is None
-        opcode = CONNECT if passing.is_handshake else passing.opcode
-        return (codes is None or opcode in codes) and (matches is None or any(map(matches, passing.paths)))
+        opcode = CONNECT if seen.is_handshake else seen.opcode
+        return (codes is None or opcode in codes) and (matches is None or any(map(matches, seen.paths)))
 
     return wanted
 
@@ -137,42 +137,42 @@ def _wanted(options: argparse.Namespace) -> Callable[[Passing | Stray], bool]:
 # --- one frame, as text and as JSON
 
 
-def line(passing: Passing) -> str:
+def line(seen: SeenFrame) -> str:
     """What the frame is: its title, of a reply with the path of its request.
 
     `trace.title` says the same of any bytes, but maps every field for it, which takes three times as long.
     """
-    record, header = passing.record, passing.header
-    if (record is None and len(passing.frame.types) != (header is not None)) or not passing.frame.types:
-        return title(passing.frame)  # not what it should be
-    words = [passing.direction.value]
-    if passing.is_handshake:
+    record, header = seen.record, seen.header
+    if (record is None and len(seen.frame.types) != (header is not None)) or not seen.frame.types:
+        return title(seen.frame)  # not what it should be
+    words = [seen.direction.value]
+    if seen.is_handshake:
         words += [type(record).__name__, f"session={hexadecimal(record.session_id)}", f"time_out={record.time_out} ms"]
-    elif passing.is_notification:
+    elif seen.is_notification:
         words += ["event", name_of(EventType, record.type), str(record.path)]
     else:
-        words += [operation_name(passing.opcode), f"xid={passing.xid}"]
-        words += [f"path={passing.path}"] if passing.path else []
+        words += [operation_name(seen.opcode), f"xid={seen.xid}"]
+        words += [f"path={seen.path}"] if seen.path else []
         words += [f"items={len(record)}"] if isinstance(record, MultiSequence) else []
-        if passing.direction is Direction.RECEIVED:
-            words += [name_of(ErrorCode, passing.failure), f"zxid={hexadecimal(passing.zxid)}"]
+        if seen.direction is Direction.RECEIVED:
+            words += [name_of(ErrorCode, seen.failure), f"zxid={hexadecimal(seen.zxid)}"]
     return printable(" ".join(words))
 
 
-def latency_ms(passing: Passing) -> float | None:
+def latency_ms(seen: SeenFrame) -> float | None:
     """From a request to this reply to it, in milliseconds."""
-    return None if passing.request is None else (passing.frame.now - passing.request.frame.now) * 1000
+    return None if seen.request is None else (seen.frame.now - seen.request.frame.now) * 1000
 
 
-def as_json(seen: Seen) -> dict[str, Any]:
+def captured_json(captured: Captured) -> dict[str, Any]:
     """One frame, or what takes its place: a notice, or bytes that are not a frame. `kind` says which; values are as
     zkwire/explain/plain.py says. What does not apply is left out."""
-    kind = "notice" if isinstance(seen.what, Notice) else "bytes" if isinstance(seen.what, Stray) else "frame"
-    place: dict[str, Any] = {"kind": kind, "packet": seen.number, "time": seen.time_ns / 10**9}
-    if seen.link is not None:
-        client, server = str(seen.link.client), str(seen.link.server)
-        place |= {"connection": seen.link.number, "client": client, "server": server}
-    what = seen.what
+    kind = "notice" if isinstance(captured.what, Notice) else "bytes" if isinstance(captured.what, Stray) else "frame"
+    place: dict[str, Any] = {"kind": kind, "packet": captured.number, "time": captured.time_ns / 10**9}
+    if captured.link is not None:
+        client, server = str(captured.link.client), str(captured.link.server)
+        place |= {"connection": captured.link.number, "client": client, "server": server}
+    what = captured.what
     if isinstance(what, Notice):
         return place | {"notice": what.text}
     if isinstance(what, Stray):
@@ -195,12 +195,12 @@ def as_json(seen: Seen) -> dict[str, Any]:
     return place | {name: value for name, value in found.items() if value is not None}
 
 
-def _operation(passing: Passing) -> str | int | None:
-    if passing.is_handshake:
+def _operation(seen: SeenFrame) -> str | int | None:
+    if seen.is_handshake:
         return "connect"
-    if passing.is_notification:
+    if seen.is_notification:
         return "event"
-    opcode = passing.opcode
+    opcode = seen.opcode
     return BY_OPCODE[opcode].name if opcode in BY_OPCODE else opcode
 
 
@@ -212,37 +212,37 @@ class _Lines:
         self._paint = Paint(sys.stdout)
         self._links: set[Link] = set()
 
-    def show(self, seen: Seen) -> None:
+    def show(self, captured: Captured) -> None:
         if self._options.json:
-            print(json_line(as_json(seen)), flush=self._options.file == "-")
+            print(json_line(captured_json(captured)), flush=self._options.file == "-")
             return
-        if seen.link is not None and seen.link not in self._links:
-            self._links.add(seen.link)
-            self._print(seen, f"= {seen.link.client} to {seen.link.server}")
-        what = seen.what
+        if captured.link is not None and captured.link not in self._links:
+            self._links.add(captured.link)
+            self._print(captured, f"= {captured.link.client} to {captured.link.server}")
+        what = captured.what
         if isinstance(what, Notice):
-            self._print(seen, self._paint.yellow(f"! {what.text}"))
+            self._print(captured, self._paint.yellow(f"! {what.text}"))
         elif isinstance(what, Stray):
             more = "" if len(what.data) <= _STRAY_SHOWN else " ..."
             data = repr(what.data[:_STRAY_SHOWN])[2:-1]
             size = counted(len(what.data), "byte", "that is")
-            self._print(seen, f"{what.direction.value} {size} no frame: {data}{more}")
+            self._print(captured, f"{what.direction.value} {size} no frame: {data}{more}")
         else:
-            self._frame(seen, what)
+            self._frame(captured, what)
 
-    def _frame(self, seen: Seen, passing: Passing) -> None:
-        paint = self._paint.cyan if passing.direction is Direction.SENT else self._paint.green
-        if passing.failure or passing.undecoded:
+    def _frame(self, captured: Captured, seen: SeenFrame) -> None:
+        paint = self._paint.cyan if seen.direction is Direction.SENT else self._paint.green
+        if seen.failure or seen.undecoded:
             paint = self._paint.red
-        latency = latency_ms(passing)
+        latency = latency_ms(seen)
         took = "" if latency is None else self._paint.dim(f"  {latency:.3f} ms")
-        mark = f" (undecoded: {printable(passing.undecoded)})" if passing.undecoded else ""
-        self._print(seen, paint(line(passing) + mark) + took)
+        mark = f" (undecoded: {printable(seen.undecoded)})" if seen.undecoded else ""
+        self._print(captured, paint(line(seen) + mark) + took)
         if self._options.hex:
-            print(format_frame(passing.frame).partition("\n")[2], end="\n\n")
+            print(format_frame(seen.frame).partition("\n")[2], end="\n\n")
 
-    def _print(self, seen: Seen, text: str) -> None:
-        when = _EPOCH + timedelta(microseconds=seen.time_ns // 1000)
-        link = "" if seen.link is None else f"#{seen.link.number}"
-        place = f"{seen.number:>6}  {when:%H:%M:%S.%f}  {link:<4}"
+    def _print(self, captured: Captured, text: str) -> None:
+        when = _EPOCH + timedelta(microseconds=captured.time_ns // 1000)
+        link = "" if captured.link is None else f"#{captured.link.number}"
+        place = f"{captured.number:>6}  {when:%H:%M:%S.%f}  {link:<4}"
         print(f"{self._paint.dim(place)}{text}", flush=self._options.file == "-")

@@ -17,8 +17,8 @@ from ..records import RequestHeader
 from ..text import counted
 from ..traffic import recording
 from ..traffic.as_client import Rerun
-from ..traffic.as_server import Recorded, Script, Step, connections, timeline
-from ..traffic.conversation import Conversation, Passing
+from ..traffic.as_server import RecordedConnection, RecordedStep, Script, connections, timeline
+from ..traffic.conversation import Conversation, SeenFrame
 from ..traffic.report import frame_text
 from .addresses import listening, reason, servers
 from .common import DONE, FAILED, NO_SERVER, CommandError
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     return run_until_signal(lambda: _rerun(steps, server, Rerun(with_secrets=with_secrets), options.timeout))
 
 
-def _load(path: str) -> tuple[list[Step], bool]:
+def _load(path: str) -> tuple[list[RecordedStep], bool]:
     try:
         with open(path, encoding="utf-8") as file:
             with_secrets = recording.has_secrets(file.readline())
@@ -82,7 +82,7 @@ def _note(text: str) -> None:
 # --- as a server
 
 
-async def _serve(steps: list[Step], host: Host) -> int:
+async def _serve(steps: list[RecordedStep], host: Host) -> int:
     recorded = connections(steps)
     script = Script(recorded, lambda text: print(text, flush=True))
     over = trio.Event()
@@ -132,17 +132,17 @@ class _Line:
     def __init__(self, stream: trio.SocketStream, number: int) -> None:
         self._stream = stream
         self._conversation = Conversation(number)
-        self._came: list[Passing] = []  # and nobody has asked for it yet
+        self._came: list[SeenFrame] = []  # and nobody has asked for it yet
         self.has_session = False
 
     async def send(self, data: bytes) -> None:
         self._conversation.receive(Direction.SENT, data, trio.current_time())
         await self._stream.send_all(data)
 
-    async def take(self, wanted: Callable[[Passing], bool]) -> Passing | None:
+    async def take(self, wanted: Callable[[SeenFrame], bool]) -> SeenFrame | None:
         """The next frame that is wanted; those before it stay for later. None at the end of the stream."""
         while True:
-            found = next((passing for passing in self._came if wanted(passing)), None)
+            found = next((seen for seen in self._came if wanted(seen)), None)
             if found is not None:
                 self._came.remove(found)
                 return found
@@ -150,11 +150,11 @@ class _Line:
             if not data:
                 return None
             pieces = self._conversation.receive(Direction.RECEIVED, bytes(data), trio.current_time())
-            self._came += [piece for piece in pieces if isinstance(piece, Passing)]
+            self._came += [seen for seen in pieces if isinstance(seen, SeenFrame)]
 
-    def events(self) -> list[Passing]:
+    def events(self) -> list[SeenFrame]:
         """Those that came and nobody asked for."""
-        return [passing for passing in self._came if passing.is_notification]
+        return [seen for seen in self._came if seen.is_notification]
 
     async def close(self) -> None:
         """Close the session too: nobody else will."""
@@ -162,7 +162,7 @@ class _Line:
             if self.has_session:
                 with trio.move_on_after(2):
                     await self.send(frame(encode(RequestHeader(-1000, OpCode.CLOSE_SESSION))))
-                    await self.take(lambda passing: passing.opcode == OpCode.CLOSE_SESSION)
+                    await self.take(lambda seen: seen.opcode == OpCode.CLOSE_SESSION)
 
 
 class _Client:
@@ -173,10 +173,10 @@ class _Client:
         self._rerun = rerun
         self._timeout = timeout
         self._lines: dict[int, _Line] = {}  # by the connection's number
-        self._unsent: set[Passing] = set()
+        self._unsent: set[SeenFrame] = set()
         self.sent = self.compared = self.divergences = 0
 
-    async def go(self, steps: list[Step]) -> None:
+    async def go(self, steps: list[RecordedStep]) -> None:
         try:
             for recorded, what in steps:
                 if what is None:
@@ -194,7 +194,7 @@ class _Client:
                 for line in self._lines.values():
                     await line.close()
 
-    async def _dial(self, recorded: Recorded) -> _Line:
+    async def _dial(self, recorded: RecordedConnection) -> _Line:
         hosts, _ = parse_hosts(self._server)
         reasons = []
         for host in hosts:
@@ -204,7 +204,7 @@ class _Client:
                 reasons.append(f"{host}: {reason(error)}")
         raise CommandError("; ".join(reasons), NO_SERVER)
 
-    async def _close(self, recorded: Recorded) -> None:
+    async def _close(self, recorded: RecordedConnection) -> None:
         line = self._lines.pop(recorded.number)
         for event in line.events():
             self._differs(recorded, event, "was not recorded")
@@ -212,53 +212,53 @@ class _Client:
             line.has_session = False  # a session that outlived its connection does so again
         await line.close()
 
-    async def _send(self, recorded: Recorded, passing: Passing) -> None:
-        why = self._rerun.why_not_sent(passing)
+    async def _send(self, recorded: RecordedConnection, seen: SeenFrame) -> None:
+        why = self._rerun.why_not_sent(seen)
         if why is not None:
-            self._unsent.add(passing)
-            _note(f"connection {recorded.number}: {frame_text(passing)} is not sent: {why}")
+            self._unsent.add(seen)
+            _note(f"connection {recorded.number}: {frame_text(seen)} is not sent: {why}")
             return
         self.sent += 1
         try:
-            await self._lines[recorded.number].send(self._rerun.request(passing))
+            await self._lines[recorded.number].send(self._rerun.request(seen))
         except trio.BrokenResourceError:
-            await self._ended(recorded, passing)
+            await self._ended(recorded, seen)
 
-    async def _expect(self, recorded: Recorded, passing: Passing) -> None:
-        if passing.request in self._unsent:
+    async def _expect(self, recorded: RecordedConnection, seen: SeenFrame) -> None:
+        if seen.request in self._unsent:
             return
         line = self._lines[recorded.number]
         self.compared += 1
         try:
             with trio.fail_after(self._timeout):
-                now = await line.take(lambda each: self._rerun.matches(passing, each))
+                now = await line.take(lambda each: self._rerun.matches(seen, each))
         except trio.TooSlowError:
-            self._differs(recorded, passing, f"did not come within {self._timeout:g} s")
+            self._differs(recorded, seen, f"did not come within {self._timeout:g} s")
             return
         except trio.BrokenResourceError:
             now = None
         if now is None:
-            await self._ended(recorded, passing)
+            await self._ended(recorded, seen)
             return
-        if passing.is_handshake:
+        if seen.is_handshake:
             line.has_session = now.record is not None and now.record.time_out > 0
-        elif passing.opcode == OpCode.CLOSE_SESSION:
+        elif seen.opcode == OpCode.CLOSE_SESSION:
             line.has_session = False
-        for difference in self._rerun.compare(passing, now):
-            self._differs(recorded, passing, difference)
+        for difference in self._rerun.compare(seen, now):
+            self._differs(recorded, seen, difference)
 
-    async def _ended(self, recorded: Recorded, passing: Passing) -> None:
-        self._differs(recorded, passing, "the server closed the connection instead")
+    async def _ended(self, recorded: RecordedConnection, seen: SeenFrame) -> None:
+        self._differs(recorded, seen, "the server closed the connection instead")
         line = self._lines.pop(recorded.number)
         line.has_session = False
         await line.close()
 
-    def _differs(self, recorded: Recorded, passing: Passing, text: str) -> None:
+    def _differs(self, recorded: RecordedConnection, seen: SeenFrame, text: str) -> None:
         self.divergences += 1
-        print(f"connection {recorded.number}: {frame_text(passing)}: {text}", flush=True)
+        print(f"connection {recorded.number}: {frame_text(seen)}: {text}", flush=True)
 
 
-async def _rerun(steps: list[Step], server: str, rerun: Rerun, timeout: float) -> int:
+async def _rerun(steps: list[RecordedStep], server: str, rerun: Rerun, timeout: float) -> int:
     client = _Client(server, rerun, timeout)
     await client.go(steps)
     outcome = counted(client.divergences, "difference") if client.divergences else "as recorded"

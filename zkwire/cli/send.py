@@ -22,7 +22,7 @@ from ..operations import BY_OPCODE, OPERATIONS, Operation, problem
 from ..records import ACL, Id, MultiHeader
 from . import raw
 from .common import LIMIT, USAGE, CommandError, Paint, connection_options, json_line, json_option
-from .explain import as_json, lines
+from .explain import explained_json, lines
 from .input import NotBytes, text_of
 from .live import in_session
 
@@ -112,7 +112,7 @@ class _Printer:
         self._replied = frame.opcode == self._opcode and frame.direction is Direction.RECEIVED
         found = explain_frame(frame)
         if self._json:
-            print(json_line(as_json(found)))
+            print(json_line(explained_json(found)))
         else:
             print("\n" * bool(self._printed) + "\n".join(lines(found, self._paint, LIMIT)))
         self._printed += 1

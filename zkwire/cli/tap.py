@@ -25,21 +25,21 @@ from ..frames import Direction
 from ..tap.tap import Tap
 from ..text import counted
 from ..traffic import recording
-from ..traffic.conversation import Passing
+from ..traffic.conversation import SeenFrame
 from ..traffic.entries import (
-    Closed,
-    Connected,
+    ConnectionClosed,
     Entry,
-    Exchanged,
-    Faulted,
+    EntryMaker,
+    EventSeen,
+    Exchange,
+    FaultInjected,
     Filter,
-    Ledger,
-    Notified,
-    Unanswered,
-    Unreachable,
+    Handshake,
+    ServerUnreachable,
+    UnansweredRequest,
 )
 from ..traffic.faults import PASS, Action, FaultError, first_of, parse_fault
-from ..traffic.report import as_json, text, undecoded
+from ..traffic.report import entry_json, entry_text, undecoded
 from ..traffic.selection import SelectionError, opcodes, path_pattern
 from .addresses import listening, reason, servers
 from .common import USAGE, CommandError, Paint
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
         raise CommandError(str(error), USAGE) from None
     with ExitStack() as stack:
         epoch = _Epoch()
-        observers: list[Ledger | Recorder] = [Ledger(_Display(options, wanted, epoch).show)]
+        observers: list[EntryMaker | Recorder] = [EntryMaker(_Display(options, wanted, epoch).show)]
         if options.record:
             observers.append(stack.enter_context(Recorder(options.record, epoch, with_secrets=options.secrets)))
 
@@ -170,7 +170,7 @@ class _Later:
     _TURN = 0.01  # seconds of work before the clients have their turn
     _LIMIT = 10_000  # of what waits; with more, the clients wait after all
 
-    def __init__(self, observers: list[Ledger | Recorder]) -> None:
+    def __init__(self, observers: list[EntryMaker | Recorder]) -> None:
         self._observers = observers
         self._waiting: deque[tuple[str, tuple[Any, ...]]] = deque()
         self._some = trio.Event()
@@ -181,8 +181,8 @@ class _Later:
     def unreachable(self, *told: Any) -> None:
         self._note("unreachable", told)
 
-    def piece(self, *told: Any) -> None:
-        self._note("piece", told)
+    def passed(self, *told: Any) -> None:
+        self._note("passed", told)
 
     def closed(self, *told: Any) -> None:
         self._note("closed", told)
@@ -229,46 +229,46 @@ class _Display:
             return
         wall = self._epoch.of(entry.now)
         if self._options.json:
-            shown = as_json(entry, wall - entry.now, show_secrets=self._options.secrets)
+            shown = entry_json(entry, wall - entry.now, show_secrets=self._options.secrets)
             if self._options.hex:
                 shown["frames"] = [
-                    (passing.data if self._options.secrets else recording.without_secrets(passing)).hex()
-                    for passing in _frames(entry)
+                    (seen.data if self._options.secrets else recording.without_secrets(seen)).hex()
+                    for seen in _frames(entry)
                 ]
             sys.stdout.write(json.dumps(shown, ensure_ascii=True) + "\n")
         else:
             clock = datetime.fromtimestamp(wall).strftime("%H:%M:%S.%f")
-            sys.stdout.write(f"{self._paint.dim(clock)} {self._colour(entry)(text(entry))}\n")
-            for passing in _frames(entry) if self._options.hex else ():
-                dump = format_frame(passing.frame, show_secrets=self._options.secrets)
+            sys.stdout.write(f"{self._paint.dim(clock)} {self._colour(entry)(entry_text(entry))}\n")
+            for seen in _frames(entry) if self._options.hex else ():
+                dump = format_frame(seen.frame, show_secrets=self._options.secrets)
                 sys.stdout.write("".join(f"    {line}\n" for line in dump.split("\n")))
 
     def _colour(self, entry: Entry) -> Callable[[str], str]:
         if undecoded(entry):
             return self._paint.red
         match entry:
-            case Faulted() | Unanswered() | Unreachable():
+            case FaultInjected() | UnansweredRequest() | ServerUnreachable():
                 return self._paint.red
-            case Exchanged(reply=reply) if reply.err:
+            case Exchange(reply=reply) if reply.err:
                 return self._paint.red
-            case Closed(unanswered=unanswered) if unanswered:
+            case ConnectionClosed(unanswered=unanswered) if unanswered:
                 return self._paint.red
-            case Notified():
+            case EventSeen():
                 return self._paint.yellow
-            case Exchanged():
+            case Exchange():
                 return str
         return self._paint.cyan
 
 
-def _frames(entry: Entry) -> Iterator[Passing]:
+def _frames(entry: Entry) -> Iterator[SeenFrame]:
     match entry:
-        case Connected(request=request, response=reply) | Exchanged(request=request, reply=reply):
+        case Handshake(request=request, response=reply) | Exchange(request=request, reply=reply):
             if request is not None:
                 yield request
             yield reply
-        case Unanswered(request=request):
+        case UnansweredRequest(request=request):
             yield request
-        case Notified(event=event):
+        case EventSeen(event=event):
             yield event
 
 
@@ -300,19 +300,21 @@ class Recorder:
             self._write(self._writer.end())
 
     def opened(self, connection: int, client: str, server: str, now: float) -> None:
-        self._write(self._writer.line(recording.Opened(self._epoch.of(now), connection, client, server)))
+        self._write(self._writer.line(recording.RecordedOpening(self._epoch.of(now), connection, client, server)))
 
     def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
         """Nothing passed."""
 
-    def piece(self, connection: int, direction: Direction, piece: Passing | bytes, action: Action, now: float) -> None:
-        whole = isinstance(piece, bytes) or self._with_secrets
-        data = piece if isinstance(piece, bytes) else piece.data if whole else recording.without_secrets(piece)
+    def passed(
+        self, connection: int, direction: Direction, seen: SeenFrame | bytes, action: Action, now: float
+    ) -> None:
+        whole = isinstance(seen, bytes) or self._with_secrets
+        data = seen if isinstance(seen, bytes) else seen.data if whole else recording.without_secrets(seen)
         fault = "" if action == PASS else str(action)
-        self._write(self._writer.line(recording.Chunk(self._epoch.of(now), connection, direction, data, fault)))
+        self._write(self._writer.line(recording.RecordedBytes(self._epoch.of(now), connection, direction, data, fault)))
 
     def closed(self, connection: int, by: str, now: float) -> None:
-        self._write(self._writer.line(recording.Closed(self._epoch.of(now), connection, by)))
+        self._write(self._writer.line(recording.RecordedClosing(self._epoch.of(now), connection, by)))
 
     def _write(self, line: str) -> None:
         """Unbuffered: whoever looks into the file sees what has passed."""

@@ -25,7 +25,7 @@ import trio
 from ..client.nursery import HiddenNursery
 from ..frames import Direction
 from ..hosts import Host, parse_hosts
-from ..traffic.conversation import Conversation, Passing
+from ..traffic.conversation import Conversation, SeenFrame
 from ..traffic.faults import (
     DROP,
     PASS,
@@ -89,13 +89,13 @@ class When(Rule):
     """A rule that a test can wait for."""
 
     def __init__(
-        self, match: Match, action: Action | Callable[[Passing], Action], *, skip: int = 0, times: int | None = 1
+        self, match: Match, action: Action | Callable[[SeenFrame], Action], *, skip: int = 0, times: int | None = 1
     ) -> None:
         super().__init__(match, action, skip=skip, times=times)
         self._lot = trio.lowlevel.ParkingLot()
 
-    def __call__(self, passing: Passing) -> Action:
-        action = super().__call__(passing)
+    def __call__(self, seen: SeenFrame) -> Action:
+        action = super().__call__(seen)
         self._lot.unpark_all()
         return action
 
@@ -137,7 +137,9 @@ class Observer(Protocol):
     def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
         """A client connected, and no server did; the client is sent away."""
 
-    def piece(self, connection: int, direction: Direction, piece: Passing | bytes, action: Action, now: float) -> None:
+    def passed(
+        self, connection: int, direction: Direction, seen: SeenFrame | bytes, action: Action, now: float
+    ) -> None:
         """A frame, or bytes that are none, came at `now`, and this is what is done with it."""
 
     def closed(self, connection: int, by: str, now: float) -> None:
@@ -313,8 +315,8 @@ class Tap:
                 ahead = conversation.partial_size(direction)
                 if not data:
                     pieces = [conversation.take_partial(direction)]
-                for piece in pieces:
-                    self._tell(link, direction, piece, PASS, now)
+                for seen in pieces:
+                    self._tell(link, direction, seen, PASS, now)
                 if unsent:
                     await link.send(sink, unsent)
             else:
@@ -322,17 +324,17 @@ class Tap:
                 if not data:
                     pieces = [conversation.take_partial(direction)]
                 passed = []
-                for piece in pieces:
-                    raw = piece if isinstance(piece, bytes) else piece.data
+                for seen in pieces:
+                    raw = seen if isinstance(seen, bytes) else seen.data
                     fault = self.fault
-                    if fault is None or ahead or isinstance(piece, bytes):
-                        self._tell(link, direction, piece, PASS, now)
+                    if fault is None or ahead or isinstance(seen, bytes):
+                        self._tell(link, direction, seen, PASS, now)
                         passed += [raw[ahead:], held]
                         held, ahead = b"", 0
                         continue
                     await self._send(link, sink, passed)
-                    action = fault(piece)
-                    self._tell(link, direction, piece, action, now)
+                    action = fault(seen)
+                    self._tell(link, direction, seen, action, now)
                     if isinstance(action, Reorder) and not held:
                         held = raw
                         continue
@@ -349,9 +351,9 @@ class Tap:
                 await link.send_eof(sink)
                 return
 
-    def _tell(self, link: _Link, direction: Direction, piece: Passing | bytes, action: Action, now: float) -> None:
-        if self._observer is not None and piece != b"":
-            self._observer.piece(link.number, direction, piece, action, now)
+    def _tell(self, link: _Link, direction: Direction, seen: SeenFrame | bytes, action: Action, now: float) -> None:
+        if self._observer is not None and seen != b"":
+            self._observer.passed(link.number, direction, seen, action, now)
 
     async def _act(self, link: _Link, sink: Side, raw: bytes, action: Action) -> None:
         match action:

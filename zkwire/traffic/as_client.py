@@ -30,7 +30,7 @@ from ..records import (
 from ..text import name_of
 from .as_server import differences
 from .causes import WRITES
-from .conversation import Passing
+from .conversation import SeenFrame
 
 _CREATED = (CreateResponse, Create2Response)
 _DIGITS = 10
@@ -50,7 +50,7 @@ class Rerun:
 
     # --- requests
 
-    def why_not_sent(self, recorded: Passing) -> str | None:
+    def why_not_sent(self, recorded: SeenFrame) -> str | None:
         """Why this request cannot be sent again; None where it can."""
         if recorded.opcode == OpCode.AUTH and not self._with_secrets:
             return "its secret was left out of the recording (zkwire tap --secrets keeps it)"
@@ -58,7 +58,7 @@ class Rerun:
             return "a SASL exchange is never the same twice"
         return None
 
-    def request(self, recorded: Passing) -> bytes:
+    def request(self, recorded: SeenFrame) -> bytes:
         """The frame to send."""
         record = recorded.record
         if isinstance(record, ConnectRequest):
@@ -99,7 +99,7 @@ class Rerun:
 
     # --- replies
 
-    def matches(self, recorded: Passing, now: Passing) -> bool:
+    def matches(self, recorded: SeenFrame, now: SeenFrame) -> bool:
         """Whether this is the frame that came then: the reply to the same request, or an event of the same kind and
         path."""
         if recorded.is_notification or now.is_notification:
@@ -109,7 +109,7 @@ class Rerun:
             return was.type == is_now.type and self.path(was.path) == is_now.path
         return recorded.is_handshake == now.is_handshake and recorded.xid == now.xid
 
-    def compare(self, recorded: Passing, now: Passing) -> list[str]:
+    def compare(self, recorded: SeenFrame, now: SeenFrame) -> list[str]:
         """How the frame differs from the one recorded, field by field. What it stands for from now on is learned."""
         self._last_zxid = max(self._last_zxid, now.zxid)
         if isinstance(recorded.record, ConnectResponse) and isinstance(now.record, ConnectResponse):

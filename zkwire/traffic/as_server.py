@@ -24,8 +24,8 @@ from ..jute import Record, TypedTuple, encode
 from ..multi import MultiSequence
 from ..records import AuthPacket, ConnectRequest, GetSASLRequest, ReplyHeader, SetWatches, SetWatches2
 from ..text import counted
-from .conversation import Conversation, Passing
-from .recording import Chunk, Closed, Item, Opened
+from .conversation import Conversation, SeenFrame
+from .recording import RecordedBytes, RecordedClosing, RecordedLine, RecordedOpening
 from .report import frame_text, request_text
 
 #: Fields of requests that differ from run to run, and say nothing of what is asked.
@@ -41,12 +41,12 @@ _VOLATILE: dict[type[Record], tuple[str, ...]] = {
 
 
 @dataclass
-class Recorded:
+class RecordedConnection:
     """One connection of a recording: its frames in the order in which they came, pings left out. `faulted` counts those
     that a fault acted on; they are as they came, before it."""
 
     number: int
-    frames: list[Passing] = field(default_factory=list)
+    frames: list[SeenFrame] = field(default_factory=list)
     closed_by: str = ""
     faulted: int = 0
 
@@ -58,52 +58,52 @@ class Recorded:
 
 
 #: What happened next: a connection opened, a frame came, a connection ended.
-Step = tuple[Recorded, Passing | str | None]
+RecordedStep = tuple[RecordedConnection, SeenFrame | str | None]
 
 
-def timeline(items: Iterable[Item]) -> list[Step]:
+def timeline(items: Iterable[RecordedLine]) -> list[RecordedStep]:
     """All of a recording, in order, without pings: (connection, None) where it opened, (connection, frame), and
     (connection, who) where it was closed. Connections that are not ZooKeeper's are left out.
 
     Raises:
         RecordingError: as `recording.read`.
     """
-    steps: list[Step] = []
-    open_ones: dict[int, tuple[Recorded, Conversation]] = {}
+    steps: list[RecordedStep] = []
+    open_ones: dict[int, tuple[RecordedConnection, Conversation]] = {}
     for item in items:
-        if isinstance(item, Opened) or item.connection not in open_ones:
-            open_ones[item.connection] = (Recorded(item.connection), Conversation(item.connection))
+        if isinstance(item, RecordedOpening) or item.connection not in open_ones:
+            open_ones[item.connection] = (RecordedConnection(item.connection), Conversation(item.connection))
             steps.append((open_ones[item.connection][0], None))
         recorded, conversation = open_ones[item.connection]
-        if isinstance(item, Closed):
+        if isinstance(item, RecordedClosing):
             recorded.closed_by = item.by
             steps.append((recorded, item.by))
-        elif isinstance(item, Chunk):
+        elif isinstance(item, RecordedBytes):
             recorded.faulted += bool(item.fault)
-            for piece in conversation.receive(item.direction, item.data, item.time):
-                if isinstance(piece, Passing) and not _is_ping(piece):
-                    recorded.frames.append(piece)
-                    steps.append((recorded, piece))
+            for seen in conversation.receive(item.direction, item.data, item.time):
+                if isinstance(seen, SeenFrame) and not _is_ping(seen):
+                    recorded.frames.append(seen)
+                    steps.append((recorded, seen))
     return [step for step in steps if _is_zookeepers(step[0])]
 
 
-def connections(steps: Iterable[Step]) -> list[Recorded]:
+def connections(steps: Iterable[RecordedStep]) -> list[RecordedConnection]:
     """The connections of a timeline, in the order in which they were opened."""
     return [recorded for recorded, what in steps if what is None]
 
 
-def _is_ping(passing: Passing) -> bool:
-    return passing.opcode == OpCode.PING or (passing.direction is Direction.RECEIVED and passing.xid == Xid.PING)
+def _is_ping(seen: SeenFrame) -> bool:
+    return seen.opcode == OpCode.PING or (seen.direction is Direction.RECEIVED and seen.xid == Xid.PING)
 
 
-def _is_zookeepers(recorded: Recorded) -> bool:
+def _is_zookeepers(recorded: RecordedConnection) -> bool:
     return bool(recorded.frames) and isinstance(recorded.frames[0].record, ConnectRequest)
 
 
 # --- what is the same
 
 
-def difference(recorded: Passing, given: Passing) -> str | None:
+def difference(recorded: SeenFrame, given: SeenFrame) -> str | None:
     """Where two requests differ in what they ask, in words; None where they ask the same."""
     if recorded.opcode != given.opcode:
         return f"{frame_text(recorded)[2:]} was recorded"
@@ -157,7 +157,9 @@ class Script:
     """A recording as a server plays it: each connection that is accepted plays one of those recorded, the first that
     has not been played and asks for the same session."""
 
-    def __init__(self, recorded: Sequence[Recorded], diverged: Callable[[str], object] = lambda text: None) -> None:
+    def __init__(
+        self, recorded: Sequence[RecordedConnection], diverged: Callable[[str], object] = lambda text: None
+    ) -> None:
         self._left = list(recorded)
         self._playing = 0
         self._diverged = diverged
@@ -174,7 +176,7 @@ class Script:
         self._playing += 1
         return Playing(self)
 
-    def choose(self, session: int) -> Recorded | None:
+    def choose(self, session: int) -> RecordedConnection | None:
         found = next((recorded for recorded in self._left if recorded.session == session), None)
         if found is not None:
             self._left.remove(found)
@@ -194,10 +196,10 @@ class Playing:
     def __init__(self, script: Script) -> None:
         self._script = script
         self._conversation = Conversation()
-        self._recorded: Recorded | None = None
+        self._recorded: RecordedConnection | None = None
         # Recorded, by their place among the frames of the connection:
-        self._requests: dict[int, Passing] = {}  # not asked yet
-        self._replies: dict[Passing, int] = {}  # by request
+        self._requests: dict[int, SeenFrame] = {}  # not asked yet
+        self._replies: dict[SeenFrame, int] = {}  # by request
         self._unasked: list[int] = []  # not sent yet, of what answers no request: events
         self._zxid = 0
         self.is_over = False
@@ -205,17 +207,17 @@ class Playing:
     def receive(self, data: bytes, now: float) -> bytes:
         """Take what the client sent; what to send to it."""
         sent = b""
-        for piece in self._conversation.receive(Direction.SENT, data, now):
+        for seen in self._conversation.receive(Direction.SENT, data, now):
             if self.is_over:
                 break
-            if isinstance(piece, bytes):
-                self._diverge(f"{counted(len(piece), 'byte', 'that is')} no frame")
-            elif piece.is_handshake:
-                sent += self._connect(piece)
-            elif piece.opcode == OpCode.PING:
+            if isinstance(seen, bytes):
+                self._diverge(f"{counted(len(seen), 'byte', 'that is')} no frame")
+            elif seen.is_handshake:
+                sent += self._connect(seen)
+            elif seen.opcode == OpCode.PING:
                 sent += frame(encode(ReplyHeader(Xid.PING, self._zxid, 0)))
             else:
-                sent += self._request(piece)
+                sent += self._request(seen)
         return sent
 
     def close(self) -> None:
@@ -234,7 +236,7 @@ class Playing:
         self._script.diverged(f"{self._name()}: {text}")
         self.is_over = True
 
-    def _connect(self, given: Passing) -> bytes:
+    def _connect(self, given: SeenFrame) -> bytes:
         record = given.record
         if not isinstance(record, ConnectRequest):
             self._diverge("a first frame that is no ConnectRequest")
@@ -244,17 +246,17 @@ class Playing:
             what = f"session {record.session_id:#x}" if record.session_id else "a new session"
             self._diverge(f"asks for {what}, and no connection is left in the recording that did")
             return b""
-        for place, passing in enumerate(self._recorded.frames):
-            if passing.direction is Direction.RECEIVED:
-                if passing.request is None:
+        for place, seen in enumerate(self._recorded.frames):
+            if seen.direction is Direction.RECEIVED:
+                if seen.request is None:
                     self._unasked.append(place)
                 else:
-                    self._replies[passing.request] = place
+                    self._replies[seen.request] = place
             elif place:
-                self._requests[place] = passing
+                self._requests[place] = seen
         return self._send([])
 
-    def _request(self, given: Passing) -> bytes:
+    def _request(self, given: SeenFrame) -> bytes:
         found = next((place for place, each in self._requests.items() if difference(each, given) is None), None)
         expected = next(iter(self._requests.values()), None)
         if expected is None:
@@ -284,9 +286,9 @@ class Playing:
             self.is_over = True
         return data
 
-    def _answer(self, passing: Passing, xid: int) -> bytes:
-        self._zxid = max(self._zxid, passing.zxid)
-        if passing.request is None:
-            return passing.data
-        assert isinstance(passing.header, ReplyHeader)
-        return frame(encode(passing.header.replace(xid=xid)) + passing.frame.payload[16:])
+    def _answer(self, seen: SeenFrame, xid: int) -> bytes:
+        self._zxid = max(self._zxid, seen.zxid)
+        if seen.request is None:
+            return seen.data
+        assert isinstance(seen.header, ReplyHeader)
+        return frame(encode(seen.header.replace(xid=xid)) + seen.frame.payload[16:])

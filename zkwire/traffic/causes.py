@@ -18,7 +18,7 @@ from ..codes import CreateMode, ErrorCode, EventType, OpCode, WatcherType
 from ..multi import MultiSequence
 from ..operations import ADD_WATCH_ARMS, BY_OPCODE, FIRES, SERVER_TYPE, TABLE_SEES, WatcherKind
 from ..paths import ancestors
-from .conversation import Passing
+from .conversation import SeenFrame
 
 #: The operations that create a znode.
 _CREATES = {opcode for opcode, fired in FIRES.items() if EventType.NODE_CREATED in fired}
@@ -36,7 +36,7 @@ _ARM_OTHERS = {OpCode.ADD_WATCH, OpCode.SET_WATCHES, OpCode.SET_WATCHES2}
 _ONE_SHOT = {WatcherType.DATA, WatcherType.CHILDREN}
 
 
-class Step(NamedTuple):
+class AnsweredRequest(NamedTuple):
     """A request, in short: what is remembered of it when it has been answered."""
 
     connection: int
@@ -50,9 +50,9 @@ class Cause(NamedTuple):
     """What is known of an event. `write` caused it; None where none that fits went through here. `certain` says whether
     the zxid proves it. `armed` set the watch."""
 
-    write: Step | None
+    write: AnsweredRequest | None
     certain: bool
-    armed: Step | None
+    armed: AnsweredRequest | None
 
 
 class _Effect(NamedTuple):
@@ -72,12 +72,13 @@ class Causes:
     """Follows the frames of all connections of one tap; calls `found` with each event, the session of its connection
     and its cause, in the order in which they are known."""
 
-    def __init__(self, found: Callable[[Passing, int, Cause], object]) -> None:
+    def __init__(self, found: Callable[[SeenFrame, int, Cause], object]) -> None:
         self._found = found
-        self._unanswered: list[Passing] = []  # writes
-        self._done: dict[int, tuple[Step, tuple[_Effect, ...]]] = {}  # writes by zxid, oldest first
-        self._waiting: list[tuple[Passing, int, Step | None]] = []  # events, their sessions, and what armed them
-        self._armed: dict[int, dict[tuple[WatcherType, str], Step]] = {}  # by connection
+        self._unanswered: list[SeenFrame] = []  # writes
+        self._done: dict[int, tuple[AnsweredRequest, tuple[_Effect, ...]]] = {}  # writes by zxid, oldest first
+        # Events, their sessions, and the requests that armed their watches:
+        self._waiting: list[tuple[SeenFrame, int, AnsweredRequest | None]] = []
+        self._armed: dict[int, dict[tuple[WatcherType, str], AnsweredRequest]] = {}  # by connection
         self._sessions: dict[int, int] = {}  # by connection
         self._ephemerals: dict[int, set[str]] = {}  # by session
 
@@ -85,29 +86,29 @@ class Causes:
         """This connection has this session."""
         self._sessions[connection] = session_id
 
-    def request(self, passing: Passing) -> None:
+    def request(self, seen: SeenFrame) -> None:
         """A request went by."""
-        if passing.opcode in WRITES:
-            self._unanswered.append(passing)
+        if seen.opcode in WRITES:
+            self._unanswered.append(seen)
 
-    def reply(self, passing: Passing) -> None:
+    def reply(self, seen: SeenFrame) -> None:
         """The reply to a request went by."""
-        request = passing.request
+        request = seen.request
         if request is None:
             return
-        self._arm(request, passing)
+        self._arm(request, seen)
         if request.opcode in WRITES:
             self._unanswered = [each for each in self._unanswered if each is not request]
-            if not passing.failure:
-                self._done[passing.zxid] = (_step(request), tuple(self._effects(request, passing)))
-                self._note_ephemerals(request, passing)
+            if not seen.failure:
+                self._done[seen.zxid] = (_step(request), tuple(self._effects(request, seen)))
+                self._note_ephemerals(request, seen)
                 if len(self._done) > _KEPT:
                     del self._done[next(iter(self._done))]
             self._settle()
 
-    def event(self, passing: Passing) -> None:
+    def event(self, seen: SeenFrame) -> None:
         """A notification went by."""
-        self._waiting.append((passing, self._sessions.get(passing.connection, 0), self._disarm(passing)))
+        self._waiting.append((seen, self._sessions.get(seen.connection, 0), self._disarm(seen)))
         self._settle()
 
     def closed(self, connection: int) -> None:
@@ -119,7 +120,7 @@ class Causes:
 
     # --- writes
 
-    def _note_ephemerals(self, request: Passing, reply: Passing) -> None:
+    def _note_ephemerals(self, request: SeenFrame, reply: SeenFrame) -> None:
         session = self._sessions.get(request.connection, 0)
         if request.opcode == OpCode.CLOSE_SESSION:
             self._ephemerals.pop(session, None)
@@ -127,7 +128,7 @@ class Causes:
             if opcode in _CREATES and asked is not None and asked.flags in _EPHEMERAL:
                 self._ephemerals.setdefault(session, set()).add(getattr(answered, "path", None) or asked.path)
 
-    def _effects(self, request: Passing, reply: Passing | None) -> Iterator[_Effect]:
+    def _effects(self, request: SeenFrame, reply: SeenFrame | None) -> Iterator[_Effect]:
         if request.opcode == OpCode.CLOSE_SESSION:
             for mine in self._ephemerals.get(self._sessions.get(request.connection, 0), ()):
                 yield from _fired(OpCode.CLOSE_SESSION, mine)
@@ -138,7 +139,7 @@ class Causes:
             if path:
                 yield from _fired(opcode, created or path, is_open)
 
-    def _may_cause(self, request: Passing, event: Passing) -> bool:
+    def _may_cause(self, request: SeenFrame, event: SeenFrame) -> bool:
         """Whether a write that is on its way may have caused the event. Of a session that ends not all ephemerals need
         be known here; where the zxid will tell, it is waited for."""
         if request.opcode == OpCode.CLOSE_SESSION and event.zxid > 0:
@@ -157,7 +158,7 @@ class Causes:
             else:
                 self._found(event, session, cause)
 
-    def _cause(self, event: Passing, armed: Step | None) -> Cause | None:
+    def _cause(self, event: SeenFrame, armed: AnsweredRequest | None) -> Cause | None:
         """None: not known yet."""
         if event.zxid > 0 and event.zxid in self._done:
             return Cause(self._done[event.zxid][0], True, armed)
@@ -174,12 +175,12 @@ class Causes:
 
     # --- watches
 
-    def _arm(self, request: Passing, reply: Passing) -> None:
+    def _arm(self, request: SeenFrame, reply: SeenFrame) -> None:
         watches = self._armed.setdefault(request.connection, {})
         for kind, path in _armed_by(request, reply.err):
             watches[SERVER_TYPE[kind], path] = _step(request)
 
-    def _disarm(self, event: Passing) -> Step | None:
+    def _disarm(self, event: SeenFrame) -> AnsweredRequest | None:
         """The latest request that armed a watch for this event; one-shot watches are used up."""
         record, watches = event.record, self._armed.get(event.connection, {})
         if record is None or not (record.path or "").startswith("/"):
@@ -195,7 +196,7 @@ class Causes:
         return max(armed, key=lambda step: step.now, default=None)
 
 
-def _armed_by(request: Passing, err: int) -> Iterator[tuple[WatcherKind, str]]:
+def _armed_by(request: SeenFrame, err: int) -> Iterator[tuple[WatcherKind, str]]:
     """The watches that a request has set when its reply has this error."""
     operation = BY_OPCODE.get(request.opcode or 0)
     kind = None if operation is None else operation.arms_on_no_node if err == ErrorCode.NO_NODE else operation.arms
@@ -214,8 +215,8 @@ def _armed_by(request: Passing, err: int) -> Iterator[tuple[WatcherKind, str]]:
                 yield kind, path
 
 
-def _step(request: Passing) -> Step:
-    return Step(request.connection, request.xid, request.opcode, request.path, request.frame.now)
+def _step(request: SeenFrame) -> AnsweredRequest:
+    return AnsweredRequest(request.connection, request.xid, request.opcode, request.path, request.frame.now)
 
 
 def _fired(opcode: int | None, path: str, is_open: bool = False) -> Iterator[_Effect]:
@@ -227,7 +228,7 @@ def _fired(opcode: int | None, path: str, is_open: bool = False) -> Iterator[_Ef
             yield _Effect(kind, path, is_open)
 
 
-def _operations(request: Passing, reply: Passing | None) -> Iterator[tuple[int | None, Any, Any]]:
+def _operations(request: SeenFrame, reply: SeenFrame | None) -> Iterator[tuple[int | None, Any, Any]]:
     """Opcode, record and result of each operation of a write: of a multi all."""
     result = None if reply is None else reply.record
     if not isinstance(request.record, MultiSequence):

@@ -3,7 +3,7 @@
     conversation = Conversation()
     for piece in conversation.receive(Direction.SENT, received, now): ...
 
-A piece is a `Passing`, one whole frame, or bytes that are no frame: a four-letter word and its answer, TLS, and
+A piece is a `SeenFrame`, one whole frame, or bytes that are no frame: a four-letter word and its answer, TLS, and
 whatever stands behind a length that no frame may have. All pieces of a direction, joined, are its bytes.
 
 The onlooker never refuses anything. It pairs a reply with the oldest request that has none and the reply's xid, so that
@@ -36,7 +36,7 @@ from ..text import counted
 
 
 @dataclass(frozen=True, eq=False)
-class Passing:
+class SeenFrame:
     """One frame on its way, and what it is.
 
     `header` is None for the handshake, and for a frame too short to have one. `index` counts the frames of this
@@ -47,7 +47,7 @@ class Passing:
     frame: Frame
     header: RequestHeader | ReplyHeader | None
     index: int
-    request: Passing | None = None
+    request: SeenFrame | None = None
     connection: int = 0
 
     @property
@@ -150,7 +150,7 @@ def _paths(record: Any) -> tuple[str, ...]:
     return () if path is None else (path,)
 
 
-class _Way:
+class _OneDirection:
     """One direction."""
 
     def __init__(self) -> None:
@@ -161,24 +161,24 @@ class _Way:
 
 
 class Conversation:
-    """Follows one connection; `connection` is its number in every Passing."""
+    """Follows one connection; `connection` is its number in every SeenFrame."""
 
     def __init__(self, connection: int = 0) -> None:
         self.connection = connection
-        self._ways = {direction: _Way() for direction in Direction}
-        self._unanswered: list[Passing] = []
+        self._ways = {direction: _OneDirection() for direction in Direction}
+        self._unanswered: list[SeenFrame] = []
 
-    def receive(self, direction: Direction, data: bytes, now: float) -> list[Passing | bytes]:
+    def receive(self, direction: Direction, data: bytes, now: float) -> list[SeenFrame | bytes]:
         """The pieces that these bytes complete, in order."""
         way = self._ways[direction]
         way.partial += data
-        pieces: list[Passing | bytes] = []
+        seen: list[SeenFrame | bytes] = []
         if not way.opaque:
             way.frames.append(data)
             try:
                 while (found := way.frames.next_frame()) is not None:
                     buffer, start, end = found
-                    pieces.append(self._passing(direction, way, buffer[start:end], now))
+                    seen.append(self._whole(direction, way, buffer[start:end], now))
                     del way.partial[: 4 + end - start]
             except FrameError:
                 way.opaque = True
@@ -186,8 +186,8 @@ class Conversation:
                     # Not ZooKeeper's framing at all, so the answer is not either: "rw" would never make a frame.
                     self._ways[Direction.RECEIVED].opaque = True
         if way.opaque and way.partial:
-            pieces.append(self.take_partial(direction))
-        return pieces
+            seen.append(self.take_partial(direction))
+        return seen
 
     def partial(self, direction: Direction, skip: int = 0) -> bytes:
         """The bytes of this direction that have not come out as a piece, a frame's beginning, without the first `skip`
@@ -214,44 +214,44 @@ class Conversation:
         way.count = max(way.count, 1)
         return self.take_partial(direction)
 
-    def _passing(self, direction: Direction, way: _Way, payload: bytes, now: float) -> Passing:
+    def _whole(self, direction: Direction, way: _OneDirection, payload: bytes, now: float) -> SeenFrame:
         index = way.count
         way.count += 1
         if direction is Direction.SENT:
             return self._sent(payload, index, now)
         return self._received(payload, index, now)
 
-    def _sent(self, payload: bytes, index: int, now: float) -> Passing:
+    def _sent(self, payload: bytes, index: int, now: float) -> SeenFrame:
         if index == 0 or len(payload) < REQUEST_HEADER_SIZE:
             first: tuple[Any, ...] = (ConnectRequest,) if index == 0 else ()
-            return Passing(Frame(Direction.SENT, payload, first, None, now), None, index, None, self.connection)
+            return SeenFrame(Frame(Direction.SENT, payload, first, None, now), None, index, None, self.connection)
         header, _ = decode_at(RequestHeader, payload, 0, len(payload))
         operation = BY_OPCODE.get(header.type)
         types = (
             (RequestHeader,) if operation is None or operation.request is None else (RequestHeader, operation.request)
         )
         opcode = header.type if operation is None else operation.opcode
-        passing = Passing(Frame(Direction.SENT, payload, types, opcode, now), header, index, None, self.connection)
-        self._unanswered.append(passing)
-        return passing
+        seen = SeenFrame(Frame(Direction.SENT, payload, types, opcode, now), header, index, None, self.connection)
+        self._unanswered.append(seen)
+        return seen
 
-    def _received(self, payload: bytes, index: int, now: float) -> Passing:
+    def _received(self, payload: bytes, index: int, now: float) -> SeenFrame:
         if index == 0 or len(payload) < REPLY_HEADER_SIZE:
             first: tuple[Any, ...] = (ConnectResponse,) if index == 0 else ()
-            return Passing(Frame(Direction.RECEIVED, payload, first, None, now), None, index, None, self.connection)
+            return SeenFrame(Frame(Direction.RECEIVED, payload, first, None, now), None, index, None, self.connection)
         header, _ = decode_at(ReplyHeader, payload, 0, len(payload))
         if header.xid == Xid.NOTIFICATION:
             event = Frame(Direction.RECEIVED, payload, (ReplyHeader, WatcherEvent), None, now)
-            return Passing(event, header, index, None, self.connection)
+            return SeenFrame(event, header, index, None, self.connection)
         request = self._answered(header.xid)
         opcode = None if request is None else request.opcode
         operation = None if opcode is None else BY_OPCODE.get(opcode)
         body = None if operation is None or header.err else operation.response
         types: tuple[Any, ...] = (ReplyHeader,) if body is None else (ReplyHeader, body)
         reply = Frame(Direction.RECEIVED, payload, types, opcode, now)
-        return Passing(reply, header, index, request, self.connection)
+        return SeenFrame(reply, header, index, request, self.connection)
 
-    def _answered(self, xid: int) -> Passing | None:
+    def _answered(self, xid: int) -> SeenFrame | None:
         for place, request in enumerate(self._unanswered):
             assert isinstance(request.header, RequestHeader)
             # A ping is answered with -2, whatever its own xid was.

@@ -1,7 +1,7 @@
 """What happens on a tap's connections, as entries that a reader can follow: requests with their replies, events with
 their causes, and what was left without an answer.
 
-    ledger = Ledger(print)
+    ledger = EntryMaker(print)
     async with Tap(server, observer=ledger) as tap: ...
 
 An exchange is an entry when its reply comes. `session` is 0 until the handshake has given one.
@@ -17,12 +17,12 @@ from ..frames import MAX_REPLY, Direction
 from ..records import ConnectResponse
 from ..text import counted
 from .causes import Cause, Causes
-from .conversation import Passing
+from .conversation import SeenFrame
 from .faults import PASS, Action
 from .selection import CONNECT
 
 
-class Opened(NamedTuple):
+class ConnectionOpened(NamedTuple):
     """A client connected, and a server took the connection."""
 
     connection: int
@@ -32,7 +32,7 @@ class Opened(NamedTuple):
     server: str
 
 
-class Unreachable(NamedTuple):
+class ServerUnreachable(NamedTuple):
     """A client connected, and there was no server for it."""
 
     connection: int
@@ -42,56 +42,56 @@ class Unreachable(NamedTuple):
     reason: str
 
 
-class Connected(NamedTuple):
+class Handshake(NamedTuple):
     """The handshake is over."""
 
     connection: int
     session: int
     now: float
-    request: Passing | None
-    response: Passing
+    request: SeenFrame | None
+    response: SeenFrame
 
 
-class Exchanged(NamedTuple):
+class Exchange(NamedTuple):
     """A request was answered; `now` is when. `request` is None for a reply that answers nothing that was asked."""
 
     connection: int
     session: int
     now: float
-    request: Passing | None
-    reply: Passing
+    request: SeenFrame | None
+    reply: SeenFrame
 
 
-class Unanswered(NamedTuple):
+class UnansweredRequest(NamedTuple):
     """The connection ended, and this request, or ConnectRequest, had no reply."""
 
     connection: int
     session: int
     now: float
-    request: Passing
+    request: SeenFrame
 
 
-class Notified(NamedTuple):
+class EventSeen(NamedTuple):
     """An event; `now` is when it came, which may be before the entry of its cause."""
 
     connection: int
     session: int
     now: float
-    event: Passing
+    event: SeenFrame
     cause: Cause
 
 
-class Faulted(NamedTuple):
+class FaultInjected(NamedTuple):
     """A fault acted on this frame; the entry that the frame itself makes comes too."""
 
     connection: int
     session: int
     now: float
-    passing: Passing
+    seen: SeenFrame
     action: Action
 
 
-class Opaque(NamedTuple):
+class StrayBytesSeen(NamedTuple):
     """From here on these are bytes that are no frames: `what` names them."""
 
     connection: int
@@ -101,7 +101,7 @@ class Opaque(NamedTuple):
     what: str
 
 
-class Closed(NamedTuple):
+class ConnectionClosed(NamedTuple):
     """Both sides are closed: `by` is "client", "server" or "tap"; `unanswered` counts the requests without a reply."""
 
     connection: int
@@ -111,7 +111,17 @@ class Closed(NamedTuple):
     unanswered: int
 
 
-Entry = Opened | Unreachable | Connected | Exchanged | Unanswered | Notified | Faulted | Opaque | Closed
+Entry = (
+    ConnectionOpened
+    | ServerUnreachable
+    | Handshake
+    | Exchange
+    | UnansweredRequest
+    | EventSeen
+    | FaultInjected
+    | StrayBytesSeen
+    | ConnectionClosed
+)
 
 
 class _Following:
@@ -119,13 +129,13 @@ class _Following:
 
     def __init__(self) -> None:
         self.session = 0
-        self.handshake: Passing | None = None  # a ConnectRequest without its response
-        self.unanswered: dict[int, Passing] = {}  # requests by their index
+        self.handshake: SeenFrame | None = None  # a ConnectRequest without its response
+        self.unanswered: dict[int, SeenFrame] = {}  # requests by their index
         self.frames = 0
         self.opaque = False
 
 
-class Ledger:
+class EntryMaker:
     """An observer of a tap: calls `write` with each entry."""
 
     def __init__(self, write: Callable[[Entry], object]) -> None:
@@ -135,56 +145,58 @@ class Ledger:
 
     def opened(self, connection: int, client: str, server: str, now: float) -> None:
         self._connections[connection] = _Following()
-        self._write(Opened(connection, 0, now, client, server))
+        self._write(ConnectionOpened(connection, 0, now, client, server))
 
     def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
-        self._write(Unreachable(connection, 0, now, client, reason))
+        self._write(ServerUnreachable(connection, 0, now, client, reason))
 
-    def piece(self, connection: int, direction: Direction, piece: Passing | bytes, action: Action, now: float) -> None:
+    def passed(
+        self, connection: int, direction: Direction, seen: SeenFrame | bytes, action: Action, now: float
+    ) -> None:
         following = self._connections[connection]
-        if isinstance(piece, bytes):
+        if isinstance(seen, bytes):
             if not following.opaque:
                 following.opaque = True
-                what = _rest(piece) if following.frames else name_of_bytes(piece)
-                self._write(Opaque(connection, following.session, now, direction, what))
+                what = _rest(seen) if following.frames else name_of_bytes(seen)
+                self._write(StrayBytesSeen(connection, following.session, now, direction, what))
             return
         following.frames += 1
         if action != PASS:
-            self._write(Faulted(connection, following.session, now, piece, action))
-        if piece.is_handshake:
-            self._handshake(following, piece)
+            self._write(FaultInjected(connection, following.session, now, seen, action))
+        if seen.is_handshake:
+            self._handshake(following, seen)
         elif direction is Direction.SENT:
-            following.unanswered[piece.index] = piece
-            self._causes.request(piece)
-        elif piece.is_notification:
-            self._causes.event(piece)
+            following.unanswered[seen.index] = seen
+            self._causes.request(seen)
+        elif seen.is_notification:
+            self._causes.event(seen)
         else:
-            if piece.request is not None:
-                del following.unanswered[piece.request.index]
-            self._write(Exchanged(connection, following.session, now, piece.request, piece))
-            self._causes.reply(piece)
+            if seen.request is not None:
+                del following.unanswered[seen.request.index]
+            self._write(Exchange(connection, following.session, now, seen.request, seen))
+            self._causes.reply(seen)
 
     def closed(self, connection: int, by: str, now: float) -> None:
         following = self._connections[connection]
         left = [each for each in (following.handshake, *following.unanswered.values()) if each is not None]
         for request in left:
-            self._write(Unanswered(connection, following.session, now, request))
+            self._write(UnansweredRequest(connection, following.session, now, request))
         self._causes.closed(connection)
         del self._connections[connection]
-        self._write(Closed(connection, following.session, now, by, len(left)))
+        self._write(ConnectionClosed(connection, following.session, now, by, len(left)))
 
-    def _handshake(self, following: _Following, passing: Passing) -> None:
-        if passing.direction is Direction.SENT:
-            following.handshake = passing
+    def _handshake(self, following: _Following, seen: SeenFrame) -> None:
+        if seen.direction is Direction.SENT:
+            following.handshake = seen
             return
-        if isinstance(passing.record, ConnectResponse) and passing.record.time_out > 0:
-            following.session = passing.record.session_id
-            self._causes.connected(passing.connection, following.session)
+        if isinstance(seen.record, ConnectResponse) and seen.record.time_out > 0:
+            following.session = seen.record.session_id
+            self._causes.connected(seen.connection, following.session)
         request, following.handshake = following.handshake, None
-        self._write(Connected(passing.connection, following.session, passing.frame.now, request, passing))
+        self._write(Handshake(seen.connection, following.session, seen.frame.now, request, seen))
 
-    def _notified(self, event: Passing, session: int, cause: Cause) -> None:
-        self._write(Notified(event.connection, session, event.frame.now, event, cause))
+    def _notified(self, event: SeenFrame, session: int, cause: Cause) -> None:
+        self._write(EventSeen(event.connection, session, event.frame.now, event, cause))
 
 
 # --- which entries to show
@@ -203,26 +215,26 @@ class Filter(NamedTuple):
     pings: bool = False
 
     def wants(self, entry: Entry) -> bool:
-        passing = frame_of(entry)
+        seen = frame_of(entry)
         if self.session is not None and entry.session != self.session:
             return False
-        if passing is None:
+        if seen is None:
             return self.opcodes is None and self.path is None
-        unasked = passing.opcode == OpCode.PING and not self.pings and self.opcodes is None
-        if unasked and not isinstance(entry, Faulted):
+        unasked = seen.opcode == OpCode.PING and not self.pings and self.opcodes is None
+        if unasked and not isinstance(entry, FaultInjected):
             return False
-        if self.path is not None and not any(self.path(each) for each in passing.paths):
+        if self.path is not None and not any(self.path(each) for each in seen.paths):
             return False
-        return self.opcodes is None or (CONNECT if passing.is_handshake else passing.opcode) in self.opcodes
+        return self.opcodes is None or (CONNECT if seen.is_handshake else seen.opcode) in self.opcodes
 
 
-def frame_of(entry: Entry) -> Passing | None:
+def frame_of(entry: Entry) -> SeenFrame | None:
     """The frame that the entry is about, the later one of two; None where it is about the connection."""
     match entry:
-        case Connected(response=passing) | Exchanged(reply=passing) | Unanswered(request=passing):
-            return passing
-        case Notified(event=passing) | Faulted(passing=passing):
-            return passing
+        case Handshake(response=seen) | Exchange(reply=seen) | UnansweredRequest(request=seen):
+            return seen
+        case EventSeen(event=seen) | FaultInjected(seen=seen):
+            return seen
     return None
 
 

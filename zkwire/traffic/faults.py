@@ -34,7 +34,7 @@ from typing import Any, Protocol
 from ..codes import EventType, OpCode
 from ..frames import Direction
 from ..text import counted
-from .conversation import Passing
+from .conversation import SeenFrame
 from .selection import CONNECT, SelectionError, opcodes, path_pattern
 
 # --- what may happen to a frame
@@ -142,18 +142,18 @@ PASS = Pass()
 DROP = Drop()
 
 #: What decides about a frame. It is called in the tap's own tasks, and must not wait.
-Fault = Callable[[Passing], Action]
+Fault = Callable[[SeenFrame], Action]
 
 # --- which frames
 
-Match = Callable[[Passing], bool]
+Match = Callable[[SeenFrame], bool]
 
 
 def request(opcode: int | None = None, path: str | None = None) -> Match:
     """Matches a request, not the handshake; of that opcode and path, where given."""
 
-    def match(passing: Passing) -> bool:
-        return passing.direction is Direction.SENT and passing.header is not None and _is(passing, opcode, path)
+    def match(seen: SeenFrame) -> bool:
+        return seen.direction is Direction.SENT and seen.header is not None and _is(seen, opcode, path)
 
     return match
 
@@ -161,24 +161,24 @@ def request(opcode: int | None = None, path: str | None = None) -> Match:
 def reply_to(opcode: int | None = None, path: str | None = None) -> Match:
     """Matches the reply to a request of that opcode and path, where given."""
 
-    def match(passing: Passing) -> bool:
-        return passing.request is not None and _is(passing, opcode, path)
+    def match(seen: SeenFrame) -> bool:
+        return seen.request is not None and _is(seen, opcode, path)
 
     return match
 
 
 def notification(path: str | None = None) -> Match:
     """Matches a notification, of that path where given."""
-    return lambda passing: passing.is_notification and path in (None, passing.path)
+    return lambda seen: seen.is_notification and path in (None, seen.path)
 
 
 def frame_number(direction: Direction, index: int) -> Match:
     """Matches the index-th frame of a direction; the handshake's is 0."""
-    return lambda passing: passing.direction is direction and passing.index == index
+    return lambda seen: seen.direction is direction and seen.index == index
 
 
-def _is(passing: Passing, opcode: int | None, path: str | None) -> bool:
-    return opcode in (None, passing.opcode) and path in (None, passing.path)
+def _is(seen: SeenFrame, opcode: int | None, path: str | None) -> bool:
+    return opcode in (None, seen.opcode) and path in (None, seen.path)
 
 
 # --- faults made of both
@@ -194,7 +194,7 @@ class Rule:
     def __init__(
         self,
         match: Match,
-        action: Action | Callable[[Passing], Action],
+        action: Action | Callable[[SeenFrame], Action],
         *,
         skip: int = 0,
         times: int | None = 1,
@@ -206,25 +206,25 @@ class Rule:
         self._times = times
         self._chance = chance
         #: The frames it acted on.
-        self.hits: list[Passing] = []
+        self.hits: list[SeenFrame] = []
 
-    def __call__(self, passing: Passing) -> Action:
-        if (self._times is not None and len(self.hits) >= self._times) or not self._match(passing):
+    def __call__(self, seen: SeenFrame) -> Action:
+        if (self._times is not None and len(self.hits) >= self._times) or not self._match(seen):
             return PASS
         if self._skip:
             self._skip -= 1
             return PASS
         if self._chance is not None and not self._chance():
             return PASS
-        self.hits.append(passing)
-        return self._action(passing) if callable(self._action) else self._action
+        self.hits.append(seen)
+        return self._action(seen) if callable(self._action) else self._action
 
 
 def first_of(*faults: Fault) -> Fault:
     """The first of the faults that does not let the frame pass decides; those behind it do not see the frame."""
 
-    def fault(passing: Passing) -> Action:
-        return next((action for each in faults if (action := each(passing)) != PASS), PASS)
+    def fault(seen: SeenFrame) -> Action:
+        return next((action for each in faults if (action := each(seen)) != PASS), PASS)
 
     return fault
 
@@ -236,21 +236,21 @@ class FaultError(ValueError):
     """Words that are no fault; says which one is wrong, and what may stand there."""
 
 
-class Chance(Protocol):
+class Randomness(Protocol):
     """As random.Random, seeded by whoever wants the same faults again."""
 
     def random(self) -> float: ...
     def randrange(self, start: int, stop: int) -> int: ...
 
 
-def parse_fault(text: str, chance: Chance) -> Rule:
+def parse_fault(text: str, chance: Randomness) -> Rule:
     """The fault that the words name, as above. A path with a space in it stands in quotes.
 
     Raises:
         FaultError: they name none.
     """
     try:
-        return _Words(text, chance).rule()
+        return _FaultWords(text, chance).rule()
     except ValueError as error:  # FaultError and SelectionError are; shlex raises it for a quote that is not closed
         raise FaultError(f"fault {text!r}: {error}") from None
 
@@ -261,10 +261,10 @@ _EVENT_TYPES = {
 _OFTEN = ("once", "nth", "always")
 
 
-class _Words:
+class _FaultWords:
     """A fault's words, taken from the front."""
 
-    def __init__(self, text: str, chance: Chance) -> None:
+    def __init__(self, text: str, chance: Randomness) -> None:
         self._words = shlex.split(text)
         self._chance = chance
 
@@ -284,7 +284,7 @@ class _Words:
 
     # --- what happens
 
-    def _action(self) -> Action | Callable[[Passing], Action]:
+    def _action(self) -> Action | Callable[[SeenFrame], Action]:
         word = self._take()
         match word:
             case "drop":
@@ -314,7 +314,7 @@ class _Words:
             raise FaultError(f"expected seconds that end, got {word!r}")
         return seconds
 
-    def _cut(self) -> Action | Callable[[Passing], Action]:
+    def _cut(self) -> Action | Callable[[SeenFrame], Action]:
         if self._next() not in ("before", "inside", "after"):
             return Cut(0)
         word = self._take()
@@ -322,13 +322,13 @@ class _Words:
             return Cut(0 if word == "before" else None)
         if self._next().isdecimal():
             return Cut(int(self._take()))
-        return lambda passing: Cut(len(passing.data) // 2)
+        return lambda seen: Cut(len(seen.data) // 2)
 
-    def _corrupt(self) -> Callable[[Passing], Action]:
+    def _corrupt(self) -> Callable[[SeenFrame], Action]:
         chosen = int(self._take(), 0) if self._next()[:1].isdecimal() else None
 
-        def corrupt(passing: Passing) -> Action:
-            size = len(passing.data)
+        def corrupt(seen: SeenFrame) -> Action:
+            size = len(seen.data)
             bit = 1 << self._chance.randrange(0, 8)
             if chosen is not None:
                 return Corrupt(chosen, bit) if chosen < size else PASS
@@ -348,13 +348,11 @@ class _Words:
         path = path_pattern(self._take()) if self._next().startswith("/") else None
         if what == "event":
             types = frozenset(_EVENT_TYPES.values()) if names is None else _event_types(names)
-            return lambda passing: (
-                passing.is_notification and getattr(passing.record, "type", None) in types and _on(passing, path)
-            )
+            return lambda seen: seen.is_notification and getattr(seen.record, "type", None) in types and _on(seen, path)
         direction = Direction.SENT if what == "request" else Direction.RECEIVED
         codes = None if names is None else opcodes(names)
-        return lambda passing: (
-            passing.direction is direction and _selected(passing, codes, everything=names == "*") and _on(passing, path)
+        return lambda seen: (
+            seen.direction is direction and _selected(seen, codes, everything=names == "*") and _on(seen, path)
         )
 
     # --- how often
@@ -400,16 +398,16 @@ def _event_types(names: str) -> frozenset[EventType]:
     return frozenset(found)
 
 
-def _selected(passing: Passing, codes: frozenset[int] | None, *, everything: bool) -> bool:
+def _selected(seen: SeenFrame, codes: frozenset[int] | None, *, everything: bool) -> bool:
     """`everything` takes in what has no name: an opcode that nobody knows, and a reply that answers nothing."""
-    if passing.is_notification:
+    if seen.is_notification:
         return False
-    if passing.is_handshake:
+    if seen.is_handshake:
         return codes is not None and CONNECT in codes
     if codes is None:
-        return passing.opcode != OpCode.PING
-    return everything or passing.opcode in codes
+        return seen.opcode != OpCode.PING
+    return everything or seen.opcode in codes
 
 
-def _on(passing: Passing, path: Callable[[str], bool] | None) -> bool:
-    return path is None or any(path(each) for each in passing.paths)
+def _on(seen: SeenFrame, path: Callable[[str], bool] | None) -> bool:
+    return path is None or any(path(each) for each in seen.paths)

@@ -26,12 +26,12 @@ from typing import Any, NamedTuple
 from ..codes import OpCode
 from ..frames import Direction
 from ..text import counted
-from .conversation import Passing
+from .conversation import SeenFrame
 
 VERSION = 1
 
 
-class Opened(NamedTuple):
+class RecordedOpening(NamedTuple):
     """A client connected, through the tap, to a server."""
 
     time: float
@@ -40,7 +40,7 @@ class Opened(NamedTuple):
     server: str
 
 
-class Chunk(NamedTuple):
+class RecordedBytes(NamedTuple):
     """A frame, or bytes that are none. `fault` is empty where they went on."""
 
     time: float
@@ -50,7 +50,7 @@ class Chunk(NamedTuple):
     fault: str = ""
 
 
-class Closed(NamedTuple):
+class RecordedClosing(NamedTuple):
     """The connection ended, by "client", "server" or "tap"."""
 
     time: float
@@ -58,7 +58,7 @@ class Closed(NamedTuple):
     by: str
 
 
-Item = Opened | Chunk | Closed
+RecordedLine = RecordedOpening | RecordedBytes | RecordedClosing
 
 
 class RecordingError(ValueError):
@@ -75,13 +75,13 @@ class Writer:
     def start(self) -> str:
         return _text({"zkwire": "recording", "version": VERSION, "secrets": self._secrets})
 
-    def line(self, item: Item) -> str:
+    def line(self, item: RecordedLine) -> str:
         self._count += 1
         item = item._replace(time=round(item.time, 6))
-        if isinstance(item, Opened):
+        if isinstance(item, RecordedOpening):
             return _text(item._asdict())
         shown: dict[str, Any] = {"time": item.time, "connection": item.connection}
-        if isinstance(item, Closed):
+        if isinstance(item, RecordedClosing):
             return _text(shown | {"closed": item.by})
         shown |= {"direction": item.direction.value, "bytes": item.data.hex()}
         return _text(shown | {"fault": item.fault} if item.fault else shown)
@@ -94,20 +94,20 @@ def _text(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False) + "\n"
 
 
-def without_secrets(passing: Passing) -> bytes:
+def without_secrets(seen: SeenFrame) -> bytes:
     """The frame's bytes, with zeros for what whoever reads them could use to become its owner."""
-    if not (passing.is_handshake or passing.opcode == OpCode.AUTH):
-        return passing.data
+    if not (seen.is_handshake or seen.opcode == OpCode.AUTH):
+        return seen.data
     from ..explain.dump import SECRETS, frame_spans  # late: construct takes 20 ms to load, and few frames have secrets
 
-    data = bytearray(passing.data)
-    for span in frame_spans(passing.frame):
+    data = bytearray(seen.data)
+    for span in frame_spans(seen.frame):
         if span.path in SECRETS and span.value:
             data[span.end + 4 - len(span.value) : span.end + 4] = bytes(len(span.value))
     return bytes(data)
 
 
-def read(lines: Iterable[str]) -> Iterator[Item]:
+def read(lines: Iterable[str]) -> Iterator[RecordedLine]:
     """The items of a recording, as they are read. What stands before a fault is given before it is raised.
 
     Raises:
@@ -163,7 +163,7 @@ def _check_start(value: dict[str, Any]) -> None:
         raise RecordingError(f"line 1: a recording of version {value.get('version')!r}; this zkwire reads {VERSION}")
 
 
-def _item(value: dict[str, Any], number: int) -> Item:
+def _item(value: dict[str, Any], number: int) -> RecordedLine:
     def take(name: str, *kinds: type) -> Any:
         found = value.get(name)
         if type(found) not in kinds:
@@ -174,12 +174,12 @@ def _item(value: dict[str, Any], number: int) -> Item:
 
     time, connection = float(take("time", float, int)), take("connection", int)
     if "closed" in value:
-        return Closed(time, connection, take("closed", str))
+        return RecordedClosing(time, connection, take("closed", str))
     if "bytes" not in value:
-        return Opened(time, connection, take("client", str), take("server", str))
+        return RecordedOpening(time, connection, take("client", str), take("server", str))
     direction, text = take("direction", str), take("bytes", str)
     fault = take("fault", str) if "fault" in value else ""
     try:
-        return Chunk(time, connection, Direction(direction), bytes.fromhex(text), fault)
+        return RecordedBytes(time, connection, Direction(direction), bytes.fromhex(text), fault)
     except ValueError as error:
         raise RecordingError(f"line {number}: {error}") from None

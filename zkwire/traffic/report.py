@@ -19,9 +19,20 @@ from ..multi import MultiSequence
 from ..operations import operation_name
 from ..records import ACL, ConnectRequest, ConnectResponse, SetWatches, SetWatches2, Stat
 from ..text import counted, hexadecimal, name_of, printable
-from .causes import Step
-from .conversation import Passing
-from .entries import Closed, Connected, Entry, Exchanged, Faulted, Notified, Opaque, Opened, Unanswered, Unreachable
+from .causes import AnsweredRequest
+from .conversation import SeenFrame
+from .entries import (
+    ConnectionClosed,
+    ConnectionOpened,
+    Entry,
+    EventSeen,
+    Exchange,
+    FaultInjected,
+    Handshake,
+    ServerUnreachable,
+    StrayBytesSeen,
+    UnansweredRequest,
+)
 from .faults import Action
 
 _WORLD = ("world", "anyone")
@@ -30,53 +41,53 @@ _SHOWN_ITEMS = 6
 # --- text
 
 
-def text(entry: Entry) -> str:
+def entry_text(entry: Entry) -> str:
     """One line, without the time and without a newline."""
     return printable(f"#{entry.connection} {_text(entry)}")
 
 
 def _text(entry: Entry) -> str:
     match entry:
-        case Opened(client=client, server=server):
+        case ConnectionOpened(client=client, server=server):
             return f"opened {client} to {server}"
-        case Unreachable(client=client, reason=reason):
+        case ServerUnreachable(client=client, reason=reason):
             return f"no server for {client}: {reason}"
-        case Connected(request=request, response=response):
+        case Handshake(request=request, response=response):
             asked = "" if request is None else _connect_request(request.record)
             return f"connect {asked} -> {_connect_response(response.record)}{_latency(request, response)}"
-        case Exchanged(request=None, reply=reply):
+        case Exchange(request=None, reply=reply):
             return f"reply xid={reply.xid} to nothing that was asked here -> {_outcome(reply)}"
-        case Exchanged(request=request, reply=reply):
+        case Exchange(request=request, reply=reply):
             assert request is not None
             return f"{request_text(request)} -> {_outcome(reply)}{_latency(request, reply)}"
-        case Unanswered(request=request, now=now):
+        case UnansweredRequest(request=request, now=now):
             what = f"connect {_connect_request(request.record)}" if request.is_handshake else request_text(request)
             return f"{what} -> NO REPLY: the connection ended {_ms(now - request.frame.now)} later"
-        case Notified():
+        case EventSeen():
             return _event(entry)
-        case Faulted(passing=passing, action=action):
-            return f"FAULT {frame_text(passing)}: {action}"
-        case Opaque(direction=direction, what=what):
+        case FaultInjected(seen=seen, action=action):
+            return f"FAULT {frame_text(seen)}: {action}"
+        case StrayBytesSeen(direction=direction, what=what):
             return f"{direction.value} {what}; its bytes are passed on"
     left = f", {entry.unanswered} without a reply" if entry.unanswered else ""
     return f"closed by the {entry.by}{left}"
 
 
-def frame_text(passing: Passing) -> str:
+def frame_text(seen: SeenFrame) -> str:
     """What a single frame is, with its direction."""
-    if passing.is_notification:
-        record = passing.record
+    if seen.is_notification:
+        record = seen.record
         what = "event" if record is None else f"event {name_of(EventType, record.type)} {record.path}"
-    elif passing.is_handshake:
+    elif seen.is_handshake:
         what = "connect"
-    elif passing.request is None and passing.opcode is None:
-        what = f"reply xid={passing.xid}" if passing.header is not None else "a frame without a header"
+    elif seen.request is None and seen.opcode is None:
+        what = f"reply xid={seen.xid}" if seen.header is not None else "a frame without a header"
     else:
-        what = request_text(passing if passing.request is None else passing.request)
-    return f"{passing.direction.value} {what}"
+        what = request_text(seen if seen.request is None else seen.request)
+    return f"{seen.direction.value} {what}"
 
 
-def request_text(request: Passing) -> str:
+def request_text(request: SeenFrame) -> str:
     """A request in short: operation, xid, path, and what it asks for."""
     if request.header is None:
         return f"a frame of {counted(len(request.data), 'byte')}, too short for a request"
@@ -137,7 +148,7 @@ def size_text(data: bytes | None) -> str:
     return "null" if data is None else counted(len(data), "byte")
 
 
-def _outcome(reply: Passing) -> str:
+def _outcome(reply: SeenFrame) -> str:
     """The error, or OK and what came."""
     failed = reply.failure
     words = [] if reply.header is None else [name_of(ErrorCode, failed)]
@@ -151,7 +162,7 @@ def _outcome(reply: Passing) -> str:
     return " ".join(words)
 
 
-def _result(reply: Passing) -> Iterator[str]:
+def _result(reply: SeenFrame) -> Iterator[str]:
     record = reply.record
     if isinstance(record, MultiSequence):
         created = [item.body.path for item in record if item.body is not None and hasattr(item.body, "path")]
@@ -192,7 +203,7 @@ def _connect_response(record: ConnectResponse | None) -> str:
     return f"session {hexadecimal(record.session_id)}, {record.time_out / 1000:g} s{read_only}"
 
 
-def _event(entry: Notified) -> str:
+def _event(entry: EventSeen) -> str:
     record, cause = entry.event.record, entry.cause
     if record is None:
         return "event (undecoded)"
@@ -208,11 +219,11 @@ def _event(entry: Notified) -> str:
     return words + (f"; watch of {_step(cause.armed)}" if cause.armed is not None else "")
 
 
-def _step(step: Step) -> str:
+def _step(step: AnsweredRequest) -> str:
     return f"{operation_name(step.opcode)} xid={step.xid}"
 
 
-def _latency(request: Passing | None, reply: Passing) -> str:
+def _latency(request: SeenFrame | None, reply: SeenFrame) -> str:
     return "" if request is None else f"  {_ms(reply.frame.now - request.frame.now)}"
 
 
@@ -223,7 +234,7 @@ def _ms(seconds: float) -> str:
 # --- JSON
 
 
-def as_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) -> dict[str, Any]:
+def entry_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) -> dict[str, Any]:
     """The same as an object, as zkwire/explain/plain.py says: `kind` says which entry it is, `epoch` is what the
     ledger's clock lacks for seconds since 1970. Where a frame is not what it should be, `undecoded` says why."""
     shown: dict[str, Any] = {
@@ -233,35 +244,35 @@ def as_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) -> 
         "session": hexadecimal(entry.session) if entry.session else None,
     }
 
-    def record(passing: Passing | None) -> Any:
-        return None if passing is None else plain(passing.record, show_secrets=show_secrets)
+    def record(seen: SeenFrame | None) -> Any:
+        return None if seen is None else plain(seen.record, show_secrets=show_secrets)
 
     match entry:
-        case Opened(client=client, server=server):
+        case ConnectionOpened(client=client, server=server):
             shown |= {"client": client, "server": server}
-        case Unreachable(client=client, reason=reason):
+        case ServerUnreachable(client=client, reason=reason):
             shown |= {"client": client, "reason": reason}
-        case Connected(request=request, response=response):
+        case Handshake(request=request, response=response):
             refused = response.record is not None and response.record.time_out <= 0
             shown |= {"refused": refused, "latency_ms": _latency_ms(request, response)}
             shown |= {"request": record(request), "response": record(response)}
-        case Exchanged(request=request, reply=reply):
+        case Exchange(request=request, reply=reply):
             failed = reply.failure
             shown |= _asked(reply if request is None else request)
             shown |= {"err": int(failed), "error": name_of(ErrorCode, failed), "zxid": hexadecimal(reply.zxid)}
             shown |= {"latency_ms": _latency_ms(request, reply)}
             shown |= {"request": record(request), "response": record(reply)}
-        case Unanswered(request=request, now=now):
+        case UnansweredRequest(request=request, now=now):
             shown |= _asked(request) | {"waited_ms": _rounded(now - request.frame.now), "request": record(request)}
-        case Notified(event=event, cause=cause):
+        case EventSeen(event=event, cause=cause):
             kind = None if event.record is None else name_of(EventType, event.record.type)
             shown |= {"type": kind, "path": event.path, "zxid": hexadecimal(event.zxid) if event.zxid > 0 else None}
             shown |= {"cause": _step_json(cause.write), "certain": cause.certain, "armed_by": _step_json(cause.armed)}
             if cause.write is not None:
                 shown["after_ms"] = _rounded(entry.now - cause.write.now)
-        case Faulted(passing=passing, action=action):
-            shown |= _asked(passing) | {"frame": frame_text(passing), "action": _action(action), "text": str(action)}
-        case Opaque(direction=direction, what=what):
+        case FaultInjected(seen=seen, action=action):
+            shown |= _asked(seen) | {"frame": frame_text(seen), "action": _action(action), "text": str(action)}
+        case StrayBytesSeen(direction=direction, what=what):
             shown |= {"direction": direction.value, "what": what}
         case _:
             shown |= {"by": entry.by, "unanswered": entry.unanswered}
@@ -273,36 +284,36 @@ def as_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) -> 
 def undecoded(entry: Entry) -> str:
     """What is wrong with the bytes of the frame that this entry is the first to show; "" if nothing is wrong."""
     match entry:
-        case Connected(request=request, response=reply) | Exchanged(request=request, reply=reply):
-            found = [passing.undecoded for passing in (request, reply) if passing is not None]
-        case Unanswered(request=passing) | Notified(event=passing):
-            found = [passing.undecoded]
+        case Handshake(request=request, response=reply) | Exchange(request=request, reply=reply):
+            found = [seen.undecoded for seen in (request, reply) if seen is not None]
+        case UnansweredRequest(request=seen) | EventSeen(event=seen):
+            found = [seen.undecoded]
         case _:
             found = []
     return "; ".join(filter(None, found))
 
 
 _KINDS = {
-    Opened: "opened",
-    Unreachable: "unreachable",
-    Connected: "connect",
-    Exchanged: "exchange",
-    Unanswered: "unanswered",
-    Notified: "event",
-    Faulted: "fault",
-    Opaque: "opaque",
-    Closed: "closed",
+    ConnectionOpened: "opened",
+    ServerUnreachable: "unreachable",
+    Handshake: "connect",
+    Exchange: "exchange",
+    UnansweredRequest: "unanswered",
+    EventSeen: "event",
+    FaultInjected: "fault",
+    StrayBytesSeen: "opaque",
+    ConnectionClosed: "closed",
 }
 
 
-def _asked(passing: Passing) -> dict[str, Any]:
-    opcode = passing.opcode
-    name = "connect" if passing.is_handshake else "event" if passing.is_notification else None
+def _asked(seen: SeenFrame) -> dict[str, Any]:
+    opcode = seen.opcode
+    name = "connect" if seen.is_handshake else "event" if seen.is_notification else None
     return {
         "op": name or (None if opcode is None else operation_name(opcode)),
         "opcode": None if opcode is None else int(opcode),
-        "xid": passing.xid,
-        "path": passing.path,
+        "xid": seen.xid,
+        "path": seen.path,
     }
 
 
@@ -310,7 +321,7 @@ def _action(action: Action) -> str:
     return type(action).__name__.lower()
 
 
-def _step_json(step: Step | None) -> dict[str, Any] | None:
+def _step_json(step: AnsweredRequest | None) -> dict[str, Any] | None:
     if step is None:
         return None
     return {
@@ -321,7 +332,7 @@ def _step_json(step: Step | None) -> dict[str, Any] | None:
     }
 
 
-def _latency_ms(request: Passing | None, reply: Passing) -> float | None:
+def _latency_ms(request: SeenFrame | None, reply: SeenFrame) -> float | None:
     return None if request is None else _rounded(reply.frame.now - request.frame.now)
 
 

@@ -24,10 +24,10 @@ from tests.support.pcap_writer import (
     link,
     tcp,
 )
-from zkwire.capture import Capture, CaptureError, Notice, Seen, reader
+from zkwire.capture import Capture, Captured, CaptureError, Notice, reader
 from zkwire.frames import Direction, frame
 from zkwire.text import counted
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 NAMES = ("create", "watch-getData", "ping", "getChildren2", "multi")
@@ -41,8 +41,8 @@ def whole(names: tuple[str, ...] = NAMES) -> bytes:
     return file.bytes
 
 
-def passings(found: list[Seen]) -> list[Passing]:
-    return [seen.what for seen in found if isinstance(seen.what, Passing)]
+def frames_seen(found: list[Captured]) -> list[SeenFrame]:
+    return [captured.what for captured in found if isinstance(captured.what, SeenFrame)]
 
 
 # --- whole captures
@@ -52,17 +52,17 @@ def passings(found: list[Seen]) -> list[Passing]:
 def test_frames_come_with_packet_time_and_connection(step: int | None) -> None:
     found = read(whole(), step)
     assert frames(found) == said(FRAMES)
-    assert [seen.number for seen in found] == list(range(4, 4 + len(FRAMES)))
-    assert [seen.time_ns // 10**6 % 1000 for seen in found][:2] == [3, 4]
-    assert {str(seen.link.client) for seen in found if seen.link} == {"10.0.0.1:40000"}
-    assert {str(seen.link.server) for seen in found if seen.link} == {"10.0.0.2:2181"}
-    assert [seen.what.frame.now for seen in found if isinstance(seen.what, Passing)] == [
-        seen.time_ns / 10**9 for seen in found
+    assert [captured.number for captured in found] == list(range(4, 4 + len(FRAMES)))
+    assert [captured.time_ns // 10**6 % 1000 for captured in found][:2] == [3, 4]
+    assert {str(captured.link.client) for captured in found if captured.link} == {"10.0.0.1:40000"}
+    assert {str(captured.link.server) for captured in found if captured.link} == {"10.0.0.2:2181"}
+    assert [captured.what.frame.now for captured in found if isinstance(captured.what, SeenFrame)] == [
+        captured.time_ns / 10**9 for captured in found
     ]
 
 
 def test_replies_find_their_requests_and_handshakes_are_known() -> None:
-    found = passings(read(whole()))
+    found = frames_seen(read(whole()))
     assert [each.is_handshake for each in found[:3]] == [True, True, False]
     assert [each.opcode for each in found] == [golden.opcode for golden in FRAMES]
     assert all(
@@ -84,7 +84,7 @@ def test_pipelined_frames_in_one_segment() -> None:
     connection.client(b"".join(frame(golden.payload) for golden in requests))
     found = read(file.bytes)
     assert len(frames(found)) == 102
-    assert {seen.number for seen in found[2:]} == {6}
+    assert {captured.number for captured in found[2:]} == {6}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64])
@@ -111,7 +111,9 @@ def test_several_connections_are_told_apart() -> None:
             say(connection, [golden])
     found = read(file.bytes)
     for index in range(3):
-        assert frames([seen for seen in found if seen.link and seen.link.number == index]) == said(FRAMES)
+        assert frames([captured for captured in found if captured.link and captured.link.number == index]) == said(
+            FRAMES
+        )
 
 
 def test_ipv6_and_other_links() -> None:
@@ -169,8 +171,8 @@ def test_what_was_said_to_a_port_before_it_was_learnt_is_not_lost() -> None:
     say(elsewhere, TALK["getData"])
     connected(file, *NAMES, server_port=2391)
     found = read(file.bytes)
-    first = [seen for seen in found if seen.link and seen.link.client.port == 1]
-    assert {seen.link.server.port for seen in first if seen.link} == {2391}
+    first = [captured for captured in found if captured.link and captured.link.client.port == 1]
+    assert {captured.link.server.port for captured in first if captured.link} == {2391}
     assert frames(first) == said(TALK["getData"])
     assert notices(first) == [BEGINS]
 
@@ -235,7 +237,7 @@ def test_much_of_what_is_not_known_yet_is_not_kept(monkeypatch: pytest.MonkeyPat
     connected(file, server_port=2391)
     say(early, TALK["getData"])
     early.client(b"")
-    found = [seen for seen in read(file.bytes) if seen.link and seen.link.client.port == 1]
+    found = [captured for captured in read(file.bytes) if captured.link and captured.link.client.port == 1]
     shown = frames(found)
     assert shown[-2:] == said(TALK["getData"])
     assert len(shown) < 10
@@ -286,7 +288,7 @@ def test_segments_late_twice_and_overlapping(seed: int) -> None:
         assert [each for each in frames(found) if each[0] is direction] == [
             each for each in said(FRAMES) if each[0] is direction
         ]
-    assert [each.opcode for each in passings(found) if each.header is not None and not each.is_notification].count(
+    assert [each.opcode for each in frames_seen(found) if each.header is not None and not each.is_notification].count(
         None
     ) == 0
 
@@ -299,10 +301,10 @@ def test_reply_that_was_captured_before_its_request_finds_it() -> None:
     connection.client(request)
     connection.sequence[1] += len(reply)
     found = read(file.bytes)
-    early = passings(found)[-2]
+    early = frames_seen(found)[-2]
     assert (early.direction, early.opcode) == (RECEIVED, TALK["getData"][0].opcode)
     assert early.request is not None
-    assert [seen.number for seen in found[-2:]] == [6, 7]
+    assert [captured.number for captured in found[-2:]] == [6, 7]
 
 
 def test_keepalive_probes_change_nothing() -> None:
@@ -325,7 +327,7 @@ def test_syn_sent_again_begins_nothing_new() -> None:
     say(connection, FRAMES)
     found = read(file.bytes)
     assert frames(found) == said(FRAMES)
-    assert {seen.link.number for seen in found if seen.link} == {0}
+    assert {captured.link.number for captured in found if captured.link} == {0}
 
 
 @pytest.mark.parametrize("ends", [True, False])
@@ -337,7 +339,7 @@ def test_ports_that_are_used_again_are_another_connection(ends: bool) -> None:
         first.segment(0, b"")
     connected(file, "getData", first=(900_000, 700_000))
     found = read(file.bytes)
-    assert [seen.link.number for seen in found if seen.link] == [0] * 4 + [1] * 4
+    assert [captured.link.number for captured in found if captured.link] == [0] * 4 + [1] * 4
     assert frames(found) == said([*dialogue("create"), *dialogue("getData")])
 
 
@@ -406,9 +408,9 @@ def test_segment_that_is_missing_between_frames(acknowledged: bool) -> None:
     found = read(file.bytes)
     assert frames(found) == said([*HANDSHAKE, *(create[1:] if acknowledged else []), *ping])
     assert notices(found) == [f"client to server: {len(frame(create[0].payload))} bytes were not captured"]
-    assert passings(found)[-1].request is passings(found)[-2]
+    assert frames_seen(found)[-1].request is frames_seen(found)[-2]
     if acknowledged:
-        orphan = passings(found)[2]
+        orphan = frames_seen(found)[2]
         assert (orphan.request, orphan.opcode, orphan.direction) == (None, None, RECEIVED)
 
 
@@ -545,8 +547,10 @@ def test_fin_is_no_missing_byte_of_a_capture_of_one_direction(side: int, pause: 
         file.now += pause  # more than a second: what was acknowledged is given up before the end
     connection.close()
     found = read(file.bytes)
-    seen, missed = ([each for each in said(FRAMES) if (each[0] is RECEIVED) == wanted] for wanted in (side, 1 - side))
-    assert frames(found) == seen
+    captured, missed = (
+        [each for each in said(FRAMES) if (each[0] is RECEIVED) == wanted] for wanted in (side, 1 - side)
+    )
+    assert frames(found) == captured
     counts = [int(text.split()[3]) for text in notices(found)]
     assert sum(counts) == sum(len(payload) + 4 for _, payload in missed)
 
@@ -598,7 +602,7 @@ def test_a_missing_segment_is_given_up_a_second_after_its_acknowledgement() -> N
     connection.server(b"")
     gap, shown = capture.receive(file.bytes[size:])
     assert isinstance(gap.what, Notice)
-    assert isinstance(shown.what, Passing)
+    assert isinstance(shown.what, SeenFrame)
     assert (gap.number, shown.number) == (6, 7)  # packet 6 acknowledges what nobody captured
     assert list(capture.end()) == []
 

@@ -37,7 +37,7 @@ from zkwire.records import (
     Stat,
 )
 from zkwire.traffic.as_client import _ZXIDS, Rerun
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 THEN, NOW = b"then" * 4, b"now!" * 4
@@ -58,10 +58,10 @@ class Two:
         recorded = Traffic()
         recorded.connect(0x100)
         self.compared = self.rerun.compare(
-            Traffic().passing(RECEIVED, encode(ConnectResponse(0, 10_000, 0x100, THEN, False))),
-            self.now.passing(RECEIVED, response),
+            Traffic().seen(RECEIVED, encode(ConnectResponse(0, 10_000, 0x100, THEN, False))),
+            self.now.seen(RECEIVED, response),
         )
-        self.now.passing(SENT, b"\0" * 44)
+        self.now.seen(SENT, b"\0" * 44)
 
     def exchange(
         self,
@@ -98,16 +98,16 @@ def get_data(path: str = "/a") -> GetDataRequest:
 def test_new_session_is_asked_for_and_stands_for_the_recorded_one() -> None:
     two = Two()
     assert two.compared == []
-    recorded = Traffic().passing(SENT, encode(ConnectRequest(0, 33, 9_000, 0x100, THEN, True)))
+    recorded = Traffic().seen(SENT, encode(ConnectRequest(0, 33, 9_000, 0x100, THEN, True)))
     assert two.rerun.request(recorded) == frame(encode(ConnectRequest(0, 0, 9_000, 0x200, NOW, True)))
-    new = Traffic().passing(SENT, encode(ConnectRequest(0, 33, 9_000, 0, b"", True)))
+    new = Traffic().seen(SENT, encode(ConnectRequest(0, 33, 9_000, 0, b"", True)))
     assert two.rerun.request(new) == frame(encode(ConnectRequest(0, 0, 9_000, 0, bytes(16), True)))
 
 
 def test_resumed_session_gets_the_last_zxid_of_this_server() -> None:
     two = Two()
     two.exchange(OpCode.SYNC, None, None, None, zxids=(5, 99))
-    recorded = Traffic().passing(SENT, encode(ConnectRequest(0, 5, 9_000, 0x100, THEN, True)))
+    recorded = Traffic().seen(SENT, encode(ConnectRequest(0, 5, 9_000, 0x100, THEN, True)))
     assert two.rerun.request(recorded) == frame(encode(ConnectRequest(0, 99, 9_000, 0x200, NOW, True)))
 
 
@@ -122,7 +122,7 @@ def test_resumed_session_gets_the_last_zxid_of_this_server() -> None:
 )
 def test_response_to_the_handshake_is_compared_with_sense(now: ConnectResponse, said: list[str]) -> None:
     then = ConnectResponse(0, 10_000, 5, THEN, False)
-    pair = [Traffic().passing(RECEIVED, encode(each)) for each in (then, now)]
+    pair = [Traffic().seen(RECEIVED, encode(each)) for each in (then, now)]
     assert Rerun().compare(*pair) == said
 
 
@@ -139,7 +139,7 @@ def test_request_is_sent_byte_for_byte_where_nothing_stands_for_anything() -> No
     ):
         recorded = two.then.request(opcode, record)
         assert two.rerun.request(recorded) == recorded.data
-    odd = two.then.passing(SENT, encode(RequestHeader(9, OpCode.GET_DATA)) + encode(get_data()) + b"trailing")
+    odd = two.then.seen(SENT, encode(RequestHeader(9, OpCode.GET_DATA)) + encode(get_data()) + b"trailing")
     assert two.rerun.request(odd) == odd.data
 
 
@@ -306,10 +306,10 @@ def test_results_of_a_multi_are_compared_one_by_one_and_their_paths_learned() ->
 # --- which frame is which
 
 
-def received(payload: bytes) -> Passing:
+def received(payload: bytes) -> SeenFrame:
     traffic = Traffic()
     traffic.connect()
-    return traffic.passing(RECEIVED, payload)
+    return traffic.seen(RECEIVED, payload)
 
 
 def test_replies_are_matched_by_xid_and_events_by_type_and_path() -> None:
@@ -323,7 +323,7 @@ def test_replies_are_matched_by_xid_and_events_by_type_and_path() -> None:
     assert two.rerun.matches(then, two.now.event(EventType.NODE_DELETED, "/n-0000000009"))
     assert not two.rerun.matches(then, two.now.event(EventType.NODE_DELETED, "/n-0000000001"))
     assert not two.rerun.matches(then, two.now.event(EventType.NODE_CREATED, "/n-0000000009"))
-    handshake = Traffic().passing(RECEIVED, encode(ConnectResponse(0, 1, 5, b"", False)))
+    handshake = Traffic().seen(RECEIVED, encode(ConnectResponse(0, 1, 5, b"", False)))
     assert two.rerun.matches(handshake, handshake)
     assert not two.rerun.matches(handshake, replies[0])
     broken = received(b"\xff\xff\xff\xff" + bytes(12) + b"??")

@@ -23,10 +23,10 @@ from zkwire.records import (
     SetDataRequest,
     SetWatches,
 )
-from zkwire.traffic.as_server import Playing, Recorded, Script, connections, difference, differences, timeline
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.as_server import Playing, RecordedConnection, Script, connections, difference, differences, timeline
+from zkwire.traffic.conversation import SeenFrame
 from zkwire.traffic.faults import Action
-from zkwire.traffic.recording import Chunk, Closed, Item, Opened
+from zkwire.traffic.recording import RecordedBytes, RecordedClosing, RecordedLine, RecordedOpening
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 
@@ -35,20 +35,22 @@ class Tape:
     """An observer that writes a recording's items, and a connection to write them of."""
 
     def __init__(self) -> None:
-        self.items: list[Item] = []
+        self.items: list[RecordedLine] = []
 
     def opened(self, connection: int, client: str, server: str, now: float) -> None:
-        self.items.append(Opened(now, connection, client, server))
+        self.items.append(RecordedOpening(now, connection, client, server))
 
     def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
         raise AssertionError
 
-    def piece(self, connection: int, direction: Direction, piece: Passing | bytes, action: Action, now: float) -> None:
-        data = piece if isinstance(piece, bytes) else piece.data
-        self.items.append(Chunk(now, connection, direction, data))
+    def passed(
+        self, connection: int, direction: Direction, seen: SeenFrame | bytes, action: Action, now: float
+    ) -> None:
+        data = seen if isinstance(seen, bytes) else seen.data
+        self.items.append(RecordedBytes(now, connection, direction, data))
 
     def closed(self, connection: int, by: str, now: float) -> None:
-        self.items.append(Closed(now, connection, by))
+        self.items.append(RecordedClosing(now, connection, by))
 
     def connection(self, number: int = 0, asked: int = 0) -> Traffic:
         traffic = Traffic(number, self)
@@ -56,7 +58,7 @@ class Tape:
         traffic.connect(0x77, asked)
         return traffic
 
-    def recorded(self) -> list[Recorded]:
+    def recorded(self) -> list[RecordedConnection]:
         return connections(timeline(self.items))
 
     def script(self) -> Script:
@@ -106,7 +108,7 @@ def test_timeline_has_frames_in_order_without_pings_and_leaves_out_what_is_not_z
     empty.open()
     steps = timeline(tape.items)
     shown = [
-        (recorded.number, what if not isinstance(what, Passing) else what.direction.value) for recorded, what in steps
+        (recorded.number, what if not isinstance(what, SeenFrame) else what.direction.value) for recorded, what in steps
     ]
     assert shown == [
         *((0, None), (0, ">"), (0, "<")),
@@ -121,7 +123,10 @@ def test_timeline_has_frames_in_order_without_pings_and_leaves_out_what_is_not_z
 
 def test_timeline_joins_frames_that_were_recorded_in_pieces_and_counts_faults() -> None:
     data = frame(encode(ConnectRequest(0, 0, 10_000, 5, b"", False)))
-    items: list[Item] = [Chunk(0.0, 4, SENT, data[:9], "delayed"), Chunk(0.0, 4, SENT, data[9:])]
+    items: list[RecordedLine] = [
+        RecordedBytes(0.0, 4, SENT, data[:9], "delayed"),
+        RecordedBytes(0.0, 4, SENT, data[9:]),
+    ]
     (recorded,) = connections(timeline(items))
     assert (recorded.number, recorded.session, recorded.faulted, len(recorded.frames)) == (4, 5, 1, 1)
 
@@ -131,7 +136,7 @@ def test_timeline_joins_frames_that_were_recorded_in_pieces_and_counts_faults() 
 CHECKED = CheckVersionRequest("/a", 1)
 
 
-def passing(opcode: int, record: Encodable | None) -> Passing:
+def seen(opcode: int, record: Encodable | None) -> SeenFrame:
     return Tape().connection().request(opcode, record)
 
 
@@ -147,7 +152,7 @@ def passing(opcode: int, record: Encodable | None) -> Passing:
     ],
 )  # fmt: skip
 def test_requests_ask_the_same_whatever_differs_from_run_to_run(opcode: int, one: Encodable, other: Encodable) -> None:
-    assert difference(passing(opcode, one), passing(opcode, other)) is None
+    assert difference(seen(opcode, one), seen(opcode, other)) is None
 
 
 @pytest.mark.parametrize(
@@ -182,7 +187,7 @@ def test_requests_ask_the_same_whatever_differs_from_run_to_run(opcode: int, one
 def test_difference_names_the_first_field(
     one: tuple[int, Encodable | None], other: tuple[int, Encodable | None], said: str
 ) -> None:
-    assert difference(passing(*one), passing(*other)) == said
+    assert difference(seen(*one), seen(*other)) == said
 
 
 def test_differences_tell_records_of_other_types_apart() -> None:
@@ -227,7 +232,7 @@ def test_client_is_answered_whatever_pieces_its_requests_come_in() -> None:
 def test_recorded_request_that_is_too_short_for_a_header_is_played_without_an_answer() -> None:
     tape = Tape()
     traffic = tape.connection()
-    traffic.passing(SENT, b"\0\0\0\1")
+    traffic.seen(SENT, b"\0\0\0\1")
     exchange(traffic, OpCode.SYNC)
     script = tape.script()
     playing = script.accept()
@@ -255,7 +260,7 @@ def test_events_come_when_all_was_asked_that_was_asked_before_them() -> None:
     first = traffic.event(EventType.NODE_DATA_CHANGED, "/a", 10)
     traffic.reply(asked, zxid=10)
     second = traffic.event(EventType.NODE_DELETED, "/a", 11)
-    stray = traffic.passing(RECEIVED, encode(ReplyHeader(999, 1, 0)))
+    stray = traffic.seen(RECEIVED, encode(ReplyHeader(999, 1, 0)))
     exchange(traffic, OpCode.SYNC)
     playing = tape.script().accept()
     assert connect(playing) == CONNECTED

@@ -30,20 +30,20 @@ from zkwire.records import (
     SetWatches2,
     Stat,
 )
-from zkwire.traffic.causes import Step
+from zkwire.traffic.causes import AnsweredRequest
 from zkwire.traffic.entries import (
-    Closed,
-    Connected,
+    ConnectionClosed,
+    ConnectionOpened,
     Entry,
-    Exchanged,
-    Faulted,
+    EntryMaker,
+    EventSeen,
+    Exchange,
+    FaultInjected,
     Filter,
-    Ledger,
-    Notified,
-    Opaque,
-    Opened,
-    Unanswered,
-    Unreachable,
+    Handshake,
+    ServerUnreachable,
+    StrayBytesSeen,
+    UnansweredRequest,
     frame_of,
 )
 from zkwire.traffic.faults import DROP, PASS
@@ -59,13 +59,13 @@ class Book:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.ledger = Ledger(self.entries.append)
+        self.maker = EntryMaker(self.entries.append)
         self.watcher = self.connection(0, 5)
         self.writer = self.connection(1, 6)
         self.entries.clear()
 
     def connection(self, number: int, session: int) -> Traffic:
-        traffic = Traffic(number, self.ledger)
+        traffic = Traffic(number, self.maker)
         traffic.open()
         traffic.connect(session)
         return traffic
@@ -73,11 +73,11 @@ class Book:
     def of(self, *kinds: type) -> list[Any]:
         return [entry for entry in self.entries if isinstance(entry, kinds)]
 
-    def events(self) -> list[tuple[str | None, Step | None, bool, int | None]]:
+    def events(self) -> list[tuple[str | None, AnsweredRequest | None, bool, int | None]]:
         """Of each event: its path, what wrote it, whether that is certain, and the xid that armed the watch."""
         return [
             (entry.event.path, entry.cause.write, entry.cause.certain, entry.cause.armed and entry.cause.armed.xid)
-            for entry in self.of(Notified)
+            for entry in self.of(EventSeen)
         ]
 
     def arm(self, opcode: int, record: Encodable, *, err: int = 0) -> None:
@@ -89,7 +89,7 @@ class Book:
 
 def test_ledger_tells_of_a_connection_from_its_opening_to_its_end() -> None:
     entries: list[Entry] = []
-    traffic = Traffic(3, Ledger(entries.append))
+    traffic = Traffic(3, EntryMaker(entries.append))
     traffic.open()
     traffic.now = 1.0
     request, response = traffic.connect(0x77)
@@ -100,11 +100,11 @@ def test_ledger_tells_of_a_connection_from_its_opening_to_its_end() -> None:
     traffic.now = 4.0
     traffic.close("server")
     assert entries == [
-        Opened(3, 0, 0.0, "client:1", "server:2181"),
-        Connected(3, 0x77, 1.0, request, response),
-        Exchanged(3, 0x77, 1.5, asked, reply),
-        Unanswered(3, 0x77, 4.0, left),
-        Closed(3, 0x77, 4.0, "server", 1),
+        ConnectionOpened(3, 0, 0.0, "client:1", "server:2181"),
+        Handshake(3, 0x77, 1.0, request, response),
+        Exchange(3, 0x77, 1.5, asked, reply),
+        UnansweredRequest(3, 0x77, 4.0, left),
+        ConnectionClosed(3, 0x77, 4.0, "server", 1),
     ]
 
 
@@ -112,55 +112,55 @@ def test_ledger_pairs_a_hundred_requests_with_their_replies_in_order() -> None:
     book = Book()
     asked = [book.writer.request(OpCode.EXISTS, ExistsRequest(f"/{number}", False)) for number in range(100)]
     replies = [book.writer.reply(request, err=ErrorCode.NO_NODE) for request in asked]
-    assert [(entry.request, entry.reply) for entry in book.entries if isinstance(entry, Exchanged)] == list(
+    assert [(entry.request, entry.reply) for entry in book.entries if isinstance(entry, Exchange)] == list(
         zip(asked, replies)
     )
     book.writer.close()
-    assert book.entries[-1] == Closed(1, 6, 0.0, "client", 0)
+    assert book.entries[-1] == ConnectionClosed(1, 6, 0.0, "client", 0)
 
 
 def test_request_that_a_fault_dropped_has_no_reply() -> None:
     book = Book()
     payload = encode(ExistsRequest("/a", False))
-    dropped = book.writer.passing(SENT, b"\0\0\0\x01\0\0\0\x03" + payload, DROP)
+    dropped = book.writer.seen(SENT, b"\0\0\0\x01\0\0\0\x03" + payload, DROP)
     book.writer.close()
     assert book.entries == [
-        Faulted(1, 6, 0.0, dropped, DROP),
-        Unanswered(1, 6, 0.0, dropped),
-        Closed(1, 6, 0.0, "client", 1),
+        FaultInjected(1, 6, 0.0, dropped, DROP),
+        UnansweredRequest(1, 6, 0.0, dropped),
+        ConnectionClosed(1, 6, 0.0, "client", 1),
     ]
 
 
 def test_handshake_that_had_no_answer_is_one_of_the_unanswered() -> None:
     book = Book()
-    traffic = Traffic(2, book.ledger)
+    traffic = Traffic(2, book.maker)
     traffic.open()
-    request = traffic.passing(SENT, b"\0" * 45)
+    request = traffic.seen(SENT, b"\0" * 45)
     traffic.close("server")
-    assert book.entries[1:] == [Unanswered(2, 0, 0.0, request), Closed(2, 0, 0.0, "server", 1)]
+    assert book.entries[1:] == [UnansweredRequest(2, 0, 0.0, request), ConnectionClosed(2, 0, 0.0, "server", 1)]
 
 
 def test_refused_session_and_undecodable_handshake_leave_the_session_open() -> None:
     book = Book()
     for payload in (b"\0" * 37, b"short"):
-        traffic = Traffic(2, book.ledger)
+        traffic = Traffic(2, book.maker)
         traffic.open()
-        response = traffic.passing(RECEIVED, payload)
-        assert book.entries[-1] == Connected(2, 0, 0.0, None, response)
+        response = traffic.seen(RECEIVED, payload)
+        assert book.entries[-1] == Handshake(2, 0, 0.0, None, response)
         traffic.close()
 
 
 def test_reply_to_nothing_and_a_frame_without_a_header_are_told_of() -> None:
     book = Book()
-    stray = book.writer.passing(RECEIVED, encode(ReplyHeader(99, 9, 0)))
-    short = book.writer.passing(RECEIVED, b"abc")
-    assert book.entries == [Exchanged(1, 6, 0.0, None, stray), Exchanged(1, 6, 0.0, None, short)]
+    stray = book.writer.seen(RECEIVED, encode(ReplyHeader(99, 9, 0)))
+    short = book.writer.seen(RECEIVED, b"abc")
+    assert book.entries == [Exchange(1, 6, 0.0, None, stray), Exchange(1, 6, 0.0, None, short)]
 
 
 def test_ledger_tells_of_a_client_for_whom_no_server_was_there() -> None:
     book = Book()
-    book.ledger.unreachable(7, "client:7", "refused", 2.0)
-    assert book.entries == [Unreachable(7, 0, 2.0, "client:7", "refused")]
+    book.maker.unreachable(7, "client:7", "refused", 2.0)
+    assert book.entries == [ServerUnreachable(7, 0, 2.0, "client:7", "refused")]
 
 
 # --- what is no frame
@@ -180,11 +180,11 @@ def test_ledger_tells_of_a_client_for_whom_no_server_was_there() -> None:
 )
 def test_what_is_not_zookeepers_is_named_once(data: bytes, what: str) -> None:
     entries: list[Entry] = []
-    traffic = Traffic(0, Ledger(entries.append))
+    traffic = Traffic(0, EntryMaker(entries.append))
     traffic.open()
     traffic.raw(SENT, data)
     traffic.raw(RECEIVED, b"an answer")
-    assert entries[1:] == [Opaque(0, 0, 0.0, SENT, what)]
+    assert entries[1:] == [StrayBytesSeen(0, 0, 0.0, SENT, what)]
 
 
 @pytest.mark.parametrize(
@@ -196,14 +196,14 @@ def test_what_is_not_zookeepers_is_named_once(data: bytes, what: str) -> None:
 )
 def test_bytes_behind_frames_that_are_none_are_told_of(data: bytes, what: str) -> None:
     book = Book()
-    book.ledger.piece(1, SENT, data, DROP, 0.0)
-    assert book.entries == [Opaque(1, 6, 0.0, SENT, what)]
+    book.maker.passed(1, SENT, data, DROP, 0.0)
+    assert book.entries == [StrayBytesSeen(1, 6, 0.0, SENT, what)]
 
 
 def test_beginning_of_a_frame_is_told_of() -> None:
     book = Book()
-    book.ledger.piece(1, RECEIVED, b"\0\0\0\x09abc", DROP, 0.0)
-    assert book.entries == [Opaque(1, 6, 0.0, RECEIVED, "7 bytes of a frame whose end did not come")]
+    book.maker.passed(1, RECEIVED, b"\0\0\0\x09abc", DROP, 0.0)
+    assert book.entries == [StrayBytesSeen(1, 6, 0.0, RECEIVED, "7 bytes of a frame whose end did not come")]
 
 
 @pytest.mark.parametrize(
@@ -215,10 +215,10 @@ def test_beginning_of_a_frame_is_told_of() -> None:
 )
 def test_client_that_dies_within_its_first_frame_is_zookeepers(data: bytes, what: str) -> None:
     entries: list[Entry] = []
-    ledger = Ledger(entries.append)
-    ledger.opened(0, "client", "server", 0.0)
-    ledger.piece(0, SENT, data, PASS, 0.0)
-    assert entries[1:] == [Opaque(0, 0, 0.0, SENT, what)]
+    maker = EntryMaker(entries.append)
+    maker.opened(0, "client", "server", 0.0)
+    maker.passed(0, SENT, data, PASS, 0.0)
+    assert entries[1:] == [StrayBytesSeen(0, 0, 0.0, SENT, what)]
 
 
 # --- causes
@@ -284,11 +284,11 @@ def test_event_is_told_with_the_write_that_caused_it(
     if order == "event first":
         assert book.events() == [], "the reply decides"
         book.writer.reply(write, answer, zxid=50)
-    step = Step(1, write.xid, opcode, write.path, 3.0)
+    step = AnsweredRequest(1, write.xid, opcode, write.path, 3.0)
     assert book.events() == [(path, step, zxid == 50, None) for _, path in events]
-    assert [(entry.now, entry.session) for entry in book.of(Notified)] == [(4.0, 5)] * len(events)
+    assert [(entry.now, entry.session) for entry in book.of(EventSeen)] == [(4.0, 5)] * len(events)
     if order == "event first":
-        assert isinstance(book.entries[-len(events) - 1], Exchanged), "the write comes before its events"
+        assert isinstance(book.entries[-len(events) - 1], Exchange), "the write comes before its events"
 
 
 @pytest.mark.parametrize("zxid", [50, -1])
@@ -322,7 +322,7 @@ def test_event_is_told_of_though_its_connection_has_ended_meanwhile() -> None:
     book.watcher.event(CHANGED, "/a", 50)
     book.watcher.close()
     book.writer.reply(write, zxid=50)
-    assert [(entry.session, entry.cause.certain) for entry in book.of(Notified)] == [(5, True)]
+    assert [(entry.session, entry.cause.certain) for entry in book.of(EventSeen)] == [(5, True)]
 
 
 def test_event_of_the_end_of_a_session_waits_for_it_though_its_ephemerals_are_not_known() -> None:
@@ -332,7 +332,12 @@ def test_event_of_the_end_of_a_session_waits_for_it_though_its_ephemerals_are_no
     book.watcher.event(DELETED, "/made-before-the-tap", 50)
     assert len(book.events()) == 1
     book.writer.reply(end, zxid=50)
-    assert book.events()[1] == ("/made-before-the-tap", Step(1, end.xid, OpCode.CLOSE_SESSION, None, 0.0), True, None)
+    assert book.events()[1] == (
+        "/made-before-the-tap",
+        AnsweredRequest(1, end.xid, OpCode.CLOSE_SESSION, None, 0.0),
+        True,
+        None,
+    )
 
 
 def test_multi_that_failed_causes_nothing() -> None:
@@ -348,11 +353,11 @@ def test_multi_that_failed_causes_nothing() -> None:
 def test_of_several_writes_the_latest_is_the_likely_cause_and_none_older_than_the_watch() -> None:
     book = Book()
 
-    def write(now: float, zxid: int) -> Step:
+    def write(now: float, zxid: int) -> AnsweredRequest:
         book.writer.now = now
         request = book.writer.request(OpCode.SET_DATA, SetDataRequest("/a", b"", -1))
         book.writer.reply(request, zxid=zxid)
-        return Step(1, request.xid, OpCode.SET_DATA, "/a", now)
+        return AnsweredRequest(1, request.xid, OpCode.SET_DATA, "/a", now)
 
     write(1.0, 11)
     book.watcher.now = 2.0
@@ -379,14 +384,14 @@ def test_writes_are_forgotten_when_there_are_too_many(monkeypatch: pytest.Monkey
 
 def test_event_that_cannot_be_decoded_is_told_of() -> None:
     book = Book()
-    book.watcher.passing(RECEIVED, encode(ReplyHeader(Xid.NOTIFICATION, 50, 0)) + b"??")
+    book.watcher.seen(RECEIVED, encode(ReplyHeader(Xid.NOTIFICATION, 50, 0)) + b"??")
     assert book.events() == [(None, None, False, None)]
 
 
 def test_writes_that_cannot_be_decoded_or_have_no_path_cause_nothing() -> None:
     book = Book()
     for payload in (b"??", encode(SetDataRequest(None, None, 0)), encode(SetDataRequest("", None, 0))):
-        book.writer.passing(SENT, b"\0\0\0\x01\0\0\0\x05" + payload)
+        book.writer.seen(SENT, b"\0\0\0\x01\0\0\0\x05" + payload)
     book.watcher.event(CHANGED, "/a", 50)
     book.watcher.event(CHANGED, "no path", 50)
     assert [path for path, *_ in book.events()] == ["/a", "no path"]
@@ -448,7 +453,7 @@ def test_one_shot_watches_are_used_up_and_persistent_ones_are_not() -> None:
     for path in ("/a", "/a", "/a/b/c"):
         book.watcher.event(CHANGED, path)
     assert [armed for *_, armed in book.events()] == [1, 2, 2]
-    assert len(book.of(Exchanged)) == 2
+    assert len(book.of(Exchange)) == 2
 
 
 def test_watches_belong_to_a_connection_and_end_with_it() -> None:
@@ -462,7 +467,7 @@ def test_watches_belong_to_a_connection_and_end_with_it() -> None:
 
 def test_read_that_cannot_be_decoded_arms_nothing() -> None:
     book = Book()
-    broken = book.watcher.passing(SENT, b"\0\0\0\x01\0\0\0\x04??")
+    broken = book.watcher.seen(SENT, b"\0\0\0\x01\0\0\0\x04??")
     book.watcher.reply(broken)
     book.watcher.event(CHANGED, "/a")
     assert book.events() == [("/a", None, False, None)]
@@ -479,9 +484,9 @@ def everything() -> list[Entry]:
     book.watcher.reply(ping)
     make_ephemeral(book.writer)
     book.watcher.event(CREATED, "/eph/e", 2)
-    book.writer.passing(SENT, b"\0\0\0\x09\0\0\0\x0b", DROP)
-    book.ledger.unreachable(9, "client:9", "refused", 0.0)
-    book.ledger.piece(1, SENT, b"??", DROP, 0.0)
+    book.writer.seen(SENT, b"\0\0\0\x09\0\0\0\x0b", DROP)
+    book.maker.unreachable(9, "client:9", "refused", 0.0)
+    book.maker.passed(1, SENT, b"??", DROP, 0.0)
     book.writer.close()
     return book.entries
 
@@ -490,33 +495,48 @@ def shown(filter: Filter) -> list[str]:
     return [type(entry).__name__ for entry in everything() if filter.wants(entry)]
 
 
-ALL = ["Opened", "Connected", "Exchanged", "Notified", "Faulted", "Unreachable", "Opaque", "Closed"]
+ALL = [
+    "ConnectionOpened",
+    "Handshake",
+    "Exchange",
+    "EventSeen",
+    "FaultInjected",
+    "ServerUnreachable",
+    "StrayBytesSeen",
+    "ConnectionClosed",
+]
 
 
 def test_filter_leaves_out_pings_and_nothing_else() -> None:
     assert shown(Filter()) == ALL
     with_pings = shown(Filter(pings=True))
-    assert with_pings == [*ALL[:2], "Exchanged", *ALL[2:-1], "Unanswered", "Closed"]
+    assert with_pings == [*ALL[:2], "Exchange", *ALL[2:-1], "UnansweredRequest", "ConnectionClosed"]
 
 
 def test_filter_by_operation() -> None:
-    assert shown(Filter(opcodes("create*"))) == ["Exchanged"]
-    assert shown(Filter(opcodes("ping"))) == ["Exchanged", "Faulted", "Unanswered"]
-    assert shown(Filter(opcodes("connect"))) == ["Connected"]
+    assert shown(Filter(opcodes("create*"))) == ["Exchange"]
+    assert shown(Filter(opcodes("ping"))) == ["Exchange", "FaultInjected", "UnansweredRequest"]
+    assert shown(Filter(opcodes("connect"))) == ["Handshake"]
 
 
 def test_filter_by_path() -> None:
-    assert shown(Filter(path=path_pattern("/eph/**"))) == ["Exchanged", "Notified"]
+    assert shown(Filter(path=path_pattern("/eph/**"))) == ["Exchange", "EventSeen"]
     assert shown(Filter(path=path_pattern("/other"))) == []
     assert shown(Filter(opcodes("delete"), path_pattern("/eph/**"))) == []
 
 
 def test_filter_by_session() -> None:
-    assert shown(Filter(session=7)) == ["Connected"]
-    assert shown(Filter(session=6, pings=True)) == ["Exchanged", "Faulted", "Opaque", "Unanswered", "Closed"]
+    assert shown(Filter(session=7)) == ["Handshake"]
+    assert shown(Filter(session=6, pings=True)) == [
+        "Exchange",
+        "FaultInjected",
+        "StrayBytesSeen",
+        "UnansweredRequest",
+        "ConnectionClosed",
+    ]
     assert shown(Filter(session=99)) == []
 
 
 def test_entry_is_about_a_frame_or_about_the_connection() -> None:
     kinds = {type(entry).__name__ for entry in everything() if frame_of(entry) is None}
-    assert kinds == {"Opened", "Unreachable", "Opaque", "Closed"}
+    assert kinds == {"ConnectionOpened", "ServerUnreachable", "StrayBytesSeen", "ConnectionClosed"}

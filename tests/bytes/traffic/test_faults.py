@@ -28,7 +28,7 @@ from zkwire.records import (
     SetWatches,
     SetWatches2,
 )
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 from zkwire.traffic.faults import (
     DROP,
     PASS,
@@ -55,7 +55,7 @@ DOCUMENTED = zkwire.traffic.faults.__doc__ or ""
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 
 
-def session() -> list[Passing]:
+def session() -> list[SeenFrame]:
     """A handshake, a ping, creates and reads with their replies, two events, and what has no name."""
     traffic = Traffic()
     frames = traffic.connect()
@@ -83,28 +83,28 @@ def session() -> list[Passing]:
     exchange(OpCode.SET_WATCHES2, SetWatches2(1, (), (), None, (), ("/r", None)))
     exchange(OpCode.GET_EPHEMERALS, GetEphemeralsRequest("/e"))
     exchange(999)
-    frames.append(traffic.passing(RECEIVED, encode(ReplyHeader(777, 9, ErrorCode.NO_NODE))))
+    frames.append(traffic.seen(RECEIVED, encode(ReplyHeader(777, 9, ErrorCode.NO_NODE))))
     return frames
 
 
-def label(passing: Passing) -> str:
-    if passing.is_notification:
-        return f"event {passing.record.type} {passing.path}"
-    name = "connect" if passing.is_handshake else "?" if passing.opcode is None else f"{passing.opcode:d}"
-    return f"{passing.direction.value}{name}"
+def label(seen: SeenFrame) -> str:
+    if seen.is_notification:
+        return f"event {seen.record.type} {seen.path}"
+    name = "connect" if seen.is_handshake else "?" if seen.opcode is None else f"{seen.opcode:d}"
+    return f"{seen.direction.value}{name}"
 
 
-def acted_on(text: str, frames: list[Passing] | None = None, seed: object = 0) -> list[str]:
+def acted_on(text: str, frames: list[SeenFrame] | None = None, seed: object = 0) -> list[str]:
     rule = parse_fault(text, Random(str(seed)))
-    for passing in session() if frames is None else frames:
-        rule(passing)
+    for seen in session() if frames is None else frames:
+        rule(seen)
     return [label(hit) for hit in rule.hits]
 
 
 def action_of(text: str, seed: int = 0) -> Action:
     """What it does with the first frame it acts on."""
     rule = parse_fault(text, Random(seed))
-    return next(action for passing in session() if (action := rule(passing)) != PASS)
+    return next(action for seen in session() if (action := rule(seen)) != PASS)
 
 
 ALL_BUT_PING_AND_CONNECT = [1, 15, 4, 3, 14, 101, 105, 103, 999]
@@ -239,10 +239,10 @@ def test_corrupt_takes_an_offset_as_dumps_show_it() -> None:
 
 def test_corrupt_lets_a_frame_pass_that_lacks_the_byte() -> None:
     empty = Traffic()
-    frames = [*empty.connect(), empty.passing(SENT, b"")]
+    frames = [*empty.connect(), empty.seen(SENT, b"")]
     for text in ("corrupt request always", "corrupt 4 request always"):
         rule = parse_fault(text, Random(0))
-        assert [rule(passing) for passing in frames] == [PASS] * 3
+        assert [rule(seen) for seen in frames] == [PASS] * 3
 
 
 # --- words that are no fault
@@ -299,7 +299,7 @@ def test_matchers_tell_requests_replies_and_events_apart() -> None:
 
     def matched(match: object) -> list[str]:
         assert callable(match)
-        return [label(passing) for passing in frames if match(passing)]
+        return [label(seen) for seen in frames if match(seen)]
 
     assert matched(request(OpCode.GET_DATA)) == [">4"]
     assert matched(request(path="/a")) == [">4"]
@@ -313,8 +313,8 @@ def test_matchers_tell_requests_replies_and_events_apart() -> None:
 
 def test_rule_counts_the_frames_that_match_and_takes_a_callable_for_its_action() -> None:
     frames = session()
-    rule = Rule(request(), lambda passing: Replace(passing.data[:2]), skip=1, times=2)
-    actions = [rule(passing) for passing in frames]
+    rule = Rule(request(), lambda seen: Replace(seen.data[:2]), skip=1, times=2)
+    actions = [rule(seen) for seen in frames]
     assert [action for action in actions if action != PASS] == [Replace(b"\0\0")] * 2
     assert [label(hit) for hit in rule.hits] == [">1", ">15"]
 
@@ -322,7 +322,7 @@ def test_rule_counts_the_frames_that_match_and_takes_a_callable_for_its_action()
 def test_first_of_asks_until_one_acts() -> None:
     first, second = Rule(request(OpCode.CREATE), DROP), Rule(request(), Duplicate(), times=None)
     fault = first_of(first, second)
-    assert [action for passing in session()[4:8] if (action := fault(passing)) != PASS] == [DROP, Duplicate()]
+    assert [action for seen in session()[4:8] if (action := fault(seen)) != PASS] == [DROP, Duplicate()]
     assert [label(hit) for hit in second.hits] == [">15"]
 
 

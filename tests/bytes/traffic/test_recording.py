@@ -12,12 +12,12 @@ from zkwire.codes import OpCode, Xid
 from zkwire.frames import Direction, frame
 from zkwire.jute import encode
 from zkwire.records import AuthPacket, ConnectRequest, ConnectResponse, ExistsRequest, RequestHeader
-from zkwire.traffic.conversation import Conversation, Passing
+from zkwire.traffic.conversation import Conversation, SeenFrame
 from zkwire.traffic.recording import (
-    Chunk,
-    Closed,
-    Item,
-    Opened,
+    RecordedBytes,
+    RecordedClosing,
+    RecordedLine,
+    RecordedOpening,
     RecordingError,
     Writer,
     has_secrets,
@@ -26,34 +26,34 @@ from zkwire.traffic.recording import (
 )
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
-ITEMS: list[Item] = [
-    Opened(1763629201.204118, 0, "127.0.0.1:50412", "[::1]:2181"),
-    Chunk(1763629201.5, 0, SENT, b"\0\0\0\x01a"),
-    Chunk(1763629202.0, 0, RECEIVED, b"\0\0\0\x02bc", "dropped"),
-    Closed(1763629203.0, 0, "client"),
+ITEMS: list[RecordedLine] = [
+    RecordedOpening(1763629201.204118, 0, "127.0.0.1:50412", "[::1]:2181"),
+    RecordedBytes(1763629201.5, 0, SENT, b"\0\0\0\x01a"),
+    RecordedBytes(1763629202.0, 0, RECEIVED, b"\0\0\0\x02bc", "dropped"),
+    RecordedClosing(1763629203.0, 0, "client"),
 ]
 
 
-def written(items: list[Item]) -> str:
+def written(items: list[RecordedLine]) -> str:
     writer = Writer()
     return "".join([writer.start(), *map(writer.line, items), writer.end()])
 
 
-def read_text(text: str) -> list[Item]:
+def read_text(text: str) -> list[RecordedLine]:
     return list(read(text.splitlines(keepends=True)))
 
 
 _times = st.integers(0, 4 * 10**15).map(lambda microseconds: round(microseconds / 1e6, 6))
 _numbers = st.integers(0, 2**31)
 _items = st.one_of(
-    st.builds(Opened, _times, _numbers, st.text(), st.text()),
-    st.builds(Chunk, _times, _numbers, st.sampled_from(Direction), st.binary(), st.text()),
-    st.builds(Closed, _times, _numbers, st.text()),
+    st.builds(RecordedOpening, _times, _numbers, st.text(), st.text()),
+    st.builds(RecordedBytes, _times, _numbers, st.sampled_from(Direction), st.binary(), st.text()),
+    st.builds(RecordedClosing, _times, _numbers, st.text()),
 )
 
 
 @given(st.lists(_items))
-def test_what_is_written_is_read(items: list[Item]) -> None:
+def test_what_is_written_is_read(items: list[RecordedLine]) -> None:
     # A line ends at \n only; JSON has no other in it.
     assert list(read(line + "\n" for line in written(items).split("\n")[:-1])) == items
 
@@ -78,7 +78,7 @@ def test_recording_says_whether_it_holds_secrets() -> None:
 def test_recording_cut_at_any_place_gives_what_is_whole_and_says_where_it_was_cut() -> None:
     text = written(ITEMS)
     for size in range(len(text) - 1):  # without its last newline it is whole
-        found: list[Item] = []
+        found: list[RecordedLine] = []
         lines = text[:size].splitlines(keepends=True)
         with pytest.raises(RecordingError, match=r"^line \d+: ") as caught:
             found.extend(read(lines))
@@ -130,9 +130,9 @@ def test_what_is_no_recording_is_refused_with_its_line(text: str, reason: str) -
     assert str(caught.value).startswith(reason)
 
 
-def passings(direction: Direction, *payloads: bytes) -> list[Passing]:
-    pieces = Conversation().receive(direction, b"".join(map(frame, payloads)), 0.0)
-    return [piece for piece in pieces if isinstance(piece, Passing)]
+def frames_seen(direction: Direction, *payloads: bytes) -> list[SeenFrame]:
+    found = Conversation().receive(direction, b"".join(map(frame, payloads)), 0.0)
+    return [seen for seen in found if isinstance(seen, SeenFrame)]
 
 
 def test_secrets_become_zeros_and_nothing_else_does() -> None:
@@ -140,17 +140,17 @@ def test_secrets_become_zeros_and_nothing_else_does() -> None:
     connect = encode(ConnectRequest(1, 2, 3, 4, password, True))
     auth = encode(RequestHeader(Xid.AUTH, OpCode.AUTH)) + encode(AuthPacket(0, "digest", b"user:password"))
     exists = encode(RequestHeader(1, OpCode.EXISTS)) + encode(ExistsRequest("/user:password", False))
-    sent = b"".join(map(without_secrets, passings(SENT, connect, auth, exists)))
+    sent = b"".join(map(without_secrets, frames_seen(SENT, connect, auth, exists)))
     assert sent == (
         frame(connect.replace(password, bytes(16))) + frame(auth.replace(b"user:password", bytes(13))) + frame(exists)
     )
-    (received,) = passings(RECEIVED, encode(ConnectResponse(0, 10_000, 5, password, False)))
+    (received,) = frames_seen(RECEIVED, encode(ConnectResponse(0, 10_000, 5, password, False)))
     assert without_secrets(received) == received.data.replace(password, bytes(16))
 
 
 def test_empty_and_missing_secrets_stay_what_they_are() -> None:
     for password in (b"", None):
-        (passing,) = passings(SENT, encode(ConnectRequest(1, 2, 3, 4, password, True)))
-        assert without_secrets(passing) == passing.data
-    (short,) = passings(SENT, b"no handshake at all")
+        (seen,) = frames_seen(SENT, encode(ConnectRequest(1, 2, 3, 4, password, True)))
+        assert without_secrets(seen) == seen.data
+    (short,) = frames_seen(SENT, b"no handshake at all")
     assert without_secrets(short) == short.data

@@ -53,22 +53,22 @@ from zkwire.records import (
     WatcherEvent,
     WhoAmIResponse,
 )
-from zkwire.traffic.causes import Cause, Step
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.causes import AnsweredRequest, Cause
+from zkwire.traffic.conversation import SeenFrame
 from zkwire.traffic.entries import (
-    Closed,
-    Connected,
+    ConnectionClosed,
+    ConnectionOpened,
     Entry,
-    Exchanged,
-    Faulted,
-    Notified,
-    Opaque,
-    Opened,
-    Unanswered,
-    Unreachable,
+    EventSeen,
+    Exchange,
+    FaultInjected,
+    Handshake,
+    ServerUnreachable,
+    StrayBytesSeen,
+    UnansweredRequest,
 )
 from zkwire.traffic.faults import DROP, Delay
-from zkwire.traffic.report import as_json, text
+from zkwire.traffic.report import entry_json, entry_text
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 STAT = Stat(1, 2, 3, 4, 5, 6, 7, 0x100, 9, 10, 11)
@@ -83,43 +83,43 @@ def exchanged(
     err: int = 0,
     zxid: int = 5,
     xid: int | None = None,
-) -> Exchanged:
+) -> Exchange:
     traffic = Traffic()
     traffic.connect()
     traffic.now = 1.0
     request = traffic.request(opcode, record, xid)
     traffic.now = 1.25
-    return Exchanged(0, 5, 1.25, request, traffic.reply(request, answer, err=err, zxid=zxid))
+    return Exchange(0, 5, 1.25, request, traffic.reply(request, answer, err=err, zxid=zxid))
 
 
-def sent(payload: bytes) -> Passing:
+def sent(payload: bytes) -> SeenFrame:
     traffic = Traffic()
     traffic.connect()
-    return traffic.passing(SENT, payload)
+    return traffic.seen(SENT, payload)
 
 
-def received(payload: bytes) -> Passing:
+def received(payload: bytes) -> SeenFrame:
     traffic = Traffic()
     traffic.connect()
-    return traffic.passing(RECEIVED, payload)
+    return traffic.seen(RECEIVED, payload)
 
 
-def handshake(request: ConnectRequest | None, response: ConnectResponse | bytes) -> Connected:
+def handshake(request: ConnectRequest | None, response: ConnectResponse | bytes) -> Handshake:
     traffic = Traffic()
-    asked = None if request is None else traffic.passing(SENT, encode(request))
+    asked = None if request is None else traffic.seen(SENT, encode(request))
     traffic.now = 0.002
     payload = response if isinstance(response, bytes) else encode(response)
-    return Connected(0, 5, 0.002, asked, traffic.passing(RECEIVED, payload))
+    return Handshake(0, 5, 0.002, asked, traffic.seen(RECEIVED, payload))
 
 
-def notified(write: Step | None, certain: bool, armed: Step | None, zxid: int = 6) -> Notified:
+def notified(write: AnsweredRequest | None, certain: bool, armed: AnsweredRequest | None, zxid: int = 6) -> EventSeen:
     traffic = Traffic()
     traffic.connect()
-    return Notified(0, 5, 2.0, traffic.event(EventType.NODE_DELETED, "/a", zxid), Cause(write, certain, armed))
+    return EventSeen(0, 5, 2.0, traffic.event(EventType.NODE_DELETED, "/a", zxid), Cause(write, certain, armed))
 
 
 PASSWORD = b"0123456789abcdef"
-STEP = Step(3, 12, OpCode.DELETE, "/a", 1.5)
+STEP = AnsweredRequest(3, 12, OpCode.DELETE, "/a", 1.5)
 many = MultiRequest(tuple(item(OpCode.DELETE, DeleteRequest(f"/{number}", -1)) for number in range(8)))
 
 
@@ -133,8 +133,8 @@ def multi_answer(*bodies: Any) -> MultiResponse:
 @pytest.mark.parametrize(
     ("entry", "line"),
     [
-        (Opened(0, 0, 0.0, "c:1", "s:2"), "opened c:1 to s:2"),
-        (Unreachable(0, 0, 0.0, "c:1", "s:2: refused"), "no server for c:1: s:2: refused"),
+        (ConnectionOpened(0, 0, 0.0, "c:1", "s:2"), "opened c:1 to s:2"),
+        (ServerUnreachable(0, 0, 0.0, "c:1", "s:2: refused"), "no server for c:1: s:2: refused"),
         (
             handshake(ConnectRequest(0, 0, 10_000, 0, b"", False), ConnectResponse(0, 4_500, 0x5, PASSWORD, False)),
             "connect new session, 10 s -> session 0x5, 4.5 s  2.00 ms",
@@ -260,40 +260,40 @@ def multi_answer(*bodies: Any) -> MultiResponse:
     ],
 )
 def test_entry_is_one_line(entry: Entry, line: str) -> None:
-    if isinstance(entry, Exchanged):
+    if isinstance(entry, Exchange):
         line += " zxid=0x5  250.00 ms"
-    assert text(entry) == f"#0 {line}"
+    assert entry_text(entry) == f"#0 {line}"
 
 
 @pytest.mark.parametrize(
     ("entry", "line"),
     [
         (
-            Exchanged(1, 5, 0.0, None, received(encode(ReplyHeader(77, -1, 0)))),
+            Exchange(1, 5, 0.0, None, received(encode(ReplyHeader(77, -1, 0)))),
             "#1 reply xid=77 to nothing that was asked here -> OK",
         ),
         (
-            Exchanged(1, 5, 0.0, None, received(b"ab")),
+            Exchange(1, 5, 0.0, None, received(b"ab")),
             "#1 reply xid=None to nothing that was asked here -> (undecoded)",
         ),
         (
-            Unanswered(1, 5, 2.0, sent(b"\0\0\0\x07\0\0\0\x04??")),
+            UnansweredRequest(1, 5, 2.0, sent(b"\0\0\0\x07\0\0\0\x04??")),
             "#1 getData xid=7 (undecoded) -> NO REPLY: the connection ended 2000.00 ms later",
         ),
         (
-            Unanswered(1, 5, 2.0, sent(b"??")),
+            UnansweredRequest(1, 5, 2.0, sent(b"??")),
             "#1 a frame of 6 bytes, too short for a request -> NO REPLY: the connection ended 2000.00 ms later",
         ),
         (
-            Unanswered(1, 5, 2.0, sent(b"\0\0\0\x07\0\0\0\x0b")),
+            UnansweredRequest(1, 5, 2.0, sent(b"\0\0\0\x07\0\0\0\x0b")),
             "#1 ping xid=7 -> NO REPLY: the connection ended 2000.00 ms later",
         ),
         (
-            Unanswered(1, 0, 2.0, Traffic().passing(SENT, b"??")),
+            UnansweredRequest(1, 0, 2.0, Traffic().seen(SENT, b"??")),
             "#1 connect (undecoded) -> NO REPLY: the connection ended 2000.00 ms later",
         ),
         (
-            notified(STEP, True, Step(0, 9, OpCode.GET_DATA, "/a", 1.0)),
+            notified(STEP, True, AnsweredRequest(0, 9, OpCode.GET_DATA, "/a", 1.0)),
             "#0 event NODE_DELETED /a zxid=0x6 by #3 delete xid=12, 500.00 ms after it was sent; "
             "watch of getData xid=9",
         ),
@@ -303,26 +303,29 @@ def test_entry_is_one_line(entry: Entry, line: str) -> None:
         ),
         (notified(None, False, None), "#0 event NODE_DELETED /a zxid=0x6 by no write that went through here"),
         (
-            Notified(0, 5, 0.0, received(encode(ReplyHeader(-1, -1, 0))), Cause(None, False, None)),
+            EventSeen(0, 5, 0.0, received(encode(ReplyHeader(-1, -1, 0))), Cause(None, False, None)),
             "#0 event (undecoded)",
         ),
-        (Faulted(0, 5, 0.0, sent(b"\0\0\0\x07\0\0\0\x0b"), DROP), "#0 FAULT > ping xid=7: dropped"),
+        (FaultInjected(0, 5, 0.0, sent(b"\0\0\0\x07\0\0\0\x0b"), DROP), "#0 FAULT > ping xid=7: dropped"),
         (
-            Faulted(0, 5, 0.0, exchanged(OpCode.GET_ACL, GetACLRequest("/a")).reply, Delay(0.5)),
+            FaultInjected(0, 5, 0.0, exchanged(OpCode.GET_ACL, GetACLRequest("/a")).reply, Delay(0.5)),
             "#0 FAULT < getACL xid=1 /a: delayed by 0.5 s",
         ),
-        (Faulted(0, 5, 0.0, notified(None, False, None).event, DROP), "#0 FAULT < event NODE_DELETED /a: dropped"),
-        (Faulted(0, 5, 0.0, received(encode(ReplyHeader(-1, -1, 0))), DROP), "#0 FAULT < event: dropped"),
-        (Faulted(0, 5, 0.0, received(encode(ReplyHeader(7, -1, 0))), DROP), "#0 FAULT < reply xid=7: dropped"),
-        (Faulted(0, 5, 0.0, received(b"?"), DROP), "#0 FAULT < a frame without a header: dropped"),
-        (Faulted(0, 5, 0.0, handshake(None, b"").response, DROP), "#0 FAULT < connect: dropped"),
-        (Opaque(0, 0, 0.0, SENT, "TLS"), "#0 > TLS; its bytes are passed on"),
-        (Closed(0, 5, 0.0, "tap", 0), "#0 closed by the tap"),
-        (Closed(0, 5, 0.0, "server", 2), "#0 closed by the server, 2 without a reply"),
+        (
+            FaultInjected(0, 5, 0.0, notified(None, False, None).event, DROP),
+            "#0 FAULT < event NODE_DELETED /a: dropped",
+        ),
+        (FaultInjected(0, 5, 0.0, received(encode(ReplyHeader(-1, -1, 0))), DROP), "#0 FAULT < event: dropped"),
+        (FaultInjected(0, 5, 0.0, received(encode(ReplyHeader(7, -1, 0))), DROP), "#0 FAULT < reply xid=7: dropped"),
+        (FaultInjected(0, 5, 0.0, received(b"?"), DROP), "#0 FAULT < a frame without a header: dropped"),
+        (FaultInjected(0, 5, 0.0, handshake(None, b"").response, DROP), "#0 FAULT < connect: dropped"),
+        (StrayBytesSeen(0, 0, 0.0, SENT, "TLS"), "#0 > TLS; its bytes are passed on"),
+        (ConnectionClosed(0, 5, 0.0, "tap", 0), "#0 closed by the tap"),
+        (ConnectionClosed(0, 5, 0.0, "server", 2), "#0 closed by the server, 2 without a reply"),
     ],
 )
 def test_entry_without_a_latency_is_one_line(entry: Entry, line: str) -> None:
-    assert text(entry) == line
+    assert entry_text(entry) == line
 
 
 @pytest.mark.parametrize("opcode", sorted(BY_OPCODE))
@@ -330,28 +333,28 @@ def test_reply_that_cannot_be_decoded_is_shown_all_the_same(opcode: int) -> None
     traffic = Traffic()
     traffic.connect()
     request = traffic.request(opcode)
-    entry = Exchanged(0, 5, 0.0, request, traffic.reply(request))
+    entry = Exchange(0, 5, 0.0, request, traffic.reply(request))
     mark = " (undecoded)" if entry.reply.undecoded else ""
-    assert text(entry).endswith(f" -> OK{mark} zxid=0x9  0.00 ms")
-    assert as_json(entry)["response"] in (None, [])
+    assert entry_text(entry).endswith(f" -> OK{mark} zxid=0x9  0.00 ms")
+    assert entry_json(entry)["response"] in (None, [])
 
 
 def test_what_cannot_be_decoded_is_marked_in_text_and_in_json() -> None:
     traffic = Traffic()
     traffic.connect()
     request = traffic.request(OpCode.GET_DATA, GetDataRequest("/a", False))
-    reply = traffic.passing(RECEIVED, encode(ReplyHeader(1, 9, 0)) + b"\0\0\0\x09abc")
-    entry = Exchanged(0, 5, 0.0, request, reply)
+    reply = traffic.seen(RECEIVED, encode(ReplyHeader(1, 9, 0)) + b"\0\0\0\x09abc")
+    entry = Exchange(0, 5, 0.0, request, reply)
     problem = "GetDataResponse.data at offset 20: buffer: length 9 needs at least 9 bytes, 3 are left"
-    assert text(entry) == "#0 getData xid=1 /a -> OK (undecoded) zxid=0x9  0.00 ms"
-    assert as_json(entry)["undecoded"] == problem
+    assert entry_text(entry) == "#0 getData xid=1 /a -> OK (undecoded) zxid=0x9  0.00 ms"
+    assert entry_json(entry)["undecoded"] == problem
     bad = sent(encode(RequestHeader(2, OpCode.GET_DATA)))
-    assert as_json(Exchanged(0, 5, 0.0, bad, reply))["undecoded"] == f"{bad.undecoded}; {problem}"
-    assert as_json(Unanswered(0, 5, 0.0, bad))["undecoded"] == bad.undecoded
+    assert entry_json(Exchange(0, 5, 0.0, bad, reply))["undecoded"] == f"{bad.undecoded}; {problem}"
+    assert entry_json(UnansweredRequest(0, 5, 0.0, bad))["undecoded"] == bad.undecoded
     event = received(encode(ReplyHeader(-1, -1, 0)) + b"\0")
-    assert as_json(Notified(0, 5, 0.0, event, Cause(None, False, None)))["undecoded"] == event.undecoded
-    assert "undecoded" not in as_json(exchanged(OpCode.GET_DATA, GetDataRequest("/a", False), err=-101))
-    assert "undecoded" not in as_json(Closed(0, 5, 0.0, "client", 0))
+    assert entry_json(EventSeen(0, 5, 0.0, event, Cause(None, False, None)))["undecoded"] == event.undecoded
+    assert "undecoded" not in entry_json(exchanged(OpCode.GET_DATA, GetDataRequest("/a", False), err=-101))
+    assert "undecoded" not in entry_json(ConnectionClosed(0, 5, 0.0, "client", 0))
 
 
 # --- JSON
@@ -359,7 +362,7 @@ def test_what_cannot_be_decoded_is_marked_in_text_and_in_json() -> None:
 
 def test_exchange_as_json_has_what_was_asked_and_answered() -> None:
     entry = exchanged(OpCode.SET_DATA, SetDataRequest("/a", b"\xff", 4), ExistsResponse(STAT), zxid=0x1_0000_0000)
-    assert as_json(entry, 1000.0) == {
+    assert entry_json(entry, 1000.0) == {
         "kind": "exchange",
         "time": 1001.25,
         "connection": 0,
@@ -394,7 +397,7 @@ def test_exchange_as_json_has_what_was_asked_and_answered() -> None:
 def test_multi_as_json_lists_its_operations_and_why_it_failed() -> None:
     writes = (item(OpCode.CHECK, CheckVersionRequest("/a", 0)), item(OpCode.DELETE, DeleteRequest("/b", -1)))
     answer = multi_answer((OpCode.ERROR, ErrorResponse(-103)), (OpCode.DELETE, None))
-    shown = as_json(exchanged(OpCode.MULTI, MultiRequest(writes), answer))
+    shown = entry_json(exchanged(OpCode.MULTI, MultiRequest(writes), answer))
     assert (shown["err"], shown["error"], shown["path"]) == (-103, "BAD_VERSION", None)
     assert shown["request"] == [
         {"op": "check", "path": "/a", "version": 0},
@@ -406,22 +409,25 @@ def test_multi_as_json_lists_its_operations_and_why_it_failed() -> None:
 @pytest.mark.parametrize(
     ("entry", "parts"),
     [
-        (Opened(0, 0, 0.0, "c:1", "s:2"), {"kind": "opened", "session": None, "client": "c:1", "server": "s:2"}),
-        (Unreachable(0, 0, 0.0, "c:1", "why"), {"kind": "unreachable", "reason": "why"}),
+        (
+            ConnectionOpened(0, 0, 0.0, "c:1", "s:2"),
+            {"kind": "opened", "session": None, "client": "c:1", "server": "s:2"},
+        ),
+        (ServerUnreachable(0, 0, 0.0, "c:1", "why"), {"kind": "unreachable", "reason": "why"}),
         (
             handshake(ConnectRequest(0, 9, 10_000, 5, PASSWORD, False), ConnectResponse(0, 0, 0, bytes(16), False)),
             {"kind": "connect", "refused": True, "latency_ms": 2.0},
         ),
         (handshake(None, b"?"), {"kind": "connect", "refused": False, "request": None, "latency_ms": None}),
         (
-            Exchanged(0, 5, 0.0, None, received(encode(ReplyHeader(77, 9, -101)))),
+            Exchange(0, 5, 0.0, None, received(encode(ReplyHeader(77, 9, -101)))),
             {"kind": "exchange", "op": None, "opcode": None, "xid": 77, "error": "NO_NODE", "latency_ms": None},
         ),
         (
-            Unanswered(0, 5, 2.0, sent(b"\0\0\0\x07\0\0\0\x0b")),
+            UnansweredRequest(0, 5, 2.0, sent(b"\0\0\0\x07\0\0\0\x0b")),
             {"kind": "unanswered", "op": "ping", "xid": 7, "waited_ms": 2000.0, "request": None},
         ),
-        (Unanswered(0, 0, 2.0, Traffic().passing(SENT, b"?")), {"op": "connect", "opcode": None, "xid": None}),
+        (UnansweredRequest(0, 0, 2.0, Traffic().seen(SENT, b"?")), {"op": "connect", "opcode": None, "xid": None}),
         (
             notified(STEP, True, None),
             {
@@ -440,11 +446,11 @@ def test_multi_as_json_lists_its_operations_and_why_it_failed() -> None:
             {"zxid": None, "cause": None, "armed_by": {"connection": 3, "xid": 12, "op": "delete", "path": "/a"}},
         ),
         (
-            Notified(0, 5, 0.0, received(encode(ReplyHeader(-1, -1, 0))), Cause(None, False, None)),
+            EventSeen(0, 5, 0.0, received(encode(ReplyHeader(-1, -1, 0))), Cause(None, False, None)),
             {"type": None, "path": None},
         ),
         (
-            Faulted(0, 5, 0.0, notified(None, False, None).event, Delay(0.5)),
+            FaultInjected(0, 5, 0.0, notified(None, False, None).event, Delay(0.5)),
             {
                 "kind": "fault",
                 "op": "event",
@@ -454,12 +460,12 @@ def test_multi_as_json_lists_its_operations_and_why_it_failed() -> None:
                 "frame": "< event NODE_DELETED /a",
             },
         ),
-        (Opaque(0, 0, 0.0, SENT, "TLS"), {"kind": "opaque", "direction": ">", "what": "TLS"}),
-        (Closed(0, 5, 0.0, "tap", 3), {"kind": "closed", "by": "tap", "unanswered": 3}),
+        (StrayBytesSeen(0, 0, 0.0, SENT, "TLS"), {"kind": "opaque", "direction": ">", "what": "TLS"}),
+        (ConnectionClosed(0, 5, 0.0, "tap", 3), {"kind": "closed", "by": "tap", "unanswered": 3}),
     ],
 )
 def test_entry_as_json_has_its_parts(entry: Entry, parts: dict[str, Any]) -> None:
-    shown = json.loads(json.dumps(as_json(entry)))
+    shown = json.loads(json.dumps(entry_json(entry)))
     assert {name: shown[name] for name in parts} == parts
     assert {"kind", "time", "connection", "session"} <= set(shown)
 
@@ -475,10 +481,10 @@ def _auth() -> Entry:
 @pytest.mark.parametrize("make", [_connect, _auth])
 def test_secrets_are_shown_only_where_they_are_asked_for(make: Callable[[], Entry]) -> None:
     entry = make()
-    for shown in (text(entry), json.dumps(as_json(entry))):
+    for shown in (entry_text(entry), json.dumps(entry_json(entry))):
         assert PASSWORD.decode() not in shown
-    assert "<16 bytes>" in json.dumps(as_json(entry))
-    assert PASSWORD.decode() in json.dumps(as_json(entry, show_secrets=True))
+    assert "<16 bytes>" in json.dumps(entry_json(entry))
+    assert PASSWORD.decode() in json.dumps(entry_json(entry, show_secrets=True))
 
 
 def test_lists_and_records_within_records_are_shown_in_json() -> None:

@@ -56,7 +56,7 @@ from zkwire.tap.tap import (
     reply_to,
     request,
 )
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 CONNECTED, DISCONNECTED, EXPIRED = KeeperState.SYNC_CONNECTED, KeeperState.DISCONNECTED, KeeperState.EXPIRED
@@ -69,17 +69,17 @@ class Behind:
         self.tap = tap
         self.zk = zk
         self.other = other
-        self.frames: list[Passing] = []
+        self.frames: list[SeenFrame] = []
         self.fault: Fault | None = None
 
-    def see(self, passing: Passing) -> Action:
-        self.frames.append(passing)
-        return PASS if self.fault is None else self.fault(passing)
+    def see(self, seen: SeenFrame) -> Action:
+        self.frames.append(seen)
+        return PASS if self.fault is None else self.fault(seen)
 
-    def of(self, connection: int, direction: Direction) -> list[Passing]:
+    def of(self, connection: int, direction: Direction) -> list[SeenFrame]:
         return [each for each in self.frames if (each.connection, each.direction) == (connection, direction)]
 
-    def all(self, match: Match) -> list[Passing]:
+    def all(self, match: Match) -> list[SeenFrame]:
         return [each for each in self.frames if match(each)]
 
     async def until(self, state: KeeperState) -> None:
@@ -195,7 +195,7 @@ class Script:
             assert (await results["child watch"][-1].wait()).type is EventType.NODE_CHILDREN_CHANGED
 
 
-async def run_script(server: Server | External, base: str, fault: Fault | None) -> list[Passing]:
+async def run_script(server: Server | External, base: str, fault: Fault | None) -> list[SeenFrame]:
     """One run under the fault, checked; all frames of its first connection."""
     async with zkwire.connect(server.address) as helper:
         await helper.ensure_path(base)
@@ -593,9 +593,9 @@ async def test_connection_lost_during_auth_is_a_loss_and_no_auth_failure(zookeep
 
 @pytest.mark.rule(3)
 async def test_connect_response_without_the_read_only_byte_is_accepted(zookeeper: Server | External, root: str) -> None:
-    def shorten(passing: Passing) -> Action:
-        assert len(passing.frame.payload) == 37
-        return Replace(frame(passing.frame.payload[:-1]))
+    def shorten(seen: SeenFrame) -> Action:
+        assert len(seen.frame.payload) == 37
+        return Replace(frame(seen.frame.payload[:-1]))
 
     fault = When(frame_number(RECEIVED, 0), shorten, times=None)
     async with behind(zookeeper, fault=fault) as at:
@@ -660,8 +660,8 @@ async def test_refused_resume_ends_a_client_that_wants_no_new_session(zookeeper:
 
 @pytest.mark.rule(9)
 async def test_another_session_in_the_answer_to_a_resume_is_expiry(zookeeper: Server | External, root: str) -> None:
-    def another(passing: Passing) -> Action:
-        record = passing.record
+    def another(seen: SeenFrame) -> Action:
+        record = seen.record
         return Replace(frame(encode(record.replace(session_id=record.session_id + 1))))
 
     async with behind(zookeeper) as at:
@@ -873,30 +873,30 @@ async def test_session_ephemerals_and_watches_outlive_a_crash_of_the_server(
 # --- replies that are none
 
 
-def _wrong_xid(passing: Passing) -> Action:
-    header = passing.header
+def _wrong_xid(seen: SeenFrame) -> Action:
+    header = seen.header
     assert isinstance(header, ReplyHeader)
-    return Replace(frame(encode(header.replace(xid=header.xid + 1)) + passing.frame.payload[16:]))
+    return Replace(frame(encode(header.replace(xid=header.xid + 1)) + seen.frame.payload[16:]))
 
 
-def _short_body(passing: Passing) -> Action:
-    return Replace(frame(passing.frame.payload[:-3]))
+def _short_body(seen: SeenFrame) -> Action:
+    return Replace(frame(seen.frame.payload[:-3]))
 
 
-def _no_header(passing: Passing) -> Action:
-    return Replace(frame(passing.frame.payload[:7]))
+def _no_header(seen: SeenFrame) -> Action:
+    return Replace(frame(seen.frame.payload[:7]))
 
 
-def _negative_length(passing: Passing) -> Action:
-    return Replace(b"\xff\xff\xff\xff" + passing.frame.payload)
+def _negative_length(seen: SeenFrame) -> Action:
+    return Replace(b"\xff\xff\xff\xff" + seen.frame.payload)
 
 
-def _huge_length(passing: Passing) -> Action:
-    return Replace(b"\x7f\xff\xff\xff" + passing.frame.payload)
+def _huge_length(seen: SeenFrame) -> Action:
+    return Replace(b"\x7f\xff\xff\xff" + seen.frame.payload)
 
 
-def _unasked_auth(passing: Passing) -> Action:
-    return Replace(frame(encode(ReplyHeader(Xid.AUTH, 0, 0))) + passing.data)
+def _unasked_auth(seen: SeenFrame) -> Action:
+    return Replace(frame(encode(ReplyHeader(Xid.AUTH, 0, 0))) + seen.data)
 
 
 @pytest.mark.rule(2, 18)
@@ -904,7 +904,7 @@ def _unasked_auth(passing: Passing) -> Action:
     "corrupt", [_wrong_xid, _short_body, _no_header, _negative_length, _huge_length, _unasked_auth]
 )
 async def test_reply_that_breaks_the_protocol_costs_the_connection_and_no_more(
-    zookeeper: Server | External, root: str, corrupt: Callable[[Passing], Action]
+    zookeeper: Server | External, root: str, corrupt: Callable[[SeenFrame], Action]
 ) -> None:
     async with behind(zookeeper) as at:
         session_id = at.zk.session_id
@@ -1185,10 +1185,10 @@ async def _random_run(server: Server | External, root: str, seed: int, sides: Se
     random = Random(seed)
     ledger = Ledger(root)
 
-    def fault(passing: Passing) -> Action:
-        if passing.opcode is OpCode.CLOSE_SESSION or random.random() > 0.04:
+    def fault(seen: SeenFrame) -> Action:
+        if seen.opcode is OpCode.CLOSE_SESSION or random.random() > 0.04:
             return PASS
-        return Cut(random.randrange(len(passing.data) + 1), random.choice(sides), random.random() < 0.5)
+        return Cut(random.randrange(len(seen.data) + 1), random.choice(sides), random.random() < 0.5)
 
     async with behind(server, 20.0) as at:
         session_id = at.zk.session_id

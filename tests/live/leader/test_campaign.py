@@ -50,7 +50,7 @@ from zkwire.frames import frame
 from zkwire.jute import encode
 from zkwire.records import ConnectResponse, ReplyHeader
 from zkwire.tap.tap import PASS, Action, Delay, Fault, Replace, When, cut, frame_number, reply_to, request
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 SEQUENTIAL = CreateMode.EPHEMERAL_SEQUENTIAL
 Mode = Literal["sequential", "simple"]
@@ -163,7 +163,7 @@ async def test_create_whose_end_is_not_known_is_looked_for_before_another(
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("match", [request(OpCode.MULTI), reply_to(OpCode.MULTI)], ids=["request", "reply"])
 async def test_term_begins_once_when_the_end_of_its_transaction_is_not_known(
-    zookeeper: Server, root: str, mode: Mode, match: Callable[[Passing], bool]
+    zookeeper: Server, root: str, mode: Mode, match: Callable[[SeenFrame], bool]
 ) -> None:
     await alone(zookeeper)
     path = f"{root}/master"
@@ -227,8 +227,8 @@ async def test_nothing_of_the_old_session_is_adopted_when_it_ended_between_two_t
         await zk.create(root)
         lost = cut(before=below(root, OpCode.CREATE, direction=RECEIVED))
 
-        def fault(passing: Passing) -> Action:
-            action = lost(passing)
+        def fault(seen: SeenFrame) -> Action:
+            action = lost(seen)
             if action != PASS:
                 who.tap.refuse()
             return action
@@ -339,9 +339,9 @@ async def test_create_that_is_answered_by_session_moved_is_looked_for(zookeeper:
     async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
         await zk.create(root)
 
-        def moved(passing: Passing) -> Action:
-            assert passing.xid is not None
-            return Replace(frame(encode(ReplyHeader(passing.xid, passing.zxid, ErrorCode.SESSION_MOVED))))
+        def moved(seen: SeenFrame) -> Action:
+            assert seen.xid is not None
+            return Replace(frame(encode(ReplyHeader(seen.xid, seen.zxid, ErrorCode.SESSION_MOVED))))
 
         who.fault = When(below(root, OpCode.CREATE, direction=RECEIVED), moved)
         async with who.election.lead() as term:
@@ -363,8 +363,8 @@ async def test_session_that_comes_back_with_another_id_is_lost(zookeeper: Server
         old = who.zk.session_id
         _, before = await children(zk, root)
 
-        def other(passing: Passing) -> Action:
-            response = passing.record
+        def other(seen: SeenFrame) -> Action:
+            response = seen.record
             assert isinstance(response, ConnectResponse)
             return Replace(frame(encode(response.replace(session_id=response.session_id ^ 0xFF00))))
 
@@ -384,8 +384,8 @@ async def test_session_that_comes_back_with_another_id_is_lost(zookeeper: Server
 
 
 def _both(*faults: Fault) -> Fault:
-    def fault(passing: Passing) -> Action:
-        return next((action for each in faults if (action := each(passing)) != PASS), PASS)
+    def fault(seen: SeenFrame) -> Action:
+        return next((action for each in faults if (action := each(seen)) != PASS), PASS)
 
     return fault
 
@@ -425,8 +425,8 @@ async def test_campaign_cancelled_without_a_connection_ends_with_its_session(zoo
         await zk.create(root)
         lost = cut(before=below(root, OpCode.CREATE, direction=RECEIVED))
 
-        def fault(passing: Passing) -> Action:
-            action = lost(passing)
+        def fault(seen: SeenFrame) -> Action:
+            action = lost(seen)
             if action != PASS:
                 who.tap.refuse()
             return action

@@ -28,7 +28,7 @@ from tests.support.real.servers import Ensemble, Server, ServerError
 from tests.support.rig import PATIENCE, TICK, TIMEOUT, Fleet, Rig, Stall, persistently, rig, until
 from zkwire import Delete, Direction, NoNodeError, NotEmptyError, OpCode
 from zkwire.tap.tap import Cut, Delay, Match, When, reply_to
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 
@@ -88,15 +88,15 @@ async def reset(fleet: Fleet, rng: random.Random) -> None:
 
 
 async def delay(fleet: Fleet, rng: random.Random) -> None:
-    with fleet.leader.link.rule(lambda passing: Delay(rng.uniform(0.0, 0.3))):
+    with fleet.leader.link.rule(lambda seen: Delay(rng.uniform(0.0, 0.3))):
         await trio.sleep(1.5 * TIMEOUT)
 
 
 async def stall(direction: Direction, fleet: Fleet, rng: random.Random) -> None:
     """In the middle of a frame; new connections pass."""
 
-    def match(passing: Passing) -> bool:
-        return passing.direction is direction and not passing.is_handshake
+    def match(seen: SeenFrame) -> bool:
+        return seen.direction is direction and not seen.is_handshake
 
     with fleet.leader.link.rule(Stall(match)):
         await trio.sleep(1.5 * TIMEOUT)
@@ -152,11 +152,11 @@ async def lose_exit_and_entry(fleet: Fleet, rng: random.Random) -> None:
 
 
 def _granted(match: Match) -> Match:
-    return lambda passing: match(passing) and passing.err == 0
+    return lambda seen: match(seen) and seen.err == 0
 
 
-def _deletes(passing: Passing | None) -> bool:
-    return passing is not None and OpCode.DELETE in [item.header.type for item in passing.record]
+def _deletes(seen: SeenFrame | None) -> bool:
+    return seen is not None and OpCode.DELETE in [item.header.type for item in seen.record]
 
 
 # --- sessions and znodes

@@ -31,7 +31,7 @@ from zkwire.frames import frame
 from zkwire.jute import encode
 from zkwire.records import CreateRequest, RequestHeader
 from zkwire.tap.tap import PASS, Action, Delay, Replace, When, reply_to, request
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 # --- one watch, on the one before
 
@@ -398,13 +398,13 @@ async def test_order_holds_when_the_counter_wraps(zookeeper: Server, root: str) 
             await task.end()
 
 
-def _named(number: int) -> Callable[[Passing], Action]:
-    def action(passing: Passing) -> Action:
-        asked = passing.record
+def _named(number: int) -> Callable[[SeenFrame], Action]:
+    def action(seen: SeenFrame) -> Action:
+        asked = seen.record
         assert isinstance(asked, CreateRequest)
-        assert isinstance(passing.header, RequestHeader)
+        assert isinstance(seen.header, RequestHeader)
         return Replace(
-            frame(encode(passing.header) + encode(asked.replace(path=f"{asked.path}{number:010d}", flags=EPHEMERAL)))
+            frame(encode(seen.header) + encode(asked.replace(path=f"{asked.path}{number:010d}", flags=EPHEMERAL)))
         )
 
     return action

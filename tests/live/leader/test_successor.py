@@ -12,7 +12,7 @@ from tests.support.campaigns import PATIENCE, SENT, administrator, contender, en
 from tests.support.real.servers import Server
 from zkwire import OpCode
 from zkwire.tap.tap import PASS, Action, cut
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 
 @pytest.mark.rule("P11")
@@ -138,8 +138,8 @@ async def test_resignation_whose_request_is_lost_leaves_no_holder_of_a_deleted_z
         term = await task.wait()
         lost = cut(before=_resigning)
 
-        def fault(passing: Passing) -> Action:
-            action = lost(passing)
+        def fault(seen: SeenFrame) -> Action:
+            action = lost(seen)
             if action != PASS:
                 who.tap.refuse()
             return action
@@ -153,5 +153,5 @@ async def test_resignation_whose_request_is_lost_leaves_no_holder_of_a_deleted_z
         assert await zk.exists(f"{root}-holder") is None
 
 
-def _resigning(passing: Passing) -> bool:
-    return passing.direction is SENT and passing.opcode is OpCode.MULTI and len(passing.record) == 3
+def _resigning(seen: SeenFrame) -> bool:
+    return seen.direction is SENT and seen.opcode is OpCode.MULTI and len(seen.record) == 3

@@ -118,7 +118,7 @@ def test_client_works_through_the_tap_and_all_that_it_does_is_shown(
     if event["certain"]:
         assert event["zxid"] == exchanges[2]["zxid"]
     with path.open() as file:
-        chunks = [item for item in recording.read(file) if isinstance(item, recording.Chunk)]
+        chunks = [item for item in recording.read(file) if isinstance(item, recording.RecordedBytes)]
     assert len(chunks) == 2 * (len(exchanges) + 1) + len(events)
 
 

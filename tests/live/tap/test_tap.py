@@ -58,7 +58,7 @@ from zkwire.tap.tap import (
     reply_to,
     request,
 )
-from zkwire.traffic.conversation import Conversation, Passing
+from zkwire.traffic.conversation import Conversation, SeenFrame
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 
@@ -138,7 +138,7 @@ async def tapped(fault: Fault | None = None) -> AsyncIterator[Ends]:
                     yield ends
 
 
-def pass_all(passing: Passing) -> Pass:
+def pass_all(seen: SeenFrame) -> Pass:
     return PASS
 
 
@@ -162,14 +162,14 @@ async def test_tap_relays_the_same_bytes_both_ways_in_whatever_pieces_they_come(
     async with tapped(fault) as ends, trio.open_nursery() as nursery:
         nursery.start_soon(send, ends.client, there)
         nursery.start_soon(send, ends.server, back)
-        seen: list[bytes] = []
+        noted: list[bytes] = []
 
         async def collect(stream: trio.SocketStream) -> None:
-            seen.append(await read_all(stream))
+            noted.append(await read_all(stream))
 
         nursery.start_soon(collect, ends.client)
         nursery.start_soon(collect, ends.server)
-    assert sorted(seen) == sorted([there, back])
+    assert sorted(noted) == sorted([there, back])
 
 
 @pytest.mark.parametrize("fault", [None, pass_all])
@@ -190,7 +190,7 @@ async def test_tap_asks_about_no_frame_that_has_gone_on_in_part() -> None:
     async with tapped() as ends:
         await ends.client.send_all(CONNECT[:7])
         await read(ends.server, 7)
-        ends.tap.fault = lambda passing: DROP
+        ends.tap.fault = lambda seen: DROP
         await ends.client.send_all(CONNECT[7:] + exists(1))
         await ends.client.send_eof()
         assert await read_all(ends.server) == CONNECT[7:]
@@ -235,11 +235,11 @@ async def test_tap_relays_four_letter_words_and_their_answers(
 
 
 async def test_tap_shows_the_frames_that_the_client_made_and_read(zookeeper: Server | External, root: str) -> None:
-    seen: list[Passing] = []
+    noted: list[SeenFrame] = []
     traced: list[Frame] = []
 
-    def see(passing: Passing) -> Pass:
-        seen.append(passing)
+    def see(seen: SeenFrame) -> Pass:
+        noted.append(seen)
         return PASS
 
     with trio.fail_after(20):
@@ -251,12 +251,12 @@ async def test_tap_shows_the_frames_that_the_client_made_and_read(zookeeper: Ser
                 await zk.multi([zkwire.SetData(root, b"more"), zkwire.Check(root, 1)])
                 await watch.wait()
                 await zk.exists(root + "-missing")
-    assert [each.frame._replace(now=0) for each in seen] == [each._replace(now=0) for each in traced]
-    assert {each.path for each in seen} == {None, root, root + "-missing"}
-    assert [each.err for each in seen if each.err] == [ErrorCode.NO_NODE]
-    assert {each.connection for each in seen} == {0}
+    assert [each.frame._replace(now=0) for each in noted] == [each._replace(now=0) for each in traced]
+    assert {each.path for each in noted} == {None, root, root + "-missing"}
+    assert [each.err for each in noted if each.err] == [ErrorCode.NO_NODE]
+    assert {each.connection for each in noted} == {0}
     for direction in Direction:
-        mine = [each.index for each in seen if each.direction is direction]
+        mine = [each.index for each in noted if each.direction is direction]
         assert mine == list(range(len(mine)))
 
 
@@ -265,12 +265,12 @@ async def test_tap_pairs_a_hundred_requests_of_one_segment_with_their_replies_in
 ) -> None:
     pairs: list[tuple[str | None, str | None]] = []
 
-    def see(passing: Passing) -> Pass:
-        if passing.request is not None:
-            pairs.append((passing.path, passing.request.path))
-            assert isinstance(passing.header, ReplyHeader)
-            assert isinstance(passing.request.header, RequestHeader)
-            assert passing.header.xid == passing.request.header.xid
+    def see(seen: SeenFrame) -> Pass:
+        if seen.request is not None:
+            pairs.append((seen.path, seen.request.path))
+            assert isinstance(seen.header, ReplyHeader)
+            assert isinstance(seen.request.header, RequestHeader)
+            assert seen.header.xid == seen.request.header.xid
         return PASS
 
     paths = [f"/missing-{number}" for number in range(100)]
@@ -290,12 +290,12 @@ async def test_tap_serves_kazoo(zookeeper: Server | External, root: str) -> None
     """Another client altogether, in threads, over a cut of its connection."""
 
     def run(address: str) -> list[str]:
-        seen: list[str] = []
+        noted: list[str] = []
         client = kazoo.client.KazooClient(address, timeout=10)
         client.start(timeout=20)
         try:
             client.create(root, b"one", ephemeral=True)
-            client.get(root, watch=lambda event: seen.append(event.type))
+            client.get(root, watch=lambda event: noted.append(event.type))
             client.set(root, b"two")
             trio.from_thread.run_sync(tap.cut)
             data, stat = client.retry(client.get, root)
@@ -304,12 +304,12 @@ async def test_tap_serves_kazoo(zookeeper: Server | External, root: str) -> None
         finally:
             client.stop()
             client.close()
-        return seen
+        return noted
 
     opcodes: list[OpCode | int | None] = []
 
-    def see(passing: Passing) -> Pass:
-        opcodes.append(passing.opcode)
+    def see(seen: SeenFrame) -> Pass:
+        opcodes.append(seen.opcode)
         return PASS
 
     with trio.fail_after(60):
@@ -330,10 +330,10 @@ def test_conversation_pairs_an_auth_reply_that_overtakes() -> None:
     connected, first, second = conversation.receive(
         RECEIVED, CONNECTED + frame(encode(ReplyHeader(Xid.AUTH, 0, 0))) + no_node(1, zxid=7), 0.0
     )
-    assert isinstance(connected, Passing)
+    assert isinstance(connected, SeenFrame)
     assert (connected.xid, connected.zxid) == (None, 0)
-    assert isinstance(first, Passing)
-    assert isinstance(second, Passing)
+    assert isinstance(first, SeenFrame)
+    assert isinstance(second, SeenFrame)
     assert (first.opcode, second.opcode) == (OpCode.AUTH, OpCode.EXISTS)
     assert (second.path, second.xid, second.zxid) == ("/a", 1, 7)
 
@@ -355,7 +355,7 @@ def test_conversation_finds_the_error_of_a_failed_multi_in_its_results() -> None
         encode(ReplyHeader(5, 7, ErrorCode.NO_NODE)),
     ]
     _, *replies = conversation.receive(RECEIVED, CONNECTED + b"".join(map(frame, answers)), 0.0)
-    failures = [each.failure for each in replies if isinstance(each, Passing)]
+    failures = [each.failure for each in replies if isinstance(each, SeenFrame)]
     assert failures == [ErrorCode.BAD_VERSION, 0, 0, ErrorCode.MARSHALLING_ERROR, ErrorCode.NO_NODE]
 
 
@@ -374,30 +374,30 @@ def test_conversation_says_why_a_body_cannot_be_decoded(direction: Direction, pa
     conversation = Conversation()
     conversation.receive(SENT, CONNECT, 0.0)
     conversation.receive(RECEIVED, CONNECTED, 0.0)
-    (passing,) = conversation.receive(direction, frame(payload), 0.0)
-    assert isinstance(passing, Passing)
-    assert passing.record is None
-    assert passing.undecoded.startswith(problem)
-    assert bool(passing.undecoded) is bool(problem)
+    (seen,) = conversation.receive(direction, frame(payload), 0.0)
+    assert isinstance(seen, SeenFrame)
+    assert seen.record is None
+    assert seen.undecoded.startswith(problem)
+    assert bool(seen.undecoded) is bool(problem)
 
 
 def test_conversation_says_why_a_handshake_cannot_be_decoded() -> None:
-    (passing,) = Conversation().receive(SENT, frame(b"??"), 0.0)
-    assert isinstance(passing, Passing)
-    assert passing.undecoded.startswith("ConnectRequest.protocol_version at offset 4: ")
+    (seen,) = Conversation().receive(SENT, frame(b"??"), 0.0)
+    assert isinstance(seen, SeenFrame)
+    assert seen.undecoded.startswith("ConnectRequest.protocol_version at offset 4: ")
 
 
 def test_conversation_goes_on_behind_bytes_that_were_not_seen() -> None:
     conversation = Conversation()
     assert conversation.resume(SENT) == b""
     (request,) = conversation.receive(SENT, exists(1) + b"\0\0", 0.0)
-    assert isinstance(request, Passing)
+    assert isinstance(request, SeenFrame)
     assert (request.opcode, request.is_handshake) == (OpCode.EXISTS, False)
     assert conversation.resume(SENT) == b"\0\0"
     assert conversation.receive(SENT, b"\xff" * 4, 0.0) == [b"\xff" * 4]
     assert conversation.resume(SENT) == b""
     (again,) = conversation.receive(SENT, exists(2), 0.0)
-    assert isinstance(again, Passing)
+    assert isinstance(again, SeenFrame)
     assert again.index == 2
 
 
@@ -407,11 +407,11 @@ def test_conversation_pairs_a_ping_by_the_xid_of_its_answer() -> None:
     conversation.receive(SENT, CONNECT + exists(5) + odd_ping, 0.0)
     pong = frame(encode(ReplyHeader(Xid.PING, 0, 0)))
     answer, first, second = conversation.receive(RECEIVED, CONNECTED + pong + no_node(5), 0.0)
-    assert isinstance(answer, Passing)
+    assert isinstance(answer, SeenFrame)
     assert answer.is_handshake
-    assert isinstance(first, Passing)
+    assert isinstance(first, SeenFrame)
     assert not first.is_handshake
-    assert isinstance(second, Passing)
+    assert isinstance(second, SeenFrame)
     assert (first.opcode, second.opcode) == (OpCode.PING, OpCode.EXISTS)
 
 
@@ -419,7 +419,7 @@ def test_conversation_pairs_a_ping_by_the_xid_of_its_answer() -> None:
 def test_conversation_takes_what_stands_behind_an_impossible_length_for_bytes(bad: bytes) -> None:
     conversation = Conversation()
     pieces = conversation.receive(SENT, CONNECT + bad + b"tail", 0.0)
-    assert [type(piece) for piece in pieces] == [Passing, bytes]
+    assert [type(piece) for piece in pieces] == [SeenFrame, bytes]
     assert pieces[1] == bad + b"tail"
     assert conversation.receive(SENT, exists(1), 0.0) == [exists(1)]
 
@@ -435,13 +435,13 @@ def test_conversation_takes_any_bytes_in_frames_for_frames() -> None:
             head = random.choice([encode(RequestHeader(1, random.choice(list(OpCode)))), encode(ReplyHeader(1, 2, 0))])
             data = frame(head[: random.choice([0, 5, 16])] + random.randbytes(random.randrange(40)))
             (piece,) = conversation.receive(direction, data, 0.0)
-            assert isinstance(piece, Passing)
+            assert isinstance(piece, SeenFrame)
             assert piece.data == data
             assert piece.path is None or isinstance(piece.path, str)
             assert isinstance(piece.err, int)
 
 
-def test_passing_names_every_path_of_its_request_and_its_reply() -> None:
+def test_frame_seen_names_every_path_of_its_request_and_its_reply() -> None:
     conversation = Conversation()
     bodies: list[tuple[int, Encodable | None]] = [
         (OpCode.CREATE, CreateRequest("/a/n-", b"", (), 3)),
@@ -463,7 +463,7 @@ def test_passing_names_every_path_of_its_request_and_its_reply() -> None:
     sent = conversation.receive(SENT, CONNECT + b"".join(requests), 0.0)
     created = frame(encode(ReplyHeader(0, 5, 0)) + encode(CreateResponse("/a/n-0000000003")))
     received = conversation.receive(RECEIVED, CONNECTED + created + no_node(1), 0.0)
-    assert [piece.paths for piece in sent if isinstance(piece, Passing)] == [
+    assert [piece.paths for piece in sent if isinstance(piece, SeenFrame)] == [
         (),
         ("/a/n-",),
         ("/a", "/b"),
@@ -472,7 +472,7 @@ def test_passing_names_every_path_of_its_request_and_its_reply() -> None:
         ("/prefix",),
         (),
     ]
-    assert [piece.paths for piece in received if isinstance(piece, Passing)] == [
+    assert [piece.paths for piece in received if isinstance(piece, SeenFrame)] == [
         (),
         ("/a/n-", "/a/n-0000000003"),
         ("/a", "/b"),
@@ -752,8 +752,8 @@ async def test_partition_holds_both_directions_until_it_is_healed() -> None:
 
 
 async def test_partition_in_a_fault_holds_that_very_frame() -> None:
-    def partition(passing: Passing) -> Pass:
-        if passing.index == 1:
+    def partition(seen: SeenFrame) -> Pass:
+        if seen.index == 1:
             ends.tap.partition()
         return PASS
 
@@ -803,7 +803,7 @@ class Told:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.pieces: list[tuple[Direction, Passing | bytes, Action]] = []
+        self.pieces: list[tuple[Direction, SeenFrame | bytes, Action]] = []
         self.changed = trio.Event()
 
     def _say(self, line: str) -> None:
@@ -822,7 +822,9 @@ class Told:
     def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
         self._say(f"{connection} unreachable {client} {reason}")
 
-    def piece(self, connection: int, direction: Direction, piece: Passing | bytes, action: Action, now: float) -> None:
+    def passed(
+        self, connection: int, direction: Direction, piece: SeenFrame | bytes, action: Action, now: float
+    ) -> None:
         self.pieces.append((direction, piece, action))
         self._say(f"{connection} piece")
 
@@ -904,7 +906,7 @@ async def test_observer_reads_a_request_before_its_reply_whatever_waits_in_betwe
             await ends.server.send_all(no_node(1))
             assert await read(ends.client, 20) == no_node(1)
             await read(ends.server, len(large))
-    replies = [piece for direction, piece, _ in told.pieces if direction is RECEIVED and isinstance(piece, Passing)]
+    replies = [piece for direction, piece, _ in told.pieces if direction is RECEIVED and isinstance(piece, SeenFrame)]
     assert [reply.path for reply in replies] == [None, "/a"]
 
 
@@ -956,7 +958,7 @@ async def test_an_exception_of_the_block_leaves_it_as_itself() -> None:
 
 
 async def test_what_a_fault_raises_leaves_the_block_as_itself() -> None:
-    def fault(passing: Passing) -> Pass:
+    def fault(seen: SeenFrame) -> Pass:
         raise KeyError("broken fault")
 
     async def fail() -> None:

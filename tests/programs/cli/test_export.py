@@ -15,15 +15,15 @@ import pytest
 from tests.support.dialogues import HANDSHAKE, TALK, connected, dialogue, read, say
 from tests.support.pcap_writer import Connection, PcapngWriter, PcapWriter
 from zkwire import multi, records
-from zkwire.capture import Seen
+from zkwire.capture import Captured
 from zkwire.cli import main
 from zkwire.cli.export import dissector
-from zkwire.cli.read import as_json, line
+from zkwire.cli.read import captured_json, line
 from zkwire.explain.dump import frame_spans
 from zkwire.frames import Direction, frame
 from zkwire.jute import Record
 from zkwire.operations import BY_OPCODE
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 
@@ -76,11 +76,11 @@ def by_tshark(lua: Path, capture: Path, *options: str) -> list[Row]:
     return rows
 
 
-def by_read(seen: list[Seen]) -> list[Row]:
+def by_read(captured: list[Captured]) -> list[Row]:
     rows = []
-    for each in seen:
-        if isinstance(each.what, Passing):
-            shown = as_json(each)
+    for each in captured:
+        if isinstance(each.what, SeenFrame):
+            shown = captured_json(each)
             op = shown.get("op", "reply")
             op = f"opcode {op}" if isinstance(op, int) else op
             place = (each.number, shown["direction"], op, shown.get("xid"), shown.get("path"))
@@ -251,12 +251,12 @@ def test_every_field_of_every_record_has_its_bytes(lua: Path, path: Path) -> Non
     """Field by field: name, place and size in the packet, against the spans of our own dumps."""
     names = sorted(TALK)
     path.write_bytes(plain(names).bytes)
-    expected = [seen.what for seen in read(path.read_bytes()) if isinstance(seen.what, Passing)]
+    expected = [captured.what for captured in read(path.read_bytes()) if isinstance(captured.what, SeenFrame)]
     protos = [proto for packet in dissected(lua, path) for proto in packet.findall("proto[@name='zookeeper']")]
     assert len(protos) == len(expected)
     known = {f"{kind.__name__}.{field.name}" for kind in vars(records).values()
              if isinstance(kind, type) and issubclass(kind, Record) for field in kind.FIELDS}  # fmt: skip
-    for proto, passing in zip(protos, expected):
+    for proto, seen in zip(protos, expected):
         start = int(proto.attrib["pos"])
         shown = [
             (field.attrib["name"], int(field.attrib["pos"]) - start, int(field.attrib["size"]))
@@ -264,14 +264,14 @@ def test_every_field_of_every_record_has_its_bytes(lua: Path, path: Path) -> Non
             if field.attrib["name"].removesuffix(".count").removeprefix("zookeeper.") in known
         ]
         ours = []
-        for span in frame_spans(passing.frame):
+        for span in frame_spans(seen.frame):
             place, size = span.start + 4, span.end - span.start
             if span.path in ("(undecoded)", "(trailing)") or size == 0:
                 continue
             if span.type == "buffer" and span.value:  # shown without its length, so that filters see the data alone
                 place, size = place + 4, size - 4
             ours.append((place, size, span.type.startswith("vector")))
-        assert [(place, size, name.endswith(".count")) for name, place, size in shown] == ours, line(passing)
+        assert [(place, size, name.endswith(".count")) for name, place, size in shown] == ours, line(seen)
 
 
 def test_replies_name_their_requests_and_requests_their_replies(lua: Path, path: Path) -> None:

@@ -20,7 +20,7 @@ from zkwire.cli.read import line
 from zkwire.explain.dump import title
 from zkwire.frames import frame
 from zkwire.text import printable
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 
@@ -234,7 +234,7 @@ def test_a_line_is_the_title_with_the_path_of_the_request(name: str) -> None:
     file = PcapWriter()
     connected(file, name)
     for seen in dialogues_read(file.bytes):
-        assert isinstance(seen.what, Passing)
+        assert isinstance(seen.what, SeenFrame)
         text = title(seen.what.frame)
         if seen.what.request is not None and seen.what.path:
             text = text.replace(f" xid={seen.what.xid}", f" xid={seen.what.xid} path={printable(seen.what.path)}", 1)
@@ -258,7 +258,7 @@ def test_a_line_of_other_bytes_is_their_title(payload: bytes) -> None:
     file = PcapWriter()
     connected(file).client(frame(payload))
     last = dialogues_read(file.bytes)[-1].what
-    assert isinstance(last, Passing)
+    assert isinstance(last, SeenFrame)
     assert line(last) == title(last.frame)
 
 

@@ -273,10 +273,10 @@ def written(directory: Path, opcode: OpCode = OpCode.EXISTS, *, fault: str = "")
         (Direction.RECEIVED, encode(ReplyHeader(1, 9, -101))),
     ]
     writer = recording.Writer()
-    lines = [writer.start(), writer.line(recording.Opened(0.0, 0, "client:1", "server:2181"))]
-    lines += [writer.line(recording.Chunk(0.0, 0, way, frame(data), fault)) for way, data in chunks]
+    lines = [writer.start(), writer.line(recording.RecordedOpening(0.0, 0, "client:1", "server:2181"))]
+    lines += [writer.line(recording.RecordedBytes(0.0, 0, way, frame(data), fault)) for way, data in chunks]
     path = directory / f"recording-{opcode}"
-    path.write_text("".join([*lines, writer.line(recording.Closed(0.0, 0, "client")), writer.end()]))
+    path.write_text("".join([*lines, writer.line(recording.RecordedClosing(0.0, 0, "client")), writer.end()]))
     return path
 
 

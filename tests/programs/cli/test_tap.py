@@ -362,7 +362,7 @@ def test_server_may_lack_its_host_or_be_several(text: str, hosts: str) -> None:
 # --- what it records
 
 
-def items(path: Path) -> list[recording.Item]:
+def items(path: Path) -> list[recording.RecordedLine]:
     with path.open(encoding="utf-8") as file:
         return list(recording.read(file))
 
@@ -380,11 +380,11 @@ def test_recording_has_every_byte_and_what_was_done(zookeeper: Server | External
         running.until("exists xid=2")
         running.end()
     opened, *chunks, closed = items(path)
-    assert isinstance(opened, recording.Opened)
+    assert isinstance(opened, recording.RecordedOpening)
     assert opened.server == zookeeper.address
-    assert isinstance(closed, recording.Closed)
+    assert isinstance(closed, recording.RecordedClosing)
     assert closed.by == "tap"
-    found = [chunk for chunk in chunks if isinstance(chunk, recording.Chunk)]
+    found = [chunk for chunk in chunks if isinstance(chunk, recording.RecordedBytes)]
     assert [chunk.data for chunk in found if chunk.direction.value == ">"] == sent
     assert [chunk.data for chunk in found if chunk.direction.value == "<"] == received
     assert [chunk.fault for chunk in found] == ["", "", "dropped", "", ""]
@@ -415,7 +415,7 @@ def test_recording_is_what_a_client_traces(zookeeper: Server | External, root: s
         lines = running.end()
     dumps = [line[4:] for line in lines if line.startswith("    ")]
     assert sorted(dumps) == sorted(line for line in shown.stderr.splitlines() if line)
-    assert len([item for item in items(path) if isinstance(item, recording.Chunk)]) == 6
+    assert len([item for item in items(path) if isinstance(item, recording.RecordedBytes)]) == 6
 
 
 # --- what it breaks

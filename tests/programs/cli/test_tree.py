@@ -18,7 +18,7 @@ from zkwire.cli.common import Progress
 from zkwire.cli.tree import ROUNDS, WINDOW, delete_all, pre_order, walk
 from zkwire.frames import Direction
 from zkwire.tap.tap import PASS, Delay, Tap
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 
 async def plant(zk: Client, root: str, width: int, depth: int = 1) -> list[str]:
@@ -36,15 +36,15 @@ async def test_walk_and_delete_a_large_tree_with_a_bounded_pipeline(zookeeper: S
     most = {OpCode.GET_CHILDREN: 0, OpCode.DELETE: 0}
     on_their_way = deletes = 0
 
-    def count(passing: Passing) -> Any:
+    def count(seen: SeenFrame) -> Any:
         nonlocal on_their_way, deletes
-        if passing.direction is Direction.SENT:
+        if seen.direction is Direction.SENT:
             on_their_way += 1
-            deletes += passing.opcode == OpCode.DELETE
-        elif passing.request is not None:
+            deletes += seen.opcode == OpCode.DELETE
+        elif seen.request is not None:
             on_their_way -= 1
-        if passing.opcode in most:
-            most[OpCode(passing.opcode)] = max(most[OpCode(passing.opcode)], on_their_way)
+        if seen.opcode in most:
+            most[OpCode(seen.opcode)] = max(most[OpCode(seen.opcode)], on_their_way)
         return PASS
 
     async with Tap(zookeeper.address) as tap, client(tap) as zk:
@@ -69,8 +69,8 @@ class Held:
         self.opcode, self.path = opcode, path
         self.came, self.go_on = trio.Event(), trio.Event()
 
-    def __call__(self, passing: Passing) -> Any:
-        wanted = passing.direction is Direction.SENT and (passing.opcode, passing.path) == (self.opcode, self.path)
+    def __call__(self, seen: SeenFrame) -> Any:
+        wanted = seen.direction is Direction.SENT and (seen.opcode, seen.path) == (self.opcode, self.path)
         if wanted and not self.came.is_set():
             self.came.set()
             return Delay(until=self.go_on)
@@ -166,9 +166,9 @@ async def test_delete_gives_up_when_others_create_faster(zookeeper: Server | Ext
     async with Tap(zookeeper.address) as tap, client(zookeeper) as other, client(tap) as zk:
         wanted, made = trio.Semaphore(0), trio.Event()
 
-        def hold(passing: Passing) -> Any:
+        def hold(seen: SeenFrame) -> Any:
             nonlocal made
-            if passing.direction is Direction.SENT and (passing.opcode, passing.path) == (OpCode.DELETE, root):
+            if seen.direction is Direction.SENT and (seen.opcode, seen.path) == (OpCode.DELETE, root):
                 made = trio.Event()
                 wanted.release()
                 return Delay(until=made)

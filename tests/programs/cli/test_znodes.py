@@ -22,7 +22,7 @@ from zkwire.cli import main
 from zkwire.explain.dump import format_frame
 from zkwire.frames import Direction
 from zkwire.tap.tap import PASS, Tap
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 
 
 @pytest.fixture
@@ -269,9 +269,9 @@ async def test_watch_exits_3_when_its_session_ends(
     sessions: list[zkwire.SessionInfo] = []
     screen = Screen(capfd)
 
-    def note(passing: Passing) -> Any:
-        if passing.direction is Direction.RECEIVED and passing.is_handshake:
-            response = passing.record
+    def note(seen: SeenFrame) -> Any:
+        if seen.direction is Direction.RECEIVED and seen.is_handshake:
+            response = seen.record
             sessions.append(zkwire.SessionInfo(response.session_id, response.passwd))
         return PASS
 
@@ -348,10 +348,10 @@ async def test_lost_connection_exits_3(
 async def test_verbose_prints_exactly_the_frames_that_a_tap_records(
     verb: str, zookeeper: Server | External, root: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    passed: list[Passing] = []
+    passed: list[SeenFrame] = []
 
-    def note(passing: Passing) -> Any:
-        passed.append(passing)
+    def note(seen: SeenFrame) -> Any:
+        passed.append(seen)
         return PASS
 
     async with client(zookeeper) as zk:
@@ -367,6 +367,6 @@ async def test_verbose_prints_exactly_the_frames_that_a_tap_records(
     shown = capfd.readouterr().err.split("\n\n")
     assert shown.pop() == ""
     for direction in Direction:
-        recorded = [format_frame(passing.frame) for passing in passed if passing.direction is direction]
+        recorded = [format_frame(seen.frame) for seen in passed if seen.direction is direction]
         assert [text for text in shown if text.startswith(direction.value)] == recorded
     assert len(shown) == len(passed)

@@ -21,7 +21,7 @@ from tests.support.live import client
 from tests.support.processes import free_port, spawn, wait_until
 from tests.support.real.servers import Server
 from zkwire import Client, CreateMode, Direction, SessionExpiredError, SessionInfo, Tap
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 from zkwire.traffic.faults import Pass
 
 PATIENCE = 60.0  # seconds until a test gives up on a process
@@ -226,9 +226,9 @@ async def test_servers_that_are_all_dead_give_few_lines(zookeeper: Server | Exte
 async def test_session_timeouts_are_those_that_were_asked_for(zookeeper: Server | External, root: str) -> None:
     asked: list[int] = []
 
-    def note(passing: Passing) -> Pass:
-        if passing.is_handshake and passing.direction is Direction.SENT:
-            asked.append(passing.record.time_out)
+    def note(seen: SeenFrame) -> Pass:
+        if seen.is_handshake and seen.direction is Direction.SENT:
+            asked.append(seen.record.time_out)
         return Pass()
 
     async with Tap(zookeeper.address) as tap:

@@ -21,7 +21,7 @@ from tests.support.processes import wait_until
 from tests.support.programs import PATIENCE, Program, remote_ports, run
 from tests.support.real.servers import Ensemble, Server
 from zkwire import Direction, KeeperState, Tap
-from zkwire.traffic.conversation import Passing
+from zkwire.traffic.conversation import SeenFrame
 from zkwire.traffic.faults import Pass, parse_fault
 
 
@@ -87,9 +87,9 @@ async def test_job_goes_on_over_ten_failovers_in_a_row(programs: Programs, hosts
 
     sessions: list[int] = []
 
-    def note(passing: Passing) -> Pass:
-        if passing.is_handshake and passing.direction is Direction.SENT:
-            sessions.append(passing.record.session_id)
+    def note(seen: SeenFrame) -> Pass:
+        if seen.is_handshake and seen.direction is Direction.SENT:
+            sessions.append(seen.record.session_id)
         return Pass()
 
     address, root = hosts.split("/", 1)
