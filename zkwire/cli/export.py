@@ -3,34 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from enum import IntEnum
-from importlib import resources
-from typing import Any
 
-from .. import __version__, records
-from ..codes import EventType, OpCode, Xid
-from ..explain.dump import CODES, HEXADECIMAL, SECRETS
-from ..jute import Record
-from ..jute.types import FixedType, NestedType, VectorType
-from ..multi import MultiReadRequest, MultiRequest, MultiResponse, MultiSequence
-from ..operations import BY_OPCODE
+from ..wireshark.dissector import dissector
 from .common import CommandError
-
-_HEADINGS = f"""\
--- A Wireshark dissector for the ZooKeeper client protocol, written by zkwire {__version__}: zkwire export wireshark
---
---   tshark -X lua_script:zookeeper.lua -r FILE              or put it into Wireshark's folder of personal Lua plugins
---   -o zookeeper.ports:2181,2391                            where servers listen; other ports are known by their
---                                                           connections' first frame
---   -o tcp.try_heuristic_first:TRUE                         where those are other protocols' ports
---   -o tcp.reassemble_out_of_order:TRUE                     where segments come out of order (and none is missing)
---
--- Filters: zookeeper.op == "create", zookeeper.path contains "/app", zookeeper.err != 0, zookeeper.xid == 7,
--- zookeeper.CreateRequest.flags == 1, and so on for every field of every record.
---
--- These tables are made of zkwire's declarations. Change them there.
-"""
 
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -46,97 +21,3 @@ def _wireshark(options: argparse.Namespace) -> None:
         raise CommandError(
             f"{error.filename}: not here: a program of PyInstaller's holds it when made with --collect-data zkwire"
         ) from None
-
-
-def dissector() -> str:
-    """The Lua program: tables made of our declarations, and the code that reads frames by them."""
-    tables = "\n".join(f"local {name} = {_lua(value)}" for name, value in _tables().items())
-    code = resources.files("zkwire.wireshark").joinpath("dissector.lua").read_text(encoding="utf-8")
-    return f"{_HEADINGS}\n{tables}\n\n{code}"
-
-
-def _tables() -> dict[str, Any]:
-    declared = {name: kind for name, kind in vars(records).items() if _is_record(kind)}
-    sequences: tuple[type[MultiSequence], ...] = (MultiRequest, MultiReadRequest, MultiResponse)
-    names = {row.opcode: row.name for row in BY_OPCODE.values()}
-    codes: dict[str, Any] = {field: _names(kind) for field, kind in CODES.items()}
-    return {
-        "RECORDS": {name: [_field(field) for field in kind.FIELDS] for name, kind in declared.items()},
-        "SEQUENCES": {
-            kind.__name__: {int(code): body.__name__ if body else False for code, body in kind.BODIES.items()}
-            for kind in sequences
-        },
-        "OPERATIONS": {
-            int(row.opcode): {"request": _name(row.request), "response": _name(row.response)}
-            for row in BY_OPCODE.values()
-        },
-        "OPCODES": {int(opcode): name for opcode, name in names.items()},
-        "CODES": codes | {f"{header}.type": {int(code): name for code, name in names.items()} for header in _HEADERS},
-        "EVENT_TYPES": _names(EventType),
-        "HEXADECIMAL": dict.fromkeys(sorted(HEXADECIMAL), True),
-        "SECRETS": dict.fromkeys(sorted(SECRETS), True),
-        "SIZES": {
-            field.type.name: field.type.size
-            for kind in declared.values()
-            for field in kind.FIELDS
-            if isinstance(field.type, FixedType)
-        },
-        "REQUEST_HEADER": records.RequestHeader.__name__,
-        "REPLY_HEADER": records.ReplyHeader.__name__,
-        "SEQUENCE_HEADER": records.MultiHeader.__name__,
-        "EVENT_RECORD": records.WatcherEvent.__name__,
-        "ERROR_RECORD": records.ErrorResponse.__name__,
-        "NOTIFICATION": int(Xid.NOTIFICATION),
-        "PING": int(Xid.PING),
-        "PING_OPCODE": int(OpCode.PING),
-        "MULTI_OPCODE": int(OpCode.MULTI),
-    }
-
-
-#: Records whose `type` is an opcode.
-_HEADERS = (records.RequestHeader.__name__, records.MultiHeader.__name__)
-
-
-def _is_record(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Record) and kind is not Record
-
-
-def _name(kind: Any) -> str | None:
-    return None if kind is None else kind.__name__
-
-
-def _names(codes: type[IntEnum]) -> dict[int, str]:
-    return {int(code): code.name for code in codes}
-
-
-def _field(field: Any) -> list[Any]:
-    kind = field.type
-    if not isinstance(kind, (FixedType, NestedType, VectorType)) and str(kind) not in ("ustring", "buffer"):
-        raise TypeError(f"the dissector cannot read {field.name}: it knows no type {kind}")
-    is_optional = isinstance(kind, FixedType) and kind.optional
-    return [field.name, str(kind), *([True] if is_optional else [])]
-
-
-def _lua(value: Any, indent: str = "") -> str:
-    """A value as Lua writes it. Tables of scalars stand on one line where they fit."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, str):
-        if not value.isprintable():
-            raise ValueError(f"{value!r} cannot stand in a string of the dissector: it is not printable")
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    inner = indent + "  "
-    if isinstance(value, Mapping):
-        parts = [f"{_key(key)} = {_lua(each, inner)}" for key, each in value.items() if each is not None]
-    else:
-        parts = [_lua(each, inner) for each in value]
-    line = "{ " + ", ".join(parts) + " }" if parts else "{}"
-    if len(indent) + len(line) <= 100 and "\n" not in line:
-        return line
-    return "{\n" + "".join(f"{inner}{part},\n" for part in parts) + indent + "}"
-
-
-def _key(key: Any) -> str:
-    return f"[{key}]" if isinstance(key, int) else key if key.isidentifier() else f'["{key}"]'

@@ -17,13 +17,13 @@ from tests.support.pcap_writer import Connection, PcapngWriter, PcapWriter
 from zkwire import multi, records
 from zkwire.capture import Captured
 from zkwire.cli import main
-from zkwire.cli.export import dissector
 from zkwire.cli.read import captured_json, line
 from zkwire.explain.dump import frame_spans
 from zkwire.frames import Direction, frame
 from zkwire.jute import Record
 from zkwire.operations import BY_OPCODE
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.wireshark.dissector import dissector
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 
