@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -241,12 +242,12 @@ def share(value: float) -> str:
     return f"T/{fraction.denominator}"
 
 
-#: What the page says, with a number in braces for each constant or what follows from them.
+#: What the page says, with {} for each number that a constant gives, or that follows from constants.
 SAID = {
     "One is sent each {}.": [share(PROOF_INTERVAL)],
-    "half a tick is {} at most": [share(HALF_TICK)],
-    "at s - {} or later": [share(HALF_TICK)],
-    "had reached the client's server by s - {}": [share(HALF_TICK)],
+    "so that half a tick is {} at most": [share(HALF_TICK)],
+    "So it had asked at most {} before this commit": [share(HALF_TICK)],
+    "reached the client's server by s - {}.": [share(HALF_TICK)],
     "lease end  =  p + {} T        {} T for clocks that run at different speeds": [f"{1 - DRIFT:g}", f"{DRIFT:g}"],
     "cancelled  =  lease end - {}": [share(GRACE)],
     "With a proof each {}, answered soon, p is no earlier than {} + {} + {} before the last proof": [
@@ -270,31 +271,55 @@ SAID = {
         share(GRACE),
         f"{DRIFT:g}",
     ],
-    "What this gives, for T = 10 s: a leader whose connection dies works on for at least {} s": [
-        f"{math.floor(100 * (LEAST_WORK - PROOF_INTERVAL)) / 10:g}"
-    ],
-    "when it stops, it has {} s to finish; another leader begins {} s later at the earliest": [
-        f"{10 * GRACE:.1f}",
-        f"{10 * DRIFT:g}",
-    ],
-    "A body begins with {} or more left until the lease ends, for T = 10 s {} s": [share(LEAST), f"{10 * LEAST:.1f}"],
-    "with {} s at least, but for T below {} s, where it is {}": [
-        f"{LEAST_SECONDS:g}",
+    "For T below {} s a body begins only with {} left, and with {} s at least where that is more than {}": [
         f"{LEAST_SECONDS / LEAST_AT_MOST:g}",
         share(LEAST_AT_MOST),
+        f"{LEAST_SECONDS:g}",
+        share(LEAST),
     ],
-    "has {} seconds from when it goes on": [{2.0: "two"}[REVIVAL]],
-    "A machine whose clock runs more than {} % slower": [f"{100 * DRIFT:g}"],
-    "where half a tick is more than {}": [share(HALF_TICK)],
+    "it has {} seconds from when it goes on": [{2.0: "two"}[REVIVAL]],
+    "runs at most {} % slower than the servers' clocks": [f"{100 * DRIFT:g}"],
+    "far below {} ppm": [f"{1_000_000 * DRIFT:,.0f}"],
     "with the default of 10 s and T = 10 s, by more than {} s": [f"{math.floor(10 - 10 * PING_INTERVAL)}"],
 }
+
+
+def seconds(value: float) -> str:
+    """As the page's table writes it: cut off after the second decimal, except where three give it exactly."""
+    if math.isclose(1000 * value, round(1000 * value)):
+        return f"{round(1000 * value) / 1000:g}"
+    return f"{math.floor(100 * value) / 100:g}"
+
+
+#: The page's table of seconds: for each line, a function of T.
+FIGURES: dict[str, Callable[[float], str]] = {
+    "a proof is sent each": lambda T: seconds(T * PROOF_INTERVAL),
+    "a leader whose connection dies works on for at least": lambda T: seconds(T * (LEAST_WORK - PROOF_INTERVAL)),
+    "then its body has this long to finish": lambda T: seconds(T * GRACE),
+    "after the end of the lease another leader begins at the earliest in": lambda T: seconds(T * DRIFT),
+    # Of the last proof and T; and half a tick, after which the leading server hears of it, and a whole one.
+    "after SIGKILL another leader begins in, with ticks of 2 s": lambda T: (
+        f"{seconds(T * (1 - PROOF_INTERVAL))} to {seconds(T + 1.0 + 2.0)}"
+    ),
+    "after a resignation another leader begins": lambda T: "at once",
+    "a body begins only when this much of the lease is left": lambda T: seconds(Lease(T).least),
+}
+
+
+def test_safety_page_has_the_seconds_that_follow_from_the_constants() -> None:
+    table_text = SAFETY[SAFETY.index("| | T = ") :].partition("\n\n")[0]
+    head, _, *lines = [line.strip("|").strip() for line in table_text.splitlines()]
+    timeouts = [float(each) for each in re.findall(r"T = (\d+) s", head)]
+    assert timeouts == [4, 10, 30]
+    table = {line.split(" | ")[0]: line.split(" | ")[1:] for line in lines}
+    assert table == {line: [figure(each) for each in timeouts] for line, figure in FIGURES.items()}
 
 
 @pytest.mark.parametrize(("text", "numbers"), SAID.items(), ids=SAID)
 def test_safety_page_has_the_numbers_of_the_code(text: str, numbers: list[str]) -> None:
     page = " ".join(SAFETY.split())
     words = " ".join(text.split())
-    pattern = re.escape(words).replace(re.escape("{}"), r"((?:[\w/]|\.(?=\d))+)")
+    pattern = re.escape(words).replace(re.escape("{}"), r"((?:[\w/]|[.,](?=\d))+)")
     found = re.search(pattern, page)
     assert found is not None, f"the page has no such sentence any more (reword it here, too): {words}"
     assert list(found.groups()) == numbers, "the page says / the constants give"
@@ -304,7 +329,7 @@ def test_what_the_safety_page_says_of_a_third_of_the_timeout_follows_from_the_co
     """A leader that finds another server, or whose servers stand still, within T/3 keeps its term."""
     page = " ".join(SAFETY.split())
     assert "finds another within T/3 keeps its term" in page
-    assert "Servers that stand still for up to a third of T are lived through" in page
+    assert "Servers that stand still for up to a third of T do not end a term" in page
     assert LEAST_WORK - PROOF_INTERVAL >= 1 / 3
 
 
