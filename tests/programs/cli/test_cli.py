@@ -135,12 +135,15 @@ def test_tools_that_read_the_imports_find_every_verb() -> None:
 
 def test_zipapp_has_exit_statuses(tmp_path: Path) -> None:
     source = Path(zkwire.__file__ or "").parent.parent
-    for package, verb, status in (("zkwire", ["describe", "bogus"], 1), ("election", ["leader", "no-slash"], 2)):
+    for package, module, verb, status in (
+        ("zkwire", "zkwire.cli", ["describe", "bogus"], 1),
+        ("election", "election.command.verbs", ["leader", "no-slash"], 2),
+    ):
         staged = tmp_path / package
         for each in ("zkwire", "election"):
             shutil.copytree(source / each, staged / each, ignore=shutil.ignore_patterns("__pycache__"))
         archive = tmp_path / f"{package}.pyz"
-        zipapp.create_archive(staged, archive, main=f"{package}.cli:main")
+        zipapp.create_archive(staged, archive, main=f"{module}:main")
         shown = subprocess.run([sys.executable, archive, *verb], capture_output=True, text=True, check=False)
         assert (shown.returncode, shown.stdout) == (status, ""), shown.stderr
         assert shown.stderr.startswith(f"{package}: ")

@@ -375,7 +375,7 @@ for module, names in missing[sys.platform].items():
         delattr(module, name)
 ctypes.CDLL = refuse
 
-    import election, election.command.verbs, election.command.demo, election.command.runner, election.command.watchdog
+import election, election.command.verbs, election.command.demo, election.command.runner, election.command.watchdog
 for arguments in (
     ["run", "/a", "--", "no-such-command"],
     ["register", "/a", "b", "--", "true"],
