@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
+import pytest
 import trio
 
 import zkwire
 from tests.support.real.servers import Server
-from zkwire import Client, KeeperState
+from zkwire import Client, CreateMode, Direction, Frame, KeeperState, NoServerError, OpCode
 from zkwire.client.transport import SocketTransport, Transport, dialer
+from zkwire.records import ConnectRequest
 
+DISCONNECTED, CONNECTED = KeeperState.DISCONNECTED, KeeperState.SYNC_CONNECTED
+EPHEMERAL = CreateMode.EPHEMERAL
+#: Above what a loaded machine adds to what is promised, in seconds.
+SLACK = 5.0
 #: Session timeout in seconds of clients whose timing is no matter; the servers take 0.5 to 60.
 TIMEOUT = 10.0
 #: Seconds until a test gives up waiting for what must come.
@@ -125,3 +132,20 @@ async def watched_paths(server: Server) -> set[str]:
     """The paths that any connection to this server watches."""
     text = await trio.to_thread.run_sync(server.four_letter, "wchp")
     return {line for line in text.splitlines() if line.startswith("/")}
+
+
+def sent(frames: list[Frame], *opcodes: OpCode) -> list[Frame]:
+    return [frame for frame in frames if frame.direction is Direction.SENT and frame.opcode in opcodes]
+
+
+def connect_requests(frames: list[Frame]) -> list[Frame]:
+    return [frame for frame in frames if frame.types == (ConnectRequest,)]
+
+
+async def no_server(hosts: str, ssl_context: ssl.SSLContext | None = None, *, wait: float = 1.0) -> str:
+    """The message of the NoServerError that entering raises after `wait` seconds."""
+    with trio.fail_after(60):
+        with pytest.raises(NoServerError) as error:
+            async with zkwire.connect(hosts, 10.0, connect_timeout=wait, ssl_context=ssl_context):
+                raise AssertionError("not reached")
+        return str(error.value)
