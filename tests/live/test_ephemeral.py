@@ -27,7 +27,8 @@ from zkwire import (
     ThrottledOpError,
     ZooKeeperError,
 )
-from zkwire.tap.tap import PASS, Delay, Match, When, cut, reply_to, request
+from zkwire.tap.tap import When, cut
+from zkwire.traffic.faults import PASS, Delay, Match, reply_to, request
 
 # --- tries
 

@@ -12,8 +12,9 @@ import zkwire
 from tests.conftest import External
 from tests.support.real.servers import Server
 from zkwire import Client, ConnectionLossError, Direction, KeeperState, ZkwireError
-from zkwire.tap.tap import PASS, Action, Fault, Match, Tap
+from zkwire.tap.tap import Tap
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.traffic.faults import PASS, Action, Fault, Match
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 CONNECTED, DISCONNECTED, EXPIRED = KeeperState.SYNC_CONNECTED, KeeperState.DISCONNECTED, KeeperState.EXPIRED

@@ -13,8 +13,9 @@ import zkwire
 from election import Election, LeadershipLostError, Term
 from tests.support.real.servers import Server
 from zkwire import Client, CreateMode, Direction, KeeperState, OpCode, SessionInfo
-from zkwire.tap.tap import PASS, Action, Fault, Match, Tap
+from zkwire.tap.tap import Tap
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.traffic.faults import PASS, Action, Fault, Match
 
 #: Seconds until a test gives up waiting for what must come.
 PATIENCE = 20.0

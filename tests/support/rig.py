@@ -27,8 +27,9 @@ from tests.support.live import watched_paths
 from tests.support.programs import Program
 from tests.support.real.servers import Ensemble
 from zkwire import Client, Direction, SessionInfo, Stat
-from zkwire.tap.tap import DROP, PASS, Action, Delay, Fault, Match, Replace, Tap
+from zkwire.tap.tap import Tap
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.traffic.faults import DROP, PASS, Action, Delay, Fault, Match, Replace
 
 T = TypeVar("T")
 

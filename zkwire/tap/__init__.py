@@ -1,5 +1,1 @@
-"""A proxy between clients and a server, which sees, and breaks, the frames that pass."""
-
-from .tap import Tap as Tap
-from .tap import When as When
-from .tap import cut as cut
+"""Between clients and a server, on trio: a proxy that shows what passes and injects faults."""

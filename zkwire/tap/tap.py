@@ -27,7 +27,6 @@ from ..frames import Direction
 from ..hosts import Host, parse_hosts
 from ..traffic.conversation import Conversation, SeenFrame
 from ..traffic.faults import (
-    DROP,
     PASS,
     Action,
     Corrupt,
@@ -42,43 +41,7 @@ from ..traffic.faults import (
     Replace,
     Rule,
     Side,
-    first_of,
-    frame_number,
-    notification,
-    parse_fault,
-    reply_to,
-    request,
 )
-
-#: With what zkwire.traffic.faults has, so that whoever uses a tap finds all in one place.
-__all__ = [
-    "DROP",
-    "PASS",
-    "Action",
-    "Corrupt",
-    "Cut",
-    "Delay",
-    "Drop",
-    "Duplicate",
-    "Fault",
-    "Match",
-    "Observer",
-    "Pass",
-    "Reorder",
-    "Replace",
-    "Rule",
-    "Side",
-    "Tap",
-    "When",
-    "cut",
-    "first_of",
-    "frame_number",
-    "notification",
-    "parse_fault",
-    "reason",
-    "reply_to",
-    "request",
-]
 
 _RECEIVE_SIZE = 64 * 1024
 

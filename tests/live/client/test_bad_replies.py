@@ -15,8 +15,9 @@ from zkwire.client.call import Call
 from zkwire.frames import frame
 from zkwire.jute import encode
 from zkwire.records import ReplyHeader
-from zkwire.tap.tap import DROP, Action, Replace, When, reply_to
+from zkwire.tap.tap import When
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.traffic.faults import DROP, Action, Replace, reply_to
 
 
 def _wrong_xid(seen: SeenFrame) -> Action:

@@ -26,8 +26,9 @@ from zkwire.client.call import Call
 from zkwire.frames import frame
 from zkwire.jute import encode
 from zkwire.records import AuthPacket, ConnectRequest, ConnectResponse, SetWatches
-from zkwire.tap.tap import DROP, PASS, Action, Delay, Replace, Tap, When, cut, frame_number, reply_to, request
+from zkwire.tap.tap import Tap, When, cut
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.traffic.faults import DROP, PASS, Action, Delay, Replace, frame_number, reply_to, request
 
 
 @pytest.mark.rule(6, 7)

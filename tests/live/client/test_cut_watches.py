@@ -9,7 +9,8 @@ from tests.support.behind import RECEIVED, SENT, behind, outcome
 from tests.support.real.servers import Server
 from zkwire import AddWatchMode, ConnectionLossError, CreateMode, EventType, OpCode, Watch
 from zkwire.records import SetWatches2
-from zkwire.tap.tap import cut, notification, reply_to, request
+from zkwire.tap.tap import cut
+from zkwire.traffic.faults import notification, reply_to, request
 
 
 @pytest.mark.rule(54, 55)

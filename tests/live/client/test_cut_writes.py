@@ -16,7 +16,8 @@ from tests.support.behind import Behind, behind, outcome
 from tests.support.real.servers import Server
 from zkwire import Client, ConnectionLossError, CreateMode, OpCode
 from zkwire.client.transport import SocketTransport, Transport
-from zkwire.tap.tap import Delay, When, cut, reply_to, request
+from zkwire.tap.tap import When, cut
+from zkwire.traffic.faults import Delay, reply_to, request
 
 
 async def _prepare(at: Behind, root: str) -> None:

@@ -13,8 +13,9 @@ from tests.conftest import External
 from tests.support.behind import RECEIVED, SENT, Behind, behind, outcome
 from tests.support.real.servers import Server
 from zkwire import Client, ConnectionLossError, CreateMode, Direction, EventType, NoNodeError, OpCode, ZkwireError
-from zkwire.tap.tap import Cut, Fault, Match, When, cut, frame_number, reply_to, request
+from zkwire.tap.tap import When, cut
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.traffic.faults import Cut, Fault, Match, frame_number, reply_to, request
 
 
 class Script:

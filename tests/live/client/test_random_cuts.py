@@ -15,8 +15,8 @@ from tests.conftest import External
 from tests.support.behind import behind
 from tests.support.real.servers import Server
 from zkwire import Client, ConnectionLossError, CreateMode, EventType, OpCode
-from zkwire.tap.tap import PASS, Action, Cut, Side
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.traffic.faults import PASS, Action, Cut, Side
 
 
 class Ledger:

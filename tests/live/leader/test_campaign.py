@@ -49,8 +49,9 @@ from zkwire import (
 from zkwire.frames import frame
 from zkwire.jute import encode
 from zkwire.records import ConnectResponse, ReplyHeader
-from zkwire.tap.tap import PASS, Action, Delay, Fault, Replace, When, cut, frame_number, reply_to, request
+from zkwire.tap.tap import When, cut
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.traffic.faults import PASS, Action, Delay, Fault, Replace, frame_number, reply_to, request
 
 SEQUENTIAL = CreateMode.EPHEMERAL_SEQUENTIAL
 Mode = Literal["sequential", "simple"]

@@ -27,8 +27,9 @@ from tests.support import contest
 from tests.support.real.servers import Ensemble, Server, ServerError
 from tests.support.rig import PATIENCE, TICK, TIMEOUT, Fleet, Rig, Stall, persistently, rig, until
 from zkwire import Delete, Direction, NoNodeError, NotEmptyError, OpCode
-from zkwire.tap.tap import Cut, Delay, Match, When, reply_to
+from zkwire.tap.tap import When
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.traffic.faults import Cut, Delay, Match, reply_to
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 

@@ -23,7 +23,8 @@ from tests.support.campaigns import (
 )
 from tests.support.real.servers import Server
 from zkwire import ClosedError, CreateMode, OpCode, SessionExpiredError
-from zkwire.tap.tap import Delay, When, cut, reply_to, request
+from zkwire.tap.tap import When, cut
+from zkwire.traffic.faults import Delay, reply_to, request
 
 Mode = Literal["sequential", "simple"]
 MODES: list[Mode] = ["sequential", "simple"]

@@ -30,8 +30,9 @@ from zkwire import CreateMode, Delete, ErrorCode, OpCode
 from zkwire.frames import frame
 from zkwire.jute import encode
 from zkwire.records import CreateRequest, RequestHeader
-from zkwire.tap.tap import PASS, Action, Delay, Replace, When, reply_to, request
+from zkwire.tap.tap import When
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.traffic.faults import PASS, Action, Delay, Replace, reply_to, request
 
 # --- one watch, on the one before
 

@@ -26,7 +26,8 @@ from tests.support.campaigns import (
 )
 from tests.support.real.servers import Server
 from zkwire import EventType, OpCode
-from zkwire.tap.tap import Delay, When, cut, reply_to, request
+from zkwire.tap.tap import When, cut
+from zkwire.traffic.faults import Delay, reply_to, request
 
 #: The 10,000 of rule S5 take about five minutes on two cores: ZKWIRE_S5_ROUNDS=10000.
 ROUNDS = int(os.environ.get("ZKWIRE_S5_ROUNDS", "200"))

@@ -11,8 +11,9 @@ from election import LeadershipLostError
 from tests.support.campaigns import PATIENCE, SENT, administrator, contender, end_session, leading, watches
 from tests.support.real.servers import Server
 from zkwire import OpCode
-from zkwire.tap.tap import PASS, Action, cut
+from zkwire.tap.tap import cut
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.traffic.faults import PASS, Action
 
 
 @pytest.mark.rule("P11")

@@ -43,8 +43,9 @@ from zkwire import (
     Stat,
 )
 from zkwire.records import GetDataResponse
-from zkwire.tap.tap import Cut, Delay, Tap, When, reply_to, request
+from zkwire.tap.tap import Tap, When
 from zkwire.tap.tap import cut as cutting
+from zkwire.traffic.faults import Cut, Delay, reply_to, request
 
 NAME = "127.0.0.1:8897"
 CREATES = (OpCode.CREATE, OpCode.CREATE2)

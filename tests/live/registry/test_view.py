@@ -40,8 +40,9 @@ from zkwire import (
     SessionExpiredError,
     SetData,
 )
-from zkwire.tap.tap import Delay, Tap, When, reply_to, request
+from zkwire.tap.tap import Tap, When
 from zkwire.tap.tap import cut as cutting
+from zkwire.traffic.faults import Delay, reply_to, request
 
 READS = (OpCode.GET_DATA, OpCode.GET_CHILDREN, OpCode.GET_CHILDREN2, OpCode.EXISTS, OpCode.MULTI_READ)
 

@@ -35,7 +35,9 @@ from zkwire.records import (
     SetWatches,
     SetWatches2,
 )
-from zkwire.tap.tap import (
+from zkwire.tap.tap import Tap, When, cut
+from zkwire.traffic.conversation import Conversation, SeenFrame
+from zkwire.traffic.faults import (
     DROP,
     PASS,
     Action,
@@ -48,9 +50,6 @@ from zkwire.tap.tap import (
     Reorder,
     Replace,
     Side,
-    Tap,
-    When,
-    cut,
     first_of,
     frame_number,
     notification,
@@ -58,7 +57,6 @@ from zkwire.tap.tap import (
     reply_to,
     request,
 )
-from zkwire.traffic.conversation import Conversation, SeenFrame
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 

@@ -17,8 +17,9 @@ from zkwire import ACL, OPEN_ACL_UNSAFE, Client, Id, NoAuthError, NoNodeError, N
 from zkwire.cli.common import Progress
 from zkwire.cli.tree import ROUNDS, WINDOW, delete_all, pre_order, walk
 from zkwire.frames import Direction
-from zkwire.tap.tap import PASS, Delay, Tap
+from zkwire.tap.tap import Tap
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.traffic.faults import PASS, Delay
 
 
 async def plant(zk: Client, root: str, width: int, depth: int = 1) -> list[str]:

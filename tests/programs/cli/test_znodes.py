@@ -21,8 +21,9 @@ from zkwire import OpCode
 from zkwire.cli import main
 from zkwire.explain.dump import format_frame
 from zkwire.frames import Direction
-from zkwire.tap.tap import PASS, Tap
+from zkwire.tap.tap import Tap, cut
 from zkwire.traffic.conversation import SeenFrame
+from zkwire.traffic.faults import PASS, reply_to
 
 
 @pytest.fixture
@@ -333,7 +334,7 @@ async def test_lost_connection_exits_3(
     zookeeper: Server | External, root: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with Tap(zookeeper.address) as tap:
-        tap.fault = zkwire.tap.tap.cut(before=zkwire.tap.tap.reply_to(OpCode.CREATE))
+        tap.fault = cut(before=reply_to(OpCode.CREATE))
         assert await command("create", root, "--hosts", tap.address) == 3
     captured = capfd.readouterr()
     assert captured.out == ""
