@@ -35,35 +35,6 @@ from .records import (
 if TYPE_CHECKING:
     from .jute.wire import Span
 
-#: What multi carries, by opcode.
-WRITES: dict[int, type[Record]] = {
-    OpCode.CREATE: CreateRequest,
-    OpCode.CREATE2: CreateRequest,
-    OpCode.CREATE_CONTAINER: CreateRequest,
-    OpCode.CREATE_TTL: CreateTTLRequest,
-    OpCode.DELETE: DeleteRequest,
-    OpCode.SET_DATA: SetDataRequest,
-    OpCode.CHECK: CheckVersionRequest,
-}
-
-#: What multiRead carries, by opcode. Their watch flags are read and ignored by the server.
-READS: dict[int, type[Record]] = {
-    OpCode.GET_DATA: GetDataRequest,
-    OpCode.GET_CHILDREN: GetChildrenRequest,
-}
-
-#: Results by the type in their header; None for those without a body.
-RESULTS: dict[int, type[Record] | None] = {
-    OpCode.CREATE: CreateResponse,
-    OpCode.CREATE2: Create2Response,
-    OpCode.DELETE: None,
-    OpCode.SET_DATA: SetDataResponse,
-    OpCode.CHECK: None,
-    OpCode.GET_DATA: GetDataResponse,
-    OpCode.GET_CHILDREN: GetChildrenResponse,
-    OpCode.ERROR: ErrorResponse,
-}
-
 TERMINATOR = MultiHeader(-1, True, -1)
 
 
@@ -77,6 +48,7 @@ class MultiItem(NamedTuple):
 class MultiSequence(TypedTuple):
     """Items in order. Encodes and decodes like a Record (`zkwire.jute.Encodable`)."""
 
+    #: The record after each header, by the type in it; None: nothing follows the header.
     BODIES: ClassVar[dict[int, type[Record] | None]]
     __slots__ = ()
 
@@ -175,21 +147,43 @@ class MultiSequence(TypedTuple):
 class MultiRequest(MultiSequence):
     __doc__ = "Body of multi: creates, deletes, setDatas and checks, applied all or none."
 
-    BODIES: ClassVar[dict[int, type[Record] | None]] = dict(WRITES)
+    BODIES: ClassVar[dict[int, type[Record] | None]] = {
+        OpCode.CREATE: CreateRequest,
+        OpCode.CREATE2: CreateRequest,
+        OpCode.CREATE_CONTAINER: CreateRequest,
+        OpCode.CREATE_TTL: CreateTTLRequest,
+        OpCode.DELETE: DeleteRequest,
+        OpCode.SET_DATA: SetDataRequest,
+        OpCode.CHECK: CheckVersionRequest,
+    }
     __slots__ = ()
 
 
 class MultiReadRequest(MultiSequence):
     __doc__ = "Body of multiRead: getDatas and getChildren, each on its own."
 
-    BODIES: ClassVar[dict[int, type[Record] | None]] = dict(READS)
+    # The server ignores the watch flag of both.
+    BODIES: ClassVar[dict[int, type[Record] | None]] = {
+        OpCode.GET_DATA: GetDataRequest,
+        OpCode.GET_CHILDREN: GetChildrenRequest,
+    }
     __slots__ = ()
 
 
 class MultiResponse(MultiSequence):
     __doc__ = "Body of either reply."
 
-    BODIES: ClassVar[dict[int, type[Record] | None]] = RESULTS
+    # By the type in the header before each result.
+    BODIES: ClassVar[dict[int, type[Record] | None]] = {
+        OpCode.CREATE: CreateResponse,
+        OpCode.CREATE2: Create2Response,
+        OpCode.DELETE: None,
+        OpCode.SET_DATA: SetDataResponse,
+        OpCode.CHECK: None,
+        OpCode.GET_DATA: GetDataResponse,
+        OpCode.GET_CHILDREN: GetChildrenResponse,
+        OpCode.ERROR: ErrorResponse,
+    }
     __slots__ = ()
 
 

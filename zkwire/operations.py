@@ -1,4 +1,4 @@
-"""The operations table: what each opcode sends and gets, which watch it arms, since when, and where it may stand."""
+"""The operations table: for each operation of a client one row, with all that client, server and tools know of it."""
 
 from __future__ import annotations
 
@@ -61,10 +61,23 @@ class WatcherKind(Enum):
 
 
 class Operation(NamedTuple):
-    """One row. `request` or `response` None: a header and nothing behind it.
+    """One row of the table: what a client may ask for, and what a server does with it.
 
-    `arms` is the watch that a request with a watcher sets when the reply's err is 0, `arms_on_no_node` when it is
-    NoNode (exists only; rule 48). addWatch arms by its mode (`ADD_WATCH_ARMS`).
+    opcode: RequestHeader.type. Source: ZooDefs.OpCode.
+    name: ZooKeeper's name, "getData".
+    request: the record after the RequestHeader; None: nothing follows it.
+    response: the record after a ReplyHeader whose err is 0; None: nothing follows it.
+    since: the first release that has the operation, "3.4.0"; "": every release has it. Source: ZooDefs.java of each.
+    arms: the watch that a request with `watch` True sets when the reply's err is 0; None: it sets none. addWatch sets
+        the one that its mode says (`ADD_WATCH_ARMS`), setWatches those that it lists. Source: FinalRequestProcessor.
+    arms_on_no_node: the watch that it sets when err is NO_NODE. Only exists sets one (rule 48).
+    writes: True: the leader gives the request a zxid of its own, and every server applies it. Source:
+        PrepRequestProcessor.pRequest. check has no zxid of its own: it stands only inside a multi, which has one.
+    fires: the events that it causes when it succeeds: NODE_CHILDREN_CHANGED of the parent, all others of the path
+        itself. A multi causes those of its operations. Source: DataTree.processTxn.
+    errors: the codes that a server may refuse it with, in the order in which it looks. Source: PrepRequestProcessor,
+        FinalRequestProcessor and DataTree of 3.9. Not listed: those of `ANY_OPERATION`, and NOT_READ_ONLY.
+    not_in_read_only: True: a server in read-only mode refuses it with NOT_READ_ONLY. Source: ReadOnlyRequestProcessor.
     """
 
     opcode: OpCode
@@ -74,65 +87,220 @@ class Operation(NamedTuple):
     since: str = ""
     arms: WatcherKind | None = None
     arms_on_no_node: WatcherKind | None = None
-    in_multi: bool = False
-    in_multi_read: bool = False
+    writes: bool = False
+    fires: tuple[EventType, ...] = ()
+    errors: tuple[ErrorCode, ...] = ()
+    not_in_read_only: bool = False
+
+    @property
+    def in_multi(self) -> bool:
+        """Whether multi may hold it."""
+        return self.opcode in MultiRequest.BODIES
+
+    @property
+    def in_multi_read(self) -> bool:
+        """Whether multiRead may hold it."""
+        return self.opcode in MultiReadRequest.BODIES
 
 
-_DATA, _EXIST, _CHILD = WatcherKind.DATA, WatcherKind.EXIST, WatcherKind.CHILD
+_CREATED = (EventType.NODE_CREATED, EventType.NODE_CHILDREN_CHANGED)
+_DELETED = (EventType.NODE_DELETED, EventType.NODE_CHILDREN_CHANGED)
+_DATA_CHANGED = (EventType.NODE_DATA_CHANGED,)
 
-CREATE = Operation(OpCode.CREATE, "create", CreateRequest, CreateResponse, in_multi=True)
-DELETE = Operation(OpCode.DELETE, "delete", DeleteRequest, None, in_multi=True)
-EXISTS = Operation(OpCode.EXISTS, "exists", ExistsRequest, ExistsResponse, "", _DATA, _EXIST)
-GET_DATA = Operation(OpCode.GET_DATA, "getData", GetDataRequest, GetDataResponse, "", _DATA, in_multi_read=True)
-SET_DATA = Operation(OpCode.SET_DATA, "setData", SetDataRequest, SetDataResponse, in_multi=True)
-GET_ACL = Operation(OpCode.GET_ACL, "getACL", GetACLRequest, GetACLResponse)
-SET_ACL = Operation(OpCode.SET_ACL, "setACL", SetACLRequest, SetACLResponse)
-GET_CHILDREN = Operation(
-    OpCode.GET_CHILDREN, "getChildren", GetChildrenRequest, GetChildrenResponse, "", _CHILD, in_multi_read=True
+_E = ErrorCode
+_CREATE_ERRORS = (
+    _E.BAD_ARGUMENTS,
+    _E.EPHEMERAL_ON_LOCAL_SESSION,
+    _E.INVALID_ACL,
+    _E.NO_NODE,
+    _E.NO_AUTH,
+    _E.NODE_EXISTS,
+    _E.NO_CHILDREN_FOR_EPHEMERALS,
+    _E.QUOTA_EXCEEDED,
 )
-SYNC = Operation(OpCode.SYNC, "sync", SyncRequest, SyncResponse)
+_CREATE_LASTING_ERRORS = tuple(code for code in _CREATE_ERRORS if code is not _E.EPHEMERAL_ON_LOCAL_SESSION)
+_READ_ERRORS = (_E.NO_NODE, _E.NO_AUTH)
+
+#: What any operation may be refused with.
+ANY_OPERATION = (_E.MARSHALLING_ERROR, _E.UNIMPLEMENTED, _E.SESSION_CLOSED_REQUIRE_SASL_AUTH, _E.THROTTLED_OP)
+
+CREATE = Operation(
+    OpCode.CREATE,
+    "create",
+    CreateRequest,
+    CreateResponse,
+    writes=True,
+    fires=_CREATED,
+    errors=_CREATE_ERRORS,
+    not_in_read_only=True,
+)
+DELETE = Operation(
+    OpCode.DELETE,
+    "delete",
+    DeleteRequest,
+    None,
+    writes=True,
+    fires=_DELETED,
+    errors=(_E.BAD_ARGUMENTS, _E.NO_AUTH, _E.NO_NODE, _E.BAD_VERSION, _E.NOT_EMPTY),
+    not_in_read_only=True,
+)
+EXISTS = Operation(
+    OpCode.EXISTS,
+    "exists",
+    ExistsRequest,
+    ExistsResponse,
+    arms=WatcherKind.DATA,
+    arms_on_no_node=WatcherKind.EXIST,
+    errors=(_E.BAD_ARGUMENTS, _E.NO_AUTH, _E.NO_NODE),
+)
+GET_DATA = Operation(
+    OpCode.GET_DATA, "getData", GetDataRequest, GetDataResponse, arms=WatcherKind.DATA, errors=_READ_ERRORS
+)
+SET_DATA = Operation(
+    OpCode.SET_DATA,
+    "setData",
+    SetDataRequest,
+    SetDataResponse,
+    writes=True,
+    fires=_DATA_CHANGED,
+    errors=(_E.BAD_ARGUMENTS, _E.NO_NODE, _E.NO_AUTH, _E.QUOTA_EXCEEDED, _E.BAD_VERSION),
+    not_in_read_only=True,
+)
+GET_ACL = Operation(OpCode.GET_ACL, "getACL", GetACLRequest, GetACLResponse, errors=_READ_ERRORS)
+SET_ACL = Operation(
+    OpCode.SET_ACL,
+    "setACL",
+    SetACLRequest,
+    SetACLResponse,
+    writes=True,
+    errors=(_E.BAD_ARGUMENTS, _E.INVALID_ACL, _E.NO_NODE, _E.NO_AUTH, _E.BAD_VERSION),
+    not_in_read_only=True,
+)
+GET_CHILDREN = Operation(
+    OpCode.GET_CHILDREN,
+    "getChildren",
+    GetChildrenRequest,
+    GetChildrenResponse,
+    arms=WatcherKind.CHILD,
+    errors=_READ_ERRORS,
+)
+SYNC = Operation(OpCode.SYNC, "sync", SyncRequest, SyncResponse, not_in_read_only=True)
 PING = Operation(OpCode.PING, "ping", None, None)
 GET_CHILDREN2 = Operation(
-    OpCode.GET_CHILDREN2, "getChildren2", GetChildren2Request, GetChildren2Response, "3.3.0", _CHILD
+    OpCode.GET_CHILDREN2,
+    "getChildren2",
+    GetChildren2Request,
+    GetChildren2Response,
+    since="3.3.0",
+    arms=WatcherKind.CHILD,
+    errors=_READ_ERRORS,
 )
-CHECK = Operation(OpCode.CHECK, "check", CheckVersionRequest, None, "3.4.0", in_multi=True)
-MULTI = Operation(OpCode.MULTI, "multi", MultiRequest, MultiResponse, "3.4.0")
-CREATE2 = Operation(OpCode.CREATE2, "create2", CreateRequest, Create2Response, "3.5.0", in_multi=True)
-RECONFIG = Operation(OpCode.RECONFIG, "reconfig", ReconfigRequest, GetDataResponse, "3.5.0")
-CHECK_WATCHES = Operation(OpCode.CHECK_WATCHES, "checkWatches", CheckWatchesRequest, None, "3.5.0")
-REMOVE_WATCHES = Operation(OpCode.REMOVE_WATCHES, "removeWatches", RemoveWatchesRequest, None, "3.5.0")
+CHECK = Operation(
+    OpCode.CHECK,
+    "check",
+    CheckVersionRequest,
+    None,
+    since="3.4.0",
+    errors=(_E.BAD_ARGUMENTS, _E.NO_NODE, _E.NO_AUTH, _E.BAD_VERSION),
+    not_in_read_only=True,
+)
+MULTI = Operation(OpCode.MULTI, "multi", MultiRequest, MultiResponse, since="3.4.0", writes=True, not_in_read_only=True)
+CREATE2 = Operation(
+    OpCode.CREATE2,
+    "create2",
+    CreateRequest,
+    Create2Response,
+    since="3.5.0",
+    writes=True,
+    fires=_CREATED,
+    errors=_CREATE_ERRORS,
+    not_in_read_only=True,
+)
+RECONFIG = Operation(
+    OpCode.RECONFIG,
+    "reconfig",
+    ReconfigRequest,
+    GetDataResponse,
+    since="3.5.0",
+    writes=True,
+    fires=_DATA_CHANGED,  # of /zookeeper/config
+    errors=(
+        _E.RECONFIG_DISABLED,
+        _E.UNIMPLEMENTED,  # by a standalone server
+        _E.RECONFIG_IN_PROGRESS,
+        _E.BAD_VERSION,
+        _E.BAD_ARGUMENTS,
+        _E.NEW_CONFIG_NO_QUORUM,
+        _E.NO_AUTH,
+    ),
+    not_in_read_only=True,
+)
+CHECK_WATCHES = Operation(
+    OpCode.CHECK_WATCHES, "checkWatches", CheckWatchesRequest, None, since="3.5.0", errors=(_E.NO_WATCHER,)
+)
+REMOVE_WATCHES = Operation(
+    OpCode.REMOVE_WATCHES, "removeWatches", RemoveWatchesRequest, None, since="3.5.0", errors=(_E.NO_WATCHER,)
+)
 CREATE_CONTAINER = Operation(
-    OpCode.CREATE_CONTAINER, "createContainer", CreateRequest, Create2Response, "3.5.1", in_multi=True
+    OpCode.CREATE_CONTAINER,
+    "createContainer",
+    CreateRequest,
+    Create2Response,
+    since="3.5.1",
+    writes=True,
+    fires=_CREATED,
+    errors=_CREATE_LASTING_ERRORS,
+    not_in_read_only=True,
 )
-CREATE_TTL = Operation(OpCode.CREATE_TTL, "createTTL", CreateTTLRequest, Create2Response, "3.5.3", in_multi=True)
-MULTI_READ = Operation(OpCode.MULTI_READ, "multiRead", MultiReadRequest, MultiResponse, "3.6.0")
-AUTH = Operation(OpCode.AUTH, "auth", AuthPacket, None)
+CREATE_TTL = Operation(
+    OpCode.CREATE_TTL,
+    "createTTL",
+    CreateTTLRequest,
+    Create2Response,
+    since="3.5.3",
+    writes=True,
+    fires=_CREATED,
+    errors=(_E.UNIMPLEMENTED, *_CREATE_LASTING_ERRORS),  # the first: without zookeeper.extendedTypesEnabled
+    not_in_read_only=True,
+)
+MULTI_READ = Operation(OpCode.MULTI_READ, "multiRead", MultiReadRequest, MultiResponse, since="3.6.0")
+AUTH = Operation(OpCode.AUTH, "auth", AuthPacket, None, errors=(_E.AUTH_FAILED,))
 SET_WATCHES = Operation(OpCode.SET_WATCHES, "setWatches", SetWatches, None)
-SASL = Operation(OpCode.SASL, "sasl", GetSASLRequest, SetSASLResponse, "3.4.0")
-GET_EPHEMERALS = Operation(OpCode.GET_EPHEMERALS, "getEphemerals", GetEphemeralsRequest, GetEphemeralsResponse, "3.6.0")
+SASL = Operation(OpCode.SASL, "sasl", GetSASLRequest, SetSASLResponse, since="3.4.0", errors=(_E.AUTH_FAILED,))
+GET_EPHEMERALS = Operation(
+    OpCode.GET_EPHEMERALS, "getEphemerals", GetEphemeralsRequest, GetEphemeralsResponse, since="3.6.0"
+)
 GET_ALL_CHILDREN_NUMBER = Operation(
     OpCode.GET_ALL_CHILDREN_NUMBER,
     "getAllChildrenNumber",
     GetAllChildrenNumberRequest,
     GetAllChildrenNumberResponse,
-    "3.6.0",
+    since="3.6.0",
+    errors=_READ_ERRORS,
 )
-SET_WATCHES2 = Operation(OpCode.SET_WATCHES2, "setWatches2", SetWatches2, None, "3.6.0")
-ADD_WATCH = Operation(OpCode.ADD_WATCH, "addWatch", AddWatchRequest, ErrorResponse, "3.6.0")
-WHO_AM_I = Operation(OpCode.WHO_AM_I, "whoAmI", None, WhoAmIResponse, "3.7.0")
-CLOSE_SESSION = Operation(OpCode.CLOSE_SESSION, "closeSession", None, None)
+SET_WATCHES2 = Operation(OpCode.SET_WATCHES2, "setWatches2", SetWatches2, None, since="3.6.0")
+ADD_WATCH = Operation(OpCode.ADD_WATCH, "addWatch", AddWatchRequest, ErrorResponse, since="3.6.0")
+WHO_AM_I = Operation(OpCode.WHO_AM_I, "whoAmI", None, WhoAmIResponse, since="3.7.0")
+CLOSE_SESSION = Operation(
+    OpCode.CLOSE_SESSION,
+    "closeSession",
+    None,
+    None,
+    writes=True,
+    fires=_DELETED,  # of the session's ephemerals
+)
 
-#: What addWatch arms.
-ADD_WATCH_ARMS = {
-    AddWatchMode.PERSISTENT: WatcherKind.PERSISTENT,
-    AddWatchMode.PERSISTENT_RECURSIVE: WatcherKind.PERSISTENT_RECURSIVE,
-}
+_ROWS = (
+    *(CREATE, DELETE, EXISTS, GET_DATA, SET_DATA, GET_ACL, SET_ACL, GET_CHILDREN, SYNC, PING, GET_CHILDREN2, CHECK),
+    *(MULTI, CREATE2, RECONFIG, CHECK_WATCHES, REMOVE_WATCHES, CREATE_CONTAINER, CREATE_TTL, MULTI_READ, AUTH),
+    *(SET_WATCHES, SASL, GET_EPHEMERALS, GET_ALL_CHILDREN_NUMBER, SET_WATCHES2, ADD_WATCH, WHO_AM_I, CLOSE_SESSION),
+)
 
 #: Every operation a client may send, by opcode.
-BY_OPCODE: dict[int, Operation] = {row.opcode: row for row in list(globals().values()) if isinstance(row, Operation)}
+BY_OPCODE: dict[int, Operation] = {row.opcode: row for row in _ROWS}
 
 #: The same by ZooKeeper's name: "getData".
-OPERATIONS: dict[str, Operation] = {row.name: row for row in BY_OPCODE.values()}
+OPERATIONS: dict[str, Operation] = {row.name: row for row in _ROWS}
 
 
 def operation_name(opcode: int | None) -> str:
@@ -142,6 +310,12 @@ def operation_name(opcode: int | None) -> str:
         return "reply"
     return BY_OPCODE[opcode].name if opcode in BY_OPCODE else f"opcode {opcode:d}"
 
+
+#: What addWatch arms.
+ADD_WATCH_ARMS = {
+    AddWatchMode.PERSISTENT: WatcherKind.PERSISTENT,
+    AddWatchMode.PERSISTENT_RECURSIVE: WatcherKind.PERSISTENT_RECURSIVE,
+}
 
 #: The events that each kind of watch sees: of its path, and a recursive one of all paths below it too.
 SEES: dict[WatcherKind, tuple[EventType, ...]] = {
@@ -159,9 +333,9 @@ SEES: dict[WatcherKind, tuple[EventType, ...]] = {
 
 #: The server's table for each kind.
 SERVER_TYPE = {
-    _DATA: WatcherType.DATA,
-    _EXIST: WatcherType.DATA,
-    _CHILD: WatcherType.CHILDREN,
+    WatcherKind.DATA: WatcherType.DATA,
+    WatcherKind.EXIST: WatcherType.DATA,
+    WatcherKind.CHILD: WatcherType.CHILDREN,
     WatcherKind.PERSISTENT: WatcherType.PERSISTENT,
     WatcherKind.PERSISTENT_RECURSIVE: WatcherType.PERSISTENT_RECURSIVE,
 }
@@ -171,88 +345,6 @@ TABLE_SEES: dict[WatcherType, frozenset[EventType]] = {
     table: frozenset(event for kind, its in SERVER_TYPE.items() if its is table for event in SEES[kind])
     for table in SERVER_TYPE.values()
 }
-
-_CREATION = (EventType.NODE_CREATED, EventType.NODE_CHILDREN_CHANGED)
-
-#: The events that an operation causes when it succeeds: NODE_CHILDREN_CHANGED of the parent, all others of the path.
-FIRES: dict[int, tuple[EventType, ...]] = {
-    OpCode.CREATE: _CREATION,
-    OpCode.CREATE2: _CREATION,
-    OpCode.CREATE_CONTAINER: _CREATION,
-    OpCode.CREATE_TTL: _CREATION,
-    OpCode.DELETE: (EventType.NODE_DELETED, EventType.NODE_CHILDREN_CHANGED),
-    OpCode.SET_DATA: (EventType.NODE_DATA_CHANGED,),
-    OpCode.RECONFIG: (EventType.NODE_DATA_CHANGED,),  # of /zookeeper/config
-    OpCode.CLOSE_SESSION: (EventType.NODE_DELETED, EventType.NODE_CHILDREN_CHANGED),  # of the session's ephemerals
-}
-
-_E = ErrorCode
-_CREATE_ERRORS = (
-    _E.BAD_ARGUMENTS,
-    _E.EPHEMERAL_ON_LOCAL_SESSION,
-    _E.INVALID_ACL,
-    _E.NO_NODE,
-    _E.NO_AUTH,
-    _E.NODE_EXISTS,
-    _E.NO_CHILDREN_FOR_EPHEMERALS,
-    _E.QUOTA_EXCEEDED,
-)
-_READ_ERRORS = (_E.NO_NODE, _E.NO_AUTH)
-
-#: What a server refuses an operation with, in the order in which it looks (PrepRequestProcessor, FinalRequestProcessor
-#: and DataTree of 3.9). Not listed: `ANY_OPERATION`, and NOT_READ_ONLY of `NOT_IN_READ_ONLY_MODE`.
-ERRORS: dict[int, tuple[ErrorCode, ...]] = {
-    OpCode.CREATE: _CREATE_ERRORS,
-    OpCode.CREATE2: _CREATE_ERRORS,
-    OpCode.CREATE_CONTAINER: tuple(code for code in _CREATE_ERRORS if code is not _E.EPHEMERAL_ON_LOCAL_SESSION),
-    OpCode.CREATE_TTL: (
-        _E.UNIMPLEMENTED,  # where the server has no zookeeper.extendedTypesEnabled
-        *(code for code in _CREATE_ERRORS if code is not _E.EPHEMERAL_ON_LOCAL_SESSION),
-    ),
-    OpCode.DELETE: (_E.BAD_ARGUMENTS, _E.NO_AUTH, _E.NO_NODE, _E.BAD_VERSION, _E.NOT_EMPTY),
-    OpCode.SET_DATA: (_E.BAD_ARGUMENTS, _E.NO_NODE, _E.NO_AUTH, _E.QUOTA_EXCEEDED, _E.BAD_VERSION),
-    OpCode.SET_ACL: (_E.BAD_ARGUMENTS, _E.INVALID_ACL, _E.NO_NODE, _E.NO_AUTH, _E.BAD_VERSION),
-    OpCode.CHECK: (_E.BAD_ARGUMENTS, _E.NO_NODE, _E.NO_AUTH, _E.BAD_VERSION),
-    OpCode.EXISTS: (_E.BAD_ARGUMENTS, _E.NO_AUTH, _E.NO_NODE),
-    OpCode.GET_DATA: _READ_ERRORS,
-    OpCode.GET_ACL: _READ_ERRORS,
-    OpCode.GET_CHILDREN: _READ_ERRORS,
-    OpCode.GET_CHILDREN2: _READ_ERRORS,
-    OpCode.GET_ALL_CHILDREN_NUMBER: _READ_ERRORS,
-    OpCode.CHECK_WATCHES: (_E.NO_WATCHER,),
-    OpCode.REMOVE_WATCHES: (_E.NO_WATCHER,),
-    OpCode.RECONFIG: (
-        _E.RECONFIG_DISABLED,
-        _E.UNIMPLEMENTED,  # by a standalone server
-        _E.RECONFIG_IN_PROGRESS,
-        _E.BAD_VERSION,
-        _E.BAD_ARGUMENTS,
-        _E.NEW_CONFIG_NO_QUORUM,
-        _E.NO_AUTH,
-    ),
-    OpCode.AUTH: (_E.AUTH_FAILED,),
-    OpCode.SASL: (_E.AUTH_FAILED,),
-}
-
-#: What any operation may be refused with.
-ANY_OPERATION = (_E.MARSHALLING_ERROR, _E.UNIMPLEMENTED, _E.SESSION_CLOSED_REQUIRE_SASL_AUTH, _E.THROTTLED_OP)
-
-#: What a server in read-only mode refuses, with NOT_READ_ONLY.
-NOT_IN_READ_ONLY_MODE = frozenset(
-    {
-        OpCode.CREATE,
-        OpCode.DELETE,
-        OpCode.SET_DATA,
-        OpCode.SET_ACL,
-        OpCode.SYNC,
-        OpCode.CHECK,
-        OpCode.MULTI,
-        OpCode.CREATE2,
-        OpCode.RECONFIG,
-        OpCode.CREATE_CONTAINER,
-        OpCode.CREATE_TTL,
-    }
-)
 
 
 def create_operation(mode: CreateMode, *, with_stat: bool) -> Operation:

@@ -13,9 +13,6 @@ from zkwire import records
 from zkwire.codes import OpCode
 from zkwire.jute import JuteError, Record, decode, decode_at, encode, wire
 from zkwire.multi import (
-    READS,
-    RESULTS,
-    WRITES,
     MultiItem,
     MultiReadRequest,
     MultiRequest,
@@ -166,7 +163,7 @@ REQUEST = MultiRequest(
 
 
 def test_multi_request_carries_every_write() -> None:
-    assert {header.type for header, _ in REQUEST} == set(WRITES)
+    assert {header.type for header, _ in REQUEST} == set(MultiRequest.BODIES)
     assert decode(MultiRequest, encode(REQUEST)) == REQUEST
 
 
@@ -177,14 +174,15 @@ def test_multi_read_request_carries_both_reads() -> None:
             item(OpCode.GET_CHILDREN, GetChildrenRequest("/a", False)),
         )
     )
-    assert {header.type for header, _ in request} == set(READS)
+    assert {header.type for header, _ in request} == set(MultiReadRequest.BODIES)
     assert decode(MultiReadRequest, encode(request)) == request
 
 
 def test_multi_response_knows_the_result_of_all_it_may_carry() -> None:
     # Containers and TTL znodes are answered as create2.
     answered_as_create2 = {OpCode.CREATE_CONTAINER, OpCode.CREATE_TTL}
-    assert set(RESULTS) == (set(WRITES) - answered_as_create2) | set(READS) | {OpCode.ERROR}
+    written = set(MultiRequest.BODIES) - answered_as_create2
+    assert set(MultiResponse.BODIES) == written | set(MultiReadRequest.BODIES) | {OpCode.ERROR}
 
 
 @pytest.mark.parametrize("cut", range(len(encode(REQUEST))))

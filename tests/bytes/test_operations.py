@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from zkwire import multi, operations, records
-from zkwire.codes import MAX_TTL_MS, CreateMode, OpCode
+from zkwire import operations, records
+from zkwire.codes import MAX_TTL_MS, CreateMode, EventType, OpCode
 from zkwire.jute import Record
 from zkwire.multi import MultiReadRequest, MultiRequest, MultiResponse, item
 from zkwire.operations import BY_OPCODE, CHECK, OPERATIONS, Operation, WatcherKind, create_operation, problem
@@ -120,10 +120,10 @@ def test_operation_knows_its_first_release(row: Operation) -> None:
 
 @every_operation
 def test_operation_stands_in_multi_where_multi_carries_its_request(row: Operation) -> None:
-    assert row.in_multi == (row.opcode in multi.WRITES)
-    assert row.in_multi_read == (row.opcode in multi.READS)
-    if row.in_multi or row.in_multi_read:
-        assert {**multi.WRITES, **multi.READS}[row.opcode] is row.request
+    for inside, sequence in [(row.in_multi, MultiRequest), (row.in_multi_read, MultiReadRequest)]:
+        assert inside == (row.opcode in sequence.BODIES)
+        if inside:
+            assert sequence.BODIES[row.opcode] is row.request
 
 
 @pytest.mark.rule(48)
@@ -261,13 +261,13 @@ def test_an_empty_acl_is_refused(name: str, make: Any, acl: Any) -> None:
     assert problem(OPERATIONS[name], make(acl=acl)) == f"{name}: the ACL is empty"
 
 
-@pytest.mark.parametrize("opcode", sorted(set(OpCode) - set(multi.WRITES)))
+@pytest.mark.parametrize("opcode", sorted(set(OpCode) - set(MultiRequest.BODIES)))
 def test_multi_refuses_an_opcode_that_it_does_not_carry(opcode: OpCode) -> None:
     request = MultiRequest((item(OpCode.DELETE, DeleteRequest("/a", -1)), item(opcode, SetACLRequest("/a", OPEN, -1))))
     assert problem(OPERATIONS["multi"], request) == f"multi[1]: opcode {opcode} is not allowed in multi"
 
 
-@pytest.mark.parametrize("opcode", sorted(set(OpCode) - set(multi.READS)))
+@pytest.mark.parametrize("opcode", sorted(set(OpCode) - set(MultiReadRequest.BODIES)))
 def test_multi_read_refuses_an_opcode_that_it_does_not_carry(opcode: OpCode) -> None:
     request = MultiReadRequest((item(opcode, ExistsRequest("/a", False)),))
     assert problem(OPERATIONS["multiRead"], request) == f"multiRead[0]: opcode {opcode} is not allowed in multiRead"
@@ -297,15 +297,33 @@ def test_operation_has_a_name(opcode: int | None, name: str) -> None:
 
 
 def test_watches_see_what_operations_fire() -> None:
-    fired = {kind for kinds in operations.FIRES.values() for kind in kinds}
+    fired = {kind for row in BY_OPCODE.values() for kind in row.fires}
     seen = {kind for kinds in operations.SEES.values() for kind in kinds}
     assert fired == seen
     assert set(operations.SEES) == set(WatcherKind)
 
 
-def test_only_operations_have_errors_and_no_error_is_told_twice() -> None:
-    for opcode, codes in operations.ERRORS.items():
-        assert opcode in BY_OPCODE
-        assert len(set(codes)) == len(codes)
-    assert set(operations.FIRES) <= set(BY_OPCODE)
-    assert set(BY_OPCODE) >= operations.NOT_IN_READ_ONLY_MODE
+@every_operation
+def test_operation_names_each_of_its_errors_once_and_none_that_any_operation_has(row: Operation) -> None:
+    assert len(set(row.errors)) == len(row.errors)
+    # createTTL and reconfig have a reason of their own for it, and name that.
+    assert {code.name for code in row.errors if code in operations.ANY_OPERATION} <= {"UNIMPLEMENTED"}
+
+
+def test_operations_that_write_are_those_that_take_a_zxid() -> None:
+    assert {row.name for row in BY_OPCODE.values() if row.writes} == {
+        *("create", "create2", "createContainer", "createTTL", "delete", "setData", "setACL"),
+        *("multi", "reconfig", "closeSession"),
+    }
+
+
+@every_operation
+def test_only_a_write_fires_events_and_each_but_set_acl_and_multi_does(row: Operation) -> None:
+    assert bool(row.fires) == (row.writes and row.name not in ("setACL", "multi"))
+    assert (EventType.NODE_CREATED in row.fires) == row.name.startswith("create")
+
+
+@every_operation
+def test_a_server_in_read_only_mode_refuses_writes_sync_and_check_but_no_end_of_session(row: Operation) -> None:
+    refused = (row.writes or row.name in ("sync", "check")) and row.name != "closeSession"
+    assert row.not_in_read_only == refused

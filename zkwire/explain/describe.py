@@ -19,9 +19,6 @@ from ..multi import MultiSequence
 from ..operations import (
     ANY_OPERATION,
     BY_OPCODE,
-    ERRORS,
-    FIRES,
-    NOT_IN_READ_ONLY_MODE,
     SEES,
     Operation,
     WatcherKind,
@@ -80,9 +77,6 @@ def _folded(name: str) -> str:
 
 
 def _operation(row: Operation) -> dict[str, Any]:
-    codes = list(ERRORS.get(row.opcode, ()))
-    if row.opcode in NOT_IN_READ_ONLY_MODE:
-        codes.append(ErrorCode.NOT_READ_ONLY)
     title, *frames = examples.OPERATIONS[row.name]
     return {
         "kind": "operation",
@@ -95,12 +89,16 @@ def _operation(row: Operation) -> dict[str, Any]:
         "arms": _arms(row),
         "in_multi": row.in_multi,
         "in_multi_read": row.in_multi_read,
-        "fires": [kind.name for kind in FIRES.get(row.opcode, ())],
-        "errors": [_code(code) for code in codes],
+        "fires": [kind.name for kind in row.fires],
+        "errors": [_code(code) for code in _errors(row)],
         "errors_of_any_operation": [_code(code) for code in ANY_OPERATION],
         "example": frames,
         "example_of": f"{title}, recorded with ZooKeeper {examples.VERSION}",
     }
+
+
+def _errors(row: Operation) -> tuple[ErrorCode, ...]:
+    return (*row.errors, ErrorCode.NOT_READ_ONLY) if row.not_in_read_only else row.errors
 
 
 def _arms(row: Operation) -> list[str]:
@@ -160,19 +158,17 @@ def _error(code: ErrorCode) -> dict[str, Any]:
 
 def _refusals(row: Operation) -> tuple[ErrorCode, ...]:
     """What may stand in the reply to this operation; of a multi, in its results too."""
-    read_only = (ErrorCode.NOT_READ_ONLY,) if row.opcode in NOT_IN_READ_ONLY_MODE else ()
-    results = (ErrorCode.RUNTIME_INCONSISTENCY,) if row.opcode == OpCode.MULTI else ()
-    return (*ERRORS.get(row.opcode, ()), *read_only, *results)
+    return (*_errors(row), ErrorCode.RUNTIME_INCONSISTENCY) if row.opcode == OpCode.MULTI else _errors(row)
 
 
 def _event(kind: EventType) -> dict[str, Any]:
-    sent = any(kind in fired for fired in FIRES.values())
+    caused_by = [row.name for row in BY_OPCODE.values() if kind in row.fires]
     return {
         "kind": "event",
         "name": kind.name,
         "number": int(kind),
-        "purpose": "" if sent else "Made by clients; no server sends it.",
-        "caused_by": [BY_OPCODE[opcode].name for opcode, fired in FIRES.items() if kind in fired],
+        "purpose": "" if caused_by else "Made by clients; no server sends it.",
+        "caused_by": caused_by,
         "seen_by": [watcher.value for watcher, seen in SEES.items() if kind in seen],
         "example": _listed(examples.EVENTS.get(kind.name)),
     }

@@ -16,16 +16,16 @@ from typing import Any, NamedTuple
 
 from ..codes import CreateMode, ErrorCode, EventType, OpCode, WatcherType
 from ..multi import MultiSequence
-from ..operations import ADD_WATCH_ARMS, BY_OPCODE, FIRES, SERVER_TYPE, TABLE_SEES, WatcherKind
+from ..operations import ADD_WATCH_ARMS, BY_OPCODE, CLOSE_SESSION, SERVER_TYPE, TABLE_SEES, WatcherKind
 from ..paths import ancestors
 from .conversation import SeenFrame
 
 #: The operations that create a znode.
-_CREATES = {opcode for opcode, fired in FIRES.items() if EventType.NODE_CREATED in fired}
+_CREATES = {row.opcode for row in BY_OPCODE.values() if EventType.NODE_CREATED in row.fires}
 _EPHEMERAL = {CreateMode.EPHEMERAL, CreateMode.EPHEMERAL_SEQUENTIAL}
 _SEQUENTIAL = {mode for mode in CreateMode if mode.is_sequential}
 #: The operations that may cause an event.
-WRITES = {*FIRES, OpCode.MULTI}
+WRITES = {row.opcode for row in BY_OPCODE.values() if row.writes}
 _CONFIG = "/zookeeper/config"
 
 #: How many writes are remembered.
@@ -143,7 +143,7 @@ class Causes:
         """Whether a write that is on its way may have caused the event. Of a session that ends not all ephemerals need
         be known here; where the zxid will tell, it is waited for."""
         if request.opcode == OpCode.CLOSE_SESSION and event.zxid > 0:
-            return event.record.type in FIRES[OpCode.CLOSE_SESSION]
+            return event.record.type in CLOSE_SESSION.fires
         return any(effect.is_of(event.record) for effect in self._effects(request, None))
 
     # --- events
@@ -221,7 +221,8 @@ def _step(request: SeenFrame) -> AnsweredRequest:
 
 def _fired(opcode: int | None, path: str, is_open: bool = False) -> Iterator[_Effect]:
     """What an operation on the path causes."""
-    for kind in FIRES.get(opcode or 0, ()):
+    operation = BY_OPCODE.get(opcode or 0)
+    for kind in () if operation is None else operation.fires:
         if kind is EventType.NODE_CHILDREN_CHANGED:
             yield _Effect(kind, _parent(path))
         else:

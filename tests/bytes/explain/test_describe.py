@@ -23,7 +23,7 @@ from zkwire.explain.describe import RECORDS, described, everything, similar
 from zkwire.explain.explained import ANY, explain
 from zkwire.frames import Direction, frame
 from zkwire.jute import Record, decode, encode
-from zkwire.operations import ANY_OPERATION, BY_OPCODE, CHECK, ERRORS, OPERATIONS, Operation
+from zkwire.operations import ANY_OPERATION, BY_OPCODE, CHECK, OPERATIONS, Operation
 from zkwire.records import CreateTTLRequest
 
 
@@ -115,7 +115,9 @@ def test_example_of_an_error_or_event_is_one(each: dict[str, Any]) -> None:
 
 def test_every_error_that_servers_send_has_an_example() -> None:
     without = {each["name"] for each in everything() if each["kind"] == "error" and not each["example"]}
-    sent = {code.name for code in ANY_OPERATION}.union(*({code.name for code in codes} for codes in ERRORS.values()))
+    sent = {code.name for code in ANY_OPERATION}.union(
+        *({code.name for code in row.errors} for row in BY_OPCODE.values())
+    )
     assert without & (sent | {"NOT_READ_ONLY", "RUNTIME_INCONSISTENCY"}) == set()
     assert "CONNECTION_LOSS" in without
 
