@@ -90,7 +90,7 @@ async def candidate(name: str, path: str, access: Access) -> None:
 
         async def lead(term: Term) -> None:
             with trio.open_signal_receiver(signal.SIGTERM) as signals:
-                say(f"*** {name} leads, token {term.token:#x}, after {term.after}")
+                say(f"*** {name} leads, token {term.token:#x}, predecessor: {term.predecessor}")
                 await anext(signals)
 
         async with trio.open_nursery() as nursery:

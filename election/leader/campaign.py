@@ -42,14 +42,15 @@ from zkwire import (
 from ..ephemeral import SESSION_OVER, UNCERTAIN, delete_own, ensured, must_be_owned, read_write, retried, synced
 from ..errors import CampaignTimeout
 from .dialects import Dialect, new_guid
-from .paths import Places, parent_of
+from .paths import ElectionPaths, parent_of
 from .witness import DELETED, LEADING, RESIGNED, Witness
 
-After = Literal["nobody", "resignation", "expiry", "deletion"]
+#: How the previous term ended; "none" when nobody led before.
+Predecessor = Literal["none", "resigned", "expired", "deleted"]
 
 #: GUIDs of the campaigns and terms of this process. A znode of our own session that has none of them was left behind by
 #: another process that had the session before (rules C10, R3).
-LIVE: set[str] = set()
+GUIDS_IN_USE: set[str] = set()
 #: In the name of a contender, or in a mark: with dashes, or as kazoo has it without.
 _GUID = re.compile(rb"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
 
@@ -58,8 +59,8 @@ _GUID = re.compile(rb"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
 class Plan:
     """What all campaigns of an election have in common."""
 
-    zk: Client
-    places: Places
+    client: Client
+    paths: ElectionPaths
     data: bytes
     dialect: Dialect
     acl: Sequence[ACL]
@@ -69,27 +70,22 @@ class Plan:
     witness: Witness
 
 
-class Proof(NamedTuple):
-    """A transaction that holds only for a leader was committed.
+class Victory(NamedTuple):
+    """A campaign that was won: a transaction was committed that succeeds only for a leader.
 
     Attributes:
-        sent, answered: when, on trio's clock.
-        stat: of the leader's znode, behind it.
+        node: the path of the leader's znode.
+        predecessor: how the previous term ended.
+        sent: when that transaction was sent, on trio's clock.
+        stat: of the leader's znode, after it.
         watch: fires when that znode is deleted.
     """
 
+    node: str
+    predecessor: Predecessor
     sent: float
-    answered: float
     stat: Stat
     watch: Watch
-
-
-class Won(NamedTuple):
-    """A term's beginning: the path of the leader's znode, what ended the term before, and that nobody else can lead."""
-
-    node: str
-    after: After
-    proof: Proof
 
 
 class Gone(NamedTuple):
@@ -113,15 +109,15 @@ class Gone(NamedTuple):
 class Campaign(ABC):
     """A contender in one session."""
 
-    def __init__(self, plan: Plan, *, impatient: bool) -> None:
-        """An impatient one raises CampaignTimeout instead of waiting for others."""
+    def __init__(self, plan: Plan, *, wait: bool) -> None:
+        """With `wait=False` it raises CampaignTimeout instead of waiting for others."""
         self.plan = plan
-        self._impatient = impatient
-        self.zk = plan.zk.bound()
+        self._wait = wait
+        self.session = plan.client.bound()
         self.guid = new_guid()
-        LIVE.add(self.guid)
-        #: Whether anything of ours may be on the servers.
-        self.has_traces = False
+        GUIDS_IN_USE.add(self.guid)
+        #: Whether the servers may have a znode of ours.
+        self.may_have_znodes = False
         #: Whether a body of this campaign has begun.
         self.has_worked = False
         self._before: bytes | None = None  # what the epoch said before our term; None: not known
@@ -139,7 +135,7 @@ class Campaign(ABC):
         """The leader's znode of this contender, once it leads."""
 
     @abstractmethod
-    async def win(self) -> Won:
+    async def win(self) -> Victory:
         """Wait for the turn, and begin the term.
 
         Raises:
@@ -149,99 +145,103 @@ class Campaign(ABC):
         """
 
     @abstractmethod
-    async def clear_contender(self) -> None:
+    async def withdraw_contender(self) -> None:
         """Delete what stands for this contender in the election itself."""
 
-    async def clear(self) -> None:
+    async def withdraw(self) -> None:
         """Delete all znodes of this campaign, however far it came, also those whose creation was never answered (rule
         C9). Ends when that is done or the session is over. Not while a body runs."""
         try:
-            if self.has_traces and self.zk.session.id:  # a session that never began has made no znodes
+            if self.may_have_znodes and self.session.session.id:  # a session that never began has made no znodes
                 await self._retract()
-                await self.clear_contender()
+                await self.withdraw_contender()
         except SESSION_OVER:
             pass
         finally:
-            LIVE.discard(self.guid)
+            GUIDS_IN_USE.discard(self.guid)
 
     async def resign(self, node: str, version: int) -> None:
         """End the term in one transaction, which also tells the successor that it is a hand-over (rule P11). `version`
         is the data version of the node. Ends when that is done or the session is over (rule R2)."""
-        places = self.plan.places
+        paths = self.plan.paths
         try:
             with self._permissions_explained():
-                while await self._end(Delete(node, version), Delete(places.holder), self._last_word(RESIGNED)):
+                while await self._end(Delete(node, version), Delete(paths.holder), self._last_word(RESIGNED)):
                     # The outcome is not known, or somebody wrote to the node.
                     if not await self.holds():
                         break
-                    stat = await retried(lambda: self.zk.exists(node))
-                    if stat is None or stat.ephemeral_owner != self.zk.session.id:
-                        await self.give_way()
+                    stat = await retried(lambda: self.session.exists(node))
+                    if stat is None or not self.owns(stat):
+                        await self.finish_deleted()
                         break
                     version = stat.version
         except SESSION_OVER:
             pass
         except NoNodeError:
-            await self.give_way()
+            await self.finish_deleted()
         finally:
-            LIVE.discard(self.guid)
+            GUIDS_IN_USE.discard(self.guid)
 
-    async def give_way(self) -> None:
+    async def finish_deleted(self) -> None:
         """End a term whose node was deleted by somebody: no hand-over, but what is left of it must go."""
         self.plan.witness.went(self._any_lease())
         try:
-            while await self.holds() and await self._end(Delete(self.plan.places.holder), self._last_word(DELETED)):
+            while await self.holds() and await self._end(Delete(self.plan.paths.holder), self._last_word(DELETED)):
                 continue
         except (NoNodeError, *SESSION_OVER):
             pass
-        await self.clear()
+        await self.withdraw()
 
     async def holds(self) -> bool:
         """Whether the holder is this campaign's, by what all servers agree on."""
-        holder = self.plan.places.holder
+        holder = self.plan.paths.holder
         try:
-            data, stat = await synced(self.zk, holder, lambda: self.zk.get_data(holder))
+            data, stat = await synced(self.session, holder, lambda: self.session.get_data(holder))
         except NoNodeError:
             return False
-        return stat.ephemeral_owner == self.zk.session.id and data == self.mark.encode()
+        return self.owns(stat) and data == self.mark.encode()
 
     # --- for both modes
 
-    async def begin(self, node: str, first: MultiOperation) -> Won | ZooKeeperError | None:
+    def owns(self, stat: Stat) -> bool:
+        """Whether a znode is an ephemeral of our session."""
+        return stat.ephemeral_owner == self.session.session.id
+
+    async def begin(self, node: str, first: MultiOperation) -> Victory | None:
         """Begin the term: `first` (what makes the node, or checks it), the holder and the epoch, or nothing at all.
 
-        Returns the beginning; or what `first` met; or None, when it may be tried again.
+        Returns the victory; None means: try again. Raises the server's refusal of `first`, with `index` 0.
         """
         with self._permissions_explained():
             return await self._begin(node, first)
 
-    async def _begin(self, node: str, first: MultiOperation) -> Won | ZooKeeperError | None:
+    async def _begin(self, node: str, first: MultiOperation) -> Victory | None:
         if await self.writable():
             return None  # what was listed may be old
-        places, mark = self.plan.places, self.mark.encode()
-        holder = Create(places.holder, mark, mode=CreateMode.EPHEMERAL, acl=self.plan.acl)
-        before, self.has_traces = self.has_traces, True
+        paths, mark = self.plan.paths, self.mark.encode()
+        holder = Create(paths.holder, mark, mode=CreateMode.EPHEMERAL, acl=self.plan.acl)
+        before, self.may_have_znodes = self.may_have_znodes, True
         self._before = None
         # One after the other on the wire: the reads see the znodes as they were before.
-        looking = _Looking(self.zk, places, self.gone)
-        proving = _Proving(self.zk, node, first, holder, SetData(places.epoch, LEADING + mark))
+        looking = _Looking(self.session, paths, self.gone)
+        proof = _Proof(self.session, node, first, holder, SetData(paths.last_term, LEADING + mark))
         try:
             seen = await looking.done()
         except BaseException:
-            await proving.drop()
+            await proof.drop()
             raise
         self._note(seen)
         try:
-            proof = await proving.done()
+            stat, watch = await proof.committed()
             try:
-                await self._judge(seen, proving.epoch)
+                await self._judge(seen, proof.last_term)
             except BaseException:
-                proof.watch.disarm()
+                watch.disarm()
                 raise
-            return Won(node, self._after(), proof)
+            return Victory(node, self._predecessor(), proof.sent, stat, watch)
         except NotReadOnlyError:
-            self.has_traces = before
-            await read_write(self.plan.zk)
+            self.may_have_znodes = before
+            await read_write(self.plan.client)
             return None
         except UNCERTAIN:  # the reply is lost, and perhaps not the transaction
             return await self._confirm_begin(node, seen)
@@ -249,15 +249,15 @@ class Campaign(ABC):
             if error.index is None and isinstance(error, NoNodeError):  # begun, and its node is gone already
                 return await self._confirm_begin(node, seen)
             if error.index is not None:  # and so nothing was applied
-                self.has_traces = before
+                self.may_have_znodes = before
             if error.index == 0:
                 self._holder_until = None
-                return error
+                raise
             if error.index == 1 and isinstance(error, NodeExistsError):
                 await self._wait_for_holder()
             elif isinstance(error, NoNodeError):
-                missing = parent_of(places.holder) if error.index == 1 else places.epoch
-                await ensured(self.zk, missing, self.plan.acl)
+                missing = parent_of(paths.holder) if error.index == 1 else paths.last_term
+                await ensured(self.session, missing, self.plan.acl)
             else:
                 raise
             return None
@@ -265,14 +265,14 @@ class Campaign(ABC):
     @contextmanager
     def _permissions_explained(self) -> Iterator[None]:
         """Adds to a NoAuthError for holder or epoch what these znodes are for, and which permissions are enough."""
-        path, _, holder, epoch = self.plan.places
+        path, _, holder, last_term = self.plan.paths
         try:
             yield
         except NoAuthError as error:
-            if error.path in (holder, epoch):
+            if error.path in (holder, last_term):
                 error.reason = (
-                    f"without {holder} and {epoch}, beside {path}, a leader whose znode somebody deletes could not be "
-                    f"told from one that has finished, and there could be two; so all candidates must be allowed to "
+                    f"without {holder} and {last_term}, beside {path}, a leader whose znode somebody deletes could not "
+                    f"be told from one that has finished, and there could be two; so all candidates must be allowed to "
                     f"create and delete children of {parent_of(holder)}, and to read and write the two; or give the "
                     f"election a path one step deeper, as {path}/leader, the same for all candidates"
                 )
@@ -281,19 +281,19 @@ class Campaign(ABC):
     async def writable(self) -> bool:
         """Wait while the client is on a server in read-only mode; whether that was so. Nothing is sent there, so that
         nothing need be cleared there, where it could not (rule C13)."""
-        waited = self.plan.zk.state is KeeperState.CONNECTED_READ_ONLY
+        waited = self.plan.client.state is KeeperState.CONNECTED_READ_ONLY
         if waited:
-            await read_write(self.plan.zk)
+            await read_write(self.plan.client)
         return waited
 
-    async def confirm(self, node: str, after: After) -> Won | None:
+    async def confirm(self, node: str, predecessor: Predecessor) -> Victory | None:
         """Prove again what `begin` began; None when it is no more or never was, and then nothing is left of it."""
         while await self.holds():
-            proving = _Proving(self.zk, node, Check(node), Check(self.plan.places.holder))
+            proof = _Proof(self.session, node, Check(node), Check(self.plan.paths.holder))
             try:
-                return Won(node, after, await proving.done())
+                return Victory(node, predecessor, proof.sent, *await proof.committed())
             except NotReadOnlyError:
-                await read_write(self.plan.zk)
+                await read_write(self.plan.client)
             except UNCERTAIN:
                 continue
             except NoNodeError:
@@ -303,26 +303,26 @@ class Campaign(ABC):
 
     def renew_guid(self) -> None:
         """Begin anew within the session; nothing with the old GUID is left (rule C3)."""
-        LIVE.discard(self.guid)
+        GUIDS_IN_USE.discard(self.guid)
         self.guid = new_guid()
-        LIVE.add(self.guid)
+        GUIDS_IN_USE.add(self.guid)
 
-    async def _confirm_begin(self, node: str, seen: _Seen) -> Won | None:
+    async def _confirm_begin(self, node: str, seen: _Seen) -> Victory | None:
         """Confirm a term whose beginning was not answered."""
         await self._judge(seen, None)
-        return await self.confirm(node, self._after())
+        return await self.confirm(node, self._predecessor())
 
     def comes_second(self) -> None:
         """Somebody else comes first."""
-        self.plan.witness.waits(self.plan.zk.last_zxid, self._any_lease())
+        self.plan.witness.waits(self.plan.client.last_zxid, self._any_lease())
 
     async def wait(self, watch: Watch, name: str | None = None) -> None:
         """Wait for what is watched; the next request tells when it was the end of the session (rule W10).
 
         `name` is the epoch's name for the candidate that is waited for, if the watch is on that candidate's znode.
         """
-        if self._impatient:
-            raise CampaignTimeout(f"{self.plan.places.path}: somebody else leads or comes first")
+        if not self._wait:
+            raise CampaignTimeout(f"{self.plan.paths.path}: somebody else leads or comes first")
         self.plan.on_state("waiting")
         event = await watch.wait()
         if name is not None and event.type == EventType.NODE_DELETED:
@@ -330,16 +330,16 @@ class Campaign(ABC):
 
     def is_left_over(self, data: bytes | None, stat: Stat) -> bool:
         """Whether a znode that is marked with `data` is this session's, and of no campaign of this process."""
-        if stat.ephemeral_owner != self.zk.session.id:
+        if not self.owns(stat):
             return False
-        return not any(str(uuid.UUID(guid.decode())) in LIVE for guid in _GUID.findall(data or b""))
+        return not any(str(uuid.UUID(guid.decode())) in GUIDS_IN_USE for guid in _GUID.findall(data or b""))
 
     async def _end(self, *operations: MultiOperation) -> bool:
         """Commit it; whether it is to be tried again."""
         try:
-            await self.zk.multi(operations)
+            await self.session.multi(operations)
         except NotReadOnlyError:
-            await read_write(self.plan.zk)
+            await read_write(self.plan.client)
             return True
         except (BadVersionError, *UNCERTAIN):
             return True
@@ -347,16 +347,16 @@ class Campaign(ABC):
 
     async def _drop_holder(self) -> None:
         mark = self.mark.encode()
-        await delete_own(self.zk, self.plan.places.holder, lambda data, stat: data == mark)
+        await delete_own(self.session, self.plan.paths.holder, lambda data, stat: data == mark)
 
     async def _wait_for_holder(self) -> None:
         """Another leader's znode is gone, and it still works, or may: wait until it has finished, or its session has
         expired, and so its lease is over."""
         if self._holder_until is None:
             self._holder_until = self._any_lease()
-        holder = self.plan.places.holder
+        holder = self.plan.paths.holder
         try:
-            data, stat, watch = await retried(lambda: self.zk.get_data_and_watch(holder))
+            data, stat, watch = await retried(lambda: self.session.get_data_and_watch(holder))
         except NoNodeError:
             return
         async with watch:
@@ -366,17 +366,17 @@ class Campaign(ABC):
                 return
             # Our session, and not our doing: another process led with it. Its last proof is older than our session's
             # connection, so that its lease is over one timeout from now.
-            with trio.move_on_after(self.plan.zk.session_timeout):
+            with trio.move_on_after(self.plan.client.session_timeout):
                 await self.wait(watch)
                 return
-        await delete_own(self.zk, holder, lambda found, _: found == data)
+        await delete_own(self.session, holder, lambda found, _: found == data)
 
     async def _retract(self) -> None:
         """End a term, if one has begun, that has no body."""
-        holder = self.plan.places.holder
+        holder = self.plan.paths.holder
         while await self.holds():
-            stat = await retried(lambda: self.zk.exists(self.node))
-            ours = stat is not None and stat.ephemeral_owner == self.zk.session.id
+            stat = await retried(lambda: self.session.exists(self.node))
+            ours = stat is not None and self.owns(stat)
             node = [Delete(self.node, stat.version)] if stat is not None and ours else []
             last_word = self._last_word(RESIGNED)
             try:
@@ -391,39 +391,41 @@ class Campaign(ABC):
     def _any_lease(self) -> float:
         """When all leases are over whose proofs were committed before now: no proof is committed without both
         znodes."""
-        return trio.current_time() + self.plan.zk.session_timeout
+        return trio.current_time() + self.plan.client.session_timeout
 
     def _note(self, seen: _Seen) -> None:
         """Hand what the epoch says to the witness, even if the term does not begin."""
-        if seen.epoch is not None:
-            self.plan.witness.sees(seen.record or b"", seen.epoch.czxid, self._any_lease(), trio.current_time())
-        elif seen.record is not None:
-            self.plan.witness.no_epoch(self._any_lease(), seen.holders)
+        stat = seen.last_term_stat
+        if stat is not None:
+            self.plan.witness.sees(seen.last_term or b"", stat.czxid, self._any_lease(), trio.current_time())
+        elif seen.last_term is not None:
+            self.plan.witness.last_term_is_missing(self._any_lease(), seen.holders)
 
     async def _judge(self, seen: _Seen, written: Stat | None) -> None:
         """Our term has begun. `written` is the epoch's Stat after that, None if the reply was lost."""
         witness, parted = self.plan.witness, None
-        if self.gone is not None and self.gone.led(seen.record) and seen.holders is not None:
+        if self.gone is not None and self.gone.led(seen.last_term) and seen.holders is not None:
             went = self.gone.zxid if seen.contenders is None else seen.contenders
             if went < 0:  # a server that does not send the zxid: take that of the last change of any contender
-                stat = await retried(lambda: self.zk.exists(self.plan.places.parent))
+                stat = await retried(lambda: self.session.exists(self.plan.paths.parent))
                 went = -1 if stat is None else stat.pzxid
             if seen.holders < went:  # the holder was deleted in an earlier transaction than the leader's znode
                 parted = self._any_lease()
-        witness.succeeds(seen.record, self._holder_until, parted)
-        if seen.record is None and witness.has_waited:
+        witness.succeeds(seen.last_term, self._holder_until, parted)
+        if seen.last_term is None and witness.has_waited:
             witness.suspect(self._any_lease())
         if written is not None:
-            before = (written.czxid, 0) if seen.epoch is None else (seen.epoch.czxid, seen.epoch.version)
+            found = seen.last_term_stat
+            before = (written.czxid, 0) if found is None else (found.czxid, found.version)
             if (written.czxid, written.version - 1) != before:
                 witness.suspect(self._any_lease())  # somebody else wrote the epoch since it was read, or made it again
             witness.wrote(written.czxid)
-        self._before = seen.record
+        self._before = seen.last_term
 
     def _doubt(self) -> float:
         """For how many seconds another leader may still work."""
         if self._before is None and self.plan.witness.has_waited:
-            return self.plan.zk.session_timeout  # the term began, and the epoch from before it is not known
+            return self.plan.client.session_timeout  # the term began, and the epoch from before it is not known
         return max(0.0, self.plan.witness.until - trio.current_time())
 
     def _last_word(self, word: bytes) -> SetData:
@@ -439,25 +441,26 @@ class Campaign(ABC):
             record = self._before
         else:
             record = RESIGNED + self.mark.encode()
-        return SetData(self.plan.places.epoch, record)
+        return SetData(self.plan.paths.last_term, record)
 
-    def _after(self) -> After:
+    def _predecessor(self) -> Predecessor:
         record = self._before
         if self._holder_until is not None or self.plan.witness.until > trio.current_time():
-            return "deletion"
+            return "deleted"
         if record is None or record.startswith(LEADING):
-            return "expiry"
+            return "expired"
         if record.startswith(RESIGNED):
-            return "resignation"
-        return "deletion" if record else "nobody"
+            return "resigned"
+        return "deleted" if record else "none"
 
 
 class _Seen(NamedTuple):
-    """The znodes as they were before a term began. `record` is the epoch's data: b"" if the epoch is missing, None if
-    that is not known. `holders` and `contenders` are the pzxids of the parents of the holder and of the contenders."""
+    """The znodes as they were before a term began. `last_term` is the epoch's data: b"" if the epoch is missing, None
+    if that is not known. `holders` and `contenders` are the pzxids of the parents of the holder and of the
+    contenders."""
 
-    record: bytes | None = None
-    epoch: Stat | None = None
+    last_term: bytes | None = None
+    last_term_stat: Stat | None = None
     holders: int | None = None
     contenders: int | None = None
 
@@ -465,19 +468,19 @@ class _Seen(NamedTuple):
 class _Looking:
     """The reads before the transaction that begins a term, all sent at once."""
 
-    def __init__(self, zk: BoundClient, places: Places, gone: Gone | None) -> None:
-        self._epoch = zk.get_data(places.epoch)
-        self._holders = None if gone is None else zk.exists(parent_of(places.holder))
+    def __init__(self, session: BoundClient, paths: ElectionPaths, gone: Gone | None) -> None:
+        self._last_term = session.get_data(paths.last_term)
+        self._holders = None if gone is None else session.exists(parent_of(paths.holder))
         # In mode `simple` the transaction itself changes that one; in mode `sequential` it can be read when it matters.
-        aside = gone is not None and gone.zxid < 0 and places.parent != places.path
-        self._contenders = zk.exists(places.parent) if aside else None
+        aside = gone is not None and gone.zxid < 0 and paths.parent != paths.path
+        self._contenders = session.exists(paths.parent) if aside else None
 
     async def done(self) -> _Seen:
-        """What was found; `record` is None where the connection was lost."""
+        """What was found; `last_term` is None where the connection was lost."""
         seen = _Seen()
         with suppress(*UNCERTAIN):  # the transaction then fails in the same way
             try:
-                data, stat = await self._epoch
+                data, stat = await self._last_term
                 seen = _Seen(data or b"", stat)
             except NoNodeError:
                 seen = _Seen(b"")
@@ -488,34 +491,37 @@ class _Looking:
         return seen
 
 
-class _Proving:
-    """A transaction that holds only for a leader, and right behind it a watch on the leader's znode."""
+class _Proof:
+    """A transaction that succeeds only for a leader, and right after it a watch on the leader's znode."""
 
-    def __init__(self, zk: BoundClient, node: str, *operations: MultiOperation) -> None:
+    def __init__(self, session: BoundClient, node: str, *operations: MultiOperation) -> None:
         """Sends both."""
-        self._zk = zk
+        self._session = session
         #: The epoch as the transaction left it, if it wrote there.
-        self.epoch: Stat | None = None
-        self._sent = trio.current_time()
-        self._transaction = zk.multi(operations)
-        self._arming = zk.get_children2_and_watch(node)
+        self.last_term: Stat | None = None
+        #: When, on trio's clock.
+        self.sent = trio.current_time()
+        self._transaction = session.multi(operations)
+        self._arming = session.get_children2_and_watch(node)
 
-    async def done(self) -> Proof:
-        """Raises what the transaction met, or NoNodeError without an index for a node that is gone again."""
+    async def committed(self) -> tuple[Stat, Watch]:
+        """The leader's znode, and the watch on it, when the transaction is committed.
+
+        Raises the error of the transaction, or NoNodeError without an index if the znode has been deleted since.
+        """
         try:
             results = await self._transaction
         except BaseException:
             await self.drop()
             raise
-        answered = trio.current_time()
         if len(results) == 3:
-            self.epoch = results[2]
+            self.last_term = results[2]
         _, stat, watch = await self._arming
-        return Proof(self._sent, answered, stat, watch)
+        return stat, watch
 
     async def drop(self) -> None:
         """Leave no watch behind."""
-        if not self._zk.session.id:  # nothing was sent, and there may never be a reply
+        if not self._session.session.id:  # nothing was sent, and there may never be a reply
             self._transaction.close()
             self._arming.close()
             return

@@ -16,16 +16,16 @@ from zkwire import ACL, OPEN_ACL_UNSAFE, Client, SessionExpiredError
 from .. import clocks
 from ..ephemeral import path_problem
 from ..errors import CampaignTimeout, ElectionError, LeadershipLostError
-from .campaign import Campaign, Plan, Won
+from .campaign import Campaign, Plan, Victory
 from .dialects import DIALECTS
 from .lease import LONGEST_GRACE, PROOF_INTERVAL, Lease
 from .observer import Contender, Leader, LeaderStream, Observer
 from .overrun import Action
-from .paths import Mode, places
+from .paths import ElectionPaths, Mode
 from .queue import SequentialCampaign
 from .single import SimpleCampaign
 from .states import StateStream
-from .term import OUT_OF_TIME, Renewal, Term, prove
+from .term import OUT_OF_TIME, Renewal, Term, count_proof
 from .witness import Witness
 
 if sys.version_info < (3, 11):
@@ -87,7 +87,8 @@ class Election:
             jitter: seconds, at most, by which standbys of mode "simple" wait before they all create the znode.
             grace: seconds for the body to finish, from its cancellation to the end of the lease; T/6 unless told, T/3
                 at most.
-            overrun: what to do when the body still runs at the end of the lease: see `election.leader.overrun.Overrun`.
+            overrun: what to do when the body still runs at the end of the lease: see
+                `election.leader.overrun.HardDeadline`.
             boottime: the clock of leases, in seconds, which must run while the machine is suspended. The default does
                 on Linux, OpenBSD, macOS and Windows. Not covered: a suspend on any other system, where it may stand
                 still. There a leader that wakes up believes in its lease for as long as it did before, while another
@@ -122,7 +123,7 @@ class Election:
                 raise ValueError(f"Election: {name} must be {wanted}; got {seen}")
         self.path = path
         self.mode: Mode = mode
-        self._zk = zk
+        self._client = zk
         self._renewal: Renewal = renewal
         self._takeover_delay = takeover_delay
         self._grace = grace
@@ -131,9 +132,17 @@ class Election:
         self._time = clocks.Clocks(boottime)
         self._witness = Witness()
         self._plan = Plan(
-            zk, places(path, mode), data, DIALECTS[dialect], tuple(acl), mixed, jitter, self._become, self._witness
+            client=zk,
+            paths=ElectionPaths.of(path, mode),
+            data=data,
+            dialect=DIALECTS[dialect],
+            acl=tuple(acl),
+            mixed=mixed,
+            jitter=jitter,
+            on_state=self._become,
+            witness=self._witness,
         )
-        self._observer = Observer(zk, self._plan.places, mode, DIALECTS[dialect])
+        self._observer = Observer(zk, self._plan.paths, mode, DIALECTS[dialect])
         self._state = "idle"
         # Weakly: a reader that breaks out of its loop leaves its stream behind.
         self._streams: weakref.WeakSet[StateStream] = weakref.WeakSet()
@@ -274,31 +283,31 @@ class Election:
 
     async def _campaign_for(self, timeout: float | None, overrun: Action) -> Term:
         # With timeout 0 it does not wait for other candidates, but it may have to wait until a possible lease is over.
-        patience = math.inf if timeout is None else timeout or 3 * self._zk.session_timeout + self._takeover_delay
+        patience = math.inf if timeout is None else timeout or 3 * self._client.session_timeout + self._takeover_delay
         with trio.move_on_after(patience):
             try:
-                return await self._campaign(overrun, impatient=timeout == 0)
+                return await self._campaign(overrun, wait=timeout != 0)
             except BaseException:
                 self._become("idle")
                 raise
         raise CampaignTimeout(f"{self.path}: the turn did not come within {timeout:g} s")
 
-    async def _campaign(self, overrun: Action, *, impatient: bool) -> Term:
+    async def _campaign(self, overrun: Action, *, wait: bool) -> Term:
         """Campaigns, one in each session, until one is won."""
         self._time.sample()
         while True:
             kind = SequentialCampaign if self.mode == "sequential" else SimpleCampaign
-            campaign = kind(self._plan, impatient=impatient)
+            campaign = kind(self._plan, wait=wait)
             try:
                 term = await self._win(campaign, self._time, overrun)
             except SessionExpiredError:
                 with trio.CancelScope(shield=True):
-                    await campaign.clear()
-                if self._zk.bound().expired:  # and no new session follows
+                    await campaign.withdraw()
+                if self._client.bound().expired:  # and no new session follows
                     raise
             except BaseException:
                 with trio.CancelScope(shield=True):
-                    await campaign.clear()
+                    await campaign.withdraw()
                 raise
             else:
                 if await self._is_due(term):
@@ -308,32 +317,32 @@ class Election:
 
     async def _win(self, campaign: Campaign, time: clocks.Clocks, overrun: Action) -> Term:
         """Win, with enough of a lease to begin with."""
-        lease = Lease(self._zk.session_timeout, self._grace)
-        won: Won | None = None
+        lease = Lease(self._client.session_timeout, self._grace)
+        victory: Victory | None = None
         while True:
-            lease.timeout = self._zk.session_timeout
+            lease.timeout = self._client.session_timeout
             if lease.grace > lease.timeout * LONGEST_GRACE:
                 raise ElectionError(
                     f"{self.path}: a grace of {lease.grace:g} s is more than a third of the session timeout, "
                     f"{lease.timeout:g} s"
                 )
-            if won is None:
-                won = await campaign.win()
+            if victory is None:
+                victory = await campaign.win()
             time.sample()
-            lease.timeout = self._zk.session_timeout
-            counts = prove(lease, time, campaign.zk, won.proof.sent)
+            lease.timeout = self._client.session_timeout
+            counts = count_proof(lease, time, campaign.session, victory.sent)
             if self._renewal != "commit" or (counts and lease.end - self._boottime() >= lease.least):
                 break
             # The servers are slow, or it is not known when they last heard of us.
-            won.proof.watch.disarm()
+            victory.watch.disarm()
             await trio.sleep(lease.timeout * PROOF_INTERVAL)
-            won = await campaign.confirm(won.node, won.after)
+            victory = await campaign.confirm(victory.node, victory.predecessor)
         if self._renewal == "ping":
-            lease.answered(time.boot(won.proof.sent))
+            lease.answered(time.boot(victory.sent))
         return Term(
-            self._zk,
+            self._client,
             campaign,
-            won,
+            victory,
             renewal=self._renewal,
             lease=lease,
             clocks=time,
@@ -346,7 +355,7 @@ class Election:
         another leader may have (`witness`); and enough of our own lease to begin with. Returns whether the term still
         leads then."""
         begins = self._witness.until
-        if term.after in ("expiry", "deletion"):
+        if term.predecessor in ("expired", "deleted"):
             begins = max(begins, trio.current_time() + self._takeover_delay)
         due = False
         try:

@@ -10,7 +10,7 @@ from zkwire import Client, EventType, NoNodeError, SessionExpiredError, Stat, Wa
 from ..ephemeral import UNCERTAIN, must_be_owned, retried
 from ..errors import ElectionError
 from .dialects import Dialect
-from .paths import Mode, Places
+from .paths import ElectionPaths, Mode
 from .sequence import in_order
 
 Data = tuple[bytes | None, Stat]
@@ -36,9 +36,9 @@ class Contender(NamedTuple):
 class Observer:
     """Looks at one election. Never creates anything."""
 
-    def __init__(self, zk: Client, places: Places, mode: Mode, dialect: Dialect) -> None:
-        self._zk = zk
-        self._places = places
+    def __init__(self, zk: Client, paths: ElectionPaths, mode: Mode, dialect: Dialect) -> None:
+        self._client = zk
+        self._paths = paths
         self._mode: Mode = mode
         self._dialect = dialect
 
@@ -53,13 +53,13 @@ class Observer:
         leader = await self.leader()
         if self._mode == "simple":
             return [] if leader is None else [Contender(*leader, is_leader=True)]
-        path = self._places.path
+        path = self._paths.path
         try:
-            names = await retried(lambda: self._zk.get_children(path))
+            names = await retried(lambda: self._client.get_children(path))
         except NoNodeError:
             return []
         nodes = [f"{path}/{name}" for name, _ in in_order(names)]
-        reads = [self._zk.get_data(node) for node in nodes]  # all on their way at once
+        reads = [self._client.get_data(node) for node in nodes]  # all on their way at once
         found = []
         for node, read in zip(nodes, reads):
             try:
@@ -74,7 +74,7 @@ class Observer:
         try:
             return await read
         except UNCERTAIN:
-            return await retried(lambda: self._zk.get_data(node))
+            return await retried(lambda: self._client.get_data(node))
 
     def stream(self) -> LeaderStream:
         """Every change."""
@@ -88,19 +88,19 @@ class Observer:
             except NoNodeError:
                 continue  # gone between two requests
             except SessionExpiredError:
-                if self._zk.bound().expired:  # and no new session follows
+                if self._client.bound().expired:  # and no new session follows
                     raise
 
     async def _look_at_path(self) -> tuple[Leader | None, Watch]:
         try:
-            return await self._look_at(self._places.path)
+            return await self._look_at(self._paths.path)
         except NoNodeError:
-            return await self._look_for(self._places.path)
+            return await self._look_for(self._paths.path)
 
     async def _look_at_queue(self) -> tuple[Leader | None, Watch]:
-        path, holder = self._places.path, self._places.holder
+        path, holder = self._paths.path, self._paths.holder
         try:
-            names, watch = await retried(lambda: self._zk.get_children_and_watch(path))
+            names, watch = await retried(lambda: self._client.get_children_and_watch(path))
         except NoNodeError:
             return await self._look_for(path)
         queue = in_order(names)
@@ -110,7 +110,7 @@ class Observer:
         # The holder says who leads. Without one the first is another program's leader, or about to lead. One that was
         # listed and is gone by now may have been followed by any other: then all is looked at again.
         try:
-            mark, stat, watch = await retried(lambda: self._zk.get_data_and_watch(holder))
+            mark, stat, watch = await retried(lambda: self._client.get_data_and_watch(holder))
         except NoNodeError:
             return await self._look_at(f"{path}/{queue[0][0]}")
         _must_be_owned(holder, stat, watch)
@@ -128,13 +128,13 @@ class Observer:
         return None, watch
 
     async def _look_at(self, node: str) -> tuple[Leader, Watch]:
-        data, stat, watch = await retried(lambda: self._zk.get_data_and_watch(node))
+        data, stat, watch = await retried(lambda: self._client.get_data_and_watch(node))
         _must_be_owned(node, stat, watch)
         return Leader(data or b"", node, stat.czxid), watch
 
     async def _look_for(self, node: str) -> tuple[None, Watch]:
         """A znode that is not there."""
-        stat, watch = await retried(lambda: self._zk.exists_and_watch(node))
+        stat, watch = await retried(lambda: self._client.exists_and_watch(node))
         if stat is not None:
             watch.disarm()
             raise NoNodeError(node)

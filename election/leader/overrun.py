@@ -14,7 +14,7 @@ STATUS = 3
 
 #: Seconds that a process has which was stopped, or whose machine was suspended, until after the end of its lease: the
 #: body hears of its cancellation only when it goes on.
-REVIVAL = 2.0
+AFTER_RESUME = 2.0
 
 Action = Literal["exit", "raise", "ignore"] | Callable[[], object]
 
@@ -23,7 +23,7 @@ class OverrunError(BaseException):
     """The body still ran when its lease was over. No Exception: a body that ignores Cancelled must not catch this."""
 
 
-class Overrun:
+class HardDeadline:
     """Acts when the lease ends before `stop` was called (rule L12). Used by the thread that runs trio."""
 
     def __init__(self, what: str, action: Action, boottime: Callable[[], float], interval: float) -> None:
@@ -65,8 +65,8 @@ class Overrun:
                 break
             if self._stopped.wait(min(left, self._interval)):
                 return
-            stood_still = self._boottime() > now + min(left, self._interval) + REVIVAL
-        if stood_still and self._stopped.wait(REVIVAL):
+            stood_still = self._boottime() > now + min(left, self._interval) + AFTER_RESUME
+        if stood_still and self._stopped.wait(AFTER_RESUME):
             return
         with self._lock:
             if not self._stopped.is_set():

@@ -21,31 +21,31 @@ from typing import Literal, NamedTuple
 Mode = Literal["sequential", "simple"]
 
 
-class Places(NamedTuple):
+class ElectionPaths(NamedTuple):
     """Paths of one election: `parent` is the directory of what contenders create."""
 
     path: str
     parent: str
     holder: str
-    epoch: str
+    last_term: str
 
+    @classmethod
+    def of(cls, path: str, mode: Mode) -> ElectionPaths:
+        """The paths of an election.
 
-def places(path: str, mode: Mode) -> Places:
-    """The paths of an election.
+        The holder must survive when somebody deletes the directory of the leader's znode with all that is in it: so in
+        mode `simple` it lies beside that directory, `/a-master-holder` for `/a/master`.
 
-    The holder must survive when somebody deletes the directory of the leader's znode with all that is in it: so in mode
-    `simple` it lies beside that directory, `/a-master-holder` for `/a/master`.
-
-    Raises:
-        ValueError: nothing can lie beside "/".
-    """
-    if path == "/":
-        raise ValueError("an election needs a path other than /, since two znodes lie beside it")
-    parent, _, name = path.rpartition("/")
-    if mode == "sequential":
-        return Places(path, path, f"{path}-holder", f"{path}-epoch")
-    beside = f"{parent}-{name}" if parent else path
-    return Places(path, parent or "/", f"{beside}-holder", f"{beside}-epoch")
+        Raises:
+            ValueError: nothing can lie beside "/".
+        """
+        if path == "/":
+            raise ValueError("an election needs a path other than /, since two znodes lie beside it")
+        parent, _, name = path.rpartition("/")
+        if mode == "sequential":
+            return cls(path, path, f"{path}-holder", f"{path}-epoch")
+        beside = f"{parent}-{name}" if parent else path
+        return cls(path, parent or "/", f"{beside}-holder", f"{beside}-epoch")
 
 
 def parent_of(path: str) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from zkwire import BadVersionError, Check, CreateMode, NoNodeError, NotReadOnlyError, Stat
 
 from ..ephemeral import UNCERTAIN, delete_own, ensured, must_be_owned, read_write, retried, synced
-from .campaign import Campaign, Gone, Plan, Won
+from .campaign import Campaign, Gone, Plan, Victory
 from .dialects import contenders
 from .sequence import in_order
 
@@ -16,8 +16,8 @@ from .sequence import in_order
 class SequentialCampaign(Campaign):
     """A contender with a place in the queue."""
 
-    def __init__(self, plan: Plan, *, impatient: bool) -> None:
-        super().__init__(plan, impatient=impatient)
+    def __init__(self, plan: Plan, *, wait: bool) -> None:
+        super().__init__(plan, wait=wait)
         self._name = ""  # the child that is ours; empty before
 
     @property
@@ -26,13 +26,13 @@ class SequentialCampaign(Campaign):
 
     @property
     def node(self) -> str:
-        return f"{self.plan.places.path}/{self._name}"
+        return f"{self.plan.paths.path}/{self._name}"
 
-    async def win(self) -> Won:
-        plan, path = self.plan, self.plan.places.path
+    async def win(self) -> Victory:
+        plan, path = self.plan, self.plan.paths.path
         while True:
             try:
-                names = await retried(lambda: self.zk.get_children(path))
+                names = await retried(lambda: self.session.get_children(path))
             except NoNodeError:
                 names = []
             if self._name not in names:
@@ -43,38 +43,41 @@ class SequentialCampaign(Campaign):
                 await self._enter()
                 continue
             queue = contenders(names, plan.dialect, path, plan.mixed)
-            for twin in plan.dialect.own(names, self.guid):
-                if twin != self._name:
-                    await delete_own(self.zk, f"{path}/{twin}", lambda data, stat: True)
+            for duplicate in plan.dialect.own(names, self.guid):
+                if duplicate != self._name:
+                    await delete_own(self.session, f"{path}/{duplicate}", lambda data, stat: True)
             place = queue.index(self._name)
             if place > 0:
                 if place > 1 and (stat := await self._stat(queue[0])) is not None:
                     must_be_owned(f"{path}/{queue[0]}", stat)  # else other programs wait for it for ever
                 await self._wait_for(f"{path}/{queue[place - 1]}")
                 continue
-            begun = await self.begin(self.node, Check(self.node))
-            if isinstance(begun, Won):
-                return begun
-            if begun is not None and not isinstance(begun, NoNodeError):
-                raise begun
+            try:
+                victory = await self.begin(self.node, Check(self.node))
+            except NoNodeError as error:
+                if error.index != 0:
+                    raise
+                continue  # our own znode is gone
+            if victory is not None:
+                return victory
 
-    async def clear_contender(self) -> None:
+    async def withdraw_contender(self) -> None:
         for name in await self._ours():
-            await delete_own(self.zk, f"{self.plan.places.path}/{name}", lambda data, stat: True)
+            await delete_own(self.session, f"{self.plan.paths.path}/{name}", lambda data, stat: True)
 
     async def _ours(self) -> list[str]:
         """The children with our GUID. Behind a `sync` that is final: a create that was still under way is done by then,
         or will be refused, since its connection has lost the session (rule C5)."""
-        path = self.plan.places.path
+        path = self.plan.paths.path
         try:
-            names = await synced(self.zk, path, lambda: self.zk.get_children(path))
+            names = await synced(self.session, path, lambda: self.session.get_children(path))
         except NoNodeError:
             return []
         return [name for name, _ in in_order(self.plan.dialect.own(names, self.guid))]
 
     async def _enter(self) -> None:
         """Create our child, with as many requests as it takes, and never a second one (rules C1 to C7)."""
-        plan, path = self.plan, self.plan.places.path
+        plan, path = self.plan, self.plan.paths.path
         plan.on_state("entering")
         if self._name:
             self.renew_guid()
@@ -82,16 +85,16 @@ class SequentialCampaign(Campaign):
         prefix = f"{path}/{plan.dialect.prefix(self.guid)}"
         while not self._name:
             await self.writable()
-            before, self.has_traces = self.has_traces, True
+            before, self.may_have_znodes = self.may_have_znodes, True
             try:
-                node = await self.zk.create(prefix, plan.data, mode=CreateMode.EPHEMERAL_SEQUENTIAL, acl=plan.acl)
+                node = await self.session.create(prefix, plan.data, mode=CreateMode.EPHEMERAL_SEQUENTIAL, acl=plan.acl)
                 self._name = node.rpartition("/")[2]
             except NoNodeError:
-                self.has_traces = before
-                await ensured(self.zk, path, plan.acl)
+                self.may_have_znodes = before
+                await ensured(self.session, path, plan.acl)
             except NotReadOnlyError:
-                self.has_traces = before
-                await read_write(plan.zk)
+                self.may_have_znodes = before
+                await read_write(plan.client)
             except UNCERTAIN:
                 self._name = await self._find()
 
@@ -102,29 +105,29 @@ class SequentialCampaign(Campaign):
             stat = await self._stat(name)
             if stat is None:
                 continue
-            if stat.ephemeral_owner == self.zk.session.id and not found:
+            if self.owns(stat) and not found:
                 found = name
-            else:  # a twin, or of a session that is not this one (rule C6)
+            else:  # a duplicate, or of a session that is not this one (rule C6)
                 with suppress(NoNodeError, BadVersionError):
-                    await retried(partial(self.zk.delete, f"{self.plan.places.path}/{name}", stat.version))
+                    await retried(partial(self.session.delete, f"{self.plan.paths.path}/{name}", stat.version))
         return found
 
     async def _stat(self, name: str) -> Stat | None:
-        return await retried(lambda: self.zk.exists(f"{self.plan.places.path}/{name}"))
+        return await retried(lambda: self.session.exists(f"{self.plan.paths.path}/{name}"))
 
     async def _wait_for(self, node: str) -> None:
         """Wait until something happens to the contender before us."""
         name = node.rpartition("/")[2]
         try:
             # Not `exists`, which would leave a watch behind where the znode is gone (rule W2).
-            _, stat, watch = await retried(lambda: self.zk.get_data_and_watch(node))
+            _, stat, watch = await retried(lambda: self.session.get_data_and_watch(node))
         except NoNodeError:
             self.gone = Gone(name)
             return
         async with watch:
             must_be_owned(node, stat)
             if self.is_left_over(node.encode(), stat):
-                await delete_own(self.zk, node, lambda data, stat: True)
+                await delete_own(self.session, node, lambda data, stat: True)
             else:
                 self.comes_second()
                 await self.wait(watch, name)

@@ -9,15 +9,15 @@ import trio
 from zkwire import Create, CreateMode, EventType, NodeExistsError, NoNodeError, Stat, Watch
 
 from ..ephemeral import SESSION_OVER, delete_own, ensured, must_be_owned, retried, synced
-from .campaign import Campaign, Plan, Won
+from .campaign import Campaign, Plan, Victory
 from .paths import parent_of
 
 
 class SimpleCampaign(Campaign):
     """A contender that stands by. It has no znode before it leads; then it has all at once."""
 
-    def __init__(self, plan: Plan, *, impatient: bool) -> None:
-        super().__init__(plan, impatient=impatient)
+    def __init__(self, plan: Plan, *, wait: bool) -> None:
+        super().__init__(plan, wait=wait)
         self._czxid = 0  # of the leader's znode, once it is known to be ours
 
     @property
@@ -26,55 +26,57 @@ class SimpleCampaign(Campaign):
 
     @property
     def node(self) -> str:
-        return self.plan.places.path
+        return self.plan.paths.path
 
-    async def win(self) -> Won:
-        plan, path = self.plan, self.plan.places.path
+    async def win(self) -> Victory:
+        plan, path = self.plan, self.plan.paths.path
         plan.on_state("entering")
         while True:
-            begun = await self.begin(path, Create(path, plan.data, mode=CreateMode.EPHEMERAL, acl=plan.acl))
-            if isinstance(begun, Won):
-                self._czxid = begun.proof.stat.czxid
-                return begun
-            if isinstance(begun, NodeExistsError):
+            try:
+                victory = await self.begin(path, Create(path, plan.data, mode=CreateMode.EPHEMERAL, acl=plan.acl))
+            except NodeExistsError:
                 if await self._stand_by() and plan.jitter:
                     await trio.sleep(random.uniform(0, plan.jitter))  # not all at once (rule S6)
-            elif isinstance(begun, NoNodeError):
+            except NoNodeError as error:
+                if error.index != 0:
+                    raise
                 if plan.witness.has_waited:  # somebody has deleted the directory of the znode that we waited for
                     plan.witness.was_deleted(self._any_lease())
-                await ensured(self.zk, parent_of(path), plan.acl)
-            elif begun is not None:
-                raise begun
+                await ensured(self.session, parent_of(path), plan.acl)
+            else:
+                if victory is not None:
+                    self._czxid = victory.stat.czxid
+                    return victory
 
-    async def clear_contender(self) -> None:
+    async def withdraw_contender(self) -> None:
         # The leader's znode and the holder were made together: ours is the one as long as ours is the other. Where
         # somebody has deleted the holder, the znode is known by its czxid.
         holds = await self.holds()
-        await delete_own(self.zk, self.plan.places.path, lambda data, stat: holds or stat.czxid == self._czxid)
+        await delete_own(self.session, self.plan.paths.path, lambda data, stat: holds or stat.czxid == self._czxid)
 
     async def resign(self, node: str, version: int) -> None:
         # The path is anybody's: when our znode was deleted, another program's may be there (rule R1).
         try:
-            stat = await synced(self.zk, node, lambda: self.zk.exists(node))
+            stat = await synced(self.session, node, lambda: self.session.exists(node))
         except SESSION_OVER:
             stat = None
-        if stat is None or stat.ephemeral_owner != self.zk.session.id:
-            await self.give_way()
+        if stat is None or not self.owns(stat):
+            await self.finish_deleted()
         else:
             await super().resign(node, version)
 
     async def _stand_by(self) -> bool:
         """Wait until the leader's znode is gone; whether it was there."""
-        path = self.plan.places.path
+        path = self.plan.paths.path
         while True:
             # `exists` tells the owner, and its watch also fires for a znode that was never there (rule S1).
-            stat, watch = await retried(lambda: self.zk.exists_and_watch(path))
+            stat, watch = await retried(lambda: self.session.exists_and_watch(path))
             async with watch:
                 if stat is None:
                     return False
                 self.comes_second()
                 must_be_owned(path, stat)
-                if stat.ephemeral_owner == self.zk.session.id and await self._is_left_over():
+                if self.owns(stat) and await self._is_left_over():
                     await self._drop_left_over(stat, watch)
                     return True
                 await self.wait(watch, "")
@@ -85,14 +87,14 @@ class SimpleCampaign(Campaign):
         """Whether nothing in this process leads with our session's znode: another process did, and lost the session to
         us. Then the holder is not of this process either."""
         try:
-            data, holder = await retried(lambda: self.zk.get_data(self.plan.places.holder))
+            data, holder = await retried(lambda: self.session.get_data(self.plan.paths.holder))
         except NoNodeError:
             return True
         return self.is_left_over(data, holder)
 
     async def _drop_left_over(self, stat: Stat, watch: Watch) -> None:
         """Never adopted (rules R3, R4): deleted when the lease that it may stand for is over, one timeout from now."""
-        with trio.move_on_after(self.plan.zk.session_timeout):
+        with trio.move_on_after(self.plan.client.session_timeout):
             await self.wait(watch)
             return
-        await delete_own(self.zk, self.plan.places.path, lambda data, found: found.czxid == stat.czxid)
+        await delete_own(self.session, self.plan.paths.path, lambda data, found: found.czxid == stat.czxid)

@@ -32,9 +32,9 @@ from zkwire import (
 from ..clocks import Clocks
 from ..ephemeral import SESSION_OVER, UNCERTAIN, read_write, synced
 from ..errors import LeadershipLostError, NotLeaderError, ProclaimConflict
-from .campaign import After, Campaign, Won
+from .campaign import Campaign, Predecessor, Victory
 from .lease import PROOF_INTERVAL, Lease
-from .overrun import Action, Overrun
+from .overrun import Action, HardDeadline
 
 Renewal = Literal["commit", "ping", "none"]
 
@@ -76,8 +76,8 @@ class Term:
         token: the czxid of the leader's znode. Every later term of this path has a higher one, whoever leads: give it
             to what you write to, and let it refuse what comes with a lower one than it has seen (rules P7, P9).
         node: the path of the leader's znode.
-        after: what ended the term before: "resignation", "expiry" (of the leader's session), "deletion" (of its znode,
-            by somebody else; it has finished since), or "nobody" led before. Terms of other programs do not count.
+        predecessor: how the previous term ended: "resigned"; "expired" (its session); "deleted" (its znode, by somebody
+            else; it has finished since); or "none" when nobody led before. Terms of other programs do not count.
         lost: set when leadership ended or came in doubt.
         on_renewal: called with `lease_end` when that grows, in the same step. For whoever keeps a deadline elsewhere.
     """
@@ -86,7 +86,7 @@ class Term:
         self,
         zk: Client,
         campaign: Campaign,
-        won: Won,
+        victory: Victory,
         *,
         renewal: Renewal,
         lease: Lease,
@@ -94,23 +94,23 @@ class Term:
         overrun: Action,
         on_state: Callable[[str], object],
     ) -> None:
-        self.node = won.node
-        self.token = won.proof.stat.czxid
-        self.after: After = won.after
+        self.node = victory.node
+        self.token = victory.stat.czxid
+        self.predecessor: Predecessor = victory.predecessor
         self.lost = Lost()
         self.on_renewal: Callable[[float], object] | None = None
         self._client = zk
-        self._zk = campaign.zk
+        self._session = campaign.session
         self._campaign = campaign
-        self._holder = campaign.plan.places.holder
-        self._watch = won.proof.watch
-        self._version = won.proof.stat.version
+        self._holder = campaign.plan.paths.holder
+        self._watch = victory.watch
+        self._version = victory.stat.version
         self._doubtful: bytes | None = None  # what a proclaim wrote, or not, before its connection was lost
         self._proclaiming = trio.Lock()
         self._renewal = renewal
         self._lease = lease
         self._clocks = clocks
-        self._last_proof = won.proof.sent
+        self._last_proof = victory.sent
         self._on_state = on_state
         self._state = "leading"
         self._scope: trio.CancelScope | None = None  # the body's
@@ -118,9 +118,9 @@ class Term:
         self._resigning = False  # asked to
         self._was_lost = False
         self._finished = trio.Event()
-        self._gate = _Gate(self)
-        self._overrun = Overrun(
-            f"the leader of {campaign.plan.places.path}", overrun, clocks.boottime, lease.timeout * PROOF_INTERVAL
+        self._gate = _BeforeEachTurn(self)
+        self._overrun = HardDeadline(
+            f"the leader of {campaign.plan.paths.path}", overrun, clocks.boottime, lease.timeout * PROOF_INTERVAL
         )
         self._body_task: trio.lowlevel.Task | None = None
         self._nurseries_around: list[trio.Nursery] = []  # that were open in that task when the body began
@@ -246,7 +246,7 @@ class Term:
     @property
     def was_lost(self) -> bool:
         """Whether it ended before anybody had it end."""
-        return self._was_lost or self._zk.expired  # which the body may have met first
+        return self._was_lost or self._session.expired  # which the body may have met first
 
     @property
     def resignation_asked(self) -> bool:
@@ -337,8 +337,8 @@ class Term:
             sent = trio.current_time()
             try:
                 if self._renewal == "commit":
-                    await self._zk.multi([Check(self.node), Check(self._holder)])
-                elif await self._zk.exists(self.node) is None:
+                    await self._session.multi([Check(self.node), Check(self._holder)])
+                elif await self._session.exists(self.node) is None:
                     return f"{self.node} was deleted"
             except NoNodeError as error:
                 return f"{error.path} was deleted"
@@ -350,7 +350,7 @@ class Term:
         states = self._client.states()
         try:
             async for state in states:
-                if self._zk.expired:
+                if self._session.expired:
                     return "the session has expired"
                 if state is KeeperState.SYNC_CONNECTED:
                     self._reconnected()
@@ -369,7 +369,7 @@ class Term:
         """A request that was sent at `sent`, on trio's clock, has shown that we lead."""
         clocks, lease = self._clocks, self._lease
         if self._renewal == "commit":
-            prove(lease, clocks, self._zk, sent)
+            count_proof(lease, clocks, self._session, sent)
         else:
             lease.answered(clocks.boot(sent))
         if self._state == "suspended":
@@ -388,7 +388,7 @@ class Term:
 
     def _reconnected(self) -> None:
         """The session is on a connection again, perhaps with another timeout (rule L3)."""
-        connected = self._zk.last_answered(-math.inf)  # by then nothing but the ConnectRequest can have been
+        connected = self._session.last_answered(-math.inf)  # by then nothing but the ConnectRequest can have been
         if connected is not None and self._client.session_timeout != self._lease.timeout:
             self._lease.renegotiated(self._client.session_timeout, self._clocks.boot(connected))
             self._renewed()
@@ -400,7 +400,7 @@ class Term:
     async def _guarded(self, operations: Sequence[MultiOperation]) -> list[Any]:
         sent = trio.current_time()
         try:
-            results = await self._zk.multi([Check(self.node), Check(self._holder), *operations])
+            results = await self._session.multi([Check(self.node), Check(self._holder), *operations])
         except SESSION_OVER as error:
             self._lose(f"the session is over: {error}")
             raise LeadershipLostError(f"{self.node}: {self.lost.reason}, perhaps after it was applied") from error
@@ -427,7 +427,7 @@ class Term:
         """What became of a proclaim that was not answered, or not applied. A foreign write is told of once; the next
         proclaim then replaces it."""
         try:
-            data, stat = await synced(self._zk, self.node, lambda: self._zk.get_data(self.node))
+            data, stat = await synced(self._session, self.node, lambda: self._session.get_data(self.node))
         except NoNodeError:
             self._lose(f"{self.node} was deleted")
             self._must_lead()
@@ -450,18 +450,18 @@ class Term:
             self._on_state(state)
 
 
-def prove(lease: Lease, clocks: Clocks, zk: BoundClient, sent: float) -> bool:
+def count_proof(lease: Lease, clocks: Clocks, session: BoundClient, sent: float) -> bool:
     """Count a commit that was sent at `sent` and has just been answered; whether it counted."""
 
     def last_answered(before: float) -> float | None:
         # A suspend between the two makes this too early, and never too late.
-        heard = zk.last_answered(sent - before)
+        heard = session.last_answered(sent - before)
         return None if heard is None else clocks.boot(heard)
 
     return lease.committed(clocks.boot(sent), clocks.boot(trio.current_time()), last_answered)
 
 
-class _Gate(trio.abc.Instrument):
+class _BeforeEachTurn(trio.abc.Instrument):
     """Looks at the clock of leases whenever trio's loop has waited, before any task goes on: also after a suspend,
     during which trio's own deadlines stood still, and after the process was stopped."""
 

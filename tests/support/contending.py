@@ -129,7 +129,7 @@ def break_holder() -> None:
 
     async def remove(campaign: contender.Campaign) -> None:
         try:
-            await campaign.zk.delete(campaign.plan.places.holder)
+            await campaign.session.delete(campaign.plan.paths.holder)
         except (NoNodeError, ConnectionLossError):
             return
 

@@ -19,7 +19,7 @@ import trio
 
 import zkwire
 from election import Election
-from election.leader.paths import Mode, places
+from election.leader.paths import ElectionPaths, Mode
 from tests.support import contest
 from tests.support.contending import STEP
 from tests.support.contest import Overlap, Pause, Record, Stint, Tape
@@ -275,7 +275,7 @@ class Fleet:
         self.name = mode
         self.path = "/queue" if mode == "sequential" else "/one/leader"
         self.counter = f"/counter-{mode}"
-        self.places = places(self.path, mode)
+        self.paths = ElectionPaths.of(self.path, mode)
         self.slots: list[Slot] = []
         self.recovered_in: list[float] = []  # seconds
 
@@ -453,7 +453,7 @@ class Rig:
         left: list[str] = []
         with trio.move_on_after(PATIENCE):
             while True:
-                left = [path for path in (fleet.path, fleet.places.holder) if await self._is_in_use(path)]
+                left = [path for path in (fleet.path, fleet.paths.holder) if await self._is_in_use(path)]
                 if not left:
                     return
                 await trio.sleep(0.05)

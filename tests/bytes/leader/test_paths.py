@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from election.leader.paths import Mode, parent_of, places
+from election.leader.paths import ElectionPaths, Mode, parent_of
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from election.leader.paths import Mode, parent_of, places
 def test_holder_and_epoch_lie_beside_what_an_administrator_would_delete(
     path: str, mode: Mode, parent: str, beside: str
 ) -> None:
-    found = places(path, mode)
+    found = ElectionPaths.of(path, mode)
     assert found == (path, parent, f"{beside}-holder", f"{beside}-epoch")
     assert not found.holder.startswith(f"{path}/")
     if parent != "/":
@@ -30,7 +30,7 @@ def test_holder_and_epoch_lie_beside_what_an_administrator_would_delete(
 @pytest.mark.parametrize("mode", ["sequential", "simple"])
 def test_root_is_no_election(mode: Mode) -> None:
     with pytest.raises(ValueError, match="beside"):
-        places("/", mode)
+        ElectionPaths.of("/", mode)
 
 
 @pytest.mark.parametrize(("path", "parent"), [("/a/b/c", "/a/b"), ("/a", "/"), ("/a-holder", "/")])

@@ -179,7 +179,7 @@ async def test_term_begins_once_when_the_end_of_its_transaction_is_not_known(
         who.fault = cut(before=match)
         task = leading(nursery, who)
         term = await task.wait()
-        assert term.after == "resignation"
+        assert term.predecessor == "resigned"
         holder = f"{path}-holder" if mode == "sequential" else f"{root}-master-holder"
         stat = await zk.exists(holder)
         assert stat is not None
@@ -591,7 +591,7 @@ async def test_leader_of_an_earlier_session_is_waited_out(zookeeper: Server, roo
             task = leading(nursery, who)
             await who.until("waiting")
             term = await task.wait()
-            assert term.after == "expiry"
+            assert term.predecessor == "expired"
             assert term.token > old.token
             stat = await zk.exists(term.node)
             assert stat is not None
@@ -777,7 +777,7 @@ async def test_body_after_a_deletion_begins_when_every_lease_is_over(
         successor = await second.wait()
         assert term.state in ("resigning", "resigned"), "the body of the first has ended"
         assert trio.current_time() - deleted >= who.zk.session_timeout - 0.5  # T after it saw that, not before
-        assert successor.after == "deletion"
+        assert successor.predecessor == "deleted"
         assert successor.token > term.token
         await second.end()
 

@@ -172,7 +172,7 @@ async def delete_node(fleet: Fleet, rng: random.Random) -> None:
 
 async def delete_path(fleet: Fleet, rng: random.Random) -> None:
     """With all that is in it, in one transaction."""
-    zk, parent = fleet.rig.zk, fleet.places.parent
+    zk, parent = fleet.rig.zk, fleet.paths.parent
     for _ in range(100):  # while contenders come and go
         with suppress(NoNodeError, NotEmptyError):
             children = await persistently(lambda: zk.get_children(parent))
@@ -190,22 +190,22 @@ async def delete_node_of_a_leader_that_is_cut_off(fleet: Fleet, rng: random.Rand
 
 async def delete_election(fleet: Fleet, rng: random.Random) -> None:
     """Delete all znodes of the election, as `rm -r` of a tree above it does."""
-    places = fleet.places
+    paths = fleet.paths
     first, *others = rng.sample([delete_path, delete_holder, delete_epoch], 3)
     await first(fleet, rng)
     for other in others:
         await other(fleet, rng)
-    print(f"{places.path} is deleted, {first.__name__} first")
+    print(f"{paths.path} is deleted, {first.__name__} first")
 
 
 async def delete_holder(fleet: Fleet, rng: random.Random) -> None:
     with suppress(NoNodeError):
-        await persistently(lambda: fleet.rig.zk.delete(fleet.places.holder))
+        await persistently(lambda: fleet.rig.zk.delete(fleet.paths.holder))
 
 
 async def delete_epoch(fleet: Fleet, rng: random.Random) -> None:
     with suppress(NoNodeError):
-        await persistently(lambda: fleet.rig.zk.delete(fleet.places.epoch))
+        await persistently(lambda: fleet.rig.zk.delete(fleet.paths.last_term))
 
 
 async def delete_holder_and_node(fleet: Fleet, rng: random.Random) -> None:

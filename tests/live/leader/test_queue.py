@@ -369,7 +369,7 @@ async def test_path_deleted_under_a_leader_and_its_waiters_is_made_again_and_nob
             now = await any_of(tasks[1:])
             term = await now.wait()
             tokens.append(term.token)
-            assert term.after == ("deletion" if len(tokens) == 2 else "resignation")
+            assert term.predecessor == ("deleted" if len(tokens) == 2 else "resigned")
             await now.end()
             tasks.remove(now)
         assert tokens == sorted(set(tokens))

@@ -228,7 +228,7 @@ async def test_znode_of_another_program_survives_the_resignation_of_a_deleted_le
         await who.until("waiting")
         assert await watches(zookeeper, who.zk.session_id) == [root]
         await zk.delete(root)
-        assert (await waiting.wait()).after == "deletion"
+        assert (await waiting.wait()).predecessor == "deleted"
         await waiting.end()
 
 

@@ -27,7 +27,7 @@ async def test_successor_tells_a_resignation_an_expiry_and_a_deletion(zookeeper:
             task = leading(nursery, one)
             await one.until("leading")
             term = await task.wait()
-            ends.append(term.after)
+            ends.append(term.predecessor)
             next_ = leading(nursery, other)
             await other.until("waiting")
             if end == "close":
@@ -39,16 +39,16 @@ async def test_successor_tells_a_resignation_an_expiry_and_a_deletion(zookeeper:
             task.finish.set()
             with trio.fail_after(PATIENCE):
                 await task.over.wait()
-            after = (await next_.wait()).after
+            after = (await next_.wait()).predecessor
             ends.append(after)
             await next_.end()
         assert ends == [
-            *("nobody", "resignation"),
-            *("resignation", "resignation"),
-            *("resignation", "expiry"),
-            *("resignation", "deletion"),
-            *("resignation", "deletion"),
-            *("resignation", "resignation"),
+            *("none", "resigned"),
+            *("resigned", "resigned"),
+            *("resigned", "expired"),
+            *("resigned", "deleted"),
+            *("resigned", "deleted"),
+            *("resigned", "resigned"),
         ]
 
 
@@ -90,7 +90,7 @@ async def test_successor_of_a_deleted_leader_waits_until_that_one_has_finished(
         assert await watches(zookeeper, who.zk.session_id) == [holder]
         assert not task.began.is_set()
         finish.set()
-        assert (await task.wait()).after == "deletion"
+        assert (await task.wait()).predecessor == "deleted"
         await finished.wait()
         await task.end()
 
@@ -118,7 +118,7 @@ async def test_successor_of_a_deleted_leader_that_is_cut_off_waits_until_its_ses
         holder = f"{path}-holder" if mode == "sequential" else f"{root}-master-holder"
         assert (await zk.get_data(holder))[1].ephemeral_owner == leader.zk.session_id
         won = await task.wait()
-        assert won.after == "deletion"
+        assert won.predecessor == "deleted"
         assert first.finish.is_set() is False
         assert first.lost is not None or term.lost.is_set()
         assert not term.is_leader

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from election.clocks import boottime
-from election.leader.overrun import STATUS, Overrun, OverrunError
+from election.leader.overrun import STATUS, HardDeadline, OverrunError
 from tests.support.processes import wait_until
 
 #: Seconds until a test gives up.
@@ -20,8 +20,8 @@ PATIENCE = 20.0
 PROGRAM = """
 import threading, time, trio
 from election.clocks import boottime
-from election.leader.overrun import Overrun
-overrun = Overrun("the leader of /path", {action!r}, boottime, 0.05)
+from election.leader.overrun import HardDeadline
+overrun = HardDeadline("the leader of /path", {action!r}, boottime, 0.05)
 overrun.end = boottime() + 0.2
 overrun.start()
 {body}
@@ -81,7 +81,7 @@ class Acted:
 
 def test_function_is_called_from_another_thread() -> None:
     acted = Acted()
-    overrun = Overrun("the leader of /path", acted, boottime, 0.01)
+    overrun = HardDeadline("the leader of /path", acted, boottime, 0.01)
     overrun.end = boottime()
     overrun.start()
     assert acted.event.wait(PATIENCE)
@@ -91,7 +91,7 @@ def test_function_is_called_from_another_thread() -> None:
 def test_nothing_happens_after_the_body_has_finished_or_while_the_lease_is_renewed() -> None:
     now = [0.0]
     acted = Acted()
-    overrun = Overrun("the leader of /path", acted, lambda: now[0], 0.001)
+    overrun = HardDeadline("the leader of /path", acted, lambda: now[0], 0.001)
     overrun.end = 10.0
     overrun.start()
     for _ in range(20):
@@ -109,7 +109,7 @@ def test_time_that_passes_in_a_suspend_counts() -> None:
     """The thread waits by a clock that stands still meanwhile, so it looks at the other one again and again."""
     now = [0.0]
     acted = Acted()
-    overrun = Overrun("the leader of /path", acted, lambda: now[0], 0.001)
+    overrun = HardDeadline("the leader of /path", acted, lambda: now[0], 0.001)
     overrun.end = 3600.0
     overrun.start()
     assert not acted.event.wait(0.05)
@@ -141,7 +141,7 @@ while True: signal.pause()
 
 def test_ignored_overrun_has_no_thread() -> None:
     threads = threading.active_count()
-    overrun = Overrun("the leader of /path", "ignore", boottime, 0.01)
+    overrun = HardDeadline("the leader of /path", "ignore", boottime, 0.01)
     overrun.end = 0.0
     overrun.start()
     assert threading.active_count() == threads

@@ -24,7 +24,7 @@ Block = Callable[[Election, Term, trio.Nursery], Awaitable[None]]
 
 async def lose(election: Election, term: Term) -> None:
     """Delete the leader's znode, and wait until that is known."""
-    await election._zk.delete(term.node)
+    await election._client.delete(term.node)
     await term.lost.wait()
 
 
@@ -95,7 +95,7 @@ async def test_run_does_not_take_the_loss_of_another_election_for_its_own(autoju
     async def body(term: Term) -> None:
         nonlocal runs
         runs += 1
-        async with Election(outer._zk, "/inner", overrun="ignore", boottime=on.ensemble.boottime).lead() as inner:
+        async with Election(outer._client, "/inner", overrun="ignore", boottime=on.ensemble.boottime).lead() as inner:
             await lose(outer, inner)
             await trio.sleep_forever()
 
@@ -103,7 +103,7 @@ async def test_run_does_not_take_the_loss_of_another_election_for_its_own(autoju
         with loses("/inner"):
             await outer.run(body)
         assert runs == 1
-        assert await outer._zk.exists(HOLDER) is None
+        assert await outer._client.exists(HOLDER) is None
 
 
 async def test_block_that_would_wait_for_itself_is_refused(autojump_clock: MockClock) -> None:
@@ -194,7 +194,7 @@ async def resign_shielded(election: Election, term: Term, nursery: trio.Nursery)
 
 
 async def close(election: Election, term: Term, nursery: trio.Nursery) -> None:
-    await election._zk.aclose()
+    await election._client.aclose()
     await trio.lowlevel.checkpoint()
 
 

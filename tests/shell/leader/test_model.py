@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from election import Term
 from election.ephemeral import retried
 from election.leader import queue as sequential
-from election.leader.campaign import Campaign, Plan, Won
+from election.leader.campaign import Campaign, Plan, Victory
 from election.leader.lease import Lease
 from election.leader.paths import Mode
 from election.leader.queue import SequentialCampaign
@@ -335,7 +335,7 @@ def no_sync_before_the_search(patch: pytest.MonkeyPatch) -> None:
 def no_respect_for_the_holder(patch: pytest.MonkeyPatch) -> None:
     async def take_over(self: Campaign) -> None:
         with suppress(NoNodeError):
-            await self.plan.zk.delete(self.plan.places.holder)
+            await self.plan.client.delete(self.plan.paths.holder)
 
     patch.setattr(Campaign, "_wait_for_holder", take_over)
 
@@ -353,17 +353,18 @@ def release_before_the_body_has_ended(patch: pytest.MonkeyPatch) -> None:
 def no_second_look_at_the_queue(patch: pytest.MonkeyPatch) -> None:
     """Whoever stood before us is gone, so it must be our turn."""
     wait_for, win = SequentialCampaign._wait_for, SequentialCampaign.win
-    won: list[Won] = []
+    won: list[Victory] = []
 
     async def hasty(self: SequentialCampaign, node: str) -> None:
         await wait_for(self, node)
-        own = f"{self.plan.places.path}/{self._name}"
-        while not isinstance(begun := await self.begin(own, Check(own)), ZooKeeperError):
-            if begun is not None:
-                won.append(begun)
-                raise EOFError
+        own = f"{self.plan.paths.path}/{self._name}"
+        with suppress(ZooKeeperError):
+            while (victory := await self.begin(own, Check(own))) is None:
+                continue
+            won.append(victory)
+            raise EOFError
 
-    async def hasty_win(self: SequentialCampaign) -> Won:
+    async def hasty_win(self: SequentialCampaign) -> Victory:
         try:
             return await win(self)
         except EOFError:
@@ -387,8 +388,8 @@ def no_memory_of_the_epoch(patch: pytest.MonkeyPatch) -> None:
     """A client that forgets, for each campaign, that it was a candidate before."""
     init = Campaign.__init__
 
-    def forgetful(self: Campaign, plan: Plan, *, impatient: bool) -> None:
-        init(self, dataclasses.replace(plan, witness=Witness()), impatient=impatient)
+    def forgetful(self: Campaign, plan: Plan, *, wait: bool) -> None:
+        init(self, dataclasses.replace(plan, witness=Witness()), wait=wait)
 
     patch.setattr(Campaign, "__init__", forgetful)
 

@@ -24,7 +24,7 @@ from election import (
     ProclaimConflict,
     Term,
 )
-from election.leader.overrun import Overrun
+from election.leader.overrun import HardDeadline
 from tests.support.fake.ensemble import FakeEnsemble, Fault
 from zkwire import (
     BadVersionError,
@@ -208,9 +208,9 @@ async def test_return_after_the_body_was_cancelled_is_a_new_term(autojump_clock:
             await trio.sleep_forever()
 
     async with stage(tick=0.5) as on, on.election() as election, trio.open_nursery() as nursery:
-        session = election._zk.session_id
+        session = election._client.session_id
         await election.run(body)
-        assert election._zk.session_id == session
+        assert election._client.session_id == session
         (first, token), (second, next_token) = terms
         assert first != second
         assert token < next_token
@@ -299,11 +299,11 @@ async def test_bodies_of_one_process_never_overlap(autojump_clock: MockClock) ->
         worked += 1
 
     async with stage() as on, on.election() as one, trio.open_nursery() as nursery:
-        for election in (one, on.on(one._zk), on.on(one._zk), on.on(one._zk)):
+        for election in (one, on.on(one._client), on.on(one._client), on.on(one._client)):
             nursery.start_soon(election.run, body)
         for _ in range(8):
             await trio.sleep(0.6)
-            for name in await one._zk.get_children(PATH):
+            for name in await one._client.get_children(PATH):
                 on.ensemble.delete(f"{PATH}/{name}")
                 break
     assert worked == 4
@@ -325,8 +325,8 @@ async def test_body_that_raises_releases_and_what_it_raised_comes_out_as_it_is(a
         for way in (fail_in_a_block, lambda election: election.run(fail)):
             with pytest.raises(ZeroDivisionError, match="in the body"):
                 await way(election)
-        assert await election._zk.get_children(PATH) == []
-        assert await election._zk.exists(HOLDER) is None
+        assert await election._client.get_children(PATH) == []
+        assert await election._client.exists(HOLDER) is None
 
 
 @pytest.mark.rule("L15")
@@ -354,7 +354,7 @@ async def test_body_whose_own_request_meets_the_end_of_the_session_leads_again(a
                 await bound.get_data("/")
 
     async with stage() as on, on.election() as election, trio.open_nursery() as nursery:
-        bound = election._zk.bound()
+        bound = election._client.bound()
         await election.run(body)
         assert len(tokens) == 2
         assert tokens[0] < tokens[1]
@@ -366,7 +366,7 @@ async def test_closed_client_ends_a_term_without_a_hang(autojump_clock: MockCloc
         with loses("session|closed"):
             async with election.lead():
                 await trio.sleep(1)
-                election._zk.detach()
+                election._client.detach()
                 await trio.sleep_forever()
 
 
@@ -540,7 +540,7 @@ async def test_closing_the_client_ends_the_body_first_then_the_znodes_then_the_s
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lead)
             await trio.sleep(2)
-            await election._zk.aclose()
+            await election._client.aclose()
         assert log[1][1] == pytest.approx(2.8, abs=0.1)
         assert log[1][1] < on.deletions(HOLDER)[0]
         assert not any(commit.closed for commit in on.ensemble.history)  # nothing was left for the session to take
@@ -649,7 +649,7 @@ async def test_proclaim_after_a_lost_one_finds_out_what_became_of_it(applied: bo
         with pytest.raises(ConnectionLossError):
             await term.proclaim(b"1")
         await term.proclaim(b"2")
-        data, stat = await election._zk.get_data(term.node)
+        data, stat = await election._client.get_data(term.node)
         assert (data, stat.version) == (b"2", 2 if applied else 1)
         await term.resign()
 
@@ -671,7 +671,7 @@ async def test_proclaims_of_several_tasks_take_turns(autojump_clock: MockClock) 
         async with trio.open_nursery() as nursery:
             for number in range(20):
                 nursery.start_soon(term.proclaim, b"%d" % number)
-        assert (await election._zk.get_data(term.node))[1].version == 20
+        assert (await election._client.get_data(term.node))[1].version == 20
 
 
 # --- fencing
@@ -684,7 +684,7 @@ async def test_tokens_of_successive_terms_increase(mode: str, autojump_clock: Mo
 
     async def body(term: Term) -> None:
         tokens.append(term.token)
-        stat = await election._zk.exists(term.node)
+        stat = await election._client.exists(term.node)
         assert stat is not None
         assert term.token == stat.czxid
         if len(tokens) % 3 == 0:
@@ -701,7 +701,7 @@ async def test_tokens_of_successive_terms_increase(mode: str, autojump_clock: Mo
 @pytest.mark.rule("P8")
 async def test_guarded_operations_are_applied_as_a_whole_or_not_at_all(autojump_clock: MockClock) -> None:
     async with stage() as on, on.election() as election:
-        zk = election._zk
+        zk = election._client
         async with election.lead() as term:
             path, stat = await term.guarded([Create("/x", b"1"), SetData("/x", b"2")])
             assert (path, stat.version) == ("/x", 1)
@@ -724,18 +724,18 @@ async def test_guarded_operation_fails_as_soon_as_leadership_is_gone(
     mode: str, deleted: str, autojump_clock: MockClock
 ) -> None:
     async with stage() as on, on.election(mode=mode) as election:
-        await election._zk.create("/x", b"")
+        await election._client.create("/x", b"")
         term = await election.campaign()
         on.ensemble.delete(term.node if deleted == "node" else HOLDER)
         await trio.lowlevel.checkpoint()
         with loses("was deleted"):
             while True:  # whichever comes first, the event or the refusal
                 await term.guarded([SetData("/x", b"late")])
-        version = (await election._zk.get_data("/x"))[1].version
+        version = (await election._client.get_data("/x"))[1].version
         assert not term.is_leader
         with loses():
             await term.guarded([SetData("/x", b"late")])
-        assert (await election._zk.get_data("/x"))[1].version == version
+        assert (await election._client.get_data("/x"))[1].version == version
         await term.resign()
 
 
@@ -765,7 +765,7 @@ async def test_resource_that_keeps_the_highest_token_refuses_the_older_term(auto
 
 @pytest.mark.rule("P11")
 @pytest.mark.parametrize("mode", ["sequential", "simple"])
-@pytest.mark.parametrize(("how", "after"), [("resign", "resignation"), ("crash", "expiry"), ("delete", "deletion")])
+@pytest.mark.parametrize(("how", "after"), [("resign", "resigned"), ("crash", "expired"), ("delete", "deleted")])
 async def test_successor_knows_how_the_term_before_ended_and_delays_only_after_a_crash(
     how: str, after: str, mode: str, autojump_clock: MockClock
 ) -> None:
@@ -773,14 +773,14 @@ async def test_successor_knows_how_the_term_before_ended_and_delays_only_after_a
         began = 0.0
 
         async def succeed() -> None:
-            patient = on.on(other._zk, mode=mode, takeover_delay=30.0)
+            patient = on.on(other._client, mode=mode, takeover_delay=30.0)
             async with patient.lead() as term:
-                assert term.after == after
+                assert term.predecessor == after
                 assert (trio.current_time() - began > 30) == (how != "resign")
 
         async with trio.open_nursery() as nursery:
             term = await one.campaign()
-            assert term.after == "nobody"
+            assert term.predecessor == "none"
             nursery.start_soon(succeed)
             await trio.sleep(2)
             began = trio.current_time()
@@ -792,7 +792,7 @@ async def test_successor_knows_how_the_term_before_ended_and_delays_only_after_a
                 on.ensemble.delete(term.node)
                 await trio.sleep(10)
                 assert await other.leader() is None
-                assert other._zk.state is KeeperState.SYNC_CONNECTED
+                assert other._client.state is KeeperState.SYNC_CONNECTED
                 await term.resign()
 
 
@@ -842,7 +842,7 @@ async def test_body_begins_with_a_third_of_the_timeout_after_a_takeover_delay_wi
                 async with other.lead() as term:
                     assert left(on, term) >= T / 3
         assert trio.current_time() - began > 10.1
-        assert term.after == "expiry"
+        assert term.predecessor == "expired"
 
 
 @pytest.mark.rule("L12")
@@ -852,12 +852,12 @@ async def test_thread_of_the_hard_deadline_that_is_slow_to_start_takes_nothing_f
     """`Thread.start` waits until the thread runs, which on a busy machine may be long."""
     started: list[float] = []
 
-    def start_slowly(overrun: Overrun) -> None:
+    def start_slowly(overrun: HardDeadline) -> None:
         started.append(overrun.end)
         if len(started) == 1:
             on.ensemble.timeline.jump(0.7 * T)
 
-    monkeypatch.setattr(Overrun, "start", start_slowly)
+    monkeypatch.setattr(HardDeadline, "start", start_slowly)
     async with stage() as on, on.election() as election, election.lead() as term:
         assert started[0] == float("inf")  # it has no deadline before the body begins
         assert left(on, term) >= T / 3
@@ -872,7 +872,7 @@ async def test_turn_that_comes_at_any_time_begins_with_enough_and_keeps_its_plac
     async def succeed() -> None:
         async with on.on(other).lead() as successor:
             assert left(on, successor) >= max(timeout / 3, min(0.75, timeout / 2))
-            assert successor.after == "resignation"
+            assert successor.predecessor == "resigned"
 
     async with (
         stage(tick=timeout / 2) as on,
@@ -892,13 +892,13 @@ async def test_turn_that_comes_at_any_time_begins_with_enough_and_keeps_its_plac
 async def test_term_that_is_lost_before_its_body_begins_is_followed_by_another_campaign(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start_late(overrun: Overrun) -> None:
+    def start_late(overrun: HardDeadline) -> None:
         if not jumped:
             jumped.append(True)
             on.ensemble.timeline.jump(2 * T)
 
     jumped: list[bool] = []
-    monkeypatch.setattr(Overrun, "start", start_late)
+    monkeypatch.setattr(HardDeadline, "start", start_late)
     async with stage() as on, on.election() as election, election.lead() as term:
         assert jumped
         assert term.is_leader
@@ -908,8 +908,8 @@ async def test_term_that_is_lost_before_its_body_begins_is_followed_by_another_c
 async def test_hard_deadline_is_nothing_to_a_term_whose_body_has_not_begun(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[Overrun] = []
-    monkeypatch.setattr(Overrun, "start", lambda overrun: made.append(overrun))
+    made: list[HardDeadline] = []
+    monkeypatch.setattr(HardDeadline, "start", lambda overrun: made.append(overrun))
     async with stage() as on, on.election("a") as one, on.election("b", takeover_delay=10.0) as other:
         await one.campaign()
         await on.fault("close", "a")
@@ -942,7 +942,7 @@ async def test_takeover_delay_is_waited_out_by_the_next_when_a_term_is_lost_mean
         with pytest.raises(CampaignTimeout):
             await other.campaign(timeout=8.0)
         async with third.lead() as term:
-            assert term.after == "expiry"
+            assert term.predecessor == "expired"
             assert trio.current_time() - began > 18.0
 
 
@@ -960,6 +960,6 @@ async def test_candidate_that_does_not_wait_for_others_waits_out_a_lease_that_ma
         began = trio.current_time()
         again = await other.campaign(timeout=0)
         assert T - 0.2 < trio.current_time() - began < T + 0.2
-        assert again.after == "deletion"
+        assert again.predecessor == "deleted"
         await again.resign()
         assert not term.is_leader
