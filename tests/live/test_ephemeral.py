@@ -7,58 +7,16 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 import zkwire
-from election import CampaignTimeout, Election
-from election.ephemeral import PAUSE, READ_ONLY_PAUSE, delete_own, retried
+from election import CampaignTimeout
+from election.ephemeral import delete_own
 from tests.support.campaigns import EPHEMERAL, administrator, contender, leading
-from tests.support.fake.ensemble import FakeEnsemble, Fault
 from tests.support.processes import wait_until
 from tests.support.real.servers import Distribution, Ensemble, Server
-from zkwire import (
-    ConnectionLossError,
-    EventType,
-    KeeperState,
-    NoAuthError,
-    NotReadOnlyError,
-    OpCode,
-    SessionMovedError,
-    ThrottledOpError,
-    ZooKeeperError,
-)
+from zkwire import KeeperState, OpCode
 from zkwire.tap.tap import When, cut
 from zkwire.traffic.faults import PASS, Delay, Match, reply_to, request
-
-# --- tries
-
-
-async def test_request_is_sent_until_it_is_answered(autojump_clock: MockClock) -> None:
-    errors: list[ZooKeeperError] = [
-        ConnectionLossError("/a", "exists", "in full", "cut"),
-        ThrottledOpError("/a", "exists"),
-        SessionMovedError("/a", "exists"),
-        NotReadOnlyError("/a", "sync"),
-        ThrottledOpError("/a", "exists"),
-    ]
-
-    async def ask() -> str:
-        if errors:
-            raise errors.pop(0)
-        return "answer"
-
-    began = trio.current_time()
-    assert await retried(ask) == "answer"
-    assert trio.current_time() == pytest.approx(began + 2 * PAUSE + READ_ONLY_PAUSE)
-
-
-async def test_other_errors_are_raised(autojump_clock: MockClock) -> None:
-    async def ask() -> str:
-        raise NoAuthError("/a", "getData")
-
-    with pytest.raises(NoAuthError):
-        await retried(ask)
-
 
 # --- deleting what is ours
 
@@ -113,36 +71,6 @@ async def test_deletion_goes_on_over_a_lost_connection(
         await delete_own(who.zk.bound(), root, lambda data, stat: True)
         assert len(who.fault.hits) == 1
         assert await zk.exists(root) is None
-
-
-# --- servers that lag
-
-
-@pytest.mark.rule("C5", "C4", "C10", 32)
-@pytest.mark.parametrize("seed", range(5))
-async def test_create_is_found_on_a_server_that_does_not_have_it_yet(autojump_clock: MockClock, seed: int) -> None:
-    """Five seconds behind the others: a read there, without `sync`, sees no znode, and a second would be made."""
-    servers = FakeEnsemble(seed=seed)
-    with trio.fail_after(600):
-        async with servers.running(), servers.client("a", 20.0) as zk:
-            await zk.create("/election")
-            connection = servers.connection("a")
-            assert connection is not None
-            async with trio.open_nursery() as nursery:
-                lag = [
-                    Fault(0, "lag", server.index, 60, amount=5.0)
-                    for server in servers.servers
-                    if server is not connection.server and server is not servers.leader
-                ]
-                assert lag
-                faults = [*lag, Fault(0, "drop reply", "a", how="CREATE")]
-                nursery.start_soon(servers.inflict, faults)
-                await trio.sleep(0.1)
-                term = await Election(zk, "/election", boottime=servers.boottime).campaign()
-                made = [each for each in servers.history if each.path.startswith("/election/")]
-                assert [(each.kind, each.path) for each in made] == [(EventType.NODE_CREATED, term.node)]
-                await term.resign()
-                nursery.cancel_scope.cancel()
 
 
 # --- servers in read-only mode

@@ -11,15 +11,12 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from trio.testing import MockClock
 
-import zkwire
-from election.errors import NoMembersError, RegistryError
+from election.errors import NoMembersError
 from election.registry.layouts import PayloadError
 from election.registry.registry import Registry
 from election.registry.view import Change, Members
 from tests.conftest import External
-from tests.support.fake.memory import MemoryServers, ServerSide
 from tests.support.live import PATIENCE, Line, client, cut, reached, restore, watched_paths
 from tests.support.real.servers import Distribution, Server
 from zkwire import (
@@ -30,7 +27,6 @@ from zkwire import (
     CreateMode,
     Delete,
     Direction,
-    ErrorCode,
     Frame,
     Id,
     KeeperState,
@@ -43,6 +39,15 @@ from zkwire import (
 from zkwire.tap.tap import Tap, When
 from zkwire.tap.tap import cut as cutting
 from zkwire.traffic.faults import Delay, reply_to, request
+
+
+async def entered(registry: Registry, event: Callable[[], Any]) -> None:
+    """A block in which this happens, and which then waits to be ended by it."""
+    with trio.fail_after(PATIENCE):
+        async with registry.members():
+            await event()
+            await trio.sleep_forever()
+
 
 READS = (OpCode.GET_DATA, OpCode.GET_CHILDREN, OpCode.GET_CHILDREN2, OpCode.EXISTS, OpCode.MULTI_READ)
 
@@ -365,86 +370,7 @@ async def test_serverset_shows_members_only(zookeeper: Server | External, root: 
             assert (member.host, member.port, members.problems) == ("h1", 1, {})
 
 
-# --- picking, under a virtual clock: the scripted server's members are "a" and "b"
-
-
-def memory_client(script: Any = ServerSide.serve) -> Client:
-    return zkwire.connect("10.0.0.1:2181", dial=MemoryServers(script).dial)
-
-
-@pytest.mark.rule("D12")
-async def test_member_with_so_many_errors_within_the_window_is_not_picked_until_it_is_over(
-    autojump_clock: MockClock,
-) -> None:
-    async with memory_client() as zk, Registry(zk, "/s").members(errors=3, window=30) as members:
-        a = members.snapshot()[0]
-
-        def picked() -> set[str]:
-            return {members.pick(name).name for name in ("random", "round-robin", "least-loaded") for _ in range(30)}
-
-        for _ in range(2):
-            members.note_error(a)
-            await trio.sleep(10)
-            assert picked() == {"a", "b"}
-        members.note_error(a)  # at 20 s
-        assert picked() == {"b"}
-        await trio.sleep(9)
-        assert picked() == {"b"}
-        await trio.sleep(2)  # the error at 0 s lies 31 s back
-        assert picked() == {"a", "b"}
-        members.note_error(a)
-        assert picked() == {"b"}
-        members.note_success(a)
-        assert picked() == {"a", "b"}
-
-
-@pytest.mark.rule("D12")
-@pytest.mark.parametrize("policy", ["use", "fail"])
-async def test_when_all_are_down_the_policy_decides(autojump_clock: MockClock, policy: Any) -> None:
-    async with memory_client() as zk, Registry(zk, "/s").members(errors=1, when_all_down=policy) as members:
-        for member in members.snapshot():
-            members.note_error(member)
-        if policy == "use":
-            assert {members.pick().name for _ in range(50)} == {"a", "b"}
-        else:
-            with pytest.raises(NoMembersError, match="all members of /s are down: a, b"):
-                members.pick()
-        await trio.sleep(31)
-        assert {members.pick().name for _ in range(50)} == {"a", "b"}
-
-
-@pytest.mark.rule("D11", "D12")
-async def test_sticky_leaves_a_member_that_is_down_and_stays_with_the_next(autojump_clock: MockClock) -> None:
-    async with memory_client() as zk, Registry(zk, "/s").members(errors=2) as members:
-        first = members.pick("sticky")
-        members.note_error(first)
-        assert members.pick("sticky") == first
-        members.note_error(first)
-        second = members.pick("sticky")
-        assert second != first
-        await trio.sleep(60)
-        assert {members.pick("sticky") for _ in range(20)} == {second}
-
-
-async def test_uses_are_counted_and_their_outcomes_noted(autojump_clock: MockClock) -> None:
-    async with memory_client() as zk, Registry(zk, "/s").members(errors=1) as members:
-        with members.use("least-loaded") as one, members.use("least-loaded") as two:
-            assert {one.name, two.name} == {"a", "b"}
-            with members.use("least-loaded") as three:
-                other = {"a": "b", "b": "a"}[three.name]
-                assert {members.pick("least-loaded").name for _ in range(20)} == {other}
-        assert members._in_flight == {}
-        with pytest.raises(OSError, match="refused"), members.use() as bad:
-            raise OSError("refused")
-        assert {members.pick().name for _ in range(20)} == {"a", "b"} - {bad.name}
-        with trio.CancelScope() as scope, members.use() as good:
-            scope.cancel()
-            await trio.sleep(1)
-        assert members.pick() == good  # a cancellation is no error of its
-        members.note_error(good)
-        with members.use("sticky") as again:  # all are down, so all are used
-            pass
-        assert members.pick() == again  # it went well
+# --- picking
 
 
 async def test_new_registration_under_a_name_starts_without_errors(zookeeper: Server | External, root: str) -> None:
@@ -497,22 +423,7 @@ async def test_stale_view_says_so_when_it_has_none_to_pick(zookeeper: Server | E
         line.restore()
 
 
-@pytest.mark.parametrize("options", [{"errors": 0}, {"window": -1}, {"when_all_down": "panic"}])
-async def test_options_out_of_range_are_refused(autojump_clock: MockClock, options: Any) -> None:
-    async with memory_client() as zk:
-        with pytest.raises(RegistryError, match="errors is 1 or more"):
-            Registry(zk, "/s").members(**options)
-
-
 # --- errors and ends
-
-
-async def entered(registry: Registry, event: Callable[[], Any]) -> None:
-    """A block in which this happens, and which then waits to be ended by it."""
-    with trio.fail_after(PATIENCE):
-        async with registry.members():
-            await event()
-            await trio.sleep_forever()
 
 
 async def test_error_of_the_block_leaves_it_as_it_is(zookeeper: Server | External, root: str) -> None:
@@ -549,20 +460,6 @@ async def test_path_that_may_not_be_read_is_an_error(zookeeper: Server | Externa
         await zk.create(root, acl=[ACL(Perms.WRITE, Id("world", "anyone"))])
         with pytest.raises(NoAuthError):
             await entered(Registry(zk, root), trio.sleep_forever)
-
-
-async def test_servers_without_persistent_watches_are_an_error(autojump_clock: MockClock) -> None:
-    async def old(side: ServerSide) -> None:
-        await side.shake_hands()
-        while (got := await side.read()) is not None:
-            if got.opcode is OpCode.ADD_WATCH:
-                await side.reply(got, err=ErrorCode.UNIMPLEMENTED)
-            else:
-                await side.answer(got)
-
-    async with memory_client(old) as zk:
-        with pytest.raises(RegistryError, match="they came with ZooKeeper"):
-            await entered(Registry(zk, "/s"), trio.sleep_forever)
 
 
 async def test_iteration_ends_with_the_block(zookeeper: Server | External, root: str) -> None:
