@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..hosts import Host, HostsError, parse_hosts
-from ..tap.tap import reason as reason
 from .common import USAGE, CommandError
 
 LOOPBACK = "127.0.0.1"

@@ -18,8 +18,8 @@ from ..frames import Direction, frame
 from ..hosts import parse_hosts
 from ..jute import encode
 from ..records import AuthPacket, ConnectRequest, RequestHeader
+from ..tap.dial import error_text
 from ..traffic.conversation import Conversation, SeenFrame
-from .addresses import reason
 from .common import DONE, FAILED, LIMIT, LOST, NO_SERVER, USAGE, CommandError, Paint, complain, json_line
 from .explain import explained_json, lines
 from .input import NotBytes, octets
@@ -88,7 +88,7 @@ async def _dial(arguments: dict[str, Any]) -> trio.abc.Stream:
             await secured.do_handshake()
             return secured
         except (OSError, trio.BrokenResourceError) as error:
-            reasons.append(f"{host}: {reason(error) if isinstance(error, OSError) else error.__cause__ or error}")
+            reasons.append(f"{host}: {error_text(error) if isinstance(error, OSError) else error.__cause__ or error}")
     raise CommandError("; ".join(reasons), NO_SERVER)
 
 

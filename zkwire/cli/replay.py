@@ -14,13 +14,14 @@ from ..frames import Direction, frame
 from ..hosts import Host, parse_hosts
 from ..jute import encode
 from ..records import RequestHeader
+from ..tap.dial import error_text
 from ..text import counted
 from ..traffic import recording
 from ..traffic.as_client import Rerun
 from ..traffic.as_server import RecordedConnection, RecordedStep, Script, connections, timeline
 from ..traffic.conversation import Conversation, SeenFrame
 from ..traffic.report import frame_text
-from .addresses import listening, reason, servers
+from .addresses import listening, servers
 from .common import DONE, FAILED, NO_SERVER, CommandError
 from .program import run_until_signal
 
@@ -106,7 +107,7 @@ async def _serve(steps: list[RecordedStep], host: Host) -> int:
     try:
         listeners = await trio.open_tcp_listeners(host.port, host=host.name)
     except OSError as error:
-        raise CommandError(f"cannot listen on {host}: {reason(error)}") from None
+        raise CommandError(f"cannot listen on {host}: {error_text(error)}") from None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
 
         async def until_signal() -> None:
@@ -201,7 +202,7 @@ class _Client:
             try:
                 return _Line(await trio.open_tcp_stream(host.name, host.port), recorded.number)
             except OSError as error:
-                reasons.append(f"{host}: {reason(error)}")
+                reasons.append(f"{host}: {error_text(error)}")
         raise CommandError("; ".join(reasons), NO_SERVER)
 
     async def _close(self, recorded: RecordedConnection) -> None:

@@ -22,6 +22,7 @@ import trio
 
 from ..explain.dump import format_frame
 from ..frames import Direction
+from ..tap.dial import error_text
 from ..tap.tap import Tap
 from ..text import counted
 from ..traffic import recording
@@ -41,7 +42,7 @@ from ..traffic.entries import (
 from ..traffic.faults import PASS, Action, FaultError, first_of, parse_fault
 from ..traffic.report import entry_json, entry_text, undecoded
 from ..traffic.selection import SelectionError, opcodes, path_pattern
-from .addresses import listening, reason, servers
+from .addresses import listening, servers
 from .common import USAGE, CommandError, Paint
 from .program import run_until_signal
 
@@ -110,7 +111,7 @@ def run(options: argparse.Namespace) -> None:
                     try:
                         await running.enter_async_context(tap)
                     except OSError as error:
-                        raise CommandError(f"cannot listen on {host}: {reason(error)}") from None
+                        raise CommandError(f"cannot listen on {host}: {error_text(error)}") from None
                     with ending_by_signal():
                         print(f"zkwire: {tap.address} to {target}; Ctrl-C ends it", file=sys.stderr, flush=True)
                         if faults:

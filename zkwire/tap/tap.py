@@ -12,17 +12,15 @@ frame is asked about once, in the order of its direction. What is no frame (four
 from __future__ import annotations
 
 import errno
-import os
 import socket
-import struct
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
 import trio
 
 from ..client.nursery import HiddenNursery
+from ..errors import NoServerError
 from ..frames import Direction
 from ..hosts import Host, parse_hosts
 from ..traffic.conversation import Conversation, SeenFrame
@@ -42,8 +40,8 @@ from ..traffic.faults import (
     Rule,
     Side,
 )
-
-_RECEIVE_SIZE = 64 * 1024
+from .dial import dial, open_tcp
+from .link import Link, Way
 
 # --- faults that can be waited for
 
@@ -133,7 +131,7 @@ class Tap:
         self.accepted = 0
         self._observer = observer
         self._listen_on = Host(host, port)
-        self._links: set[_Link] = set()
+        self._links: set[Link] = set()
         self._swallows = False
         self._open = trio.Event()  # not set while partitioned
         self._open.set()
@@ -217,7 +215,7 @@ class Tap:
 
     async def _take(self, client: socket.socket) -> None:
         """One client, from accepting it to its end."""
-        link = _Link(client, Conversation(self.accepted))
+        link = Link(client, Conversation(self.accepted))
         self.accepted += 1
         self._links.add(link)
         try:
@@ -230,232 +228,122 @@ class Tap:
                 if not await self._dial(link):
                     return
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._relay, link, Direction.SENT)
-                    nursery.start_soon(self._relay, link, Direction.RECEIVED)
+                    for way in (Way(link, Direction.SENT), Way(link, Direction.RECEIVED)):
+                        nursery.start_soon(self._relay, way)
         finally:
             link.close(Side.BOTH)
             self._links.discard(link)
             if self._observer is not None and link.dialed:
                 self._observer.closed(link.number, link.closed_by, trio.current_time())
 
-    async def _dial(self, link: _Link) -> bool:
-        """Whether a server took the connection; the first that does, beginning with another one each time."""
+    async def _dial(self, link: Link) -> bool:
+        """Connect the link to the first server that takes the connection. Each link starts with another server of the
+        list. False: no server did, and the link is closed."""
         hosts, _ = parse_hosts(self.target)
         start = link.number % len(hosts)
-        reasons = []
-        for host in hosts[start:] + hosts[:start]:
-            try:
-                stream = await trio.open_tcp_stream(host.name, host.port)
-            except OSError as error:
-                reasons.append(f"{host}: {reason(error)}")
-                continue
-            link.sockets[Side.SERVER] = socket.socket(fileno=stream.socket.detach())
-            link.dialed = True
+        try:
+            host, stream = await dial(hosts[start:] + hosts[:start], open_tcp)
+        except NoServerError as error:
             if self._observer is not None:
-                self._observer.opened(link.number, link.client, str(host), trio.current_time())
-            return True
+                self._observer.unreachable(link.number, link.client, str(error), trio.current_time())
+            link.close(Side.BOTH, reset=True)
+            return False
+        link.sockets[Side.SERVER] = socket.socket(fileno=stream.socket.detach())
+        link.dialed = True
         if self._observer is not None:
-            self._observer.unreachable(link.number, link.client, "; ".join(reasons), trio.current_time())
-        link.close(Side.BOTH, reset=True)
-        return False
+            self._observer.opened(link.number, link.client, str(host), trio.current_time())
+        return True
 
-    async def _relay(self, link: _Link, direction: Direction) -> None:
+    async def _relay(self, way: Way) -> None:
         """One direction, to the end of its stream."""
-        source, sink = _SIDES[direction]
-        conversation = link.conversation
-        held = b""  # a frame that waits for the next one to overtake it
-        ahead = 0  # how much of the frame that has begun went on already
-        while (data := await link.receive(source)) is not None:
+        link = way.link
+        while (data := await link.receive(way.source)) is not None:
             now = trio.current_time()
             if not self._open.is_set():
                 await self._open.wait()
             if self.fault is None:
-                # Bytes first: reading them costs the client nothing that way. No other task comes between the two, so
-                # that a request is always read before its reply.
-                unsent = link.send_nowait(sink, held + conversation.partial(direction, ahead) + data)
-                held = b""
-                pieces = conversation.receive(direction, data, now)
-                ahead = conversation.partial_size(direction)
-                if not data:
-                    pieces = [conversation.take_partial(direction)]
-                for seen in pieces:
-                    self._tell(link, direction, seen, PASS, now)
-                if unsent:
-                    await link.send(sink, unsent)
-            else:
-                pieces = conversation.receive(direction, data, now)
-                if not data:
-                    pieces = [conversation.take_partial(direction)]
-                passed = []
-                for seen in pieces:
-                    raw = seen if isinstance(seen, bytes) else seen.data
-                    fault = self.fault
-                    if fault is None or ahead or isinstance(seen, bytes):
-                        self._tell(link, direction, seen, PASS, now)
-                        passed += [raw[ahead:], held]
-                        held, ahead = b"", 0
-                        continue
-                    await self._send(link, sink, passed)
-                    action = fault(seen)
-                    self._tell(link, direction, seen, action, now)
-                    if isinstance(action, Reorder) and not held:
-                        held = raw
-                        continue
-                    await self._act(link, sink, raw, action)
-                    if link.is_closed(source):
-                        return  # what stood behind the cut never goes on
-                    passed.append(held)
-                    held = b""
-                if not data:
-                    passed.append(held)
-                await self._send(link, sink, passed)
+                await self._relay_untouched(way, data, now)
+            elif not await self._relay_through_faults(way, data, now):
+                return
             if not data:
-                link.ended(source)
-                await link.send_eof(sink)
+                link.ended(way.source)
+                await link.send_eof(way.sink)
                 return
 
-    def _tell(self, link: _Link, direction: Direction, seen: SeenFrame | bytes, action: Action, now: float) -> None:
-        if self._observer is not None and seen != b"":
-            self._observer.passed(link.number, direction, seen, action, now)
+    async def _relay_untouched(self, way: Way, data: bytes, now: float) -> None:
+        """Send the bytes as they come, then see what they are: the client does not wait for the second. No other task
+        runs between the two, so a request is always seen before its reply."""
+        link, conversation = way.link, way.link.conversation
+        unsent = link.send_nowait(way.sink, way.held + conversation.partial(way.direction, way.ahead) + data)
+        way.held = b""
+        for seen in way.frames(data, now):
+            self._tell(way, seen, PASS, now)
+        way.ahead = conversation.partial_size(way.direction)
+        if unsent:
+            await link.send(way.sink, unsent)
 
-    async def _act(self, link: _Link, sink: Side, raw: bytes, action: Action) -> None:
+    async def _relay_through_faults(self, way: Way, data: bytes, now: float) -> bool:
+        """Send each frame when it is whole, as the fault says. False: the fault closed this side, and nothing more is
+        read from it."""
+        passed = []
+        for seen in way.frames(data, now):
+            raw = seen if isinstance(seen, bytes) else seen.data
+            fault = self.fault
+            if fault is None or way.ahead or isinstance(seen, bytes):
+                self._tell(way, seen, PASS, now)
+                passed += [raw[way.ahead :], way.held]
+                way.held, way.ahead = b"", 0
+                continue
+            await self._send(way, passed)
+            action = fault(seen)
+            self._tell(way, seen, action, now)
+            if isinstance(action, Reorder) and not way.held:
+                way.held = raw
+                continue
+            await self._act(way, raw, action)
+            if way.link.is_closed(way.source):
+                return False
+            passed.append(way.held)
+            way.held = b""
+        if not data:
+            passed.append(way.held)
+        await self._send(way, passed)
+        return True
+
+    def _tell(self, way: Way, seen: SeenFrame | bytes, action: Action, now: float) -> None:
+        if self._observer is not None:
+            self._observer.passed(way.link.number, way.direction, seen, action, now)
+
+    async def _act(self, way: Way, raw: bytes, action: Action) -> None:
         match action:
             case Pass() | Reorder():
-                await self._send(link, sink, [raw])
+                await self._send(way, [raw])
             case Drop():
                 pass
             case Delay(seconds=seconds, until=until):
                 with trio.move_on_after(seconds):
                     await (trio.Event() if until is None else until).wait()
-                await self._send(link, sink, [raw])
+                await self._send(way, [raw])
             case Replace(data=data):
-                await self._send(link, sink, [data])
+                await self._send(way, [data])
             case Corrupt():
-                await self._send(link, sink, [action.of(raw)])
+                await self._send(way, [action.of(raw)])
             case Duplicate():
-                await self._send(link, sink, [raw, raw])
+                await self._send(way, [raw, raw])
             case Cut(at=at, side=side, reset=reset):
-                await self._send(link, sink, [raw[:at]])
-                link.close(side, reset=reset)
+                await self._send(way, [raw[:at]])
+                way.link.close(side, reset=reset)
                 await trio.lowlevel.checkpoint()  # where this task ends, when both sides are closed
 
-    async def _send(self, link: _Link, sink: Side, pieces: list[bytes]) -> None:
-        """Send the pieces as one, and leave none."""
-        data = b"".join(pieces)
-        pieces.clear()
+    async def _send(self, way: Way, parts: list[bytes]) -> None:
+        """Send the parts as one, and empty the list."""
+        data = b"".join(parts)
+        parts.clear()
         if data:
             if not self._open.is_set():
                 await self._open.wait()
-            await link.send(sink, data)
+            await way.link.send(way.sink, data)
 
 
-class _Link:
-    """The two TCP connections of one client. A side that was closed here takes all and gives nothing; one that broke
-    takes the other with it."""
-
-    def __init__(self, client: socket.socket, conversation: Conversation) -> None:
-        client.setblocking(False)
-        self.conversation = conversation
-        self.number = conversation.connection
-        self.sockets = {Side.CLIENT: client}
-        self.scope = trio.CancelScope()
-        self.dialed = False
-        #: Who ended it, once somebody has.
-        self.closed_by = ""
-        self._closed: set[Side] = set()
-
-    @property
-    def client(self) -> str:
-        """The client's address."""
-        try:
-            return str(Host(*self.sockets[Side.CLIENT].getpeername()[:2]))
-        except OSError:
-            return "a client that has gone"
-
-    async def receive(self, side: Side) -> bytes | None:
-        """Some bytes, b"" at the end, None when this side was closed here."""
-        while side not in self._closed:
-            sock = self.sockets[side]
-            try:
-                await trio.lowlevel.wait_readable(sock)
-                return sock.recv(_RECEIVE_SIZE)
-            except BlockingIOError:
-                continue
-            except (OSError, trio.ClosedResourceError):
-                await self._broke(side)
-        await trio.lowlevel.checkpoint()
-        return None
-
-    def send_nowait(self, side: Side, data: bytes) -> bytes:
-        """Send what can be sent without waiting; the rest, for `send`."""
-        if side in self._closed or not data:
-            return b""
-        try:
-            return data[self.sockets[side].send(data) :]
-        except OSError:
-            return data  # for `send` to see again
-
-    async def send(self, side: Side, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest and side not in self._closed:
-            sock = self.sockets[side]
-            try:
-                rest = rest[sock.send(rest) :]
-            except BlockingIOError:
-                with suppress(trio.ClosedResourceError):  # closed here; then the loop ends
-                    await trio.lowlevel.wait_writable(sock)
-            except OSError:
-                await self._broke(side)
-
-    async def send_eof(self, side: Side) -> None:
-        if side in self._closed:
-            return
-        try:
-            self.sockets[side].shutdown(socket.SHUT_WR)
-        except OSError:
-            await self._broke(side)
-
-    def is_closed(self, side: Side) -> bool:
-        """Whether this side was closed here."""
-        return side in self._closed
-
-    def ended(self, side: Side) -> None:
-        """This side ended, by itself; the first counts."""
-        self.closed_by = self.closed_by or side.value
-
-    async def _broke(self, side: Side) -> None:
-        if side not in self._closed:
-            self.ended(side)
-            self.close(Side.BOTH, reset=True)
-        await trio.lowlevel.checkpoint()
-
-    def close(self, side: Side, *, reset: bool = False) -> None:
-        """Close without waiting. With both sides closed, the link is at its end."""
-        self.closed_by = self.closed_by or "tap"
-        for each in (Side.CLIENT, Side.SERVER) if side is Side.BOTH else (side,):
-            self._closed.add(each)
-            sock = self.sockets.get(each)
-            if sock is not None and sock.fileno() != -1:
-                if reset:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                trio.lowlevel.notify_closing(sock)
-                sock.close()
-        if len(self._closed) == 2:
-            self.scope.cancel()
-
-
-_SIDES = {Direction.SENT: (Side.CLIENT, Side.SERVER), Direction.RECEIVED: (Side.SERVER, Side.CLIENT)}
-
-#: The machine, not the client, is at fault: others may end soon.
+#: The machine has too few file descriptors or buffers. Other connections may end soon.
 _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-
-def reason(error: OSError) -> str:
-    """Why a host was not reached, or not listened on, in a few words; of several attempts the first's."""
-    cause = error.__cause__
-    nested = getattr(cause, "exceptions", None)
-    if nested:
-        cause = nested[0]
-    shown = cause if isinstance(cause, OSError) else error
-    known = isinstance(shown.errno, int) and shown.errno > 0 and not isinstance(shown, socket.gaierror)
-    return os.strerror(shown.errno or 0) if known else str(shown.strerror or shown)

@@ -1,0 +1,134 @@
+"""`Link`: the two TCP connections of one client of a tap, one to the client and one to the server."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import suppress
+
+import trio
+
+from ..frames import Direction
+from ..hosts import Host
+from ..traffic.conversation import Conversation, SeenFrame
+from ..traffic.faults import Side
+
+_RECEIVE_SIZE = 64 * 1024
+
+
+class Link:
+    """The two TCP connections of one client. A side that was closed here takes all and gives nothing; one that broke
+    takes the other with it."""
+
+    def __init__(self, client: socket.socket, conversation: Conversation) -> None:
+        client.setblocking(False)
+        self.conversation = conversation
+        self.number = conversation.connection
+        self.sockets = {Side.CLIENT: client}
+        self.scope = trio.CancelScope()
+        self.dialed = False
+        #: Who ended it, once somebody has.
+        self.closed_by = ""
+        self._closed: set[Side] = set()
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+        try:
+            return str(Host(*self.sockets[Side.CLIENT].getpeername()[:2]))
+        except OSError:
+            return "a client that has gone"
+
+    async def receive(self, side: Side) -> bytes | None:
+        """Some bytes, b"" at the end, None when this side was closed here."""
+        while side not in self._closed:
+            sock = self.sockets[side]
+            try:
+                await trio.lowlevel.wait_readable(sock)
+                return sock.recv(_RECEIVE_SIZE)
+            except BlockingIOError:
+                continue
+            except (OSError, trio.ClosedResourceError):
+                await self._broke(side)
+        await trio.lowlevel.checkpoint()
+        return None
+
+    def send_nowait(self, side: Side, data: bytes) -> bytes:
+        """Send what can be sent without waiting; the rest, for `send`."""
+        if side in self._closed or not data:
+            return b""
+        try:
+            return data[self.sockets[side].send(data) :]
+        except OSError:
+            return data  # for `send` to see again
+
+    async def send(self, side: Side, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest and side not in self._closed:
+            sock = self.sockets[side]
+            try:
+                rest = rest[sock.send(rest) :]
+            except BlockingIOError:
+                with suppress(trio.ClosedResourceError):  # closed here; then the loop ends
+                    await trio.lowlevel.wait_writable(sock)
+            except OSError:
+                await self._broke(side)
+
+    async def send_eof(self, side: Side) -> None:
+        if side in self._closed:
+            return
+        try:
+            self.sockets[side].shutdown(socket.SHUT_WR)
+        except OSError:
+            await self._broke(side)
+
+    def is_closed(self, side: Side) -> bool:
+        """Whether this side was closed here."""
+        return side in self._closed
+
+    def ended(self, side: Side) -> None:
+        """This side ended, by itself; the first counts."""
+        self.closed_by = self.closed_by or side.value
+
+    async def _broke(self, side: Side) -> None:
+        if side not in self._closed:
+            self.ended(side)
+            self.close(Side.BOTH, reset=True)
+        await trio.lowlevel.checkpoint()
+
+    def close(self, side: Side, *, reset: bool = False) -> None:
+        """Close without waiting. With both sides closed, the link is at its end."""
+        self.closed_by = self.closed_by or "tap"
+        for each in (Side.CLIENT, Side.SERVER) if side is Side.BOTH else (side,):
+            self._closed.add(each)
+            sock = self.sockets.get(each)
+            if sock is not None and sock.fileno() != -1:
+                if reset:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                trio.lowlevel.notify_closing(sock)
+                sock.close()
+        if len(self._closed) == 2:
+            self.scope.cancel()
+
+
+class Way:
+    """One direction of a link, as far as its bytes have come."""
+
+    def __init__(self, link: Link, direction: Direction) -> None:
+        self.link = link
+        self.direction = direction
+        is_sent = direction is Direction.SENT
+        self.source, self.sink = (Side.CLIENT, Side.SERVER) if is_sent else (Side.SERVER, Side.CLIENT)
+        #: A frame that waits for the next one to overtake it.
+        self.held = b""
+        #: How many bytes of the frame that has begun are sent already.
+        self.ahead = 0
+
+    def frames(self, data: bytes, now: float) -> list[SeenFrame | bytes]:
+        """The frames and stray bytes that these bytes complete. b"" is the end of the stream: what was left of a frame
+        is stray bytes then."""
+        conversation = self.link.conversation
+        if data:
+            return conversation.receive(self.direction, data, now)
+        rest = conversation.take_partial(self.direction)
+        return [rest] if rest else []
