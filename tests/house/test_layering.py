@@ -52,7 +52,6 @@ EXEMPT = {
     ("jute.types", "jute.record"): "NestedType holds a Record class, and Record is declared with types",
     ("jute.fused", "jute.record"): "a codec is made of the fields of a Record class, in the moment that class is made",
     ("jute.record", "jute.wire"): "Record.WIRE and explanations: construct takes 20 ms to load, and few need it",
-    ("client.bound", "client.client"): "a BoundClient is made by a Client",
 }
 
 

@@ -11,7 +11,6 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from ..client.call import Call
 from ..client.client import Client
 from ..codes import OpCode, Perms
 from ..explain.explained import explain_frame, opcode_named
@@ -82,7 +81,7 @@ def run(options: argparse.Namespace) -> int | None:
 
     async def send(zk: Client, _: argparse.Namespace) -> None:
         if operation.opcode != OpCode.CLOSE_SESSION:  # that is what leaving the session sends
-            await Call(zk, operation, record, lambda reply: None)
+            await zk._call(operation, record, lambda reply: None)
 
     in_session(options, send, printer.take)
     return None

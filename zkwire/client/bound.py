@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
-from ..codes import TERMINAL_STATES, AddWatchMode
+from ..codes import TERMINAL_STATES, AddWatchMode, KeeperState
 from ..errors import SessionExpiredError
 from ..session.events import SessionInfo
+from ..session.session import Session
 from .call import Call
 from .verbs import Verbs
-
-if TYPE_CHECKING:
-    from .client import Client
 
 
 class BoundClient(Verbs):
     """The operations of a client, bound to the session it has now: once that is over they raise SessionExpiredError,
     also when the client has a new one. What a recipe needs, whose znodes belong to one session."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Verbs, session: Session) -> None:
         self._client = client
         self._chroot = client._chroot
-        self._bound_to = client._session
+        self._bound_to = session
 
     @property
     def run_root(self) -> trio.lowlevel.Task | None:  # type: ignore[override]  # only read
@@ -40,23 +38,24 @@ class BoundClient(Verbs):
     @property
     def expired(self) -> bool:
         """Whether that session is over for this client."""
-        return self._client._session is not self._bound_to or self._bound_to.state in TERMINAL_STATES
+        return self._bound_to.state in TERMINAL_STATES
 
     def last_answered(self, before: float) -> float | None:
         """Client.last_answered; None when the session is over."""
         return None if self.expired else self._bound_to.last_answered(before)
 
-    def submit(self, call: Call[Any]) -> None:
-        if self._client._session is not self._bound_to:
-            raise SessionExpiredError(self.client_path(call.path), call.operation.name)
-        self._client.submit(call)
+    def _submit(self, call: Call[Any]) -> None:
+        if self._bound_to.state is KeeperState.EXPIRED:  # then the client has a new session, or will have none
+            path = call.path
+            raise SessionExpiredError(None if path is None else self._client_path(path), call.operation.name)
+        self._client._submit(call)
 
-    def cancel(self, call: Call[Any]) -> None:
+    def _cancel(self, call: Call[Any]) -> None:
         self._bound_to.cancel(call)
 
-    def disarm(self, path: str, watcher: object) -> None:
+    def _disarm(self, path: str, watcher: object) -> None:
         if not self.expired:
-            self._client.disarm(path, watcher)
+            self._client._disarm(path, watcher)
 
-    def has_watch(self, server_path: str, mode: AddWatchMode) -> bool:
-        return not self.expired and self._client.has_watch(server_path, mode)
+    def _has_watch(self, path: str, mode: AddWatchMode) -> bool:
+        return not self.expired and self._client._has_watch(path, mode)

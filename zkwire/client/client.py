@@ -287,7 +287,7 @@ class Client(Verbs):
 
     def bound(self) -> BoundClient:
         """The same operations, bound to the session of now."""
-        return BoundClient(self)
+        return BoundClient(self, self._session)
 
     # --- the block
 
@@ -368,12 +368,12 @@ class Client(Verbs):
         """
         if not isinstance(scheme, str):  # maybe the arguments change places, so it is not shown
             raise LocalProtocolError(f"add_auth: scheme is a str, not {type(scheme).__name__}")
-        return Call(self, AUTH, frozen(AuthPacket(0, scheme, auth)), lambda reply: None)
+        return self._call(AUTH, frozen(AuthPacket(0, scheme, auth)), lambda reply: None)
 
-    # --- what Call, Watch and WatchStream need
+    # --- the Owner of calls and watches
 
     @trio.lowlevel.enable_ki_protection
-    def submit(self, call: Call[Any]) -> None:
+    def _submit(self, call: Call[Any]) -> None:
         if trio.lowlevel.current_root_task() is not self.run_root:
             self.check_run()
             raise LocalProtocolError("requests are made inside `async with connect(...)`")
@@ -409,17 +409,17 @@ class Client(Verbs):
             )
 
     @trio.lowlevel.enable_ki_protection
-    def cancel(self, call: Call[Any]) -> None:
+    def _cancel(self, call: Call[Any]) -> None:
         self._session.cancel(call)
 
     @trio.lowlevel.enable_ki_protection
-    def disarm(self, path: str, watcher: object) -> None:
+    def _disarm(self, path: str, watcher: object) -> None:
         self.check_run()
         self._session.disarm(path, watcher, trio.current_time())
         self._wake_writer()
         self._show_frames()
 
-    def has_watch(self, server_path: str, mode: AddWatchMode) -> bool:
+    def _has_watch(self, server_path: str, mode: AddWatchMode) -> bool:
         return bool(self._session.watches.watchers(ADD_WATCH_ARMS[mode], server_path))
 
     # --- the life of the client

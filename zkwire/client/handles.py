@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
@@ -18,31 +18,12 @@ from ..session.events import WatchedEvent
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .call import Call
+    from .call import Owner
 
 T = TypeVar("T")
 
 #: Events that a WatchStream holds for a slow reader; past that they are replaced by one RESYNC.
 MAX_BUFFERED_EVENTS = 65536
-
-
-class WatchOwner(Protocol):
-    """What the handles need of the client."""
-
-    def check_run(self) -> None:
-        """Raise RuntimeError in another trio.run or another process than the client's."""
-
-    def disarm(self, path: str, watcher: object) -> None:
-        """Interest in the server's path ends."""
-
-    def add_watch_call(self, server_path: str, mode: AddWatchMode, watcher: object) -> Call[None]:
-        """The addWatch request."""
-
-    async def check_modes(self, server_path: str, mode: AddWatchMode) -> None:
-        """Raise where the server cannot hold this mode beside another one that stands on the path."""
-
-    def strip(self, server_path: str) -> str:
-        """The client's name for a server's path."""
 
 
 class Watch:
@@ -56,7 +37,7 @@ class Watch:
             event = await watch.wait()
     """
 
-    def __init__(self, owner: WatchOwner, server_path: str) -> None:
+    def __init__(self, owner: Owner, server_path: str) -> None:
         self._owner = owner
         self._server_path = server_path
         self._fired = trio.Event()
@@ -66,7 +47,7 @@ class Watch:
     @property
     def path(self) -> str:
         """The path that is watched."""
-        return self._owner.strip(self._server_path)
+        return self._owner._client_path(self._server_path)
 
     async def wait(self) -> WatchedEvent:
         """The event, when it comes. Any number of tasks may wait, before and after it."""
@@ -78,13 +59,13 @@ class Watch:
     def disarm(self) -> None:
         """End the interest. Whoever still waits gets an event of type DATA_WATCH_REMOVED, as in the Java client."""
         if self.event is None:
-            self._owner.disarm(self._server_path, self)
+            self._owner._disarm(self._server_path, self)
             self.deliver(WatchedEvent(EventType.DATA_WATCH_REMOVED, KeeperState.SYNC_CONNECTED, self._server_path))
 
     def deliver(self, event: WatchedEvent) -> None:
         """Called by the reader."""
         if self.event is None:
-            self.event = event._replace(path=self._owner.strip(event.path) if event.path else self.path)
+            self.event = event._replace(path=self._owner._client_path(event.path) if event.path else self.path)
             self._fired.set()
 
     async def __aenter__(self) -> Watch:
@@ -140,7 +121,7 @@ class WatchStream(_Stream[WatchedEvent]):
     of type NONE with the session's last state, and then ends.
     """
 
-    def __init__(self, owner: WatchOwner, server_path: str, mode: AddWatchMode) -> None:
+    def __init__(self, owner: Owner, server_path: str, mode: AddWatchMode) -> None:
         super().__init__(check_run=owner.check_run)
         self._owner = owner
         self._server_path = server_path
@@ -150,14 +131,14 @@ class WatchStream(_Stream[WatchedEvent]):
     @property
     def path(self) -> str:
         """The path that is watched."""
-        return self._owner.strip(self._server_path)
+        return self._owner._client_path(self._server_path)
 
     async def __aenter__(self) -> WatchStream:
         if self._entered:
             raise RuntimeError("a watch stream is entered once; add_watch() makes another")
         self._entered = True
-        await self._owner.check_modes(self._server_path, self._mode)
-        await self._owner.add_watch_call(self._server_path, self._mode, self)
+        await self._owner._check_modes(self._server_path, self._mode)
+        await self._owner._add_watch(self._server_path, self._mode, self)
         return self
 
     async def __aexit__(
@@ -169,13 +150,13 @@ class WatchStream(_Stream[WatchedEvent]):
         """End the interest; iteration ends. The server is told when it was the last."""
         if not self._over:
             self._end()
-            self._owner.disarm(self._server_path, self)
+            self._owner._disarm(self._server_path, self)
 
     def deliver(self, event: WatchedEvent) -> None:
         """Called by the reader."""
         if self._over:
             return
-        path = self._owner.strip(event.path) if event.path else self.path
+        path = self._owner._client_path(event.path) if event.path else self.path
         if len(self._items) >= MAX_BUFFERED_EVENTS:
             self._items.clear()
             event = WatchedEvent(EventType.RESYNC, event.state, "")

@@ -6,7 +6,6 @@ Everything here is a thin dress for zkwire/operations.py; the frames are made in
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,7 +57,7 @@ from ..records import (
 from ..session.connection import frozen
 from ..session.events import Replied
 from ..text import counted
-from .call import Call, CallOwner
+from .call import Call, Owner
 from .handles import Watch, WatchStream
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ class GetChildren(MultiReadOperation):
     path: str
 
 
-class Verbs(CallOwner):
+class Verbs(Owner):
     """One method per operation. Each returns a `Call` to be awaited, except where several requests are needed.
 
     All of them raise, before a byte is sent: BadArgumentsError for a bad path; LocalProtocolError for a field of the
@@ -167,7 +166,7 @@ class Verbs(CallOwner):
         errors: NodeExistsError, NoNodeError (no parent), NoChildrenForEphemeralsError, InvalidACLError.
         """
         operation, record = self._create(path, data, mode, acl, ttl, with_stat=False)
-        return Call(self, operation, record, self._created_path)
+        return self._call(operation, record, self._created_path)
 
     def create2(
         self,
@@ -180,42 +179,42 @@ class Verbs(CallOwner):
     ) -> Call[tuple[str, Stat]]:
         """As `create`, and the new znode's Stat with the path."""
         operation, record = self._create(path, data, mode, acl, ttl, with_stat=True)
-        return Call(self, operation, record, lambda reply: (self._created_path(reply), reply.response.stat))
+        return self._call(operation, record, lambda reply: (self._created_path(reply), reply.response.stat))
 
     def delete(self, path: str, version: int = -1) -> Call[None]:
         """Delete a znode. Common errors: NoNodeError, BadVersionError, NotEmptyError."""
-        return Call(self, ops.DELETE, DeleteRequest(self._path(path, ops.DELETE), version), _nothing)
+        return self._call(ops.DELETE, DeleteRequest(self._path(path, ops.DELETE), version), _nothing)
 
     def exists(self, path: str) -> Call[Stat | None]:
         """The znode's Stat; None when there is no such znode."""
         record = ExistsRequest(self._path(path, ops.EXISTS), False)
-        return Call(self, ops.EXISTS, record, _stat_or_none, expected=ErrorCode.NO_NODE)
+        return self._call(ops.EXISTS, record, _stat_or_none, expected=ErrorCode.NO_NODE)
 
     def get_data(self, path: str) -> Call[tuple[bytes | None, Stat]]:
         """The znode's data and Stat. Data that was set to null is None, which is not b""."""
-        return Call(self, ops.GET_DATA, GetDataRequest(self._path(path, ops.GET_DATA), False), _data_and_stat)
+        return self._call(ops.GET_DATA, GetDataRequest(self._path(path, ops.GET_DATA), False), _data_and_stat)
 
     def set_data(self, path: str, data: bytes | None, version: int = -1) -> Call[Stat]:
         """Set the znode's data; its new Stat. Common errors: NoNodeError, BadVersionError."""
         if isinstance(data, bytearray):
             data = bytes(data)  # a copy: the caller may change it before the request is sent
-        return Call(self, ops.SET_DATA, SetDataRequest(self._path(path, ops.SET_DATA), data, version), _stat)
+        return self._call(ops.SET_DATA, SetDataRequest(self._path(path, ops.SET_DATA), data, version), _stat)
 
     def get_children(self, path: str) -> Call[list[str]]:
         """The names of the znode's children, in no order."""
         record = GetChildrenRequest(self._path(path, ops.GET_CHILDREN), False)
-        return Call(self, ops.GET_CHILDREN, record, lambda reply: _children(reply.response))
+        return self._call(ops.GET_CHILDREN, record, lambda reply: _children(reply.response))
 
     def get_children2(self, path: str) -> Call[tuple[list[str], Stat]]:
         """The names of the znode's children, in no order, and the znode's Stat."""
         record = GetChildren2Request(self._path(path, ops.GET_CHILDREN2), False)
-        return Call(self, ops.GET_CHILDREN2, record, _children_and_stat)
+        return self._call(ops.GET_CHILDREN2, record, _children_and_stat)
 
     def get_all_children_number(self, path: str) -> Call[int]:
         """How many descendants the znode has. Since 3.6.0."""
         operation = ops.GET_ALL_CHILDREN_NUMBER
         record = GetAllChildrenNumberRequest(self._path(path, operation))
-        return Call(self, operation, record, lambda reply: int(reply.response.total_number))
+        return self._call(operation, record, lambda reply: int(reply.response.total_number))
 
     def get_ephemerals(self, prefix: str = "/") -> Call[list[str]]:
         """This session's ephemeral znodes whose path begins with the text `prefix` (/a finds /ab too; rule 79). Since
@@ -229,22 +228,22 @@ class Verbs(CallOwner):
             inside = [path for path in own if not self._chroot or f"{path}/".startswith(self._chroot + "/")]
             return [paths.strip(self._chroot, path) for path in inside]
 
-        return Call(self, ops.GET_EPHEMERALS, record, finish)
+        return self._call(ops.GET_EPHEMERALS, record, finish)
 
     def get_acl(self, path: str) -> Call[tuple[list[ACL], Stat]]:
         """The znode's ACL and Stat. Digests are masked for who has no ADMIN permission."""
         record = GetACLRequest(self._path(path, ops.GET_ACL))
-        return Call(self, ops.GET_ACL, record, lambda reply: (list(reply.response.acl or ()), reply.response.stat))
+        return self._call(ops.GET_ACL, record, lambda reply: (list(reply.response.acl or ()), reply.response.stat))
 
     def set_acl(self, path: str, acl: Sequence[ACL], version: int = -1) -> Call[Stat]:
         """Set the znode's ACL; its new Stat. `version` is compared with Stat.aversion."""
         record = SetACLRequest(self._path(path, ops.SET_ACL), _acl(acl, "setACL"), version)
-        return Call(self, ops.SET_ACL, record, _stat)
+        return self._call(ops.SET_ACL, record, _stat)
 
     def sync(self, path: str = "/") -> Call[str]:
         """Returns, with the path, when the connected server has all that was committed before. Any path will do."""
         record = SyncRequest(self._path(path, ops.SYNC))
-        return Call(self, ops.SYNC, record, lambda reply: self._own(reply, "SyncResponse"))
+        return self._call(ops.SYNC, record, lambda reply: self._own(reply, "SyncResponse"))
 
     def ensure_path(self, path: str, acl: Sequence[ACL] = OPEN_ACL_UNSAFE) -> Coroutine[Any, Any, None]:
         """Create the znode and its parents where they do not exist, and the chroot before them: for `ensure_path("/")`
@@ -259,11 +258,11 @@ class Verbs(CallOwner):
         for parent in reversed(paths.ancestors(server_path)[:-1] if server_path != "/" else []):
             operation, record = ops.CREATE, CreateRequest(parent, b"", acl, CreateMode.PERSISTENT)
             try:
-                await Call(self, operation, record, _nothing)
+                await self._call(operation, record, _nothing)
             except NodeExistsError:
                 continue
             except NoAuthError:
-                seeing = Call(self, ops.EXISTS, ExistsRequest(parent, False), _stat_or_none, expected=ErrorCode.NO_NODE)
+                seeing = self._call(ops.EXISTS, ExistsRequest(parent, False), _stat_or_none, expected=ErrorCode.NO_NODE)
                 if await seeing is None:
                     raise
 
@@ -274,15 +273,15 @@ class Verbs(CallOwner):
         server_path = self._path(path, ops.GET_DATA)
         watch = Watch(self, server_path)
         record = GetDataRequest(server_path, True)
-        return Call(self, ops.GET_DATA, record, lambda reply: (*_data_and_stat(reply), watch), watch)
+        return self._call(ops.GET_DATA, record, lambda reply: (*_data_and_stat(reply), watch), watch)
 
     def exists_and_watch(self, path: str) -> Call[tuple[Stat | None, Watch]]:
         """As `exists`, and a watch that fires when the znode comes, changes or goes."""
         server_path = self._path(path, ops.EXISTS)
         watch = Watch(self, server_path)
         record = ExistsRequest(server_path, True)
-        return Call(
-            self, ops.EXISTS, record, lambda reply: (_stat_or_none(reply), watch), watch, expected=ErrorCode.NO_NODE
+        return self._call(
+            ops.EXISTS, record, lambda reply: (_stat_or_none(reply), watch), watch, expected=ErrorCode.NO_NODE
         )
 
     def get_children_and_watch(self, path: str) -> Call[tuple[list[str], Watch]]:
@@ -290,14 +289,14 @@ class Verbs(CallOwner):
         server_path = self._path(path, ops.GET_CHILDREN)
         watch = Watch(self, server_path)
         record = GetChildrenRequest(server_path, True)
-        return Call(self, ops.GET_CHILDREN, record, lambda reply: (_children(reply.response), watch), watch)
+        return self._call(ops.GET_CHILDREN, record, lambda reply: (_children(reply.response), watch), watch)
 
     def get_children2_and_watch(self, path: str) -> Call[tuple[list[str], Stat, Watch]]:
         """As `get_children2`, and a watch that fires when a child comes or goes, or the znode goes."""
         server_path = self._path(path, ops.GET_CHILDREN2)
         watch = Watch(self, server_path)
         record = GetChildren2Request(server_path, True)
-        return Call(self, ops.GET_CHILDREN2, record, lambda reply: (*_children_and_stat(reply), watch), watch)
+        return self._call(ops.GET_CHILDREN2, record, lambda reply: (*_children_and_stat(reply), watch), watch)
 
     def add_watch(self, path: str, mode: AddWatchMode) -> WatchStream:
         """A persistent watch, for `async with`: on the path alone, with its children's comings and goings, or on the
@@ -311,7 +310,7 @@ class Verbs(CallOwner):
         if not isinstance(watcher_type, WatcherType):
             raise LocalProtocolError(f"checkWatches takes a WatcherType, not {watcher_type!r}")
         record = CheckWatchesRequest(self._path(path, ops.CHECK_WATCHES), watcher_type)
-        return Call(self, ops.CHECK_WATCHES, record, lambda reply: reply.err == 0, expected=ErrorCode.NO_WATCHER)
+        return self._call(ops.CHECK_WATCHES, record, lambda reply: reply.err == 0, expected=ErrorCode.NO_WATCHER)
 
     # --- several at once
 
@@ -329,7 +328,7 @@ class Verbs(CallOwner):
             with _numbered("multi", index):
                 items.append(self._multi_item(operation))
         request = frozen(MultiRequest(tuple(items)))
-        return Call(self, ops.MULTI, request, lambda reply: self._multi_results(asked, items, reply.response))
+        return self._call(ops.MULTI, request, lambda reply: self._multi_results(asked, items, reply.response))
 
     def multi_read(self, operations: Iterable[MultiReadOperation]) -> Call[list[Any]]:
         """Each on its own. A list in order: the result of each, or its ZooKeeperError, not raised. Since 3.6.0."""
@@ -343,18 +342,18 @@ class Verbs(CallOwner):
             _same_count(items, reply.response)
             return [self._multi_read_result(operation, body) for operation, (_, body) in zip(asked, reply.response)]
 
-        return Call(self, ops.MULTI_READ, MultiReadRequest(tuple(items)), finish)
+        return self._call(ops.MULTI_READ, MultiReadRequest(tuple(items)), finish)
 
     # --- the connection and the ensemble
 
     def who_am_i(self) -> Call[list[ClientInfo]]:
         """The identities of this connection. Since 3.7.0."""
-        return Call(self, ops.WHO_AM_I, None, lambda reply: list(reply.response.client_info or ()))
+        return self._call(ops.WHO_AM_I, None, lambda reply: list(reply.response.client_info or ()))
 
     def get_config(self) -> Call[tuple[bytes | None, Stat]]:
         """The ensemble's configuration (data and Stat of /zookeeper/config, whatever the chroot): b"" on a standalone
         server, else server.N lines and a version line."""
-        return Call(self, ops.GET_DATA, GetDataRequest(CONFIG_PATH, False), _data_and_stat)
+        return self._call(ops.GET_DATA, GetDataRequest(CONFIG_PATH, False), _data_and_stat)
 
     def reconfig(
         self,
@@ -370,51 +369,34 @@ class Verbs(CallOwner):
         NewConfigNoQuorumError. Since 3.5.0.
         """
         record = ReconfigRequest(_joined(joining), _joined(leaving), _joined(new_members), from_config)
-        return Call(self, ops.RECONFIG, record, _data_and_stat)
+        return self._call(ops.RECONFIG, record, _data_and_stat)
 
     # --- beneath
 
-    @abstractmethod
-    def disarm(self, path: str, watcher: object) -> None:
-        """Interest in the server's path ends."""
+    def _client_path(self, path: str) -> str:
+        return paths.strip(self._chroot, path)
 
-    def strip(self, server_path: str) -> str:
-        """The client's name for a server's path."""
-        return paths.strip(self._chroot, server_path)
-
-    def client_path(self, path: str | None) -> str | None:
-        return None if path is None else self.strip(path)
-
-    def refusal(self, code: int, server_path: str | None, operation: str) -> ZooKeeperError:
-        """The exception for an error code that the server answered. That a znode is missing may mean the chroot."""
-        error = from_code(code, self.client_path(server_path), operation)
-        if self._chroot and code == ErrorCode.NO_NODE and f"{server_path}/".startswith(self._chroot + "/"):
+    def _refusal(self, code: int, path: str | None, operation: str) -> ZooKeeperError:
+        error = from_code(code, None if path is None else self._client_path(path), operation)
+        if self._chroot and code == ErrorCode.NO_NODE and f"{path}/".startswith(self._chroot + "/"):
             error.reason = _about_chroot(self._chroot, error.path or "/", operation)
         return error
 
-    def add_watch_call(self, server_path: str, mode: AddWatchMode, watcher: object) -> Call[None]:
-        return Call(self, ops.ADD_WATCH, AddWatchRequest(server_path, mode), _nothing, watcher)
+    def _add_watch(self, path: str, mode: AddWatchMode, watcher: object) -> Call[None]:
+        return self._call(ops.ADD_WATCH, AddWatchRequest(path, mode), _nothing, watcher)
 
-    async def check_modes(self, server_path: str, mode: AddWatchMode) -> None:
-        """Before 3.9.0 a path has one persistent mode, and the later would silently put out the other. Such a server
-        shows itself by not knowing the watcher types 4 and 5.
-
-        Raises:
-            LocalProtocolError: that would happen now.
-        """
-        if not self.has_watch(server_path, AddWatchMode(1 - mode)):
+    async def _check_modes(self, path: str, mode: AddWatchMode) -> None:
+        """Before 3.9.0 a server has one persistent mode per path: a second addWatch silently replaces the first. Such a
+        server does not know the watcher types 4 and 5, so it answers a checkWatches of type 4 with an error."""
+        if not self._has_watch(path, AddWatchMode(1 - mode)):
             return
-        record = CheckWatchesRequest(server_path, WatcherType.PERSISTENT)
+        record = CheckWatchesRequest(path, WatcherType.PERSISTENT)
         expected = ErrorCode.MARSHALLING_ERROR
-        if await Call(self, ops.CHECK_WATCHES, record, lambda reply: reply.err, expected=expected) == expected:
+        if await self._call(ops.CHECK_WATCHES, record, lambda reply: reply.err, expected=expected) == expected:
             raise LocalProtocolError(
-                f"{self.strip(server_path)} has a persistent watch of the other mode, and a server before 3.9.0 "
+                f"{self._client_path(path)} has a persistent watch of the other mode, and a server before 3.9.0 "
                 "holds one mode per path"
             )
-
-    @abstractmethod
-    def has_watch(self, server_path: str, mode: AddWatchMode) -> bool:
-        """Whether a persistent watch of this mode is on the path."""
 
     def _path(self, path: str, operation: Operation, *, sequential: bool = False) -> str:
         """The server's name for the path. Raises BadArgumentsError when it names no znode."""
@@ -426,7 +408,7 @@ class Verbs(CallOwner):
         return paths.under(self._chroot, path)
 
     def _own(self, reply: Replied, record: str) -> str:
-        return self.strip(_required(reply.response.path, record + ".path"))
+        return self._client_path(_required(reply.response.path, record + ".path"))
 
     def _created_path(self, reply: Replied) -> str:
         return self._own(reply, "CreateResponse")
@@ -491,22 +473,21 @@ class Verbs(CallOwner):
                 raise RemoteProtocolError(f"MultiResponse: expected no error or {len(items)}, got {len(errors)}")
             index = next((place for place, err in enumerate(errors) if err), 0)
             names = [ops.BY_OPCODE[header.type].name for header, _ in items]
-            error = self._refusal(errors[index], operations[index].path, f"multi[{index}] {names[index]}")
+            error = self._refusal_of(errors[index], operations[index].path, f"multi[{index}] {names[index]}")
             error.index = index
             error.results = [
-                None if err == 0 else self._refusal(err, operation.path, name)
+                None if err == 0 else self._refusal_of(err, operation.path, name)
                 for err, operation, name in zip(errors, operations, names)
             ]
             raise error
         return [self._multi_result(operation, body) for operation, (_, body) in zip(operations, response)]
 
-    def _refusal(self, code: int, path: str, operation: str) -> ZooKeeperError:
-        """As `refusal`, of a path of the client's."""
-        return self.refusal(code, paths.under(self._chroot, path), operation)
+    def _refusal_of(self, code: int, client_path: str, operation: str) -> ZooKeeperError:
+        return self._refusal(code, paths.under(self._chroot, client_path), operation)
 
     def _multi_read_result(self, operation: MultiReadOperation, body: Any) -> Any:
         if isinstance(body, ErrorResponse):
-            return self._refusal(body.err, operation.path, "multiRead")
+            return self._refusal_of(body.err, operation.path, "multiRead")
         if isinstance(operation, GetData):
             return tuple(_result(body, GetDataResponse))
         return _children(_result(body, GetChildrenResponse))
@@ -515,7 +496,7 @@ class Verbs(CallOwner):
         match operation:
             case Create(with_stat=with_stat):
                 made = _result(body, CreateResponse, Create2Response)
-                path = self.strip(_required(made.path, "CreateResponse.path"))
+                path = self._client_path(_required(made.path, "CreateResponse.path"))
                 return (path, getattr(made, "stat", None)) if with_stat else path
             case SetData():
                 return _result(body, SetDataResponse).stat

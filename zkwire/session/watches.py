@@ -162,7 +162,7 @@ class Watches:
             # Types 4 and 5 exist since 3.9.0, ANY since 3.5.0.
             return [] if one_shots else self._remove(path, WatcherType.ANY)
         if persistent:
-            # Two modes on one path exist only since 3.9.0 (see Verbs.check_modes), and there so do types 4 and 5.
+            # Two modes on one path exist only since 3.9.0 (see Verbs._check_modes), and there so do types 4 and 5.
             return [] if one_shots else [request for type_ in unused for request in self._remove(path, type_)]
         idle = [
             type_

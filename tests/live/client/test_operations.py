@@ -459,7 +459,7 @@ async def test_odd_but_legal_name_survives_the_round_trip(zookeeper: Server | Ex
 async def test_check_alone_is_refused_locally(zookeeper: Server | External, root: str) -> None:
     async with client(zookeeper) as zk:
         with pytest.raises(LocalProtocolError, match="check stands only inside multi"):
-            Call(zk, CHECK, CheckVersionRequest(root, -1), lambda reply: None)
+            zk._call(CHECK, CheckVersionRequest(root, -1), lambda reply: None)
 
 
 # --- chroot
@@ -891,7 +891,7 @@ async def test_unknown_opcode_raises_unimplemented_and_costs_the_connection_only
         # behind it may still be answered before the connection closes, or may never have left.
         states = zk.states()
         before = zk.get_data(root)
-        refused: Call[None] = Call(zk, unknown, None, lambda reply: None)
+        refused: Call[None] = zk._call(unknown, None, lambda reply: None)
         behind = [zk.get_data(root) for _ in range(3)]
         with pytest.raises(UnimplementedError):
             await refused
@@ -912,5 +912,5 @@ async def test_watcher_type_that_the_server_does_not_know_raises_marshalling_err
 ) -> None:
     async with client(zookeeper) as zk:
         with pytest.raises(MarshallingError):
-            await Call(zk, CHECK_WATCHES, CheckWatchesRequest("/", 99), lambda reply: None)
+            await zk._call(CHECK_WATCHES, CheckWatchesRequest("/", 99), lambda reply: None)
         assert await zk.exists("/") is not None, "the connection is unharmed"

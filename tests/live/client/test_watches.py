@@ -416,7 +416,7 @@ async def test_add_watch_with_a_mode_that_the_server_does_not_know_raises_marsha
 ) -> None:
     async with client(zookeeper) as zk:
         with pytest.raises(MarshallingError):
-            await Call(zk, ADD_WATCH, AddWatchRequest(root, 7), lambda reply: None)
+            await zk._call(ADD_WATCH, AddWatchRequest(root, 7), lambda reply: None)
         with pytest.raises(LocalProtocolError, match="takes an AddWatchMode"):
             zk.add_watch(root, 7)  # type: ignore[arg-type]
 
@@ -652,7 +652,7 @@ async def test_remove_watches_without_such_a_watch_raises_no_watcher_and_types_m
     zookeeper: Server | External, root: str
 ) -> None:
     def remove(kind: WatcherType) -> Call[None]:
-        return Call(zk, REMOVE_WATCHES, RemoveWatchesRequest(root, kind), lambda reply: None)
+        return zk._call(REMOVE_WATCHES, RemoveWatchesRequest(root, kind), lambda reply: None)
 
     async with client(zookeeper) as zk:
         with pytest.raises(NoWatcherError):
