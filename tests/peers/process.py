@@ -8,69 +8,47 @@ first. Every contender has a session of its own.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 
 import trio
 
 from tests.peers.history import History
+from tests.support.program import Program
 
 
-class PeerProcess:
-    """One such process; what it says goes to `history`."""
+class PeerProcess(Program):
+    """One such process; what it says goes to `history`. What it prints on stderr is printed where we print."""
 
-    def __init__(self, process: trio.Process, history: History) -> None:
-        self._process = process
+    def __init__(self, command: Sequence[str], history: History) -> None:
+        super().__init__(command, keys=True, stderr=None)
         self._history = history
-        self._telling = trio.Lock()
 
-    async def enter(self, recipe: str, name: str, path: str) -> None:
+    def enter(self, recipe: str, name: str, path: str) -> None:
         """Let a contender enter."""
-        await self._tell(f"enter {recipe} {name} {path}")
+        self.press(f"enter {recipe} {name} {path}\n")
 
-    async def leave(self, name: str) -> None:
+    def leave(self, name: str) -> None:
         """Let it stop, give up leadership and close its session: reported as "stopped" and "left"."""
-        await self._tell(f"leave {name}")
+        self.press(f"leave {name}\n")
 
     async def look(self, recipe: str, name: str, path: str) -> list[str]:
         """The identities of the contenders of the recipe's dialect, as this program reads them, the leader first."""
-        await self._tell(f"look {recipe} {name} {path}")
+        self.press(f"look {recipe} {name} {path}\n")
         return (await self._history.said("saw:", name)).removeprefix("saw:").split(",")
 
-    def kill(self) -> None:
-        """End the process at once (SIGKILL). Its sessions stay until their time is over."""
-        self._process.kill()
-
-    async def _tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        async with self._telling:
-            await self._process.stdin.send_all(f"{line}\n".encode())
-
     async def listen(self) -> None:
-        """Hand what the process says to the history, until it ends."""
-        assert self._process.stdout is not None
-        rest = b""
-        async for chunk in self._process.stdout:
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                what, name, at = line.decode().split(" ")
+        """Hand what the process says to the history, until this is cancelled."""
+        while True:
+            while line := self.out.take(""):
+                what, name, at = line.split(" ")
                 self._history.note(what, name, int(at))
+            await trio.sleep(0.01)  # another process prints it, and does not tell
 
 
 async def run_peer(
     command: Sequence[str], history: History, *, task_status: trio.TaskStatus[PeerProcess] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Start one, for `nursery.start`. It is killed when this is cancelled, and ends by itself when our process does."""
-    process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        peer = PeerProcess(process, history)
+    with PeerProcess(command, history) as peer:
         task_status.started(peer)
         await peer.listen()
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
-            await process.stdin.aclose()
-            await process.stdout.aclose()

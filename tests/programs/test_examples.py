@@ -19,7 +19,7 @@ import trio
 from tests.conftest import External
 from tests.support.live import client
 from tests.support.processes import free_port, wait_until
-from tests.support.programs import PATIENCE, Program, run
+from tests.support.program import PATIENCE, Program, module, run
 from tests.support.real.servers import Server
 from zkwire import Direction, OpCode, Tap
 from zkwire.traffic.conversation import SeenFrame
@@ -111,7 +111,7 @@ def test_tutorial_without_a_server_says_so_in_one_line(name: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("name", TUTORIALS)
 async def test_tutorial_that_is_stopped_closes_its_session_and_says_so_in_one_line(
-    zookeeper: Server | External, root: str, tmp_path: Path, name: str, number: signal.Signals
+    zookeeper: Server | External, root: str, name: str, number: signal.Signals
 ) -> None:
     arguments, at_work, _, _ = TUTORIALS[name]
     closed: list[SeenFrame] = []
@@ -125,19 +125,14 @@ async def test_tutorial_that_is_stopped_closes_its_session_and_says_so_in_one_li
         await zk.ensure_path(root)
     async with Tap(zookeeper.address) as tap:
         tap.fault = note
-        program = await trio.to_thread.run_sync(
-            lambda: Program(tmp_path / "log", f"examples.{name}", *arguments, "--hosts", tap.address + root)
-        )
-        try:
+        with Program(module(f"examples.{name}", *arguments, "--hosts", tap.address + root)) as program:
             await trio.to_thread.run_sync(program.says, at_work)
             program.send(number)
             assert await trio.to_thread.run_sync(program.ends) == 0
-        finally:
-            program.kill()
     assert len(closed) == 1
     expected = "deregistered" if name == "daytime_server" else f"{name}: stopped by {number.name}"
     assert program.lines()[-1] == expected
-    assert "Traceback" not in program.log.read_text()
+    assert "Traceback" not in program.printed
 
 
 @pytest.mark.parametrize("name", [name for name, tutorial in TUTORIALS.items() if tutorial[2]])
@@ -183,21 +178,19 @@ VARYING = [
 class Terminal:
     """One of the guide's terminals: the program that runs in it, and which of its lines were expected so far."""
 
-    def __init__(self, directory: Path, name: str) -> None:
-        self._directory = directory
+    def __init__(self, name: str) -> None:
         self._name = name
         self._programs: list[Program] = []
         self._since = 0  # the lines of the program before this index belong to an earlier group
 
     def type(self, command: str, environment: dict[str, str]) -> None:
-        python, dash, module, *arguments = shlex.split(command)
+        python, dash, name, *arguments = shlex.split(command)
         assert (python, dash) == ("python", "-m")
-        if module == "examples.daytime_server":
+        if name == "examples.daytime_server":
             arguments += ["--port", *environment["PORTS"].split("|")]
-        log = self._directory / f"{self._name}{len(self._programs)}.log"
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("ZKWIRE_HOSTS", environment["ZKWIRE_HOSTS"])
-            self._programs.append(Program(log, module, *arguments, keyboard=True))
+            self._programs.append(Program(module(name, *arguments), keys=True))
         self._since = 0
 
     def prints(self, lines: list[str], ports: str) -> None:
@@ -214,7 +207,7 @@ class Terminal:
             return found
 
         done = wait_until(lambda: None not in places(), PATIENCE)
-        assert done, f"{self._name}: {lines} expected in:\n{program.log.read_text()}"
+        assert done, f"{self._name}: {lines} expected in:\n{program.printed}"
         self._since = max(at for at in places() if at is not None) + 1
 
     def press(self, key: str) -> None:
@@ -248,29 +241,25 @@ def pattern_of(line: str, ports: str) -> str:
 
 
 @pytest.fixture(scope="module", params=range(len(TRANSCRIPTS)))
-def shell_of_servers(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
+def shell_of_servers(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, Program]]:
     """A transcript, the connect string of its servers, and the shell that was started with them, as the guide says."""
     commands = re.findall(r"^python -m tests\.support\.real\.servers run .*(?=-- bash)", GUIDE, re.MULTILINE)
     transcript = TRANSCRIPTS[request.param]
     command = shlex.split(commands["S$" in transcript])
-    with subprocess.Popen(
-        [sys.executable, *command[1:], "--", "bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as shell:
-        assert shell.stdin is not None
-        assert shell.stdout is not None
-        shell.stdin.write("echo $ZKWIRE_HOSTS\n")
-        shell.stdin.flush()
-        yield transcript, shell.stdout.readline().strip(), shell
-        shell.stdin.close()
+    with Program([sys.executable, *command[1:], "--", "bash"], keys=True, apart=True) as shell:
+        shell.press("echo $ZKWIRE_HOSTS\n")
+        yield transcript, shell.next(), shell
+        shell.close_keys()
+        shell.ends()
 
 
 def test_tutorial_goes_as_the_guide_shows(
-    shell_of_servers: tuple[str, str, subprocess.Popen[str]], tmp_path: Path
+    shell_of_servers: tuple[str, str, Program],
 ) -> None:
     transcript, hosts, shell = shell_of_servers
     ports = "|".join(str(free_port()) for _ in range(3))
     environment = {"ZKWIRE_HOSTS": hosts, "PORTS": ports}
-    terminals = {name: Terminal(tmp_path, name) for name in "ABC"}
+    terminals = {name: Terminal(name) for name in "ABC"}
     steps = [(line[:2], line[3:]) for line in transcript.splitlines()]
     try:
         for (name, kind), group in itertools.groupby(steps, key=lambda step: step[0]):
@@ -280,9 +269,7 @@ def test_tutorial_goes_as_the_guide_shows(
                 continue
             for line in lines:
                 if name == "S":
-                    assert shell.stdin is not None
-                    shell.stdin.write(line + "\n")
-                    shell.stdin.flush()
+                    shell.press(line + "\n")
                 elif kind == "$":
                     terminals[name].type(line, environment)
                 else:
@@ -301,5 +288,5 @@ def test_guide_has_the_five_tutorials_and_names_what_exists() -> None:
         assert anchor == re.sub(r"[^a-z0-9 ]", "", title.lower()).replace(" ", "-")
     for name in re.findall(r"\]\(([^)#]+)", GUIDE):
         assert (ROOT / "examples" / name).exists()
-    for module in re.findall(r"python -m ([a-z_.]+)", GUIDE):
-        assert importlib.util.find_spec(module), module
+    for name in re.findall(r"python -m ([a-z_.]+)", GUIDE):
+        assert importlib.util.find_spec(name), name

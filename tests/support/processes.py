@@ -9,57 +9,45 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO
+from typing import Any
 
 HOST = "127.0.0.1"
 POLL_INTERVAL = 0.02  # seconds
 
-# Signals that Python ignores would stay ignored in the program that replaces it, hence the two resets.
+# Signals that Python ignores would stay ignored in the program that replaces it, hence the first two resets. The third:
+# a pytest that was started in the background has SIGINT ignored, and the program is to heed it all the same.
 _DIE_WITH_STARTER = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 if os.getppid() != int(sys.argv[1]):
     sys.exit("the starter has gone already")
-signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+    signal.signal(number, signal.SIG_DFL)
 os.execvp(sys.argv[2], sys.argv[2:])
 """
 
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
-def spawn(
-    command: Sequence[str],
-    *,
-    env: Mapping[str, str] | None = None,
-    output: IO[bytes] | None = None,
-    keys: IO[bytes] | None = None,
-    new_session: bool = False,
-) -> subprocess.Popen[bytes]:
+def spawn(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     """Start `command` so that the kernel kills it when this process ends, in whatever way (on Linux only).
 
     The kernel does that when the *thread* that started it ends. A worker thread (trio's end after ten idle seconds)
-    would take the server with it, so everyone but the main thread has one long-lived thread start it.
+    would take the program with it, so everyone but the main thread has one long-lived thread start it.
     A launcher asks for the signal instead of `preexec_fn`, which Python warns about in processes with threads.
 
     Args:
         command: the program and its arguments.
-        env: its environment; None: ours.
-        output: where stdout and stderr go, with stdin closed; None: all three are ours.
-        keys: what is stdin then.
-        new_session: out of reach of a Ctrl-C at the terminal.
+        options: of `subprocess.Popen`.
     """
     if sys.platform == "linux":
         command = [sys.executable, "-I", "-S", "-c", _DIE_WITH_STARTER, str(os.getpid()), *command]
 
     def start() -> subprocess.Popen[bytes]:
-        stdin = None if output is None else keys or subprocess.DEVNULL
-        return subprocess.Popen(
-            command, env=env, stdin=stdin, stdout=output, stderr=output, start_new_session=new_session
-        )
+        return subprocess.Popen(command, **options)
 
     return start() if threading.current_thread() is threading.main_thread() else _spawner.submit(start).result()
 

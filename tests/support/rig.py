@@ -24,7 +24,7 @@ from tests.support import contest
 from tests.support.contending import STEP
 from tests.support.contest import Overlap, Pause, Record, Stint, Tape
 from tests.support.live import watched_paths
-from tests.support.programs import Program
+from tests.support.program import Program, module
 from tests.support.real.servers import Ensemble
 from zkwire import Client, Direction, SessionInfo, Stat
 from zkwire.tap.tap import Tap
@@ -171,7 +171,7 @@ class Slot:
 
     @property
     def is_alive(self) -> bool:
-        return self.program.popen.poll() is None
+        return self.program.is_alive
 
     @property
     def is_contending(self) -> bool:
@@ -187,9 +187,7 @@ class Slot:
             *("--mode", fleet.mode, "--timeout", str(fleet.timeout), *fleet.options),
         ]
         self._was_killed = False
-        program = await trio.to_thread.run_sync(
-            lambda: Program(Path(f"{stem}.log"), "tests.support.contending", *arguments)
-        )
+        program = await trio.to_thread.run_sync(Program, module("tests.support.contending", *arguments))
         self._runs.append((program, Tape(Path(f"{stem}.records")), []))
 
     async def keep(self) -> None:
@@ -201,16 +199,14 @@ class Slot:
                     status = self.program.popen.returncode
                     self.statuses.append(status)
                     expected = [OVERRUN] + [-signal.SIGKILL] * self._was_killed
-                    assert status in expected, f"{self.name} ended with {status}:\n{self.program.log.read_text()}"
+                    assert status in expected, f"{self.name} ended with {status}:\n{self.program.printed}"
                     await self.start()
 
     async def stop(self) -> None:
         """SIGSTOP; returns when it stands still."""
         program = self.program
         self._stops += 1
-        program.send(signal.SIGSTOP)
-        status = Path(f"/proc/{program.pid}/status")
-        await until(lambda: program.popen.poll() is not None or "(stopped)" in status.read_text(), "a process to stop")
+        await trio.to_thread.run_sync(program.stop)
         self._stopped.setdefault(program, time.monotonic_ns())
 
     def go_on(self) -> None:
@@ -230,11 +226,11 @@ class Slot:
         """SIGTERM; returns when it has ended in good order."""
         self.is_leaving = True
         program = self.program
-        if program.popen.poll() is None:
+        if program.is_alive:
             program.send(signal.SIGTERM)
-            await until(lambda: program.popen.poll() is not None, f"{self.name} to end")
+            await until(lambda: not program.is_alive, f"{self.name} to end")
         # Killed by the SIGTERM: it had not come to listen for it.
-        assert program.popen.returncode in (0, OVERRUN, -signal.SIGTERM), program.log.read_text()
+        assert program.popen.returncode in (0, OVERRUN, -signal.SIGTERM), program.printed
 
     async def come_back(self) -> None:
         async with self._starting:
@@ -257,7 +253,7 @@ class Slot:
     def stints(self) -> list[Stint]:
         found = []
         for index, (program, tape, pauses) in enumerate(self._runs):
-            is_over = program.popen.poll() is not None  # before it is read
+            is_over = not program.is_alive  # before it is read
             # One that stands still now does so until it goes on.
             now = [Pause(self._stopped[program], time.monotonic_ns())] if program in self._stopped else []
             found += contest.stints(f"{self.name}-{index}", tape.read(), pauses + now, is_over=is_over)
@@ -320,7 +316,7 @@ class Fleet:
 
     def logs(self) -> str:
         """What the present processes have said."""
-        return "\n".join(f"{slot.name}:\n{slot.program.log.read_text()}" for slot in self.slots)
+        return "\n".join(f"{slot.name}:\n{slot.program.printed}" for slot in self.slots)
 
     async def node(self) -> str | None:
         """The leader's znode."""
@@ -477,9 +473,7 @@ async def _open(tap: Tap, task_status: trio.TaskStatus[None]) -> None:
 @asynccontextmanager
 async def rig(ensemble: Ensemble, root: str, directory: Path) -> AsyncIterator[Rig]:
     """Servers, a resource and an administrator; fleets are to be added."""
-    resource = await trio.to_thread.run_sync(
-        lambda: Program(directory / "resource.log", "tests.support.fenced_resource")
-    )
+    resource = await trio.to_thread.run_sync(Program, module("tests.support.fenced_resource"))
     try:
         (port,) = await trio.to_thread.run_sync(resource.says, r"^\d+$")
         async with zkwire.connect(ensemble.hosts, 30.0, connect_timeout=PATIENCE) as zk:

@@ -6,74 +6,41 @@ import re
 import signal
 import socket
 import struct
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from queue import Queue
 
+from tests.support.program import PATIENCE, Program, module
 from zkwire.frames import frame
 from zkwire.jute import Encodable, encode
 from zkwire.records import ConnectRequest, RequestHeader
 
-PATIENCE = 30.0
 
+class Listening(Program):
+    """A command of zkwire that says on stderr where it listens: `tap`, or `replay` as a server.
 
-class Running:
-    """A `zkwire tap` in a process of its own, and what it prints."""
+    Attributes:
+        address: where that is.
+    """
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.lines: list[str] = []
-        self._queue: Queue[str | None] = Queue()
-        assert process.stderr is not None
-        first = process.stderr.readline()
-        match = re.match(r"zkwire: (\S+) to ", first)
-        assert match, first + process.stderr.read()
+    def __init__(self, *arguments: str) -> None:
+        super().__init__(module("zkwire", *arguments), apart=True)
+        first = self.next(on=self.err)
+        match = re.match(r"zkwire: (\S+) (to|plays) ", first)
+        assert match, first + self.err.rest
         self.address = match[1]
-        threading.Thread(target=self._read, daemon=True).start()
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._queue.put(line.rstrip("\n"))
-        self._queue.put(None)
-
-    def until(self, pattern: str) -> str:
-        """The first line from here on that has it."""
-        while (line := self._queue.get(timeout=PATIENCE)) is not None:
-            self.lines.append(line)
-            if re.search(pattern, line):
-                return line
-        raise AssertionError(f"no line with {pattern!r} in\n" + "\n".join(self.lines))
-
-    def end(self, number: int = signal.SIGINT) -> list[str]:
-        """End it as its user would: all that it has printed."""
-        self.process.send_signal(number)
-        assert self.process.wait(PATIENCE) == 0, self.errors()
-        while (line := self._queue.get(timeout=PATIENCE)) is not None:
-            self.lines.append(line)
-        return self.lines
-
-    def errors(self) -> str:
-        assert self.process.stderr is not None
-        return self.process.stderr.read()
+    def interrupt(self, number: int = signal.SIGINT) -> list[str]:
+        """End it as its user would: all lines that it has printed."""
+        self.send(number)
+        assert self.ends() == 0, self.printed
+        return self.lines()
 
     def shown(self) -> list[str]:
-        """What stands behind the time and the connection."""
-        return [line.split(" ", 2)[2] for line in self.lines]
+        """Its lines, without the time and the connection before them."""
+        return [line.split(" ", 2)[2] for line in self.lines()]
 
 
-@contextmanager
-def tap(target: str, *arguments: str, listen: str = "0") -> Iterator[Running]:
-    command = [sys.executable, "-m", "zkwire", "tap", listen, target, *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        yield Running(process)
-    finally:
-        process.kill()
-        process.communicate()
+def tap(target: str, *arguments: str, listen: str = "0") -> Listening:
+    """`zkwire tap`."""
+    return Listening("tap", listen, target, *arguments)
 
 
 class Peer:

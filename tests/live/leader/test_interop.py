@@ -109,8 +109,8 @@ class Arena:
             self._nursery.start_soon(self._contend, peer.dialect, name, leave, timeout, line)
             return
         process = await self.process(peer, timeout)
-        self._leave[name] = lambda: self._nursery.start_soon(process.leave, name)
-        await process.enter(peer.recipe, name, self.path)
+        self._leave[name] = lambda: process.leave(name)
+        process.enter(peer.recipe, name, self.path)
 
     def leave(self, name: str) -> None:
         """Let a contender stop and leave."""
@@ -216,7 +216,7 @@ async def test_names_of_other_recipes_of_curator(
     recipe: str, below: str, called: str, which: Curator, zookeeper: Addressed, root: str, compiled: Compiled
 ) -> None:
     async with arena(zookeeper, root, compiled) as field:
-        await (await field.process(Peer("", "", which))).enter(recipe, "a", root)
+        (await field.process(Peer("", "", which))).enter(recipe, "a", root)
         await field.history.reached("leading", "a")
         (child,) = await field.zk.get_children(root + below)
         assert dialects.dialect_of(child) == called

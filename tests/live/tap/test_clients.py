@@ -17,16 +17,17 @@ import pytest
 from kazoo.client import KazooClient
 
 from tests.conftest import External
+from tests.support.program import PATIENCE, Program
 from tests.support.real.distributions import find_distribution, java
 from tests.support.real.servers import Server
-from tests.support.tapping import PATIENCE, Running, tap
+from tests.support.tapping import Listening, tap
 from zkwire.traffic import recording
 
 #: Debian's package zookeeper-bin has it where no $PATH looks.
 C_CLIENTS = ["cli_mt", "/usr/lib/zookeeper/bin/cli_mt"]
 
 
-def kazoo(running: Running, path: str) -> None:
+def kazoo(running: Listening, path: str) -> None:
     client = KazooClient(running.address, timeout=10)
     client.start(timeout=PATIENCE)
     try:
@@ -40,7 +41,7 @@ def kazoo(running: Running, path: str) -> None:
         client.close()
 
 
-def java_command_line(running: Running, path: str) -> None:
+def java_command_line(running: Listening, path: str) -> None:
     distribution = find_distribution()
     main = "org.apache.zookeeper.ZooKeeperMain"
     command = [java(), "-XX:TieredStopAtLevel=1", "-cp", distribution.classpath, main, "-server", running.address]
@@ -50,13 +51,9 @@ def java_command_line(running: Running, path: str) -> None:
     assert shown.returncode == 0, shown.stdout + shown.stderr
 
 
-def c_client(running: Running, path: str) -> None:
+def c_client(running: Listening, path: str) -> None:
     program = next(filter(None, map(shutil.which, C_CLIENTS)), None)
     assert program is not None, "no C client on this machine: run `make tools`"
-    process = subprocess.Popen(
-        [program, running.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdin is not None
     steps = [
         ("", '"kind": "connect"'),
         (f"create +e {path}", '"op": "create"'),
@@ -66,17 +63,13 @@ def c_client(running: Running, path: str) -> None:
         (f"delete {path}", '"op": "delete"'),
         ("quit", '"op": "closeSession"'),
     ]
-    try:
+    with Program([program, running.address], keys=True) as process:
         for line, awaited in steps:
             # It does not wait for a reply before it reads the next line, and forgets all at "quit".
             if line:
-                process.stdin.write(line + "\n")
-                process.stdin.flush()
-            running.until(awaited)
-        assert process.wait(PATIENCE) == 0
-    finally:
-        process.kill()
-        process.communicate()
+                process.press(line + "\n")
+            running.next(awaited)
+        assert process.ends() == 0
 
 
 CLIENTS = [kazoo, java_command_line, c_client]
@@ -89,8 +82,8 @@ def test_client_works_through_the_tap_and_all_that_it_does_is_shown(
     path = tmp_path / "recording"
     with tap(zookeeper.address, "--json", "--record", str(path)) as running:
         client(running, root)
-        running.until('"kind": "closed"')
-        entries = [json.loads(line) for line in running.end()]
+        running.next('"kind": "closed"')
+        entries = [json.loads(line) for line in running.interrupt()]
     kinds = [entry["kind"] for entry in entries]
     assert kinds[:2] == ["opened", "connect"]
     assert kinds[-1] == "closed"
@@ -134,8 +127,8 @@ def test_clients_go_on_after_the_tap_has_cut_a_reply(zookeeper: Server | Externa
         finally:
             client.stop()
             client.close()
-        running.until("closeSession")
-        lines = running.end()
+        running.next("closeSession")
+        lines = running.interrupt()
     (fault,) = [line for line in running.shown() if line.startswith("FAULT")]
     assert re.fullmatch(rf"FAULT < create xid=\d+ {root}, 0 bytes: connection cut before it", fault)
     assert sum(" opened " in line for line in lines) == 2

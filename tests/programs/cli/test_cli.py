@@ -11,8 +11,7 @@ import signal
 import subprocess
 import sys
 import zipapp
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from importlib import resources
 from modulefinder import ModuleFinder
 from pathlib import Path
@@ -24,7 +23,9 @@ import trio
 import zkwire
 from election.command.verbs import main as election_main
 from tests.conftest import External
+from tests.support.program import Program, module
 from tests.support.real.servers import Server
+from tests.support.tapping import tap
 from zkwire.cli import VERBS, main
 
 
@@ -135,7 +136,7 @@ def test_tools_that_read_the_imports_find_every_verb() -> None:
 
 def test_zipapp_has_exit_statuses(tmp_path: Path) -> None:
     source = Path(zkwire.__file__ or "").parent.parent
-    for package, module, verb, status in (
+    for package, entry, verb, status in (
         ("zkwire", "zkwire.cli", ["describe", "bogus"], 1),
         ("election", "election.command.verbs", ["leader", "no-slash"], 2),
     ):
@@ -143,7 +144,7 @@ def test_zipapp_has_exit_statuses(tmp_path: Path) -> None:
         for each in ("zkwire", "election"):
             shutil.copytree(source / each, staged / each, ignore=shutil.ignore_patterns("__pycache__"))
         archive = tmp_path / f"{package}.pyz"
-        zipapp.create_archive(staged, archive, main=f"{module}:main")
+        zipapp.create_archive(staged, archive, main=f"{entry}:main")
         shown = subprocess.run([sys.executable, archive, *verb], capture_output=True, text=True, check=False)
         assert (shown.returncode, shown.stdout) == (status, ""), shown.stderr
         assert shown.stderr.startswith(f"{package}: ")
@@ -302,19 +303,8 @@ def json_lines(text: str) -> list[Any]:
     return found
 
 
-@contextmanager
-def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A command that is running; it is killed at the end of the block."""
-    command = [sys.executable, "-m", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 def test_all_json_keeps_to_one_convention(
-    hosts: str, root: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    hosts: str, root: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], started: Callable[..., Program]
 ) -> None:
     seen = set()
 
@@ -350,21 +340,19 @@ def test_all_json_keeps_to_one_convention(
     run("explain", "--reply-to", "getData", "".join(field["bytes"] for field in replied["fields"]))
     seen.add("tap")
     recording = tmp_path / "recording"
-    with started("zkwire", "tap", "0", hosts, "--json", "--hex", "--secrets", "--record", str(recording)) as tap:
-        assert tap.stderr is not None
-        trio.run(traffic, tap.stderr.readline().split()[1])
-        tap.send_signal(signal.SIGTERM)
-        out, _ = tap.communicate(timeout=60)
+    with tap(hosts, "--json", "--hex", "--secrets", "--record", str(recording)) as running:
+        trio.run(traffic, running.address)
+        running.send(signal.SIGTERM)
+        _, out, _ = running.result()
         found = json_lines(out)
         assert '"data": {"base64": "/wA="}' in out
         assert {"event", "connect", "exchange"} <= {each["kind"] for each in found}
     json_lines(recording.read_text())
     seen.add("watch")
-    with started("zkwire", "watch", root, "-n", "2", "--json") as watch:
-        assert watch.stderr is not None
-        assert "watching" in watch.stderr.readline()
-        trio.run(traffic, hosts)
-        json_lines(watch.communicate(timeout=60)[0])
+    watch = started(module("zkwire", "watch", root, "-n", "2", "--json"), apart=True)
+    assert "watching" in watch.next(on=watch.err)
+    trio.run(traffic, hosts)
+    json_lines(watch.result()[1])
     run("rm", "-r", root)
     takers = set()
     for verb in VERBS:
@@ -375,7 +363,9 @@ def test_all_json_keeps_to_one_convention(
     assert takers == seen
 
 
-def test_all_json_of_election_keeps_to_it_too(hosts: str, root: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_all_json_of_election_keeps_to_it_too(
+    hosts: str, root: str, capfd: pytest.CaptureFixture[str], started: Callable[..., Program]
+) -> None:
     def inside(verb: str, path: str, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "election", verb, "--json", path, *arguments]
 
@@ -390,8 +380,7 @@ def test_all_json_of_election_keeps_to_it_too(hosts: str, root: str, capfd: pyte
         assert election_main(["register", f"{root}/m", "a:1", "--", *inside(verb, f"{root}/m")]) == 0
         json_lines(capfd.readouterr().out)
     for arguments in (["observe", f"{root}/e"], ["register", f"{root}/m", "a:2"]):
-        with started("election", *arguments, "--json") as running:
-            assert running.stdout is not None
-            json_lines(running.stdout.readline())
-            running.terminate()
-            running.communicate(timeout=60)
+        reading = started(module("election", *arguments, "--json"), apart=True)
+        json_lines(reading.next() + "\n")
+        reading.send(signal.SIGTERM)
+        reading.ends()

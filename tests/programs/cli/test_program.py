@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +23,7 @@ import zkwire.cli
 from tests.programs.cli.test_replay import written
 from tests.support.live import PATIENCE, client
 from tests.support.processes import HOST, wait_until
+from tests.support.program import Program, module
 from tests.support.real.servers import Distribution, Server
 from tests.support.real.special_servers import TlsServer, make_certificates, tls_server
 from zkwire import CREATOR_ALL_ACL, CreateMode, KeeperState, connect_arguments
@@ -341,57 +341,23 @@ async def test_loss_of_the_connection_is_told_once_and_so_is_a_new_session() -> 
 # --- signals
 
 
-class Running:
+class Running(Program):
     """One of the command lines as the first process of a namespace of its own, with process id 1, as in a container.
     To us it is the one child of unshare."""
 
-    def __init__(self, *command: str, stdin: int = subprocess.DEVNULL) -> None:
+    def __init__(self, *command: str, keys: bool = False) -> None:
         unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
         if os.geteuid() != 0:
             unshare += ["--user", "--map-root-user"]
-        self.process = subprocess.Popen(
-            [*unshare, sys.executable, "-m", *command],
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # A pytest that was started in the background has SIGINT ignored; this process heeds it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
-        )
-        self._limit = threading.Timer(60, self.kill)
-        self._limit.start()
-
-    def says(self, text: str) -> None:
-        """Wait for a line with this on stderr."""
-        assert self.process.stderr is not None
-        heard = []
-        for line in self.process.stderr:
-            heard.append(line)
-            if text in line:
-                return
-        raise AssertionError(f"it ended with status {self.process.wait()} before {text!r}: {''.join(heard)}")
+        super().__init__([*unshare, *module(*command)], apart=True, keys=keys)
 
     def pids(self) -> list[int]:
-        """Its process id outside of its namespace; None until unshare has started it."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return list(map(int, children.read_text().split()))
+        """Its process id outside of its namespace; empty until unshare has started it."""
+        return list(map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()))
 
     def send(self, number: int) -> None:
         (pid,) = self.pids()
         os.kill(pid, number)
-
-    def end(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err
-
-    def kill(self) -> None:
-        for pid in [*self.pids(), self.process.pid] if self.process.poll() is None else []:
-            os.kill(pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        self._limit.cancel()
-        self.kill()
-        self.process.communicate()
 
 
 Start = Callable[..., Running]
@@ -399,15 +365,14 @@ Start = Callable[..., Running]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    started: list[Running] = []
+    with ExitStack() as stack:
 
-    def begin(*command: str, stdin: int = subprocess.DEVNULL) -> Running:
-        started.append(Running(*command, stdin=stdin))
-        return started[-1]
+        def begin(*command: str, keys: bool = False) -> Running:
+            running = Running(*command, keys=keys)
+            stack.callback(running.kill)
+            return running
 
-    yield begin
-    for each in started:
-        each.close()
+        yield begin
 
 
 @pytest.fixture
@@ -439,9 +404,9 @@ def test_signal_ends_what_waits_for_events_and_closes_its_session(
     start: Start, tls: TlsServer, command: list[str], number: signal.Signals, ended: int
 ) -> None:
     running = start(*command, "-v", "--hosts", tls.address)
-    running.says({"watch": "watching /", "observe": "< exists", "members": "< getChildren"}[command[1]])
+    running.next({"watch": "watching /", "observe": "< exists", "members": "< getChildren"}[command[1]], on=running.err)
     running.send(number)
-    status, _, err = running.end()
+    status, _, err = running.result()
     assert status == ended
     assert "> closeSession" in err
     assert "< closeSession" in err
@@ -466,9 +431,9 @@ def test_term_ends_what_waits_for_a_connection(start: Start, silent: socket.sock
     at = command.index("--") if "--" in command else len(command)
     options = ["-v", "--hosts", address(silent), "--session-timeout", "600"]
     running = start(*command[:at], *options, *command[at:])
-    running.says("> ConnectRequest")
+    running.next("> ConnectRequest", on=running.err)
     running.send(signal.SIGTERM)
-    status, out, err = running.end()
+    status, out, err = running.result()
     assert (status, out) == (128 + signal.SIGTERM, "")
     assert "Traceback" not in err
 
@@ -479,11 +444,10 @@ def test_term_ends_what_waits_for_a_connection(start: Start, silent: socket.sock
     ids=lambda command: command[0],
 )
 def test_term_ends_what_waits_for_its_stdin(start: Start, command: list[str]) -> None:
-    running = start("zkwire", *command, stdin=subprocess.PIPE)
+    running = start("zkwire", *command, keys=True)
     assert wait_until(lambda: waits_in_read(running), PATIENCE)
     running.send(signal.SIGTERM)
-    assert running.process.wait(PATIENCE) == 128 + signal.SIGTERM
-    assert running.end()[1:] == ("", "")
+    assert running.result() == (128 + signal.SIGTERM, "", "")
 
 
 def waits_in_read(running: Running) -> bool:
@@ -513,9 +477,9 @@ def test_term_ends_what_stands_between_or_plays(
             connection.settimeout(PATIENCE)
             assert connection.recv(1)
         else:
-            running.says("Ctrl-C ends it")
+            running.next("Ctrl-C ends it", on=running.err)
         running.send(signal.SIGTERM)
-        assert running.end()[0] == status
+        assert running.ends() == status
 
 
 @pytest.mark.parametrize(
@@ -533,10 +497,9 @@ def test_term_ends_a_leader_and_a_member_in_good_order(
     running = start(
         "election", command[0], "--hosts", tls.address, *(root if each == "PATH" else each for each in command[1:])
     )
-    assert running.process.stdout is not None
-    assert running.process.stdout.readline() == (f"{root}/a\n" if status == 0 else "ready\n")
+    assert running.next() == (f"{root}/a" if status == 0 else "ready")
     running.send(signal.SIGTERM)
-    assert running.end()[:2] == (status, "")
+    assert running.result()[:2] == (status, "")
 
     async def left() -> list[str]:
         async with client(tls) as zk:

@@ -5,11 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,8 +15,9 @@ from kazoo.protocol.states import WatchedEvent
 from kazoo.retry import KazooRetry
 
 from tests.conftest import External
+from tests.support.program import PATIENCE
 from tests.support.real.servers import Distribution, Server
-from tests.support.tapping import PATIENCE, Peer, tap
+from tests.support.tapping import Listening, Peer, tap
 from zkwire.cli import main
 from zkwire.codes import OpCode
 from zkwire.frames import Direction, frame
@@ -72,36 +69,13 @@ def recorded(server: Server | External, root: str, path: Path) -> list[object]:
     """A recording of that in the file, and what was learned."""
     with tap(server.address, "--record", str(path)) as running:
         seen = work(running.address, root)
-        running.until("closed by")
-        running.end()
+        running.next("closed by")
+        running.interrupt()
     return seen
 
 
-class Served:
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        assert process.stderr is not None
-        first = process.stderr.readline()
-        match = re.fullmatch(r"zkwire: (\S+) plays (\d+) connections?; Ctrl-C ends it\n", first)
-        assert match, first
-        self.address = match[1]
-
-    def end(self) -> tuple[int, str]:
-        """Its exit status, and what it printed."""
-        status = self.process.wait(PATIENCE)
-        assert self.process.stdout is not None
-        return status, self.process.stdout.read()
-
-
-@contextmanager
-def serving(path: Path) -> Iterator[Served]:
-    command = [sys.executable, "-m", "zkwire", "replay", str(path), "--listen", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        yield Served(process)
-    finally:
-        process.kill()
-        process.communicate()
+def serving(path: Path) -> Listening:
+    return Listening("replay", str(path), "--listen", "0")
 
 
 # --- as a server
@@ -114,7 +88,7 @@ def test_recorded_session_is_played_to_a_fresh_client_without_a_server(
     seen = recorded(zookeeper, root, path)
     with serving(path) as served:
         assert work(served.address, root) == seen
-        assert served.end() == (0, "")
+        assert served.result()[:2] == (0, "")
 
 
 def test_client_that_does_something_else_is_told_what_was_recorded(
@@ -125,7 +99,7 @@ def test_client_that_does_something_else_is_told_what_was_recorded(
     with serving(path) as served:
         with pytest.raises(ConnectionLoss):
             work(served.address, root, extra=root + "/extra")
-        status, shown = served.end()
+        status, shown, _ = served.result()
     assert status == 1
     first = rf"connection 0: exists xid=\d+ {root}/extra: the recording has delete xid=\d+ {root}/n-\d+ next\n"
     assert re.match(first, shown), shown
@@ -134,15 +108,15 @@ def test_client_that_does_something_else_is_told_what_was_recorded(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_server_ends_with_status_0_when_told_to(tmp_path: Path, number: int) -> None:
     with serving(written(tmp_path)) as served:
-        served.process.send_signal(number)
-        assert served.end() == (0, "")
+        served.send(number)
+        assert served.result()[:2] == (0, "")
 
 
 def test_server_tells_of_a_client_that_has_not_asked_all(tmp_path: Path) -> None:
     with serving(written(tmp_path)) as served:
         with Peer(served.address) as peer:
             assert peer.connect() == encode(ConnectResponse(0, 10_000, 5, bytes(16), False))
-        assert served.end() == (1, "connection 0: ended without exists xid=1 /a\n")
+        assert served.result()[:2] == (1, "connection 0: ended without exists xid=1 /a\n")
 
 
 # --- as a client
@@ -228,8 +202,8 @@ def test_secrets_that_the_recording_lacks_are_told_of_and_not_sent(
             client.start(timeout=PATIENCE)
             client.stop()
             client.close()
-            running.until("closed by")
-            running.end()
+            running.next("closed by")
+            running.interrupt()
         assert main(["replay", str(path), "--to", zookeeper.address]) == 0
         captured = capfd.readouterr()
         assert captured.out.startswith(f"{3 if sent else 2} requests sent")
@@ -243,8 +217,8 @@ def test_session_that_was_left_open_is_closed(zookeeper: Server | External, root
         client.start(timeout=PATIENCE)
         try:
             client.create(root, b"", ephemeral=True)
-            running.until(root)
-            running.end()
+            running.next(root)
+            running.interrupt()
         finally:
             client.stop()
             client.close()

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import External
+from tests.support.program import PATIENCE, Program, module
 from tests.support.real.servers import Server
-from tests.support.tapping import PATIENCE, Peer, tap
+from tests.support.tapping import Peer, tap
 from zkwire.cli import main
 from zkwire.cli.addresses import listening, servers
 from zkwire.cli.common import CommandError
@@ -64,8 +65,8 @@ def test_tap_prints_a_line_for_each_request_with_its_reply(zookeeper: Server | E
         peer.call(5, OpCode.CLOSE_SESSION)
         assert peer.ends()
         peer.socket.close()
-        running.until("closed by")
-        running.end()
+        running.next("closed by")
+        running.interrupt()
     number, ms = r"0x[0-9a-f]+", r"  \d+\.\d\d ms"
     event = rf"event NODE_DATA_CHANGED {root}( zxid={number} by| likely by) #0 setData xid=3"
     expected = [
@@ -83,7 +84,7 @@ def test_tap_prints_a_line_for_each_request_with_its_reply(zookeeper: Server | E
     assert len(shown) == len(expected), shown
     for line, pattern in zip(shown, expected):
         assert re.fullmatch(pattern, line), line
-    assert all(re.match(r"\d\d:\d\d:\d\d\.\d{6} #0 ", line) for line in running.lines)
+    assert all(re.match(r"\d\d:\d\d:\d\d\.\d{6} #0 ", line) for line in running.lines())
 
 
 def test_tap_pairs_a_hundred_requests_of_one_segment_in_order(zookeeper: Server | External) -> None:
@@ -96,8 +97,8 @@ def test_tap_pairs_a_hundred_requests_of_one_segment_in_order(zookeeper: Server 
         peer.socket.sendall(b"".join(frames))
         for _ in frames:
             peer.take()
-        running.until('"xid": 100,')
-        exchanges = objects(running.end(), "exchange")
+        running.next('"xid": 100,')
+        exchanges = objects(running.interrupt(), "exchange")
     assert [(each["xid"], each["path"]) for each in exchanges] == [(1 + n, f"/missing-{n}") for n in range(100)]
     assert {each["error"] for each in exchanges} == {"NO_NODE"}
 
@@ -107,9 +108,9 @@ def test_tap_tells_of_requests_that_had_no_reply_when_it_is_ended(zookeeper: Ser
         peer.connect()
         peer.send(1, OpCode.EXISTS, ExistsRequest("/a", False))
         peer.call(2, OpCode.SYNC, ExistsRequest("/", False))
-        running.until("sync xid=2")
+        running.next("sync xid=2")
         peer.send(3, OpCode.CHECK, DeleteRequest("/", 77))  # which servers leave without an answer, or close on
-        running.end()
+        running.interrupt()
     assert any(re.match(r"FAULT < exists xid=1 /a: dropped", line) for line in running.shown())
 
 
@@ -126,9 +127,9 @@ def test_tap_ends_with_status_0_and_tells_what_was_left(number: int) -> None:
             came = b""
             while len(came) < len(handshake + request):
                 came += accepted.recv(1000)
-            running.end(number)
+            running.interrupt(number)
         assert peer.ends()
-        assert running.errors() == ""
+        assert running.err.rest == ""
     left = [re.sub(r"[\d.]+ ms", "T", line) for line in running.shown()[1:]]
     assert left == [
         "connect new session, 10 s -> NO REPLY: the connection ended T later",
@@ -143,8 +144,8 @@ def test_tap_shows_pings_only_when_asked(zookeeper: Server | External) -> None:
             peer.connect()
             peer.call(Xid.PING, OpCode.PING)
             peer.call(1, OpCode.EXISTS, ExistsRequest("/zookeeper", False))
-            running.until("exists" if "--op" not in arguments else "ping")
-            running.end()
+            running.next("exists" if "--op" not in arguments else "ping")
+            running.interrupt()
         assert sum(line.startswith("ping xid=-2 -> OK") for line in running.shown()) == count
 
 
@@ -158,7 +159,7 @@ def test_tap_filters_by_operation_and_path(zookeeper: Server | External, root: s
                     peer.call(100 + xid, OpCode.GET_DATA, GetDataRequest(path, False))
                 peer.call(9, OpCode.CLOSE_SESSION)
                 assert peer.ends()
-            running.end()
+            running.interrupt()
         return [" ".join(line.split()[:3]) for line in running.shown()]
 
     assert run("--op", "exists", "--path", root + "/**") == [f"exists xid=1 {root}", f"exists xid=2 {root}/a"]
@@ -170,15 +171,15 @@ def test_tap_shows_one_session_of_two(zookeeper: Server | External) -> None:
     with tap(zookeeper.address, "--json") as first, Peer(first.address) as peer:
         response = peer.connect()
         session, password = struct.unpack_from(">q", response, 8)[0], response[20:36]
-        first.end()
+        first.interrupt()
     with tap(zookeeper.address, "--session", hex(session)) as running:
         with Peer(running.address) as other, Peer(running.address) as peer:
             other.connect()
             other.call(1, OpCode.EXISTS, ExistsRequest("/other", False))
             peer.connect(password, session)
             peer.call(2, OpCode.EXISTS, ExistsRequest("/mine", False))
-            running.until("/mine")
-        running.end()
+            running.next("/mine")
+        running.interrupt()
     assert [line.split()[0] for line in running.shown()] == ["connect", "exists", "closed"]
     assert f"session {hex(session)}, 10 s -> session {hex(session)}" in running.shown()[0]
 
@@ -189,9 +190,9 @@ def test_tap_prints_annotated_dumps_with_hex_and_masks_secrets_unless_asked(zook
         with tap(zookeeper.address, "--hex", *arguments) as running, Peer(running.address) as peer:
             peer.connect(b"PASSWORD_16BYTES")
             peer.call(Xid.AUTH, OpCode.AUTH, AuthPacket(0, "digest", secret))
-            running.until("auth xid=-4 digest -> OK")
-            running.until("ReplyHeader.err")
-            lines = "\n".join(running.end())
+            running.next("auth xid=-4 digest -> OK")
+            running.next("ReplyHeader.err")
+            lines = "\n".join(running.interrupt())
         assert "    > auth xid=-4" in lines
         assert "    0004  ff ff ff fc" in lines
         assert (secret.hex(" ") in lines) is not masked
@@ -206,8 +207,8 @@ def test_tap_prints_json_that_has_all_and_no_secret(zookeeper: Server | External
             peer.call(Xid.AUTH, OpCode.AUTH, AuthPacket(0, "digest", b"user:hunter2"))
             asked = peer.send(1, OpCode.EXISTS, ExistsRequest(root, False))
             answer = frame(peer.take())
-            running.until('"op": "exists"')
-            lines = running.end()
+            running.next('"op": "exists"')
+            lines = running.interrupt()
         opened, connect, auth, exists, closed = objects(lines)
         assert [each["kind"] for each in (opened, connect, exists, closed)] == [
             "opened",
@@ -240,8 +241,8 @@ def test_tap_passes_on_what_is_not_zookeepers(zookeeper: Server | External, data
             assert peer.socket.recv(10) == b"rw"
         assert peer.ends()
         peer.socket.close()
-        running.until("closed by")
-        running.end()
+        running.next("closed by")
+        running.interrupt()
     assert running.shown()[1] == f"{name}; its bytes are passed on"
 
 
@@ -260,8 +261,8 @@ def test_tap_passes_a_half_closed_connection_on(zookeeper: Server | External) ->
             assert peer.socket.recv(10) == b"imok"
             assert peer.ends()
             peer.socket.close()
-            assert running.until("closed by").endswith("closed by the client")
-            running.end()
+            assert running.next("closed by").endswith("closed by the client")
+            running.interrupt()
 
 
 # --- what it cannot do
@@ -272,9 +273,9 @@ def test_tap_tells_of_a_server_that_is_not_there_and_goes_on(zookeeper: Server |
         for _ in range(2):
             with suppress(ConnectionResetError), Peer(running.address) as peer:  # it may come while this one connects
                 assert peer.ends()
-            line = running.until("no server for")
+            line = running.next("no server for")
             assert line.endswith("127.0.0.1:1: Connection refused")
-        running.end()
+        running.interrupt()
 
 
 def test_tap_takes_the_next_server_of_a_list(zookeeper: Server | External) -> None:
@@ -282,8 +283,8 @@ def test_tap_takes_the_next_server_of_a_list(zookeeper: Server | External) -> No
         for _ in range(2):
             with Peer(running.address) as peer:
                 assert peer.connect()
-        running.until("connect new session")
-        running.end()
+        running.next("connect new session")
+        running.interrupt()
 
 
 def test_tap_says_that_its_address_is_in_use(capfd: pytest.CaptureFixture[str]) -> None:
@@ -377,8 +378,8 @@ def test_recording_has_every_byte_and_what_was_done(zookeeper: Server | External
         sent.append(peer.send(1, OpCode.EXISTS, ExistsRequest("/dropped", False)))
         sent.append(peer.send(2, OpCode.EXISTS, ExistsRequest("/none", False)))
         received.append(frame(peer.take()))
-        running.until("exists xid=2")
-        running.end()
+        running.next("exists xid=2")
+        running.interrupt()
     opened, *chunks, closed = items(path)
     assert isinstance(opened, recording.RecordedOpening)
     assert opened.server == zookeeper.address
@@ -396,8 +397,8 @@ def test_recording_holds_no_secret_unless_asked(zookeeper: Server | External, tm
     with tap(zookeeper.address, "--record", str(path)) as running, Peer(running.address) as peer:
         given = peer.connect(b"PASSWORD_16BYTES")[20:36]
         peer.call(Xid.AUTH, OpCode.AUTH, AuthPacket(0, "digest", b"user:hunter2"))
-        running.until("auth")
-        running.end(signal.SIGTERM)
+        running.next("auth")
+        running.interrupt(signal.SIGTERM)
     text = path.read_text()
     assert not recording.has_secrets(text.splitlines()[0])
     for secret in (b"PASSWORD_16BYTES", b"hunter2", given):
@@ -411,8 +412,8 @@ def test_recording_is_what_a_client_traces(zookeeper: Server | External, root: s
     with tap(zookeeper.address, "--record", str(path), "--hex") as running:
         command = [sys.executable, "-m", "zkwire", "ls", "/", "-v", "--hosts", running.address]
         shown = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
-        running.until("closed by")
-        lines = running.end()
+        running.next("closed by")
+        lines = running.interrupt()
     dumps = [line[4:] for line in lines if line.startswith("    ")]
     assert sorted(dumps) == sorted(line for line in shown.stderr.splitlines() if line)
     assert len([item for item in items(path) if isinstance(item, recording.RecordedBytes)]) == 6
@@ -433,9 +434,9 @@ def test_tap_breaks_the_frames_that_its_faults_name(zookeeper: Server | External
             assert len(peer.call(2, OpCode.EXISTS, ExistsRequest(root, False))) == 16 + 68, "it was created"
             peer.send(3, OpCode.EXISTS, ExistsRequest(root, False))
             assert len(peer.call(4, OpCode.DELETE, DeleteRequest(root, -1))) == 16
-            running.until("delete xid=4")
-        running.end()
-        assert running.errors() == "zkwire: 2 faults, seed 7\n"
+            running.next("delete xid=4")
+        running.interrupt()
+        assert running.err.rest == "zkwire: 2 faults, seed 7\n"
     shown = running.shown()
     assert f"FAULT < create xid=1 {root}: connection cut before it"[:40] in "\n".join(shown)
     assert f"FAULT > exists xid=3 {root}: dropped" in shown
@@ -452,8 +453,8 @@ def test_the_same_seed_gives_the_same_frames_twice(zookeeper: Server | External)
                 for xid in range(1, 41):
                     peer.send(xid, OpCode.EXISTS, ExistsRequest("/none", False))
                 peer.send(41, OpCode.SYNC, ExistsRequest("/", False))
-                running.until("sync xid=41")
-            running.end()
+                running.next("sync xid=41")
+            running.interrupt()
         return [[line for line in running.shown() if line.startswith(f"FAULT {way}")] for way in "<>"]
 
     first = run(5)
@@ -463,17 +464,12 @@ def test_the_same_seed_gives_the_same_frames_twice(zookeeper: Server | External)
 
 
 def test_tap_stops_when_nobody_reads_what_it_prints(zookeeper: Server | External) -> None:
-    command = [sys.executable, "-m", "zkwire", "tap", "0", zookeeper.address]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        address = process.stderr.readline().split()[1]
-        process.stdout.close()
+    read, write = os.pipe()
+    with Program(module("zkwire", "tap", "0", zookeeper.address), stdout=write, apart=True) as process:
+        os.close(write)
+        os.close(read)
+        address = process.next(on=process.err).split()[1]
         with Peer(address) as peer:
             assert peer.ends()
-        assert process.wait(PATIENCE) == 1
-        assert process.stderr.read() == ""
-    finally:
-        process.kill()
-        process.communicate()
+        assert process.ends() == 1
+        assert process.err.rest == ""

@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 
 import pytest
 import trio
@@ -18,75 +15,43 @@ import trio
 import zkwire
 from tests.conftest import External
 from tests.support.live import client
-from tests.support.processes import free_port, spawn, wait_until
+from tests.support.processes import free_port, wait_until
+from tests.support.program import PATIENCE, Program, module
 from tests.support.real.servers import Server
 from zkwire import Client, CreateMode, Direction, SessionExpiredError, SessionInfo, Tap
 from zkwire.traffic.conversation import SeenFrame
 from zkwire.traffic.faults import Pass
 
-PATIENCE = 60.0  # seconds until a test gives up on a process
+#: A line with an answer, among all that a client prints.
+ANSWER = r"^127\.0\.0\.1:\d+:\d{4}-"
 STRATEGIES = ("random", "round-robin", "sticky", "least-loaded")
-
-
-class Process:
-    """One of the examples, running."""
-
-    def __init__(self, name: str, log: Path, *arguments: str) -> None:
-        self._log = log
-        with log.open("wb") as output:
-            self.popen = spawn([sys.executable, "-m", f"examples.{name}", *arguments], output=output)
-
-    def lines(self, *, answers: bool = True) -> list[str]:
-        """What it has printed in whole lines: answers, or all."""
-        whole = self._log.read_text().rpartition("\n")[0].split("\n")
-        return [line for line in whole if re.match(r"127\.0\.0\.1:\d+:\d{4}-", line) or not answers]
-
-    def says(self, text: str, times: int = 1) -> None:
-        """Wait for a line, so many times."""
-
-        def said() -> bool:
-            return self.lines(answers=False).count(text) >= times
-
-        assert wait_until(lambda: said() or self.popen.poll() is not None, PATIENCE), self._log.read_text()
-        assert said(), self._log.read_text()
-
-    def ends(self) -> int:
-        return self.popen.wait(PATIENCE)
 
 
 class Service:
     """A registry of a test's own, and who serves and asks there."""
 
-    def __init__(self, hosts: str, root: str, directory: Path) -> None:
+    def __init__(self, hosts: str, root: str, started: Callable[..., Program]) -> None:
         self.hosts = hosts
         self.root = root
-        self._directory = directory
-        self.processes: list[Process] = []
+        self._started = started
 
-    def server(self, port: int, *, wait: bool = True) -> Process:
+    def server(self, port: int, *, wait: bool = True) -> Program:
         """A server; registered, or just started."""
         process = self._start("daytime_server", "--port", str(port))
         if wait:
             process.says(f"127.0.0.1:{port} is registered")
         return process
 
-    def client(self, *options: str) -> Process:
+    def client(self, *options: str) -> Program:
         return self._start("daytime_client", *options)
 
-    def _start(self, name: str, *options: str) -> Process:
-        log = self._directory / f"{len(self.processes)}-{name}.log"
-        process = Process(name, log, "--hosts", self.hosts, "--root", self.root, *options)
-        self.processes.append(process)
-        return process
+    def _start(self, name: str, *options: str) -> Program:
+        return self._started(module(f"examples.{name}", "--hosts", self.hosts, "--root", self.root, *options))
 
 
 @pytest.fixture
-def service(zookeeper: Server | External, root: str, tmp_path: Path) -> Iterator[Service]:
-    made = Service(zookeeper.address, root, tmp_path)
-    yield made
-    for process in made.processes:
-        process.popen.kill()
-        process.popen.wait()
+def service(zookeeper: Server | External, root: str, started: Callable[..., Program]) -> Service:
+    return Service(zookeeper.address, root, started)
 
 
 def test_no_round_fails_while_servers_stop_die_start_and_join(service: Service) -> None:
@@ -97,38 +62,38 @@ def test_no_round_fails_while_servers_stop_die_start_and_join(service: Service) 
 
     def more_rounds(number: int = 5) -> None:
         """Wait until every client has had so many more."""
-        wanted = [len(each.lines()) + number for each in clients]
+        wanted = [len(each.lines(ANSWER)) + number for each in clients]
 
         def had() -> bool:
-            return all(len(each.lines()) >= count for each, count in zip(clients, wanted))
+            return all(len(each.lines(ANSWER)) >= count for each, count in zip(clients, wanted))
 
-        assert wait_until(had, PATIENCE), [each.lines(answers=False)[-5:] for each in clients]
+        assert wait_until(had, PATIENCE), [each.lines()[-5:] for each in clients]
 
     more_rounds(20)
-    first.popen.send_signal(signal.SIGTERM)
+    first.send(signal.SIGTERM)
     first.says("deregistered")
     assert first.ends() == 0
     more_rounds()
-    second.popen.kill()
+    second.kill()
     second = service.server(ports[1], wait=False)
     more_rounds()
     first, fourth = service.server(ports[0]), service.server(ports[3])
     more_rounds()
-    third.popen.kill()
+    third.kill()
     more_rounds()
     second.says(f"127.0.0.1:{ports[1]} is registered")  # its former life's session has expired
     more_rounds(20)
-    first.popen.kill()
-    second.popen.kill()
+    first.kill()
+    second.kill()
     more_rounds(20)
 
     for strategy, each in zip(STRATEGIES, clients):
-        assert each.popen.poll() is None, each.lines(answers=False)[-5:]
-        answers = [int(line.split(":")[1]) for line in each.lines()]
+        assert each.is_alive, each.lines()[-5:]
+        answers = [int(line.split(":")[1]) for line in each.lines(ANSWER)]
         assert len(answers) >= 100
         assert set(answers) == set(ports) or (strategy == "sticky" and set(answers) < set(ports))
         assert set(answers[-10:]) == {ports[3]}
-    assert fourth.popen.poll() is None
+    assert fourth.is_alive
 
 
 def test_answers_are_host_port_and_time(service: Service) -> None:
@@ -136,7 +101,7 @@ def test_answers_are_host_port_and_time(service: Service) -> None:
     service.server(port)
     asks = service.client("--interval", "0")
     assert asks.ends() == 0
-    lines = asks.lines(answers=False)
+    lines = asks.lines()
     assert len(lines) == 200
     assert set(lines[::2]) == {f"connect host: 127.0.0.1:{port}"}
     for line in lines[1::2]:
@@ -184,7 +149,7 @@ async def test_server_says_what_it_answers_and_clients_that_say_nothing_block_no
 def test_list_that_stays_empty_is_a_clear_error(service: Service) -> None:
     asks = service.client("--patience", "0.5")
     assert asks.ends() == 1
-    assert asks.lines(answers=False) == [
+    assert asks.lines() == [
         "no server is registered: waiting for one",
         f"daytime_client: {service.root} has no members that may be used",
     ]
@@ -194,16 +159,16 @@ def test_client_outlives_a_list_that_is_empty_for_a_moment(service: Service) -> 
     asks = service.client("--rounds", "100000", "--interval", "0.03", "--patience", "60")
     for turn in range(1, 4):
         asks.says("no server is registered: waiting for one", turn)
-        had = len(asks.lines())
+        had = len(asks.lines(ANSWER))
         server = service.server(free_port())
         assert wait_until(partial(has_lines, asks, had + 3), PATIENCE)
-        server.popen.send_signal(signal.SIGTERM)
+        server.send(signal.SIGTERM)
         assert server.ends() == 0
-    assert asks.popen.poll() is None
+    assert asks.is_alive
 
 
-def has_lines(process: Process, number: int) -> bool:
-    return len(process.lines()) >= number
+def has_lines(process: Program, number: int) -> bool:
+    return len(process.lines(ANSWER)) >= number
 
 
 async def test_servers_that_are_all_dead_give_few_lines(zookeeper: Server | External, service: Service) -> None:
@@ -215,12 +180,12 @@ async def test_servers_that_are_all_dead_give_few_lines(zookeeper: Server | Exte
         await zk.create(f"{service.root}/{'x' * 100}:80", b"", mode=CreateMode.EPHEMERAL)  # no host name
         asks = service.client("--rounds", "100000", "--interval", "0")
         began = trio.current_time()
-        assert await trio.to_thread.run_sync(wait_until, lambda: len(asks.lines(answers=False)) >= 18, PATIENCE)
+        assert await trio.to_thread.run_sync(wait_until, lambda: len(asks.lines()) >= 18, PATIENCE)
         assert trio.current_time() - began > 5
-        assert asks.popen.poll() is None
+        assert asks.is_alive
         server = await trio.to_thread.run_sync(service.server, free_port())
-        assert await trio.to_thread.run_sync(wait_until, lambda: len(asks.lines()) > 10, PATIENCE)
-        assert server.popen.poll() is None
+        assert await trio.to_thread.run_sync(wait_until, lambda: len(asks.lines(ANSWER)) > 10, PATIENCE)
+        assert server.is_alive
 
 
 async def test_session_timeouts_are_those_that_were_asked_for(zookeeper: Server | External, root: str) -> None:
@@ -240,25 +205,22 @@ async def test_session_timeouts_are_those_that_were_asked_for(zookeeper: Server 
 
 def ask_for_a_timeout(name: str, hosts: str, root: str) -> None:
     options = ["--port", str(free_port())] if name == "daytime_server" else ["--patience", "0"]
-    command = [sys.executable, "-m", f"examples.{name}", "--hosts", hosts, "--root", root, *options]
-    with subprocess.Popen(
-        [*command, "--session-timeout", "7"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    with Program(
+        module(f"examples.{name}", "--hosts", hosts, "--root", root, *options, "--session-timeout", "7")
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline()
-        process.terminate()
+        process.next()
 
 
 def test_client_whose_last_server_is_killed_says_so_when_its_session_has_expired(service: Service) -> None:
     port = free_port()
     server = service.server(port)
     asks = service.client("--rounds", "10000", "--interval", "0", "--patience", "0.5")
-    assert wait_until(lambda: len(asks.lines()) > 3, PATIENCE)
-    server.popen.kill()
+    assert wait_until(lambda: len(asks.lines(ANSWER)) > 3, PATIENCE)
+    server.kill()
     assert asks.ends() == 1
-    assert asks.lines(answers=False)[-1] == f"daytime_client: {service.root} has no members that may be used"
-    assert asks.lines(answers=False)[-2] == "no server is registered: waiting for one"
-    assert f"{port} failed" in asks.lines(answers=False)[-3]
+    assert asks.lines()[-1] == f"daytime_client: {service.root} has no members that may be used"
+    assert asks.lines()[-2] == "no server is registered: waiting for one"
+    assert f"{port} failed" in asks.lines()[-3]
 
 
 @pytest.mark.rule("D1")
@@ -274,7 +236,7 @@ async def test_server_whose_session_is_ended_from_outside_is_registered_again(
             if len(former) < 2:
                 await close(zookeeper, zk, owner)
             former.append(owner)
-    assert server.popen.poll() is None
+    assert server.is_alive
     asks = service.client("--rounds", "1")
     assert await trio.to_thread.run_sync(asks.ends) == 0
 
@@ -315,9 +277,10 @@ def password(session: int) -> bytes:
     return made
 
 
-def test_hosts_without_servers_are_an_error(tmp_path: Path) -> None:
+def test_hosts_without_servers_are_an_error(started: Callable[..., Program]) -> None:
     options = {"daytime_server": ["--port", str(free_port())], "daytime_client": []}
-    started = {name: Process(name, tmp_path / name, "--hosts", "127.0.0.1:1", *more) for name, more in options.items()}
-    for name, process in started.items():
+    hosts = "127.0.0.1:1"
+    asking = {name: started(module(f"examples.{name}", "--hosts", hosts, *more)) for name, more in options.items()}
+    for name, process in asking.items():
         assert process.ends() == 1
-        assert process.lines(answers=False)[-1].startswith(f"{name}: no session within 4 s")
+        assert process.lines()[-1].startswith(f"{name}: no session within 4 s")

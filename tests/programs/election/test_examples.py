@@ -6,8 +6,7 @@ import itertools
 import re
 import signal
 import socket
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -18,7 +17,7 @@ from election import Election
 from tests.conftest import External
 from tests.support.live import client
 from tests.support.processes import wait_until
-from tests.support.programs import PATIENCE, Program, remote_ports, run
+from tests.support.program import PATIENCE, Program, module, remote_ports, run
 from tests.support.real.servers import Ensemble, Server
 from zkwire import Direction, KeeperState, Tap
 from zkwire.traffic.conversation import SeenFrame
@@ -26,19 +25,18 @@ from zkwire.traffic.faults import Pass, parse_fault
 
 
 class Programs:
-    """Those that a test has started; all of them are gone behind it."""
+    """Those that a test has started."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, started: Callable[..., Program]) -> None:
+        self._started = started
         self.all: list[Program] = []
 
-    def start(self, module: str, *arguments: str, keyboard: bool = False, terminal: bool = False) -> Program:
-        log = self._directory / f"{len(self.all)}.log"
-        self.all.append(Program(log, f"examples.{module}", *arguments, keyboard=keyboard, terminal=terminal))
+    def start(self, name: str, *arguments: str, **options: bool) -> Program:
+        self.all.append(self._started(module(f"examples.{name}", *arguments), **options))
         return self.all[-1]
 
     def living(self) -> list[Program]:
-        return [program for program in self.all if program.popen.poll() is None]
+        return [program for program in self.all if program.is_alive]
 
     def leader(self, pattern: str, token: int) -> tuple[Program, int]:
         """Wait for a living one that leads with a higher token than this; it, and its token."""
@@ -48,16 +46,13 @@ class Programs:
             return [(program, newer) for program, newer in found if newer > token]
 
         assert wait_until(lambda: bool(leading()) or not self.living(), PATIENCE)
-        assert leading(), [program.log.read_text() for program in self.all]
+        assert leading(), [program.printed for program in self.all]
         return max(leading(), key=lambda found: found[1])
 
 
 @pytest.fixture
-def programs(tmp_path: Path) -> Iterator[Programs]:
-    found = Programs(tmp_path)
-    yield found
-    for program in found.all:
-        program.kill()
+def programs(started: Callable[..., Program]) -> Programs:
+    return Programs(started)
 
 
 @pytest.fixture
@@ -160,7 +155,7 @@ async def test_master_is_found_by_its_address_and_hands_over_at_a_key(programs: 
     long = "10.0.0.2:" + "9" * 5000
 
     def start(address: str) -> Program:
-        return programs.start("address", address, "--hosts", hosts, "--session-timeout", "2", keyboard=True)
+        return programs.start("address", address, "--hosts", hosts, "--session-timeout", "2", keys=True)
 
     def play_first() -> None:
         first = start("10.0.0.1:80")
@@ -293,7 +288,7 @@ class Masters:
         self._arguments = ["--hosts", hosts, "--session-timeout", str(timeout)]
 
     def start(self, address: str) -> Program:
-        return self._programs.start("address", address, *self._arguments, keyboard=True)
+        return self._programs.start("address", address, *self._arguments, keys=True)
 
 
 async def test_enter_means_nothing_to_a_standby(programs: Programs, hosts: str) -> None:
@@ -326,7 +321,7 @@ async def test_first_enter_after_a_lost_term_hands_over(programs: Programs, host
 
 async def test_ctrl_d_at_a_terminal_ends_the_program(programs: Programs, hosts: str) -> None:
     arguments = ["address", "10.0.0.1:80", "--hosts", hosts]
-    first = await trio.to_thread.run_sync(lambda: programs.start(*arguments, keyboard=True, terminal=True))
+    first = await trio.to_thread.run_sync(lambda: programs.start(*arguments, terminal=True))
     await trio.to_thread.run_sync(first.says, "this is the master")
     first.press()
     await trio.to_thread.run_sync(first.says, "^hands over$")

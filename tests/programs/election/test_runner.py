@@ -9,9 +9,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,34 +21,19 @@ from election.command import watchdog
 from tests.support.commands import RUNAWAYS, STUBBORN, Fifo, python, shell
 from tests.support.live import PATIENCE
 from tests.support.processes import wait_until
+from tests.support.program import Program, module
 from tests.support.runner_process import GRACE, LEASE
 
 
-@pytest.fixture
-def fifo(tmp_path: Path) -> Iterator[Fifo]:
-    made = Fifo(tmp_path / "fifo")
-    yield made
-    made.close()
-
-
-class Running:
+class Running(Program):
     """A runner process."""
 
     def __init__(self, directory: Path, *command: str, on_lost: str = "exit", kill_after: float = 30) -> None:
         self._control = directory / "control"
         self._leases = directory / "leases"
         os.mkfifo(self._control)
-        script = ["-m", "tests.support.runner_process", str(self._control), str(self._leases), on_lost, str(kill_after)]
-        self.process = subprocess.Popen(
-            [sys.executable, *script, *command],
-            stderr=subprocess.PIPE,
-            text=True,
-            # A pytest that was started in the background has SIGINT ignored; this runner heeds it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
-        )
-        # Whoever still waits for what it says then sees its end.
-        self._limit = threading.Timer(60, self.kill)
-        self._limit.start()
+        options = [str(self._control), str(self._leases), on_lost, str(kill_after)]
+        super().__init__(module("tests.support.runner_process", *options, *command))
 
     def tell(self, order: str) -> None:
         with self._control.open("w") as control:
@@ -55,14 +41,8 @@ class Running:
 
     def hear(self, event: str) -> dict[str, str]:
         """Wait for what it reports; the details."""
-        assert self.process.stderr is not None
-        heard = []
-        for line in self.process.stderr:
-            heard.append(line)
-            word, *details = line.split()
-            if word == event:
-                return dict(detail.partition("=")[::2] for detail in details)
-        raise AssertionError(f"it ended with status {self.process.wait()} before it said {event!r}: {''.join(heard)}")
+        _, *details = self.next(f"^{event}\\b").split()
+        return dict(detail.partition("=")[::2] for detail in details)
 
     def lease_end(self) -> float:
         """The end of the last lease that its watchdog may know."""
@@ -74,35 +54,25 @@ class Running:
         return pid
 
     def children(self) -> list[int]:
-        threads = Path(f"/proc/{self.process.pid}/task")
+        threads = Path(f"/proc/{self.pid}/task")
         return [int(pid) for thread in threads.iterdir() for pid in (thread / "children").read_text().split()]
 
-    def status(self) -> int:
-        return self.process.wait(PATIENCE)
-
-    def close(self) -> None:
-        self._limit.cancel()
-        self.kill()
-        self.process.communicate()
-
     def kill(self) -> None:
-        if self.process.poll() is None:
-            for pid in self.children():
-                os.kill(pid, signal.SIGCONT)  # a watchdog that was stopped is to see the end of its runner
-        self.process.kill()
+        for pid in self.children() if self.is_alive else []:
+            os.kill(pid, signal.SIGCONT)  # a watchdog that was stopped is to see the end of its runner
+        super().kill()
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    started: list[Running] = []
+    with ExitStack() as stack:
 
-    def start(*command: str, **options: object) -> Running:
-        started.append(Running(tmp_path, *command, **options))  # type: ignore[arg-type]
-        return started[-1]
+        def start(*command: str, **options: Any) -> Running:
+            running = Running(tmp_path, *command, **options)
+            stack.callback(running.kill)
+            return running
 
-    yield start
-    for each in started:
-        each.close()
+        yield start
 
 
 #: Two processes write the time to a file, from when they say that they are ready to their end. The sleep is theirs.
@@ -129,7 +99,7 @@ def last_stamp(stamps: Path) -> float:
 def test_status_of_the_command_is_passed_on(run: Callable[..., Running], script: str, status: int) -> None:
     running = run(*shell(script))
     running.hear("released")
-    assert running.status() == status
+    assert running.ends() == status
 
 
 def test_command_has_its_own_environment_beside_ours(run: Callable[..., Running], fifo: Fifo) -> None:
@@ -140,10 +110,10 @@ def test_command_has_its_own_environment_beside_ours(run: Callable[..., Running]
 def test_leadership_is_released_when_all_of_the_command_has_ended(run: Callable[..., Running], fifo: Fifo) -> None:
     running = run(*python(RUNAWAYS + "signal.sigwait([signal.SIGUSR1])", fifo))
     assert {fifo.line(), fifo.line()} == {"daemon", "runaway"}
-    running.process.send_signal(signal.SIGUSR1)
+    running.send(signal.SIGUSR1)
     running.hear("released")
     assert fifo.nobody_is_left()
-    assert running.status() == 128 + signal.SIGUSR1
+    assert running.ends() == 128 + signal.SIGUSR1
 
 
 # --- leadership is lost
@@ -161,7 +131,7 @@ def test_command_that_ends_when_asked_does_so_while_nobody_else_can_lead(
     running.hear("released")
     assert fifo.nobody_is_left()
     assert "reason" in running.hear("lost")
-    assert running.status() == 3
+    assert running.ends() == 3
 
 
 @pytest.mark.rule("L11", "L13")
@@ -176,7 +146,7 @@ def test_command_that_ignores_everything_is_dead_before_the_lease_ends(
     running.hear("released")
     assert fifo.nobody_is_left()
     assert last_stamp(stamps) < running.lease_end()
-    assert running.status() == 3
+    assert running.ends() == 3
 
 
 def test_after_a_loss_it_leads_again_with_a_new_command(run: Callable[..., Running], fifo: Fifo) -> None:
@@ -187,8 +157,8 @@ def test_after_a_loss_it_leads_again_with_a_new_command(run: Callable[..., Runni
     assert fifo.nobody_is_left()
     running.tell("win")
     assert fifo.line() == "/stand-in/n-2"
-    running.process.send_signal(signal.SIGTERM)
-    assert running.status() == 128 + signal.SIGTERM
+    running.send(signal.SIGTERM)
+    assert running.ends() == 128 + signal.SIGTERM
 
 
 def test_command_that_ended_by_itself_is_not_run_again(run: Callable[..., Running], fifo: Fifo, tmp_path: Path) -> None:
@@ -197,12 +167,12 @@ def test_command_that_ended_by_itself_is_not_run_again(run: Callable[..., Runnin
     os.mkfifo(gate)
     running = run(*shell(f"echo ready >&9; read line <{gate}; exit 4", fifo), on_lost="retry")
     fifo.line()
-    running.process.send_signal(signal.SIGSTOP)
+    running.send(signal.SIGSTOP)
     gate.write_text("go on\n")
     fifo.wait_until_nobody_is_left()
     assert wait_until(lambda: boottime() > running.lease_end(), PATIENCE)
-    running.process.send_signal(signal.SIGCONT)
-    assert running.status() == 4
+    running.send(signal.SIGCONT)
+    assert running.ends() == 4
 
 
 # --- the runner stands still, or is killed
@@ -215,14 +185,14 @@ def test_command_of_a_stopped_runner_is_dead_before_the_lease_ends(
     stamps = tmp_path / "stamps"
     running = run(*python(STAMPING.format(stamps=str(stamps)), fifo))
     assert (fifo.line(), fifo.line()) == ("ready", "ready")
-    running.process.send_signal(signal.SIGSTOP)
+    running.send(signal.SIGSTOP)
     fifo.wait_until_nobody_is_left()
     end = running.lease_end()
     assert end - GRACE < last_stamp(stamps) < end
-    running.process.send_signal(signal.SIGCONT)
+    running.send(signal.SIGCONT)
     running.hear("released")
     assert "reason" in running.hear("lost")
-    assert running.status() == 3
+    assert running.ends() == 3
 
 
 def test_command_of_a_stopped_runner_is_asked_to_end_first(run: Callable[..., Running], fifo: Fifo) -> None:
@@ -230,7 +200,7 @@ def test_command_of_a_stopped_runner_is_asked_to_end_first(run: Callable[..., Ru
         *shell("trap 'echo asked >&9; exit 5' TERM; echo ready >&9; while :; do sleep 1000 & wait; done", fifo)
     )
     fifo.line()
-    running.process.send_signal(signal.SIGSTOP)
+    running.send(signal.SIGSTOP)
     assert fifo.line() == "asked"
     fifo.wait_until_nobody_is_left()
 
@@ -239,7 +209,7 @@ def test_command_of_a_killed_runner_is_killed_at_once(run: Callable[..., Running
     stamps = tmp_path / "stamps"
     running = run(*python(STAMPING.format(stamps=str(stamps)), fifo))
     assert (fifo.line(), fifo.line()) == ("ready", "ready")
-    running.process.kill()
+    running.send(signal.SIGKILL)
     fifo.wait_until_nobody_is_left()
     assert last_stamp(stamps) < running.lease_end()
 
@@ -255,7 +225,7 @@ def test_watchdog_that_is_killed_takes_all_with_it(run: Callable[..., Running], 
     os.kill(running.watchdog(), signal.SIGKILL)
     running.hear("released")
     assert fifo.nobody_is_left()
-    assert running.status() == 128 + signal.SIGKILL
+    assert running.ends() == 128 + signal.SIGKILL
 
 
 def test_watchdog_that_stands_still_is_replaced_by_the_runner(
@@ -269,7 +239,7 @@ def test_watchdog_that_stands_still_is_replaced_by_the_runner(
     running.hear("released")
     assert fifo.nobody_is_left()
     assert last_stamp(stamps) < running.lease_end()
-    assert running.status() == 3
+    assert running.ends() == 3
 
 
 # --- signals
@@ -287,12 +257,12 @@ def test_term_asks_the_command_to_end_then_kills_it_then_releases(run: Callable[
     )
     assert (fifo.line(), fifo.line()) == ("ready", "ready")
     asked = boottime()
-    running.process.send_signal(signal.SIGTERM)
+    running.send(signal.SIGTERM)
     assert (fifo.line(), fifo.line()) == ("asked", "asked")
     running.hear("released")
     assert fifo.nobody_is_left()
     assert boottime() - asked >= LEASE + 0.5
-    assert running.status() == 128 + signal.SIGKILL
+    assert running.ends() == 128 + signal.SIGKILL
 
 
 def test_each_signal_goes_to_the_command_and_some_to_its_group(run: Callable[..., Running], fifo: Fifo) -> None:
@@ -307,12 +277,12 @@ while True:
     running = run(*python(script, fifo))
     assert (fifo.line(), fifo.line()) == ("ready", "ready")
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        running.process.send_signal(number)
+        running.send(number)
         assert fifo.line() == f"parent {number.name}"
     for number in (signal.SIGINT, signal.SIGQUIT):
-        running.process.send_signal(number)
+        running.send(number)
         assert {fifo.line(), fifo.line()} == {f"parent {number.name}", f"child {number.name}"}
-    running.process.send_signal(signal.SIGKILL)
+    running.send(signal.SIGKILL)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -321,8 +291,8 @@ def test_signal_while_waiting_ends_the_waiting(run: Callable[..., Running], fifo
     fifo.line()
     running.tell("lose")
     running.hear("lost")
-    running.process.send_signal(number)
-    assert running.status() == 128 + number
+    running.send(number)
+    assert running.ends() == 128 + number
 
 
 def test_signal_that_was_ignored_at_the_start_stays_ignored(run: Callable[..., Running], fifo: Fifo) -> None:
@@ -332,19 +302,17 @@ def test_signal_that_was_ignored_at_the_start_stays_ignored(run: Callable[..., R
     finally:
         signal.signal(signal.SIGHUP, old)
     fifo.line()
-    running.process.send_signal(signal.SIGHUP)
-    running.process.send_signal(signal.SIGUSR2)
-    assert running.status() == 128 + signal.SIGUSR2
+    running.send(signal.SIGHUP)
+    running.send(signal.SIGUSR2)
+    assert running.ends() == 128 + signal.SIGUSR2
 
 
 def test_stopped_runner_that_goes_on_in_time_has_lost_nothing(run: Callable[..., Running], fifo: Fifo) -> None:
     running = run(*shell("trap 'echo here >&9' USR1; echo ready >&9; while :; do sleep 1000 & wait; done", fifo))
     fifo.line()
-    running.process.send_signal(signal.SIGSTOP)
-    stat = Path(f"/proc/{running.process.pid}/status")
-    assert wait_until(lambda: "(stopped)" in stat.read_text(), PATIENCE)
-    running.process.send_signal(signal.SIGCONT)
-    running.process.send_signal(signal.SIGUSR1)
+    running.stop()
+    running.send(signal.SIGCONT)
+    running.send(signal.SIGUSR1)
     assert fifo.line() == "here"
 
 

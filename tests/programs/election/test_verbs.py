@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from tests.conftest import External
 from tests.support.commands import Fifo, python, shell
 from tests.support.live import PATIENCE, client, until_gone
 from tests.support.processes import wait_until
+from tests.support.program import Program, module
 from tests.support.real.servers import Server
 from zkwire import Client, CreateMode
 
@@ -40,68 +40,17 @@ def hosts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 
 @pytest.fixture
-def fifo(tmp_path: Path) -> Iterator[Fifo]:
-    made = Fifo(tmp_path / "fifo")
-    yield made
-    made.close()
+def start(started: Callable[..., Program]) -> Callable[..., Program]:
+    """Starts `python -m election`."""
+    return lambda *arguments: started(module("election", *arguments), apart=True)
 
 
-class Process:
-    """`python -m election` in a process of its own."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "election", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
-            # A pytest that was started in the background has SIGINT ignored; these heed it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
-        )
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        self.stdout, self.stderr = self.process.stdout, self.process.stderr
-        # Whoever still waits for output then sees its end.
-        self._limit = threading.Timer(60, self.process.kill)
-        self._limit.start()
-
-    def hears(self, event: str) -> dict[str, Any]:
-        """Wait for a message of `run --json`."""
-        heard = []
-        for line in self.stderr:
-            heard.append(line)
-            message: dict[str, Any] = json.loads(line)
-            if message["event"] == event:
-                return message
-        raise AssertionError(f"it ended with status {self.process.wait()} before {event!r}: {''.join(heard)}")
-
-    def send(self, number: int) -> None:
-        self.process.send_signal(number)
-
-    def end(self) -> tuple[int, str, str]:
-        """Its status, and what is left of its output."""
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err
-
-    def close(self) -> None:
-        self._limit.cancel()
-        self.process.kill()  # and its watchdog kills the command
-        self.process.communicate()
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., Process]]:
-    started: list[Process] = []
-
-    def start(*arguments: str) -> Process:
-        started.append(Process(*arguments))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
+def hears(program: Program, event: str) -> dict[str, Any]:
+    """Wait for a message of `run --json`."""
+    while True:
+        message: dict[str, Any] = json.loads(program.next(on=program.err))
+        if message["event"] == event:
+            return message
 
 
 def ask(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -131,12 +80,12 @@ READY = f"echo ready >&9; {WAITS}"
 
 
 def test_command_runs_as_leader_and_its_status_is_passed_on(
-    zookeeper: Server, root: str, start: Callable[..., Process], capfd: pytest.CaptureFixture[str]
+    zookeeper: Server, root: str, start: Callable[..., Program], capfd: pytest.CaptureFixture[str]
 ) -> None:
     script = 'echo "$ELECTION_PATH $ELECTION_NODE $ELECTION_TOKEN"; cat; exit 7'
     process = start("run", root, "--data", "Ä", "--json", "--", *shell(script))
-    message = process.hears("leading")
-    status, out, _ = process.end()
+    message = hears(process, "leading")
+    status, out, _ = process.result()
     assert (status, out) == (7, f"{root} {message['node']} {message['token']}\n")
     assert message["path"] == root
     assert on_server(lambda zk: zk.get_children(root)) == []
@@ -147,18 +96,18 @@ def test_command_runs_as_leader_and_its_status_is_passed_on(
 def test_readers_see_the_leader_and_who_waits(
     zookeeper: Server,
     root: str,
-    start: Callable[..., Process],
+    start: Callable[..., Program],
     capfd: pytest.CaptureFixture[str],
     fifo: Fifo,
     mode: str,
 ) -> None:
     options = (root, "--mode", mode)
     observer = start("observe", *options)
-    assert observer.stdout.readline() == "no leader\n"
+    assert observer.next() == "no leader"
     first = start("run", *options, "--data", "first", "--json", "--", *shell(READY, fifo))
-    leading = first.hears("leading")
+    leading = hears(first, "leading")
     node, token = leading["node"], leading["token"]
-    assert observer.stdout.readline() == f"leader {node} {token} first\n"
+    assert observer.next() == f"leader {node} {token} first"
     assert ask(capfd, "leader", *options) == (0, "first\n", "")
     second = start("run", *options, "--data", "second", "--json", "--", *shell(READY, fifo))
     listed = [f"* {node} {token} first"]
@@ -173,66 +122,66 @@ def test_readers_see_the_leader_and_who_waits(
         assert ask(capfd, "list", *options)[1].splitlines() == listed
     assert fifo.line() == "ready"
     first.send(signal.SIGTERM)
-    assert first.end()[0] == 128 + signal.SIGTERM
-    following = second.hears("leading")
+    assert first.ends() == 128 + signal.SIGTERM
+    following = hears(second, "leading")
     assert following["token"] > token
-    assert observer.stdout.readline() == "no leader\n"
-    assert observer.stdout.readline() == f"leader {following['node']} {following['token']} second\n"
+    assert observer.next() == "no leader"
+    assert observer.next() == f"leader {following['node']} {following['token']} second"
     status, out, _ = ask(capfd, "leader", *options, "--json")
     assert json.loads(out) == {"data": "second", "node": following["node"], "token": following["token"]}
     observer.send(signal.SIGINT)
-    assert observer.end() == (1, "", "")
+    assert observer.result() == (1, "", "")
 
 
 def test_data_is_host_and_process_unless_told(
-    zookeeper: Server, root: str, start: Callable[..., Process], capfd: pytest.CaptureFixture[str]
+    zookeeper: Server, root: str, start: Callable[..., Program], capfd: pytest.CaptureFixture[str]
 ) -> None:
     process = start("run", root, "--json", "--", *shell(WAITS))
-    process.hears("leading")
-    assert ask(capfd, "leader", root)[1] == f"{os.uname().nodename}:{process.process.pid}\n"
+    hears(process, "leading")
+    assert ask(capfd, "leader", root)[1] == f"{os.uname().nodename}:{process.pid}\n"
 
 
 def test_try_and_timeout_do_not_wait_for_ever(
-    zookeeper: Server, root: str, start: Callable[..., Process], tmp_path: Path
+    zookeeper: Server, root: str, start: Callable[..., Program], tmp_path: Path
 ) -> None:
     leader = start("run", root, "--data", "me", "--json", "--", *shell(WAITS))
-    node = leader.hears("leading")["node"]
+    node = hears(leader, "leading")["node"]
     ran = tmp_path / "ran"
     for option in (["--try"], ["--timeout", "0.5"]):
-        status, out, err = start("run", root, *option, "--", "touch", str(ran)).end()
+        status, out, err = start("run", root, *option, "--", "touch", str(ran)).result()
         assert (status, out) == (1, "")
         assert node in err
         assert err.endswith(" me leads\n")
     assert not ran.exists()
     assert on_server(lambda zk: zk.get_children(root)) == [node.rpartition("/")[2]]
     leader.send(signal.SIGTERM)
-    leader.end()
-    assert start("run", root, "--try", "--", "touch", str(ran)).end()[0] == 0
+    leader.result()
+    assert start("run", root, "--try", "--", "touch", str(ran)).ends() == 0
     assert ran.exists()
 
 
 @pytest.mark.rule("L9")
 @pytest.mark.parametrize("on_lost", ["exit", "retry"])
 def test_deletion_of_its_znode_ends_the_command(
-    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo, on_lost: str
+    zookeeper: Server, root: str, start: Callable[..., Program], fifo: Fifo, on_lost: str
 ) -> None:
     process = start("run", root, "--on-lost", on_lost, "--json", "--", *shell(READY, fifo))
-    node = process.hears("leading")["node"]
+    node = hears(process, "leading")["node"]
     assert fifo.line() == "ready"
     on_server(lambda zk: zk.delete(node))
-    assert "deleted" in process.hears("lost")["reason"]
+    assert "deleted" in hears(process, "lost")["reason"]
     if on_lost == "exit":
-        assert process.end()[0] == 3
+        assert process.ends() == 3
         return
-    assert process.hears("leading")["node"] != node
+    assert hears(process, "leading")["node"] != node
     assert fifo.line() == "ready"
     process.send(signal.SIGTERM)
-    assert process.end()[0] == 128 + signal.SIGTERM
+    assert process.ends() == 128 + signal.SIGTERM
 
 
 @pytest.mark.rule("R6")
 def test_leadership_is_released_when_the_command_has_ended_not_before(
-    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo, tmp_path: Path
+    zookeeper: Server, root: str, start: Callable[..., Program], fifo: Fifo, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
@@ -240,13 +189,13 @@ def test_leadership_is_released_when_the_command_has_ended_not_before(
         f"trap 'echo asked >&9; read line <{gate}; exit 5' TERM; echo ready >&9; while :; do sleep 1000 & wait; done"
     )
     process = start("run", root, "--json", "--", *shell(script, fifo))
-    node = process.hears("leading")["node"]
+    node = hears(process, "leading")["node"]
     assert fifo.line() == "ready"
     process.send(signal.SIGTERM)
     assert fifo.line() == "asked"
     assert on_server(lambda zk: zk.exists(node)) is not None
     gate.write_text("go on\n")
-    assert process.end()[0] == 5
+    assert process.ends() == 5
     assert on_server(lambda zk: zk.exists(node)) is None
 
 
@@ -265,31 +214,31 @@ while True:
 @pytest.mark.rule("L11", "L13")
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
 def test_next_command_starts_when_that_of_a_stopped_or_killed_runner_is_dead(
-    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo, tmp_path: Path, number: signal.Signals
+    zookeeper: Server, root: str, start: Callable[..., Program], fifo: Fifo, tmp_path: Path, number: signal.Signals
 ) -> None:
     options = (root, "--session-timeout", str(TIMEOUT), "--json", "--")
     first = start("run", *options, *python(STAMPING.format(stamps=str(tmp_path / "first")), fifo))
-    first.hears("leading")
+    hears(first, "leading")
     second = start("run", *options, *python(STAMPING.format(stamps=str(tmp_path / "second")), fifo))
     on_server(lambda zk: has_children(zk, root, 2))
     assert wait_until((tmp_path / "first").exists, PATIENCE)
     first.send(number)
-    second.hears("leading")
+    hears(second, "leading")
     assert wait_until(lambda: (tmp_path / "second").exists() and "\n" in (tmp_path / "second").read_text(), PATIENCE)
     last = max(map(float, (tmp_path / "first").read_text().split()))
     begun = float((tmp_path / "second").read_text().split()[0])
     assert last < begun
     if number == signal.SIGSTOP:
         first.send(signal.SIGCONT)
-        first.hears("lost")
+        hears(first, "lost")
         second.send(signal.SIGINT)  # which ends this command
-        assert second.end()[0] in (1, 128 + signal.SIGINT)
-        first.hears("leading")
+        assert second.ends() in (1, 128 + signal.SIGINT)
+        hears(first, "leading")
 
 
 @pytest.mark.rule("L11")
 async def test_next_command_starts_when_that_of_a_runner_that_is_cut_off_is_dead(
-    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo, tmp_path: Path
+    zookeeper: Server, root: str, start: Callable[..., Program], fifo: Fifo, tmp_path: Path
 ) -> None:
     def stamping(name: str) -> list[str]:
         return ["--json", "--", *python(STAMPING.format(stamps=str(tmp_path / name)), fifo)]
@@ -298,14 +247,14 @@ async def test_next_command_starts_when_that_of_a_runner_that_is_cut_off_is_dead
         async with zkwire.Tap(zookeeper.address) as tap, zkwire.connect(zookeeper.address) as zk:
             options = (root, "--session-timeout", str(TIMEOUT))
             first = start("run", *options, "--hosts", tap.address, *stamping("first"))
-            await trio.to_thread.run_sync(first.hears, "leading")
+            await trio.to_thread.run_sync(hears, first, "leading")
             second = start("run", *options, *stamping("second"))
             await has_children(zk, root, 2)
             tap.partition()
-            await trio.to_thread.run_sync(second.hears, "leading")
+            await trio.to_thread.run_sync(hears, second, "leading")
             assert await trio.to_thread.run_sync(wait_until, (tmp_path / "second").exists, PATIENCE)
             await tap.heal()
-            await trio.to_thread.run_sync(first.hears, "lost")
+            await trio.to_thread.run_sync(hears, first, "lost")
     assert wait_until(lambda: "\n" in (tmp_path / "second").read_text(), PATIENCE)
     last = max(map(float, (tmp_path / "first").read_text().split()))
     assert last < float((tmp_path / "second").read_text().split()[0])
@@ -322,7 +271,7 @@ async def has_children(zk: Client, path: str, count: int) -> None:
 
 
 def test_runner_contends_with_elections_of_the_package(
-    zookeeper: Server, root: str, start: Callable[..., Process], tmp_path: Path
+    zookeeper: Server, root: str, start: Callable[..., Program], tmp_path: Path
 ) -> None:
     ran = tmp_path / "ran"
 
@@ -332,7 +281,7 @@ def test_runner_contends_with_elections_of_the_package(
             process = start("run", root, "--dialect", "kazoo", "--", "touch", str(ran))
             await has_children(zk, root, 2)
             assert not ran.exists()
-        status, _, err = await trio.to_thread.run_sync(process.end)
+        status, _, err = await trio.to_thread.run_sync(process.result)
         assert status == 0, err
 
     on_server(lead_before)
@@ -341,7 +290,7 @@ def test_runner_contends_with_elections_of_the_package(
 
 @pytest.mark.parametrize("mode", ["sequential", "simple"])
 def test_znode_that_no_session_owns_is_told_in_one_line_by_every_verb(
-    zookeeper: Server, root: str, start: Callable[..., Process], capfd: pytest.CaptureFixture[str], mode: str
+    zookeeper: Server, root: str, start: Callable[..., Program], capfd: pytest.CaptureFixture[str], mode: str
 ) -> None:
     node = root if mode == "simple" else f"{root}/_c_9d5b1f0c-3a7e-4d21-9f6b-0a1c2d3e4f50-lock-0000000000"
     on_server(lambda zk: zk.ensure_path(node))
@@ -355,11 +304,11 @@ def test_znode_that_no_session_owns_is_told_in_one_line_by_every_verb(
 
 
 def test_path_of_another_dialect_is_refused(
-    zookeeper: Server, root: str, start: Callable[..., Process], tmp_path: Path
+    zookeeper: Server, root: str, start: Callable[..., Program], tmp_path: Path
 ) -> None:
     leader = start("run", root, "--dialect", "kazoo", "--json", "--", *shell(WAITS))
-    leader.hears("leading")
-    status, _, err = start("run", root, "--dialect", "curator-latch", "--", "touch", str(tmp_path / "ran")).end()
+    hears(leader, "leading")
+    status, _, err = start("run", root, "--dialect", "curator-latch", "--", "touch", str(tmp_path / "ran")).result()
     assert status == 1
     assert "kazoo" in err
     assert "curator-latch" in err
@@ -382,43 +331,43 @@ def test_command_that_is_not_there_is_not_led_for(
 # --- what they say while they wait
 
 
-def test_run_says_for_whom_it_waits(zookeeper: Server, root: str, start: Callable[..., Process]) -> None:
+def test_run_says_for_whom_it_waits(zookeeper: Server, root: str, start: Callable[..., Program]) -> None:
     first = start("run", root, "--data", "first", "--json", "--", *shell(WAITS))
-    leading = first.hears("leading")
+    leading = hears(first, "leading")
     in_words = start("run", root, "--", "true")
     line = f"{leading['node']} {leading['token']} first"
-    assert in_words.stderr.readline() == f"election: {root}: waiting: {line} leads\n"
+    assert in_words.next(on=in_words.err) == f"election: {root}: waiting: {line} leads"
     as_json = start("run", root, "--json", "--", "true")
     shown = {"data": "first", "node": leading["node"], "token": leading["token"]}
-    assert as_json.hears("waiting") == {"event": "waiting", "path": root, "leader": shown}
+    assert hears(as_json, "waiting") == {"event": "waiting", "path": root, "leader": shown}
     first.send(signal.SIGTERM)
-    assert in_words.end()[0] == 0
-    as_json.hears("leading")
-    assert as_json.end()[0] == 0
+    assert in_words.ends() == 0
+    hears(as_json, "leading")
+    assert as_json.ends() == 0
 
 
-def test_run_that_need_not_wait_says_nothing_of_it(zookeeper: Server, root: str, start: Callable[..., Process]) -> None:
-    status, _, err = start("run", root, "--", "true").end()
+def test_run_that_need_not_wait_says_nothing_of_it(zookeeper: Server, root: str, start: Callable[..., Program]) -> None:
+    status, _, err = start("run", root, "--", "true").result()
     assert (status, "waiting" in err) == (0, False)
 
 
 @pytest.mark.parametrize("command", [[], ["--", "true"]])
 def test_register_says_for_whom_it_waits(
-    zookeeper: Server, root: str, start: Callable[..., Process], command: list[str]
+    zookeeper: Server, root: str, start: Callable[..., Program], command: list[str]
 ) -> None:
     first = start("register", root, "a")
-    node = first.stdout.readline().strip()
+    node = first.next()
     _, stat = on_server(lambda zk: zk.get_data(node))
     second = start("register", root, "a", *command)
     session = f"{stat.ephemeral_owner & 2**64 - 1:#x}"
-    waiting = f"election: {node}: waiting: session {session} has it, until it is closed or expires\n"
-    assert second.stderr.readline() == waiting
+    waiting = f"election: {node}: waiting: session {session} has it, until it is closed or expires"
+    assert second.next(on=second.err) == waiting
     first.send(signal.SIGTERM)
-    assert first.end()[0] == 0
+    assert first.ends() == 0
     if not command:
-        assert second.stdout.readline() == f"{node}\n"
+        assert second.next() == f"{node}"
         second.send(signal.SIGTERM)
-    assert second.end()[0] == 0
+    assert second.ends() == 0
 
 
 @pytest.mark.parametrize(
@@ -434,7 +383,7 @@ def test_register_says_for_whom_it_waits(
     ids=" ".join,
 )
 async def test_lost_connection_is_told_of_and_so_is_its_return(
-    zookeeper: Server, root: str, start: Callable[..., Process], command: list[str]
+    zookeeper: Server, root: str, start: Callable[..., Program], command: list[str]
 ) -> None:
     async with client(zookeeper) as zk, zkwire.Tap(zookeeper.address) as tap:
         if command[0] != "observe":
@@ -442,60 +391,59 @@ async def test_lost_connection_is_told_of_and_so_is_its_return(
         given = [root if each == "PATH" else each for each in command]
         process = start(given[0], "--hosts", tap.address, "--session-timeout", "20", *given[1:])
 
-        def hears(*events: str) -> str:
-            for line in process.stderr:
-                if any(event in line for event in events):
-                    return line
-            raise AssertionError(f"it ended with status {process.process.wait()}")
+        def reports(pattern: str) -> str:
+            return process.next(pattern, on=process.err)
 
         if command[0] in ("run", "register"):
             await has_children(zk, root, 1)
         else:
             if command[0] == "members":
                 await zk.create(f"{root}/x")
-            assert await trio.to_thread.run_sync(process.stdout.readline) in ("no leader\n", "+ x\n")
+            assert await trio.to_thread.run_sync(process.next) in ("no leader", "+ x")
         tap.refuse()
         tap.cut()
-        lost = await trio.to_thread.run_sync(hears, "no connection to a server any more", '"event": "disconnected"')
+        lost = await trio.to_thread.run_sync(reports, 'no connection to a server any more|"event": "disconnected"')
         assert lost.startswith("{" if "--json" in command else f"election: {root}: ")
         await tap.heal()
-        back = await trio.to_thread.run_sync(hears, "connected again", '"event": "connected"')
+        back = await trio.to_thread.run_sync(reports, 'connected again|"event": "connected"')
         assert back.startswith("{" if "--json" in command else f"election: {root}: ")
         process.send(signal.SIGTERM)
-        await trio.to_thread.run_sync(process.end)
+        await trio.to_thread.run_sync(process.result)
 
 
 def test_command_goes_on_when_nobody_reads_the_messages(
-    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo
+    zookeeper: Server, root: str, start: Callable[..., Program], started: Callable[..., Program], fifo: Fifo
 ) -> None:
     first = start("run", root, "--json", "--", *shell(WAITS))
-    first.hears("leading")
-    second = start("run", root, "--", *shell("echo leading >&9; exit 5", fifo))
-    assert "waiting" in second.stderr.readline()
-    second.stderr.close()
+    hears(first, "leading")
+    read, write = os.pipe()
+    second = started(module("election", "run", root, "--", *shell("echo leading >&9; exit 5", fifo)), stderr=write)
+    os.close(write)
+    with open(read) as messages:
+        assert "waiting" in messages.readline()
     first.send(signal.SIGTERM)
     assert fifo.line() == "leading"
-    assert second.process.wait(PATIENCE) == 5
+    assert second.ends() == 5
 
 
 # --- a command that goes into the background
 
 
 def test_command_that_goes_into_the_background_is_a_failure_and_reported(
-    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo
+    zookeeper: Server, root: str, start: Callable[..., Program], fifo: Fifo
 ) -> None:
     text = "has put itself into the background, and what was left of it was ended: run it in the foreground\n"
     for command in (["run", root], ["register", root, "a"]):
         process = start(*command, "--", *shell("echo ready >&9; sleep 1000 & exit 0", fifo))
-        status, _, err = process.end()
+        status, _, err = process.result()
         assert status == 1
         assert err.endswith(f"election: {root}: the command {text}")
         assert fifo.line() == "ready"
         assert fifo.nobody_is_left()
     process = start("run", root, "--json", "--", *shell("sleep 1000 & exit 0"))
-    process.hears("background")
-    assert process.hears("ended")["status"] == 1
-    assert process.end()[0] == 1
+    hears(process, "background")
+    assert hears(process, "ended")["status"] == 1
+    assert process.ends() == 1
 
 
 # --- readers
@@ -510,7 +458,7 @@ def test_missing_path_is_an_empty_election(zookeeper: Server, root: str, capfd: 
 
 
 def test_data_that_is_no_text_is_shown_all_the_same(
-    zookeeper: Server, root: str, start: Callable[..., Process], capfd: pytest.CaptureFixture[str]
+    zookeeper: Server, root: str, start: Callable[..., Program], capfd: pytest.CaptureFixture[str]
 ) -> None:
     async def lead(zk: Client) -> str:
         created = await zk.create(root, b"\xff\n\x1b", mode=CreateMode.EPHEMERAL)
@@ -523,31 +471,34 @@ def test_data_that_is_no_text_is_shown_all_the_same(
     found = json.loads(out)
     assert (status, found["data"], found["node"], found["is_leader"]) == (0, {"base64": "/wob"}, node, True)
     observer = start("observe", root, "--mode", "simple", "--json")
-    assert json.loads(observer.stdout.readline())["data"] == {"base64": "/wob"}
+    assert json.loads(observer.next())["data"] == {"base64": "/wob"}
     on_server(lambda zk: zk.delete(root))
-    assert json.loads(observer.stdout.readline()) == {"data": None, "node": None, "token": None}
+    assert json.loads(observer.next()) == {"data": None, "node": None, "token": None}
 
 
-def test_reader_that_has_enough_may_close_the_pipe(zookeeper: Server, root: str, start: Callable[..., Process]) -> None:
-    observer = start("observe", root)
-    assert observer.stdout.readline() == "no leader\n"
-    observer.stdout.close()
-    holder = start("run", root, "--", *shell(WAITS))
-    assert observer.process.wait(PATIENCE) == 1
-    assert observer.stderr.read() == ""
-    holder.process.kill()
+def test_reader_that_has_enough_may_close_the_pipe(
+    zookeeper: Server, root: str, start: Callable[..., Program], started: Callable[..., Program]
+) -> None:
+    read, write = os.pipe()
+    observer = started(module("election", "observe", root), stdout=write, apart=True)
+    os.close(write)
+    with open(read) as shown:
+        assert shown.readline() == "no leader\n"
+    start("run", root, "--", *shell(WAITS))
+    assert observer.ends() == 1
+    assert observer.err.text == ""
 
 
 # --- registries
 
 
 def test_member_is_registered_while_its_command_runs(
-    zookeeper: Server, root: str, start: Callable[..., Process], capfd: pytest.CaptureFixture[str], fifo: Fifo
+    zookeeper: Server, root: str, start: Callable[..., Program], capfd: pytest.CaptureFixture[str], fifo: Fifo
 ) -> None:
     watcher = start("members", root, "--watch")
     process = start("register", root, "10.0.0.1:80", "--data", "x y", "--", *shell(READY, fifo))
     assert fifo.line() == "ready"
-    assert watcher.stdout.readline() == "+ 10.0.0.1:80 x y\n"
+    assert watcher.next() == "+ 10.0.0.1:80 x y"
     assert ask(capfd, "members", root) == (0, "10.0.0.1:80 x y\n", "")
     for strategy in ("random", "round-robin", "sticky", "least-loaded"):
         assert ask(capfd, "pick", root, "--strategy", strategy) == (0, "10.0.0.1:80\n", "")
@@ -555,8 +506,8 @@ def test_member_is_registered_while_its_command_runs(
     for verb in ("members", "pick"):
         assert json.loads(ask(capfd, verb, root, "--json")[1]) == shown
     process.send(signal.SIGUSR1)
-    assert process.end() == (128 + signal.SIGUSR1, "", f"election: registered as {root}/10.0.0.1:80\n")
-    assert watcher.stdout.readline() == "- 10.0.0.1:80 x y\n"
+    assert process.result() == (128 + signal.SIGUSR1, "", f"election: registered as {root}/10.0.0.1:80\n")
+    assert watcher.next() == "- 10.0.0.1:80 x y"
     assert ask(capfd, "members", root) == (0, "", "")
     status, out, err = ask(capfd, "pick", root)
     assert (status, out) == (4, "")
@@ -564,7 +515,7 @@ def test_member_is_registered_while_its_command_runs(
 
 
 def test_member_is_taken_out_before_its_command_is_asked_to_end(
-    zookeeper: Server, root: str, start: Callable[..., Process], fifo: Fifo, tmp_path: Path
+    zookeeper: Server, root: str, start: Callable[..., Program], fifo: Fifo, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
@@ -578,47 +529,46 @@ def test_member_is_taken_out_before_its_command_is_asked_to_end(
     assert fifo.line() == "asked"
     assert on_server(lambda zk: zk.get_children(root)) == []
     gate.write_text("go on\n")
-    assert process.end()[0] == 5
+    assert process.ends() == 5
 
 
 def test_registration_without_a_command_lasts_until_a_signal(
-    zookeeper: Server, root: str, start: Callable[..., Process]
+    zookeeper: Server, root: str, start: Callable[..., Program]
 ) -> None:
     process = start("register", root, "127.0.0.1:80", "--layout", "curator", "--data", '{"a": 1}', "--json")
-    node = json.loads(process.stdout.readline())["node"]
+    node = json.loads(process.next())["node"]
     data, stat = on_server(lambda zk: zk.get_data(node))
     assert json.loads(data)["port"] == 80
     assert stat.ephemeral_owner
     process.send(signal.SIGTERM)
-    assert process.end() == (0, "", "")
+    assert process.result() == (0, "", "")
     assert on_server(lambda zk: zk.get_children(root)) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_registration_that_waits_for_its_name_ends_by_a_signal(
-    zookeeper: Server, root: str, start: Callable[..., Process], number: int
+    zookeeper: Server, root: str, start: Callable[..., Program], number: int
 ) -> None:
     first = start("register", root, "a")
-    first.stdout.readline()
+    first.next()
     second = start("register", root, "a", "-v")
-    while not (line := second.stderr.readline()).startswith("> exists"):
-        assert line, "it ended before it waited"
+    second.next("^> exists", on=second.err)
     second.send(number)
-    status, out, _ = second.end()
+    status, out, _ = second.result()
     assert (status, out) == (128 + number, "")
     first.send(number)
-    assert first.end()[0] == 0
+    assert first.ends() == 0
 
 
-def test_registration_outlives_its_session(zookeeper: Server, root: str, start: Callable[..., Process]) -> None:
+def test_registration_outlives_its_session(zookeeper: Server, root: str, start: Callable[..., Program]) -> None:
     process = start("register", root, "a", "--session-timeout", "1")
-    node = process.stdout.readline().strip()
+    node = process.next()
     process.send(signal.SIGSTOP)
     on_server(lambda zk: until_gone(zk, node))
     process.send(signal.SIGCONT)
     on_server(lambda zk: has_children(zk, root, 1))
     process.send(signal.SIGTERM)
-    assert process.end()[0] == 0
+    assert process.ends() == 0
 
 
 def test_member_that_cannot_be_read_is_told_of(zookeeper: Server, root: str, capfd: pytest.CaptureFixture[str]) -> None:

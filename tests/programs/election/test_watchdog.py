@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,19 +18,13 @@ from election.command import watchdog
 from tests.support.commands import RUNAWAYS, STUBBORN, Fifo, python, shell
 from tests.support.live import PATIENCE
 from tests.support.processes import wait_until
+from tests.support.program import Program
 
 NEVER = float("inf")
 
 
-@pytest.fixture
-def fifo(tmp_path: Path) -> Iterator[Fifo]:
-    made = Fifo(tmp_path / "fifo")
-    yield made
-    made.close()
-
-
-class Watched:
-    """A watchdog with its command, and our end of the socket, as a runner has it."""
+class Watched(Program):
+    """A watchdog with its command, and our end of the socket, as a runner has it. It prints where we do."""
 
     def __init__(self, *command: str, preset: str = "") -> None:
         self.socket, theirs = socket.socketpair()
@@ -37,7 +32,9 @@ class Watched:
         start = [sys.executable, "-I", "-S", watchdog.__file__, str(theirs.fileno()), *command]
         if preset:
             start = ["sh", "-c", f'{preset}; exec "$@"', "sh", *start]
-        self.process = subprocess.Popen(start, pass_fds=[theirs.fileno()], start_new_session=True)
+        super().__init__(
+            start, stdin=None, stdout=None, stderr=None, pass_fds=[theirs.fileno()], start_new_session=True
+        )
         theirs.close()
         self._lines = self.socket.makefile("r")
 
@@ -60,26 +57,24 @@ class Watched:
         self.socket.close()
 
     def close(self) -> None:
-        self.leave()
         try:
-            self.process.wait(PATIENCE)
+            self.leave()
+            self.ends()
         finally:
-            self.process.kill()
-            self.process.wait()
+            self.kill()
 
 
 @pytest.fixture
 def watch() -> Iterator[Callable[..., Watched]]:
     """Starts a watchdog. After the test each has lost its runner, which it must take for an order to end."""
-    started: list[Watched] = []
+    with ExitStack() as stack:
 
-    def start(*command: str, preset: str = "") -> Watched:
-        started.append(Watched(*command, preset=preset))
-        return started[-1]
+        def start(*command: str, preset: str = "") -> Watched:
+            watched = Watched(*command, preset=preset)
+            stack.callback(watched.close)
+            return watched
 
-    yield start
-    for each in started:
-        each.close()
+        yield start
 
 
 # --- starting, and the status
@@ -92,7 +87,7 @@ def test_status_is_that_of_the_command(watch: Callable[..., Watched], script: st
     watched = watch(*shell(script))
     watched.start()
     assert watched.hear() == ["ended", status, "itself"]
-    assert watched.process.wait(PATIENCE) == 0
+    assert watched.ends() == 0
 
 
 def test_command_that_cannot_be_run_has_the_statuses_of_a_shell(
@@ -120,7 +115,7 @@ def test_nothing_starts_without_a_lease(watch: Callable[..., Watched], tmp_path:
     stopped = watch("touch", str(started))
     stopped.say("stop 100")
     assert stopped.hear() == ["ended", "-15", "stopped"]
-    assert [each.process.wait(PATIENCE) for each in (without, late, stopped)] == [0, 0, 0]
+    assert [each.ends() for each in (without, late, stopped)] == [0, 0, 0]
     assert not started.exists()
 
 
@@ -128,7 +123,7 @@ def test_command_is_in_a_group_of_its_own_and_the_watchdog_in_another_session(wa
     watched = watch("sleep", "1000")
     pid = watched.start()
     assert os.getpgid(pid) == pid
-    assert os.getsid(pid) == os.getsid(watched.process.pid) == watched.process.pid != os.getsid(0)
+    assert os.getsid(pid) == os.getsid(watched.pid) == watched.pid != os.getsid(0)
 
 
 def test_command_has_no_descriptor_of_the_watchdog(watch: Callable[..., Watched], fifo: Fifo) -> None:
@@ -146,11 +141,11 @@ def test_command_has_no_descriptor_of_the_watchdog(watch: Callable[..., Watched]
 def test_command_has_the_signal_dispositions_that_the_runner_was_started_with(
     watch: Callable[..., Watched], fifo: Fifo, preset: str, ignored: int
 ) -> None:
-    # A pytest that was started in the background has SIGINT and SIGQUIT ignored, and so all that it starts.
+    # A pytest that was started in the background has SIGQUIT ignored, and so all that it starts.
     ours = int(
         next(line for line in Path("/proc/self/status").read_text().splitlines() if "SigIgn" in line).split()[1], 16
     )
-    background = ours & (1 << 1 | 1 << 2)
+    background = ours & 1 << 2
     c_library = 1 << 31 | 1 << 32  # signals 32 and 33 are its own, and no program's
     watched = watch(*shell("grep -E 'SigIgn|SigBlk' /proc/self/status >&9", fifo), preset=preset)
     watched.start()
@@ -197,7 +192,7 @@ def test_each_lease_replaces_the_last(watch: Callable[..., Watched], fifo: Fifo)
 def test_deadline_is_one_of_boottime(watch: Callable[..., Watched]) -> None:
     watched = watch("sleep", "1000")
     watched.start(boottime() + 1000, boottime() + 1000)
-    descriptors = Path(f"/proc/{watched.process.pid}/fdinfo")
+    descriptors = Path(f"/proc/{watched.pid}/fdinfo")
 
     def timer() -> str:
         return next(text for file in descriptors.iterdir() if "clockid" in (text := file.read_text()))
@@ -282,7 +277,7 @@ def test_all_are_killed_when_the_runner_is_gone(watch: Callable[..., Watched], f
     assert [fifo.line() for _ in range(3)] == ["ready"] * 3
     watched.leave()
     fifo.wait_until_nobody_is_left()
-    assert watched.process.wait(PATIENCE) == 0
+    assert watched.ends() == 0
 
 
 @pytest.mark.parametrize("order", ["stop 0.1", ""])
@@ -421,7 +416,7 @@ def test_command_dies_with_its_watchdog(watch: Callable[..., Watched], fifo: Fif
     watched = watch(*shell("echo ready >&9; trap '' TERM HUP; exec sleep 1000", fifo))
     watched.start()
     fifo.line()
-    watched.process.kill()
+    watched.send(signal.SIGKILL)
     fifo.wait_until_nobody_is_left()
     assert watched.hear() == []  # by which the runner knows
 
@@ -430,7 +425,7 @@ def test_watchdog_lets_pass_what_a_service_manager_sends_to_all(watch: Callable[
     watched = watch("sleep", "1000")
     watched.start()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
-        watched.process.send_signal(number)
+        watched.send(number)
     watched.say(f"signal {signal.SIGKILL:d}")
     assert watched.hear() == ["ended", "-9", "itself"]
 

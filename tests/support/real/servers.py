@@ -189,7 +189,8 @@ class Server(Started):
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
         command = [java(), *JVM_OPTIONS, *self.jvm, "-cp", classpath, main, str(configuration)]
         with self.log.open("ab") as log:
-            self._process = spawn(command, output=log, new_session=True)
+            # In a session of its own a Ctrl-C at the terminal does not reach it.
+            self._process = spawn(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         _open_servers.add(self)
         if wait:
             self.wait_serving(timeout)
