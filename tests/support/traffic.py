@@ -1,14 +1,31 @@
-"""Conversations written down frame by frame, for tests of what an onlooker makes of them. No sockets, no clock."""
+"""Frames of a conversation, one by one, for tests of what an onlooker makes of them. No sockets, no clock."""
 
 from __future__ import annotations
 
-from zkwire.codes import KeeperState, Xid
+from typing import TYPE_CHECKING
+
+from zkwire.codes import ErrorCode, KeeperState, OpCode, Xid
 from zkwire.frames import Direction, frame
 from zkwire.jute import Encodable, encode
-from zkwire.records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
-from zkwire.tap.tap import Observer
+from zkwire.records import ConnectRequest, ConnectResponse, ExistsRequest, ReplyHeader, RequestHeader, WatcherEvent
 from zkwire.traffic.conversation import Conversation, SeenFrame
 from zkwire.traffic.faults import PASS, Action
+
+if TYPE_CHECKING:
+    from zkwire.tap.tap import Observer  # which imports trio
+
+SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
+
+CONNECT = frame(encode(ConnectRequest(0, 0, 10_000, 0, bytes(16), False)))
+CONNECTED = frame(encode(ConnectResponse(0, 10_000, 0x1234, bytes(16), False)))
+
+
+def exists(xid: int, path: str = "/a") -> bytes:
+    return frame(encode(RequestHeader(xid, OpCode.EXISTS)) + encode(ExistsRequest(path, False)))
+
+
+def no_node(xid: int, zxid: int = 5) -> bytes:
+    return frame(encode(ReplyHeader(xid, zxid, ErrorCode.NO_NODE)))
 
 
 class Traffic:
