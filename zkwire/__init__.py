@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from .cli.program import connect_arguments as connect_arguments
     from .cli.program import run_until_signal as run_until_signal
     from .cli.program import tell_connection as tell_connection
+    from .client.arguments import CREATOR_ALL_ACL as CREATOR_ALL_ACL
+    from .client.arguments import OPEN_ACL_UNSAFE as OPEN_ACL_UNSAFE
+    from .client.arguments import READ_ACL_UNSAFE as READ_ACL_UNSAFE
     from .client.bound import BoundClient as BoundClient
     from .client.client import Client as Client
     from .client.client import connect as connect
@@ -55,17 +58,14 @@ if TYPE_CHECKING:
     from .client.nursery import HiddenNursery as HiddenNursery
     from .client.nursery import beside as beside
     from .client.program import run as run
-    from .client.verbs import CREATOR_ALL_ACL as CREATOR_ALL_ACL
-    from .client.verbs import OPEN_ACL_UNSAFE as OPEN_ACL_UNSAFE
-    from .client.verbs import READ_ACL_UNSAFE as READ_ACL_UNSAFE
-    from .client.verbs import Check as Check
-    from .client.verbs import Create as Create
-    from .client.verbs import Delete as Delete
-    from .client.verbs import GetChildren as GetChildren
-    from .client.verbs import GetData as GetData
-    from .client.verbs import MultiOperation as MultiOperation
-    from .client.verbs import MultiReadOperation as MultiReadOperation
-    from .client.verbs import SetData as SetData
+    from .client.several import Check as Check
+    from .client.several import Create as Create
+    from .client.several import Delete as Delete
+    from .client.several import GetChildren as GetChildren
+    from .client.several import GetData as GetData
+    from .client.several import MultiOperation as MultiOperation
+    from .client.several import MultiReadOperation as MultiReadOperation
+    from .client.several import SetData as SetData
     from .codes import AddWatchMode as AddWatchMode
     from .codes import CreateMode as CreateMode
     from .codes import ErrorCode as ErrorCode
@@ -152,15 +152,13 @@ _PUBLIC = {
         "CommandParser EndedBySignal add_connection_options check_path connect_arguments run_until_signal "
         "tell_connection"
     ),
+    "client.arguments": "CREATOR_ALL_ACL OPEN_ACL_UNSAFE READ_ACL_UNSAFE",
     "client.bound": "BoundClient",
     "client.client": "Client connect",
     "client.handles": "StateStream Watch WatchStream",
     "client.nursery": "HiddenNursery beside",
     "client.program": "run",
-    "client.verbs": (
-        "CREATOR_ALL_ACL Check Create Delete GetChildren GetData MultiOperation MultiReadOperation "
-        "OPEN_ACL_UNSAFE READ_ACL_UNSAFE SetData"
-    ),
+    "client.several": ("Check Create Delete GetChildren GetData MultiOperation MultiReadOperation SetData"),
     "codes": "AddWatchMode CreateMode ErrorCode EventType KeeperState OpCode Perms WatcherType Xid",
     "errors": (
         "APIError AuthFailedError BadArgumentsError BadVersionError ClosedError ClosingError ConnectionLossError "
