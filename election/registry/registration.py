@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
-from weakref import WeakKeyDictionary
 
 import trio
 
@@ -23,20 +23,15 @@ from zkwire import (
     ThrottledOpError,
 )
 
-from ..ephemeral import SESSION_OVER, UNCERTAIN, delete_own, read_write, retried
+from ..ephemeral import PAUSE, SESSION_OVER, UNCERTAIN, OwnedEphemeral, ensured, is_held, read_write, retried
 from ..errors import RegistryError
 from .layouts import Entry, Instance, Layout
 
-#: Seconds until a znode that was deleted from outside is made again: the first time, doubling, the most. It begins anew
-#: when a znode has stood for the most.
+#: Seconds until a znode that somebody deleted is created again: the first pause, and the longest, after doublings. The
+#: first pause comes again when a znode has existed for the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
-#: Seconds between tries of a server that sheds load.
-SHED_PAUSE = 0.1
-#: Seconds that a cancelled block takes at most.
+#: Seconds that leaving a cancelled block takes at most.
 CLEANUP_TIMEOUT = 2.0
-
-#: The znodes that registrations hold, by client: no other registration takes them for its own.
-_held: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 
 
 class Registration:
@@ -45,34 +40,33 @@ class Registration:
         async with registry.register("10.0.0.1:8897") as registration:
             await registration.update(b"...")
 
-    Entering the block returns when the znode is there. While another session holds the name that waits for its end: a
-    process that was killed and started again gets its name when the session of its former life has expired. In the
-    block the znode is made again in every new session (rule D1) and, after a growing pause, when somebody deletes it
-    (rule D3); a reconnect within the session touches nothing (rule D2).
+    Entering the block returns when the znode is there. If another session owns a znode of that name, it waits for the
+    end of that session: a process that was killed and started again gets its name when its earlier session has expired.
+    In the block the znode is created again in every new session (rule D1) and, after a growing pause, when somebody
+    deletes it (rule D3). A reconnect within the session changes nothing (rule D2).
 
-    Leaving the block deletes the znode, and returns when it is gone, or the session over (rule D5). A cancelled block
-    takes 2 s at most; what is left to do then is done as soon as there is a connection.
+    Leaving the block deletes the znode, and returns when it is gone, or the session is over (rule D5). Leaving a block
+    that is cancelled takes 2 s at most; if the znode cannot be deleted by then, that is done as soon as there is a
+    connection.
 
-    The block is cancelled, and raises: RegistryError when the name is that of a znode that would never go; NoAuthError
-    and whatever else forbids the znode; SessionExpiredError with `new_session=False`; ClosedError; AuthFailedError.
+    The block is cancelled, and raises: RegistryError when a znode of that name would never go; NoAuthError and whatever
+    else forbids the znode; SessionExpiredError with `new_session=False`; ClosedError; AuthFailedError.
     """
 
     def __init__(
-        self, zk: Client, path: str, layout: Layout, entry: Entry, *, acl: Sequence[ACL] = OPEN_ACL_UNSAFE
+        self, client: Client, path: str, layout: Layout, entry: Entry, *, acl: Sequence[ACL] = OPEN_ACL_UNSAFE
     ) -> None:
         #: Called with the path and the session that owns it, before waiting for the end of that session. It must not
         #: wait. If it raises, the registration ends.
         self.on_waiting: Callable[[str, int], object] | None = None
-        self._zk = zk
+        self._client = client
         self._path = path
         self._layout = layout
         self._entry = entry  # what is wanted
         self._acl = tuple(acl)  # used again after each expiry
-        self._written: Entry | None = None  # what the znode has
+        self._written: Entry | None = None  # what the znode contains
+        self._znode: OwnedEphemeral | None = None  # of the present session
         self._node: str | None = None
-        self._bound: BoundClient | None = None  # the session of the two below
-        self._mine: str | None = None  # a znode that we have made
-        self._asked: Entry | None = None  # one that we may have made: the reply has not come
         self._former: set[int] = set()  # earlier sessions of ours
         self._pause = FIRST_PAUSE
         self._moved = trio.Event()  # set, and replaced, when `_node` changes
@@ -83,7 +77,7 @@ class Registration:
 
     @property
     def node(self) -> str | None:
-        """The path of the znode, while it is known to stand; else None."""
+        """The path of the znode, while it is known to exist; else None."""
         return self._node
 
     @property
@@ -104,18 +98,18 @@ class Registration:
         while self._entry is wanted and self._written is not wanted:
             if self._ended.is_set():
                 raise RegistryError(f"{self._path}: the registration has ended")
-            moved, node, bound = self._moved, self._node, self._bound
-            if node is None or bound is None:
+            moved, node, znode = self._moved, self._node, self._znode
+            if node is None or znode is None:
                 await moved.wait()
                 continue
             try:
-                await bound.set_data(node, wanted.data)
+                await znode.session.set_data(node, wanted.data)
             except (NoNodeError, SessionExpiredError):
-                await moved.wait()  # it is made again, with these contents
+                await moved.wait()  # it is created again, with these contents
             except NotReadOnlyError:
-                await read_write(self._zk)
+                await read_write(self._client)
             except ThrottledOpError:
-                await trio.sleep(SHED_PAUSE)
+                await trio.sleep(PAUSE)
             except UNCERTAIN:
                 await trio.lowlevel.checkpoint()
             except Exception:
@@ -161,7 +155,7 @@ class Registration:
     # --- keeping it up
 
     async def _work(self) -> None:
-        """Our task. A cancellation of the block is not for it: the znode is still to be deleted then."""
+        """Our task. A cancellation of the block does not reach it: the znode is still to be deleted then."""
         try:
             with self._work_scope:
                 await self._keep()
@@ -170,168 +164,107 @@ class Registration:
             raise
         finally:
             self._ended.set()
-            self._stands(None)
+            self._exists(None)
 
     async def _keep(self) -> None:
-        """Place the znode and stand by it, again and again."""
+        """Keep the znode up in one session after the other."""
         while True:
-            if self._bound is None or self._bound.expired:
-                if self._bound is not None:
-                    self._former.add(self._bound.session.id)
-                self._own(None)
-                self._bound, self._asked = self._zk.bound(), None
-            bound = self._bound
+            session = self._client.bound()
             try:
-                node = await self._place(bound)
-                since = trio.current_time()
-                self._stands(node)
-                await self._stand_by(bound, node)
+                await self._keep_in(session)
             except SessionExpiredError:
-                if self._zk.bound().expired:
+                if self._client.bound().expired:
                     raise  # no other will follow
-                continue
-            except NotReadOnlyError:
-                await read_write(self._zk)
-                continue
-            except ThrottledOpError:
-                await trio.sleep(SHED_PAUSE)
-                continue
-            except UNCERTAIN:
-                continue  # the next request waits for the connection
             finally:
-                self._stands(None)
-            self._own(None)
-            if not bound.expired:
+                self._exists(None)
+            self._former.add(session.session.id)
+
+    async def _keep_in(self, session: BoundClient) -> None:
+        """Create the znode, and again whenever it was deleted, until the session is over: SessionExpiredError."""
+        path, entry = f"{self._path}/{self._entry.name}", self._entry
+        znode = self._znode = OwnedEphemeral(self._client, session, path, mode=entry.mode, acl=self._acl)
+        while True:
+            self._exists(await self._create(znode))
+            since = trio.current_time()
+            await self._until_deleted(znode)
+            self._exists(None)
+            znode.forget()
+            if not session.expired:
                 await self._pause_before_repair(trio.current_time() - since)
 
-    async def _pause_before_repair(self, stood: float) -> None:
-        if stood >= LONGEST_PAUSE:
-            self._pause = FIRST_PAUSE
-        await trio.sleep(self._pause)
-        self._pause = min(self._pause * 2, LONGEST_PAUSE)
-
-    async def _place(self, bound: BoundClient) -> str:
-        """The path of our znode: the one that this session has already, or a new one."""
-        if self._mine is not None or self._asked is not None:
-            found = await self._find(bound)
-            if found is not None:
-                return found
-        while True:
-            entry = self._asked = self._entry
-            path = f"{self._path}/{entry.name}"
+    async def _create(self, znode: OwnedEphemeral) -> str:
+        """Create the znode with what is wanted, as soon as its name is free; its path."""
+        while znode.node is None:
+            entry = self._entry
             try:
-                made = await bound.create(path, entry.data, mode=entry.mode, acl=self._acl)
+                if await znode.create(entry.data):
+                    self._written = entry
             except NoNodeError:
-                await bound.ensure_path(self._path)
+                await ensured(znode.session, self._path, OPEN_ACL_UNSAFE)
             except NodeExistsError:
-                self._asked = None
-                await self._wait_out(bound, path)
-            else:
-                self._own(made)
-                self._asked, self._written = None, entry
-                return made
+                await self._until_free(znode.session, f"{self._path}/{entry.name}")
+        return znode.node
 
-    async def _find(self, bound: BoundClient) -> str | None:
-        """Our znode, where this session has it.
-
-        Looked for behind a `sync`: the server may lag behind the one that made it, which our last zxid does not tell
-        when the reply was lost (rule C5). A sequential one is known by its owner and its data.
-        """
-        bound.sync(self._path)
-        asked = self._asked
-        if self._mine is not None:
-            candidates = [self._mine]
-        elif asked is not None and asked.mode.is_sequential:
-            try:
-                names = await bound.get_children(self._path)
-            except NoNodeError:
-                names = []
-            candidates = [f"{self._path}/{name}" for name in names if name.startswith(asked.name)]
-        else:
-            candidates = [f"{self._path}/{self._entry.name}"]
-        candidates = [path for path in candidates if path == self._mine or path not in _held.get(self._zk, ())]
-        reads = [bound.get_data(path) for path in candidates]
-        found = None
-        for path, read in zip(candidates, reads):
-            try:
-                data, stat = await read
-            except NoNodeError:
-                continue
-            if stat.ephemeral_owner == bound.session.id and (asked is None or data == asked.data):
-                found = path
-        self._own(found)
-        if asked is not None and found is not None:
-            self._written = asked
-        self._asked = None
-        return found
-
-    async def _wait_out(self, bound: BoundClient, path: str) -> None:
-        """Return when a znode that is in our way has gone: it is never adopted (rule R4)."""
-        stat, watch = await bound.exists_and_watch(path)
+    async def _until_free(self, session: BoundClient, path: str) -> None:
+        """Return when a znode that has our name may be gone: it is never adopted (rule R4)."""
+        stat, watch = await retried(lambda: session.exists_and_watch(path))
         async with watch:
             if stat is None:
                 return
             if stat.ephemeral_owner == 0:
                 raise RegistryError(f"{path} is there, and no session owns it: it would never go")
-            if path in _held.get(self._zk, ()):
+            if is_held(self._client, path):
                 raise RegistryError(f"{path} is registered by this client already")
-            if stat.ephemeral_owner in (bound.session.id, *self._former):
-                # A former session of ours that a server still believes in, or one that this process has resumed.
-                try:
-                    await bound.delete(path, stat.version)
-                except (NoNodeError, BadVersionError):
-                    return  # look again
+            if stat.ephemeral_owner in (session.session.id, *self._former):
+                # A former session of ours that a server still believes in, or one that this process has resumed. The
+                # next create shows whether this has worked.
+                with suppress(NoNodeError, BadVersionError, NotReadOnlyError, *UNCERTAIN):
+                    await session.delete(path, stat.version)
             else:
                 if self.on_waiting is not None:
                     self.on_waiting(path, stat.ephemeral_owner)
-                await watch.wait()  # whatever it was: the next create tells
+                await watch.wait()  # whatever the event is, the next create shows what happened
 
-    async def _stand_by(self, bound: BoundClient, node: str) -> None:
-        """Return when the znode is gone, or the session over."""
+    async def _until_deleted(self, znode: OwnedEphemeral) -> None:
+        """Return when the znode was deleted. Raises SessionExpiredError when the session is over."""
+        session, node = znode.session, znode.node
+        assert node is not None
         while True:
             try:
-                _, stat, watch = await bound.get_data_and_watch(node)
+                _, stat, watch = await retried(lambda: session.get_data_and_watch(node))
             except NoNodeError:
                 return
             async with watch:
-                if stat.ephemeral_owner != bound.session.id:
+                if stat.ephemeral_owner != session.session.id:
                     return  # somebody else's, after ours was deleted
                 event = await watch.wait()
             if event.type != EventType.NODE_DATA_CHANGED:
                 return
 
-    def _stands(self, node: str | None) -> None:
+    async def _pause_before_repair(self, existed: float) -> None:
+        if existed >= LONGEST_PAUSE:
+            self._pause = FIRST_PAUSE
+        await trio.sleep(self._pause)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    def _exists(self, node: str | None) -> None:
+        """Note that the znode exists at this path, or is not known to exist."""
         self._node = node
         moved, self._moved = self._moved, trio.Event()
         moved.set()
 
-    def _own(self, node: str | None) -> None:
-        held = _held.setdefault(self._zk, set())
-        if self._mine is not None:
-            held.discard(self._mine)
-        if node is not None:
-            held.add(node)
-        self._mine = node
-
     # --- taking it down
 
     async def _remove(self) -> None:
-        """Delete what we have, and what we may have, in this session."""
-        bound = self._bound
-        if bound is None or self._removed:
+        """Delete the znode, also one that we may have created, in the present session."""
+        if self._znode is None or self._removed:
             return
-        try:
-            if self._asked is not None:
-                await retried(lambda: self._find(bound))
-            if self._mine is not None:
-                await delete_own(bound, self._mine, lambda data, stat: True)
-        except SESSION_OVER:
-            pass  # it goes with the session
-        self._own(None)
+        with suppress(*SESSION_OVER):  # the znode goes with the session
+            await self._znode.delete()
         self._removed = True
 
     async def _remove_soon(self) -> None:
-        """The same within CLEANUP_TIMEOUT; what takes longer goes on behind our caller's back."""
+        """Delete the znode within CLEANUP_TIMEOUT; if that takes longer, it goes on after this has returned."""
         with trio.CancelScope(shield=True), trio.move_on_after(CLEANUP_TIMEOUT):
             await self._remove()
         if not self._removed:
@@ -340,5 +273,6 @@ class Registration:
     async def _remove_alone(self) -> None:
         try:
             await self._remove()
-        except Exception:  # nobody is left who could be told: the znode goes with the session
-            self._own(None)
+        except Exception:  # nobody is left to be informed: the znode goes with the session
+            if self._znode is not None:
+                self._znode.forget()

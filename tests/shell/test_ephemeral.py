@@ -6,12 +6,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+import zkwire
 from election import Election
-from election.ephemeral import PAUSE, READ_ONLY_PAUSE, retried
+from election.ephemeral import PAUSE, READ_ONLY_PAUSE, OwnedEphemeral, retried
 from tests.support.fake.ensemble import FakeEnsemble, Fault
+from tests.support.fake.memory import MemoryServers, ServerSide, silent
+from tests.support.live import reached
 from zkwire import (
+    OPEN_ACL_UNSAFE,
     ConnectionLossError,
+    CreateMode,
     EventType,
+    KeeperState,
     NoAuthError,
     NotReadOnlyError,
     SessionMovedError,
@@ -77,3 +83,24 @@ async def test_create_is_found_on_a_server_that_does_not_have_it_yet(autojump_cl
                 assert [(each.kind, each.path) for each in made] == [(EventType.NODE_CREATED, term.node)]
                 await term.resign()
                 nursery.cancel_scope.cancel()
+
+
+# --- an ephemeral of our own
+
+
+async def test_session_that_has_not_begun_has_nothing_to_delete(autojump_clock: MockClock) -> None:
+    """The one before it has expired, and no server is to be found."""
+
+    async def cuts_the_connection(side: ServerSide) -> None:
+        await side.shake_hands()
+
+    servers = MemoryServers(cuts_the_connection, silent)
+    with trio.fail_after(600):
+        async with zkwire.connect("10.0.0.1:2181", dial=servers.dial) as zk:
+            await reached(zk, KeeperState.EXPIRED)
+            znode = OwnedEphemeral(zk, zk.bound(), "/a", mode=CreateMode.EPHEMERAL, acl=OPEN_ACL_UNSAFE)
+            with trio.move_on_after(1):
+                await znode.create(b"")
+            assert znode.may_exist
+            await znode.delete()
+            assert not znode.session.session.id

@@ -10,12 +10,13 @@ import trio.testing
 from trio.testing import MockClock
 
 import zkwire
+from election.ephemeral import PAUSE
 from election.errors import RegistryError
-from election.registry import registration as module
 from election.registry.registry import Registry
 from tests.support.fake.memory import MemoryServers, ServerSide
 from tests.support.fake.wire import STAT
-from zkwire import ErrorCode, OpCode
+from tests.support.live import reached
+from zkwire import ErrorCode, KeeperState, OpCode
 from zkwire.records import GetDataResponse
 
 NAME = "127.0.0.1:8897"
@@ -73,7 +74,7 @@ async def test_server_that_sheds_load_is_asked_again_after_a_pause(autojump_cloc
 
     async with zkwire.connect("10.0.0.1:2181", dial=MemoryServers(busy).dial) as zk, Registry(zk, "/s").register(NAME):
         first, second, third = asked
-        assert (second - first, third - second) == pytest.approx((module.SHED_PAUSE, module.SHED_PAUSE))
+        assert (second - first, third - second) == pytest.approx((PAUSE, PAUSE))
 
 
 @pytest.mark.rule("D4")
@@ -95,14 +96,19 @@ async def test_update_that_is_shed_is_sent_again_after_a_pause(autojump_clock: M
         with trio.fail_after(600):
             async with Registry(zk, "/s").register(NAME) as registration:
                 await registration.update(b"new")
-                assert trio.current_time() - asked[0] >= 2 * module.SHED_PAUSE
+                assert trio.current_time() - asked[0] >= 2 * PAUSE
         assert len(asked) == 2
 
 
 @pytest.mark.rule("C13")
-async def test_server_in_read_only_mode_is_not_asked_again(autojump_clock: MockClock) -> None:
-    """It waits for one that takes writes."""
+@pytest.mark.parametrize("connected", [True, False], ids=["connected", "not connected"])
+async def test_server_in_read_only_mode_is_not_asked_again(autojump_clock: MockClock, connected: bool) -> None:
+    """A request that waits for a connection is sent to it, if it comes first; otherwise nothing is. Then the
+    registration waits for a server that takes writes."""
     asked: list[str] = []
+
+    async def cuts_the_connection(side: ServerSide) -> None:
+        await side.shake_hands()
 
     async def read_only(side: ServerSide) -> None:
         await side.shake_hands(read_only=True)
@@ -122,10 +128,11 @@ async def test_server_in_read_only_mode_is_not_asked_again(autojump_clock: MockC
         await side.shake_hands(read_only=False)
         await side.serve_on()
 
-    servers = MemoryServers(read_only, says_that_it_is_read_write, read_write)
+    scripts = [read_only, says_that_it_is_read_write, read_write]
+    servers = MemoryServers(*scripts if connected else [cuts_the_connection, *scripts])
     with trio.fail_after(600):
-        async with (
-            zkwire.connect("10.0.0.1:2181", dial=servers.dial, read_only=True) as zk,
-            Registry(zk, "/s").register(NAME),
-        ):
-            assert asked == ["read-only", "read-write"]
+        async with zkwire.connect("10.0.0.1:2181", dial=servers.dial, read_only=True) as zk:
+            if not connected:
+                await reached(zk, KeeperState.DISCONNECTED)
+            async with Registry(zk, "/s").register(NAME):
+                assert asked == (["read-write"] if connected else ["read-only", "read-write"])
