@@ -1,15 +1,16 @@
-"""What the checkers of tests/support/contest.py find, and the resource that takes no older token."""
+"""What the checkers of tests/support/judge.py and contest.py find, and the resource that takes no older token."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.support import contest
+from tests.support import contest, judge
 from tests.support.contending import ENTER, EXIT, GUARDED_ASKED, GUARDED_DONE, STEP
-from tests.support.contest import Pause, Record, Stint
+from tests.support.contest import Record
 from tests.support.fenced_resource import Resource
+from tests.support.judge import Pause, Stint
 
-MS = 1_000_000
+MS = 1_000_000  # nanoseconds
 
 
 def stint(
@@ -20,50 +21,50 @@ def stint(
     records = [Record(ENTER, token, 0, began * MS, 0), *times]
     if ended is not None:
         records.append(Record(EXIT, token, 0, ended * MS, 0))
-    (found,) = contest.stints(who, records, [Pause(a * MS, b * MS) for a, b in pauses], is_over=False)
+    (found,) = contest.stints(who, records, [Pause(a / 1000, b / 1000) for a, b in pauses], is_over=False)
     return found
 
 
 def test_bodies_one_behind_the_other_are_well() -> None:
     found = [stint("a", 1, 0, 1, 2, ended=3), stint("b", 2, 4, 5, 6)]
-    assert contest.largest_overlap(found, 10 * MS) is None
-    assert contest.stale_steps(found) == (0, [])
-    assert contest.falling_tokens(found) == []
+    assert judge.overlaps(found, 0.01) == []
+    assert judge.stale_steps(found) == (0, [])
+    assert judge.falling_tokens(found) == []
 
 
 def test_bodies_at_a_time_are_an_overlap_also_without_steps() -> None:
     first, short, second = stint("a", 1, 0, 1, ended=9), stint("b", 2, 1, ended=2), stint("c", 3, 4, 5)
-    overlap = contest.largest_overlap([first, short, second], 20 * MS)
-    assert overlap == (0.005, first, second)
-    assert contest.largest_overlap([stint("a", 1, 0), stint("b", 2, 7)], 10 * MS) is not None
-    assert contest.stale_steps([stint("a", 1, 0, 5), stint("b", 2, 4)])[1] != []
+    longest = judge.overlaps([first, short, second], 0.02)[0]
+    assert (round(longest.seconds, 6), *longest[1:]) == (0.005, first, second)
+    assert judge.overlaps([stint("a", 1, 0), stint("b", 2, 7)], 0.01) != []
+    assert judge.stale_steps([stint("a", 1, 0, 5), stint("b", 2, 4)])[1] != []
 
 
 def test_stopped_body_does_not_overlap_and_may_finish_its_step() -> None:
     pauses = (Pause(10, 5000),)
     for steps in ((5,), (5, 5001)):
         found = [stint("a", 1, 0, *steps, ended=5003, pauses=pauses), stint("b", 2, 2000, 2001, 6000)]
-        assert contest.largest_overlap(found, 7000 * MS) is None
-        assert contest.stale_steps(found) == (len(steps) - 1, [])
+        assert judge.overlaps(found, 7.0) == []
+        assert judge.stale_steps(found) == (len(steps) - 1, [])
 
 
 def test_stopped_body_that_goes_on_is_found() -> None:
     pauses = (Pause(10, 5000),)
     for steps, ended in (((5, 5001, 5004), 5010), ((5, 6500), 6501), ((5,), 6501)):
         found = [stint("a", 1, 0, *steps, ended=ended, pauses=pauses), stint("b", 2, 2000, 2001)]
-        assert contest.largest_overlap(found, 7000 * MS) is not None
-        assert bool(contest.stale_steps(found)[1]) == (len(steps) > 1)
+        assert judge.overlaps(found, 7.0) != []
+        assert bool(judge.stale_steps(found)[1]) == (len(steps) > 1)
 
 
 def test_tokens_that_do_not_rise_are_found() -> None:
-    assert contest.falling_tokens([stint("b", 1, 5), stint("a", 1, 0, ended=1)]) != []
-    assert contest.falling_tokens([stint("b", 2, 5), stint("a", 3, 0, ended=1)]) != []
+    assert judge.falling_tokens([stint("b", 1, 5), stint("a", 1, 0, ended=1)]) != []
+    assert judge.falling_tokens([stint("b", 2, 5), stint("a", 3, 0, ended=1)]) != []
 
 
 def test_body_of_a_process_that_is_gone_ends_with_its_last_record() -> None:
-    records = [Record(ENTER, 1, 0, 10, 0), Record(STEP, 1, 1, 20, 0), Record(GUARDED_ASKED, 1, 1, 30, 0)]
+    records = [Record(ENTER, 1, 0, 10 * MS, 0), Record(STEP, 1, 1, 20 * MS, 0), Record(GUARDED_ASKED, 1, 1, 30 * MS, 0)]
     (found,) = contest.stints("a", records, [], is_over=True)
-    assert (found.began, found.steps, found.ended) == (10, [20], 30)
+    assert (found.began, found.steps, found.ended) == (0.01, [0.02], 0.03)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import trio
 
+from tests.support.judge import Stint
+
 
 class Happening(NamedTuple):
     """What a contender reports.
@@ -21,12 +23,6 @@ class Happening(NamedTuple):
     what: str
     name: str
     at: int
-
-
-class Term(NamedTuple):
-    begin: int
-    end: int
-    name: str
 
 
 class History:
@@ -63,27 +59,17 @@ class History:
                 await self._heard.wait()
         raise AssertionError(f"{name}: no {start!r} within {patience} s: {self.happenings}")
 
-    def terms(self) -> list[Term]:
-        """All terms, the earliest first. Where a contender stops more than once, the first time counts."""
+    def stints(self) -> list[Stint]:
+        """All terms. Where a contender stops more than once, the first time counts."""
         found = []
         for what, name, at in self.happenings:
             if what == "leading":
                 ends = [other.at for other in self.happenings if other[:2] == ("stopped", name) and other.at >= at]
                 assert ends, f"{name} never stopped: {self.happenings}"
-                found.append(Term(at, min(ends), name))
-        return sorted(found)
+                found.append(Stint(name, at / 1e9, min(ends) / 1e9))
+        return found
 
     def leaders(self) -> list[str]:
         """Who led or leads, in the order in which they began."""
         began = sorted((at, name) for what, name, at in self.happenings if what == "leading")
         return [name for _, name in began]
-
-    def overlaps(self) -> list[tuple[Term, Term]]:
-        """Pairs of terms that were under way at the same time: two leaders."""
-        terms = self.terms()
-        return [
-            (first, second)
-            for place, first in enumerate(terms)
-            for second in terms[place + 1 :]
-            if second.begin < first.end
-        ]

@@ -1,15 +1,11 @@
-"""What contenders of tests/support/contending.py have done, and what must be true of it.
+"""What contenders of tests/support/contending.py have done, and what must be true of what they counted.
 
-A `Stint` is one body, from its first record to its last. Where the driver of a test has stopped the process, that is
-split (`Pause`): nothing runs in between, and what goes on behind it may be no more than the step that was under way.
-Times are nanoseconds of CLOCK_MONOTONIC.
+Times of records are nanoseconds of CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -25,9 +21,7 @@ from tests.support.contending import (
     RECORD,
     STEP,
 )
-
-#: Nanoseconds within which a process that goes on has come to run, on a machine with much else to do.
-WAKING = 1_000_000_000
+from tests.support.judge import Pause, Stint
 
 
 class Record(NamedTuple):
@@ -36,13 +30,6 @@ class Record(NamedTuple):
     number: int
     time: int
     boottime: int
-
-
-class Pause(NamedTuple):
-    """Within which a process surely stood still: from when it was seen to be stopped until it was told to go on."""
-
-    stopped: int
-    continued: int
 
 
 class Tape:
@@ -65,97 +52,21 @@ class Tape:
         return self.records
 
 
-@dataclass
-class Stint:
-    """One body. `ended` is None while it runs."""
-
-    who: str
-    token: int
-    began: int
-    pauses: Sequence[Pause]
-    steps: list[int] = field(default_factory=list)
-    last: int = 0  #: the time of the last record
-    ended: int | None = None
-
-    def __repr__(self) -> str:
-        ended = "..." if self.ended is None else f"{self.ended / 1e9:.4f}"
-        return f"<{self.who} {self.token:#x} {self.began / 1e9:.4f} to {ended}>"
-
-    def pieces(self, now: int) -> list[tuple[int, int]]:
-        """When it was at work. Behind a pause the first step does not count: it was under way."""
-        end = now if self.ended is None else self.ended
-        begin, found = self.began, []
-        for pause in self.pauses:
-            if not self.began <= pause.stopped < end:
-                continue
-            found.append((begin, min(end, pause.stopped)))
-            after = [step for step in self.steps if step >= pause.continued]
-            begin = min(after[1] if len(after) > 1 else end, pause.continued + WAKING)
-        found.append((begin, end))
-        return [(start, stop) for start, stop in found if start < stop]
-
-
 def stints(who: str, records: Iterable[Record], pauses: Sequence[Pause], *, is_over: bool) -> list[Stint]:
-    """The bodies of one process; `is_over` when it has ended, by itself or not."""
+    """The bodies of one process, in seconds; `is_over` when it has ended, by itself or not."""
     found: list[Stint] = []
+    last = 0.0
     for record in records:
+        last = record.time / 1e9
         if record.kind == ENTER:
-            found.append(Stint(who, record.token, record.time, pauses))
-        stint = found[-1]
-        stint.last = record.time
-        if record.kind == STEP:
-            stint.steps.append(record.time)
+            found.append(Stint(who, last, token=record.token, pauses=pauses))
+        elif record.kind == STEP:
+            found[-1].steps.append(last)
         elif record.kind == EXIT:
-            stint.ended = record.time
-    if found and found[-1].ended is None and is_over:
-        found[-1].ended = found[-1].last
+            found[-1].ended = last
+    if found and is_over:
+        found[-1].ended = min(found[-1].ended, last)
     return found
-
-
-# --- what must be true of the bodies of one election
-
-
-class Overlap(NamedTuple):
-    seconds: float
-    one: Stint
-    other: Stint
-
-
-def largest_overlap(all_stints: Sequence[Stint], now: int | None = None) -> Overlap | None:
-    """Two bodies at a time, the pair that was so for longest."""
-    now = time.monotonic_ns() if now is None else now
-    pieces = sorted((piece, index) for index, stint in enumerate(all_stints) for piece in stint.pieces(now))
-    found = []
-    for place, ((start, end), index) in enumerate(pieces):
-        for (start2, end2), index2 in pieces[place + 1 :]:
-            if start2 >= end:
-                break
-            if index != index2:
-                seconds = (min(end, end2) - max(start, start2)) / 1e9
-                found.append(Overlap(seconds, all_stints[index], all_stints[index2]))
-    return max(found, key=lambda overlap: overlap.seconds, default=None)
-
-
-def stale_steps(all_stints: Sequence[Stint]) -> tuple[int, list[str]]:
-    """How many steps were taken when a later term had begun, and which of them are more than the one that may have been
-    under way when the process was stopped."""
-    count, wrong = 0, []
-    for stint in all_stints:
-        began = min((other.began for other in all_stints if other.token > stint.token), default=None)
-        stale = [step for step in stint.steps if began is not None and step > began]
-        count += len(stale)
-        for step in stale:
-            behind = [pause for pause in stint.pauses if stint.began <= pause.stopped and pause.continued <= step]
-            was_under_way = behind and not any(behind[-1].continued <= other < step for other in stint.steps)
-            if not was_under_way or step > behind[-1].continued + WAKING:
-                wrong.append(f"{stint} took a step at {step / 1e9:.4f}, in a later term")
-    return count, wrong
-
-
-def falling_tokens(all_stints: Sequence[Stint]) -> list[str]:
-    """Terms whose token is not above that of the term before."""
-    ordered = sorted(all_stints, key=lambda stint: stint.began)
-    return [f"{one} came before {other}" for one, other in pairwise(ordered) if one.token >= other.token]
 
 
 # --- what must be true of what they counted

@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import trio
 from trio.testing import MockClock
 
 from election import CampaignTimeout, Election, LeadershipLostError, NotLeaderError, Term
+from tests.support import judge
 from tests.support.fake.ensemble import Commit, FakeEnsemble, Fault
+from tests.support.judge import Stint
 from zkwire import Client, ConnectionLossError, EventType, SetData
 
 PATH = "/a/e/master"
@@ -68,21 +69,6 @@ class Plot(NamedTuple):
     lingers: bool = True
     first_sequence: int = 0
     waking: float = 0.0
-
-
-class Stint:
-    """One turn of one player, on trio's clock."""
-
-    def __init__(self, player: str, token: int, node: str) -> None:
-        self.player = player
-        self.token = token
-        self.node = node
-        self.enter = trio.current_time()
-        self.step = self.enter  # the last
-        self.exit = math.inf
-
-    def __repr__(self) -> str:
-        return f"<{self.player} {self.enter:.3f} to {self.exit:.3f} {self.node} {self.token:#x}>"
 
 
 class Story:
@@ -162,12 +148,12 @@ class Play:
         named |= {"holder": HOLDERS[self.plot.mode], "epoch": EPOCHS[self.plot.mode]}
         if fault.how in named:
             return fault._replace(how=named[fault.how])
-        leading = next((stint for stint in reversed(self.story.stints) if stint.exit == math.inf), None)
+        leading = next((stint for stint in reversed(self.story.stints) if stint.ended == math.inf), None)
         if "leading" not in (fault.who, fault.how):
             return fault
         if leading is None:
             return None
-        return fault._replace(who=leading.player) if fault.who == "leading" else fault._replace(how=leading.node)
+        return fault._replace(who=leading.who) if fault.who == "leading" else fault._replace(how=leading.node)
 
 
 class Stage:
@@ -245,7 +231,7 @@ class Stage:
                 await self._lead(term, zk, stay)
 
     async def _lead(self, term: Term, zk: Client, work: Callable[[Stint], Awaitable[None]]) -> None:
-        stint = Stint(self.name, term.token, term.node)
+        stint = Stint(self.name, trio.current_time(), token=term.token, node=term.node)
         self.play.story.stints.append(stint)
         self._check_lease(stint, zk, term.lease_end)
         term.on_renewal = lambda end: self._check_lease(stint, zk, end)
@@ -255,7 +241,7 @@ class Stage:
             if self.play.plot.lingers:
                 with trio.CancelScope(shield=True):
                     await trio.sleep(self.play.plot.timeout / 6 * 0.99)
-            stint.exit = trio.current_time()
+            stint.ended = trio.current_time()
 
     def _check_lease(self, stint: Stint, zk: Client, end: float) -> None:
         """If from now on the servers heard nothing of the session: would the lease be over before it ends?"""
@@ -271,7 +257,7 @@ class Stage:
     async def _stay(self, term: Term, stint: Stint, zk: Client) -> None:
         while True:
             await trio.sleep(self._step)
-            stint.step = trio.current_time()
+            stint.steps.append(trio.current_time())
 
     async def _count_outside(self, term: Term, stint: Stint, zk: Client) -> None:
         story = self.play.story
@@ -302,18 +288,18 @@ class Stage:
 
     async def _campaign(self, election: Election) -> None:
         term = await election.campaign()
-        stint = Stint(self.name, term.token, term.node)
+        stint = Stint(self.name, trio.current_time(), token=term.token, node=term.node)
         self.play.story.stints.append(stint)
         until = trio.current_time() + self.player.stays
         try:
             while term.is_leader and trio.current_time() < until:
-                stint.step = trio.current_time()
+                stint.steps.append(trio.current_time())
                 with suppress(ConnectionLossError, NotLeaderError):
-                    await term.proclaim(b"%f" % stint.step)
+                    await term.proclaim(b"%f" % stint.steps[-1])
                 with trio.move_on_after(self._step):
                     await term.lost.wait()
         finally:
-            stint.exit = stint.step
+            stint.ended = stint.steps[-1] if stint.steps else stint.began
             with trio.CancelScope(shield=True):
                 await term.resign()
 
@@ -346,13 +332,7 @@ class _Spinning(trio.abc.Instrument):
 
 def overlaps(story: Story) -> list[str]:
     """Two bodies at a time."""
-    ordered = sorted(story.stints, key=lambda stint: (stint.enter, stint.exit))
-    return [
-        f"{one} overlaps {other} by {one.exit - other.enter:.3f} s"
-        for index, one in enumerate(ordered)
-        for other in ordered[index + 1 :]
-        if one.exit > other.enter
-    ]
+    return [str(overlap) for overlap in judge.overlaps(story.stints)]
 
 
 def late_exits(story: Story) -> list[str]:
@@ -361,7 +341,7 @@ def late_exits(story: Story) -> list[str]:
     for commit in story.history:
         if commit.path == HOLDERS[story.plot.mode] and commit.kind is EventType.NODE_DELETED and commit.closed:
             for stint in story.stints:
-                if stint.enter < commit.time < stint.exit and _owner_of(story, stint) == commit.owner:
+                if stint.began < commit.time < stint.ended and _owner_of(story, stint) == commit.owner:
                     found.append(f"{stint} was outlived by its session, which ended at {commit.time:.3f}")
     return found
 
@@ -376,13 +356,8 @@ def unfounded_leases(story: Story) -> list[str]:
     return story.unfounded
 
 
-def tokens_that_fall(story: Story) -> list[str]:
-    ordered = sorted(story.stints, key=lambda stint: stint.enter)
-    return [
-        f"{one} has a token no higher than {other} before it"
-        for other, one in pairwise(ordered)
-        if one.token <= other.token
-    ]
+def falling_tokens(story: Story) -> list[str]:
+    return judge.falling_tokens(story.stints)
 
 
 def queue_jumpers(story: Story) -> list[str]:
@@ -393,7 +368,7 @@ def queue_jumpers(story: Story) -> list[str]:
     for stint in story.stints:
         there: dict[str, int] = {}
         for commit in story.history:
-            if commit.time > stint.enter:
+            if commit.time > stint.began:
                 break
             if commit.path.rpartition("/")[0] == PATH:
                 if commit.kind is EventType.NODE_CREATED:
@@ -436,7 +411,7 @@ def standstill(story: Story) -> list[str]:
     """Nobody led again in good time, although somebody wanted to."""
     if not any(player.how in ("run", "count", "outside") for player in story.plot.players):
         return []
-    if any(stint.exit > story.curtain - 1.5 for stint in story.stints):  # between two of them there may be a moment
+    if any(stint.ended > story.curtain - 1.5 for stint in story.stints):  # between two of them there may be a moment
         return []
     return [f"nobody leads at {story.curtain:.3f}, all was well since {story.healed:.3f}"]
 
@@ -456,7 +431,7 @@ def wrongs(story: Story) -> list[str]:
         unfounded_leases,
         overlaps,
         late_exits,
-        tokens_that_fall,
+        falling_tokens,
         queue_jumpers,
         leftovers,
         standstill,

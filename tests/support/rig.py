@@ -20,9 +20,10 @@ import trio
 import zkwire
 from election import Election
 from election.leader.paths import ElectionPaths, Mode
-from tests.support import contest
+from tests.support import contest, judge
 from tests.support.contending import STEP
-from tests.support.contest import Overlap, Pause, Record, Stint, Tape
+from tests.support.contest import Record, Tape
+from tests.support.judge import Overlap, Pause, Stint
 from tests.support.live import watched_paths
 from tests.support.program import Program, module
 from tests.support.real.servers import Ensemble
@@ -161,7 +162,7 @@ class Slot:
         self._fleet = fleet
         self._runs: list[tuple[Program, Tape, list[Pause]]] = []
         self._stops = 0  # how many faults hold it
-        self._stopped: dict[Program, int] = {}  # since when
+        self._stopped: dict[Program, float] = {}  # since when
         self._was_killed = False
         self._starting = trio.Lock()
 
@@ -207,7 +208,7 @@ class Slot:
         program = self.program
         self._stops += 1
         await trio.to_thread.run_sync(program.stop)
-        self._stopped.setdefault(program, time.monotonic_ns())
+        self._stopped.setdefault(program, time.monotonic())
 
     def go_on(self) -> None:
         """SIGCONT, when nobody else has stopped it."""
@@ -215,7 +216,7 @@ class Slot:
         if self._stops == 0:
             for program, _, pauses in self._runs:
                 if program in self._stopped:
-                    pauses.append(Pause(self._stopped.pop(program), time.monotonic_ns()))
+                    pauses.append(Pause(self._stopped.pop(program), time.monotonic()))
                     program.send(signal.SIGCONT)
 
     def kill(self) -> None:
@@ -255,7 +256,7 @@ class Slot:
         for index, (program, tape, pauses) in enumerate(self._runs):
             is_over = not program.is_alive  # before it is read
             # One that stands still now does so until it goes on.
-            now = [Pause(self._stopped[program], time.monotonic_ns())] if program in self._stopped else []
+            now = [Pause(self._stopped[program], time.monotonic())] if program in self._stopped else []
             found += contest.stints(f"{self.name}-{index}", tape.read(), pauses + now, is_over=is_over)
         return found
 
@@ -327,15 +328,15 @@ class Fleet:
         """Whether each of them waits or leads."""
         return all(slot.is_contending for slot in self.slots)
 
-    def overlap(self) -> Overlap | None:
-        return contest.largest_overlap(self.stints())
+    def overlaps(self) -> list[Overlap]:
+        """Two bodies at a time so far; the pair that was so for longest first."""
+        return judge.overlaps(self.stints(), time.monotonic())
 
     def wrongs(self) -> list[str]:
         """What is wrong with the bodies so far."""
-        all_stints = self.stints()
-        overlap = contest.largest_overlap(all_stints)
-        found = contest.falling_tokens(all_stints) + contest.stale_steps(all_stints)[1]
-        return found if overlap is None else [f"{overlap}", *found]
+        stints = self.stints()
+        found = [str(overlap) for overlap in judge.overlaps(stints, time.monotonic())[:1]]
+        return found + judge.falling_tokens(stints) + judge.stale_steps(stints)[1]
 
     async def wrong_counts(self) -> list[str]:
         """What is wrong with what they counted; when all have left."""
@@ -351,13 +352,12 @@ class Fleet:
         return contest.wrong_guarded(records, final) + contest.wrong_fenced(records, report["number"], report["tokens"])
 
     def summary(self) -> str:
-        all_stints = self.stints()
-        overlap = contest.largest_overlap(all_stints)
-        longest = 0.0 if overlap is None else overlap.seconds * 1000
+        stints = self.stints()
+        longest = max((overlap.seconds for overlap in self.overlaps()), default=0.0) * 1000
         statuses = sorted(status for slot in self.slots for status in slot.statuses)
         return (
-            f"{self.name}: {len(all_stints)} terms, {sum(len(each.steps) for each in all_stints)} steps, "
-            f"largest overlap {longest:.1f} ms, {contest.stale_steps(all_stints)[0]} stale steps, "
+            f"{self.name}: {len(stints)} terms, {sum(len(each.steps) for each in stints)} steps, "
+            f"largest overlap {longest:.1f} ms, {judge.stale_steps(stints)[0]} stale steps, "
             f"{contest.refusals(self.records())} refused, "
             f"a body after {max(self.recovered_in, default=0):.1f} s at most, processes ended with {statuses}"
         )

@@ -18,6 +18,7 @@ from tests.peers import curator, kazoo_peer
 from tests.peers.curator import Curator, NoCurator
 from tests.peers.history import History
 from tests.peers.process import PeerProcess, run_peer
+from tests.support.judge import overlaps
 from tests.support.live import Addressed, Line, client
 from zkwire import Client, NoNodeError
 
@@ -185,7 +186,7 @@ async def test_peers_are_fair_among_themselves(peer: Peer, zookeeper: Addressed,
         assert {dialects.dialect_of(child) for child in await field.children()} == {peer.dialect}
         await field.serve(*names)
         assert field.history.leaders() == names
-        assert field.history.overlaps() == []
+        assert overlaps(field.history.stints()) == []
 
 
 @pytest.mark.parametrize(("first", "second"), [*itertools.permutations(ONE_OF_EACH, 2)], ids=str)
@@ -199,7 +200,7 @@ async def test_recipes_of_two_dialects_both_lead(
         await field.enter(second, "second")
         await field.history.reached("leading", "second")
         await field.serve("second", "first")
-        assert len(field.history.overlaps()) == 1
+        assert len(overlaps(field.history.stints())) == 1
 
 
 @pytest.mark.rule("W13")
@@ -245,7 +246,7 @@ async def test_first_come_first_led_together(peer: Peer, zookeeper: Addressed, r
         assert {dialects.dialect_of(child) for child in await field.children()} == {peer.dialect}
         await field.serve(*names)
         assert field.history.leaders() == names
-        assert field.history.overlaps() == []
+        assert overlaps(field.history.stints()) == []
         assert await field.children() == []
 
 
@@ -271,7 +272,7 @@ async def test_no_two_lead_in_a_rush(peer: Peer, zookeeper: Addressed, root: str
                 nursery.start_soon(lead_often, Peer(peer.dialect), f"our-{number}")
             await field.queued(lambda children: len(children) == 7)
             await field.serve("gatekeeper")
-        assert field.history.overlaps() == []
+        assert overlaps(field.history.stints()) == []
         leaders = field.history.leaders()
         assert len(leaders) == 19
         assert {(first[0], second[0]) for first, second in itertools.pairwise(leaders)} >= {("o", "t"), ("t", "o")}
@@ -288,7 +289,7 @@ async def test_ours_leads_after_a_killed_peer(peer: Peer, zookeeper: Addressed, 
         field.history.note("stopped", "their")
         await field.serve("our")
         assert field.history.leaders() == ["their", "our"]
-        assert field.history.overlaps() == []
+        assert overlaps(field.history.stints()) == []
 
 
 @pytest.mark.rule("L3")
@@ -305,7 +306,7 @@ async def test_peer_leads_after_ours_was_cut_off(
         line.cut()
         await field.serve("their")
         assert field.history.leaders() == ["our", "their"]
-        assert field.history.overlaps() == []
+        assert overlaps(field.history.stints()) == []
         line.restore()
         await field.history.reached("lost", "our")
 
@@ -407,4 +408,4 @@ async def test_with_a_warning_ours_waits_for_another_dialect(
         with pytest.warns(RuntimeWarning, match=repr(peer.dialect)):
             await serve_and_lead(field, election)
         assert field.history.leaders() == ["their", "our"]
-        assert field.history.overlaps() == []
+        assert overlaps(field.history.stints()) == []

@@ -151,15 +151,15 @@ def test_lease_counts_from_before_a_suspend_as_of_then() -> None:
     """The second campaign begins right after one, and counts what was sent before it."""
     players = (Player("lead", 1.0, 2.0, 4.0),)
     story = play(Plot(players, (Fault(7.0, "suspend", amount=8.0),), timeout=12.0, lingers=False))
-    assert [stint.enter > 7.0 for stint in story.stints][:2] == [False, True]
+    assert [stint.began > 7.0 for stint in story.stints][:2] == [False, True]
     assert wrongs(story) == []
 
 
 def test_same_plot_is_the_same_story_twice() -> None:
     plot = Plot((Player("count"), Player("lead"), Player("campaign")), (Fault(8, "kill", "leader", 3.0),), seed=5)
     one, other = play(plot), play(plot)
-    assert [(stint.enter, stint.step, stint.exit, stint.token) for stint in one.stints] == [
-        (stint.enter, stint.step, stint.exit, stint.token) for stint in other.stints
+    assert [(stint.began, stint.steps, stint.ended, stint.token) for stint in one.stints] == [
+        (stint.began, stint.steps, stint.ended, stint.token) for stint in other.stints
     ]
 
 
@@ -175,7 +175,7 @@ hole = Plot((Player(at=1), Player(starts=1.5, at=0), Player(starts=2.0, at=2)), 
 def test_lease_of_commits_survives_a_follower_that_is_cut_off(timeout: float, mode: Mode) -> None:
     story = play(hole._replace(timeout=timeout, mode=mode))
     assert wrongs(story) == []
-    assert [stint.player for stint in story.stints][:1] == ["p0"]
+    assert [stint.who for stint in story.stints][:1] == ["p0"]
     assert len(story.stints) > 1
 
 
@@ -187,7 +187,7 @@ def test_lease_of_pings_does_not(renewal: Renewal, timeout: float) -> None:
     story = play(hole._replace(timeout=timeout, renewal=renewal))
     assert overlaps(story) != []
     first, second = story.stints[:2]
-    assert 1.0 < first.exit - second.enter < 10.0 - timeout / 3 + 1.5
+    assert 1.0 < first.ended - second.began < 10.0 - timeout / 3 + 1.5
 
 
 @pytest.mark.rule("L1")
@@ -199,7 +199,7 @@ def test_lease_does_not_count_what_was_long_on_its_way(timeout: float, start: fl
     first, second = Player("lead", 1.0, stays, 60.0, at=0), Player(starts=1.5, at=1)
     for seed in range(3):
         story = play(Plot((first, second), (Fault(start, "cut", "p1", lasts),), seed=seed, timeout=timeout))
-        assert [stint.player for stint in story.stints][:2] == ["p0", "p1"]
+        assert [stint.who for stint in story.stints][:2] == ["p0", "p1"]
         assert wrongs(story) == []
 
 
@@ -229,7 +229,7 @@ def test_no_two_leaders_in_whatever_order_the_znodes_of_the_first_are_deleted(
         for seed in range(3):
             story = play(Plot(one_leads, faults, seed=seed, mode=mode))
             assert wrongs(story) == []
-            assert {stint.player for stint in story.stints} == {"p0", "p1"}
+            assert {stint.who for stint in story.stints} == {"p0", "p1"}
 
 
 @pytest.mark.rule("W17")
@@ -256,15 +256,15 @@ def test_holder_that_went_first_is_noticed_on_servers_that_do_not_say_when(
         crash = play(Plot(one_leads, (Fault(10, "cut", "p0", 15),), seed=seed, mode=mode))
         assert wrongs(crash) == []
         second = crash.stints[1]
-        assert second.enter < 10 + 6 + 2 + 0.5, "a crash is not suspicious"
+        assert second.began < 10 + 6 + 2 + 0.5, "a crash is not suspicious"
 
 
 @pytest.mark.parametrize("mode", ["sequential", "simple"])
 def test_new_candidate_waits_where_another_one_has_seen_the_tree_go_and_left(mode: Mode) -> None:
     story = play(passed_on._replace(mode=mode))
     assert wrongs(story) == []
-    assert [stint.player for stint in story.stints][:2] == ["p0", "p2"]
-    assert 10 + 6.0 < story.stints[1].enter < 12.2 + 6.0, "counted from the deletion, not from when it came"
+    assert [stint.who for stint in story.stints][:2] == ["p0", "p2"]
+    assert 10 + 6.0 < story.stints[1].began < 12.2 + 6.0, "counted from the deletion, not from when it came"
 
 
 #: The second candidate sees the deletion, waits, and runs out of time; the third has not seen it.
@@ -280,7 +280,7 @@ def test_wait_after_a_deletion_ends_although_no_candidate_waits_for_all_of_it(mo
     impatient = [Player("impatient", 8.0 + i / 3, 2.0, 0.3, at=0) for i in range(3)]
     story = play(Plot((Player("lead", 1.0, 60.0, at=1), *impatient), passed_on.faults, mode=mode))
     assert wrongs(story) == []
-    assert len({stint.player for stint in story.stints}) > 1
+    assert len({stint.who for stint in story.stints}) > 1
 
 
 @pytest.mark.parametrize("renewal", ["commit", "ping", "none"])
