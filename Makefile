@@ -52,7 +52,7 @@ docs: venv ## the generated pages of docs/
 	$(BIN)/python -m docs.generate
 
 docs-test: venv zookeeper tools ## whether they are as they should be, in Chromium too
-	$(BIN)/python -m pytest tests/house/test_docs_pages.py $(ARGS)
+	$(BIN)/python -m pytest tests/house/test_docs_pages.py tests/live/test_docs_pages.py $(ARGS)
 
 demo: venv zookeeper ## two candidates, three registered servers, a takeover, with the frames
 	$(BIN)/python -m election demo

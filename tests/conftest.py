@@ -40,7 +40,7 @@ LONG = (
     "programs/test_examples",
     *(
         "bytes/test_fuzz",
-        "house/test_benchmarks",
+        "programs/test_benchmarks",
         "live/registry/test_view",
         "live/registry/test_registration",
         "programs/election/test_runner",

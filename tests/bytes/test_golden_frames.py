@@ -9,14 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import pick_examples
 from tests.support.golden import FRAMES, Golden, conversations, load, read
-from tests.support.real.servers import Distribution, NoZooKeeper, find_distributions
-from tests.support.record_frames import OLDEST, Recording
 from zkwire.codes import AddWatchMode, ErrorCode, EventType, KeeperState, OpCode, Xid
 from zkwire.errors import LocalProtocolError, RemoteProtocolError
 from zkwire.explain.dump import frame_spans
-from zkwire.explain.examples import OPERATIONS
 from zkwire.frames import Direction, frame
 from zkwire.jute import Record, decode, decode_at, encode, wire
 from zkwire.multi import TERMINATOR, MultiSequence
@@ -41,8 +37,8 @@ from zkwire.session.events import NEED_DATA, AuthReplied, Connected, Notified, P
 from zkwire.session.session import Session
 
 GOLDENS = load()
-CONVERSATIONS = conversations(GOLDENS)
 VERSIONS = sorted({golden.version for golden in GOLDENS})
+CONVERSATIONS = conversations(GOLDENS)
 RECEIVED = [golden for golden in GOLDENS if golden.direction is Direction.RECEIVED]
 REPLIES = [golden for golden in RECEIVED if golden.types[0] is ReplyHeader and golden.kind == "reply"]
 NOTIFICATIONS = [golden for golden in RECEIVED if golden.kind == "event"]
@@ -52,6 +48,10 @@ CESU8_REPLIES = {"getACL-CESU8-02-reply", "sync-CESU8-02-reply"}
 
 CONNECT_REQUEST = ConnectRequest(0, 0, 10000, 0, bytes(16), False)
 CONNECT_RESPONSE = frame(encode(ConnectResponse(0, 10000, 0x1234, bytes(16), False)))
+
+
+def golden(version: str, name: str) -> Golden:
+    return read(FRAMES / version / f"{name}.txt")
 
 
 def ids(values: Iterable[Any]) -> list[str]:
@@ -65,10 +65,6 @@ def each(goldens: list[Golden]) -> pytest.MarkDecorator:
 def is_3_9(version: str) -> bool:
     """Whether this server is 3.9.0 or later."""
     return tuple(map(int, version.split(".")[:2])) >= (3, 9)
-
-
-def golden(version: str, name: str) -> Golden:
-    return read(FRAMES / version / f"{name}.txt")
 
 
 @functools.cache
@@ -244,52 +240,6 @@ def test_notes_on_a_stat_hold_in_the_golden_frames(golden: Golden) -> None:
     for record in everything_in(golden):
         if type(record) is GetDataResponse:
             assert record.stat.data_length == len(record.data or b"")
-
-
-def recordable() -> list[Distribution | NoZooKeeper]:
-    """At collection nothing may fail; without a server the test then does, with the reason."""
-    try:
-        found = [found for found in find_distributions() if found.version_tuple >= OLDEST]
-    except NoZooKeeper as missing:
-        return [missing]
-    return [*found] or [NoZooKeeper(f"no server of version {OLDEST} or later to record")]
-
-
-@functools.cache
-def recorded_again(found: Distribution | NoZooKeeper) -> list[Golden]:
-    """Every conversation with this server, new. On two versions it takes some 20 s."""
-    if isinstance(found, NoZooKeeper):
-        raise found
-    return Recording(found).run()
-
-
-@pytest.mark.parametrize("found", recordable(), ids=lambda found: getattr(found, "version", "none"))
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_example_of_describe_does_what_it_shows_on_a_real_server(found: Distribution | NoZooKeeper, name: str) -> None:
-    """The recorder sends these very bytes, each on a connection and session of their own, where they should work:
-
-    - /app with data and children, /app/doomed, /checked not yet: `record_creates_and_deletes`, `record_multi`;
-    - a data watch, a persistent watch, an ephemeral before checkWatches, removeWatches, getEphemerals and closeSession;
-    - an ensemble of one with reconfigEnabled for reconfig, a server that knows bob for sasl.
-
-    Only the ports of the ensemble and what SASL makes of the server's nonce are other bytes each time.
-    """
-    after = {golden.name: golden for golden in recorded_again(found)}
-    for shown in pick_examples.operations()[name].frames:
-        again = after[shown.name]
-        if shown.kind == "request" and shown.name not in ("reconfig-01-request", "sasl-03-request"):
-            assert frame(again.payload).hex() in OPERATIONS[name]
-        assert again._replace(version=shown.version).lasting == shown.lasting
-
-
-@pytest.mark.parametrize("found", recordable(), ids=lambda found: getattr(found, "version", "none"))
-def test_recording_again_gives_the_same_frames_up_to_volatile_fields(found: Distribution | NoZooKeeper) -> None:
-    after = recorded_again(found)
-    assert isinstance(found, Distribution)
-    assert {golden.name for golden in after} == {golden.name for golden in GOLDENS}
-    if found.version in VERSIONS:  # others are only known to hold the same conversations
-        before = {golden.name: golden.lasting for golden in GOLDENS if golden.version == found.version}
-        assert {golden.name: golden.lasting for golden in after} == before
 
 
 def test_goldens_are_the_same_frames_in_every_version() -> None:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,12 +13,9 @@ from docs.generate import protocol, session, words
 from docs.generate.__main__ import main
 from tests.support.chromium import Chromium
 from tests.support.dialogues import frames, read
-from tests.support.real.servers import Distribution
-from tests.support.record_session import record
-from zkwire.capture import Captured
 from zkwire.codes import ErrorCode, EventType
 from zkwire.explain.describe import RECORDS
-from zkwire.frames import Direction, frame
+from zkwire.frames import frame
 from zkwire.operations import BY_OPCODE
 from zkwire.traffic.conversation import SeenFrame
 
@@ -175,19 +171,6 @@ def test_the_session_is_what_was_promised() -> None:
 def test_a_field_of_which_nothing_is_said_is_an_error() -> None:
     with pytest.raises(KeyError):
         words.of_field("CheckWatchesRequest.mode", 0)
-
-
-def test_a_real_server_says_the_same_again(distribution: Distribution) -> None:
-    def outline(captured: list[Captured]) -> list[tuple[Any, ...]]:
-        frames_seen = [each.what for each in captured if isinstance(each.what, SeenFrame)]
-        assert len(frames_seen) == len(captured)
-        return [(each.connection, each.direction, each.opcode, each.xid, each.err, each.path,
-                 [type(span).__name__ for span in session.fields(each.frame)], len(each.frame.payload))
-                for each in frames_seen]  # fmt: skip
-
-    again = outline(read(record(distribution)))
-    assert again == outline(session.frames())
-    assert {direction for _, direction, *_ in again} == set(Direction)
 
 
 # --- session.html, in Chromium

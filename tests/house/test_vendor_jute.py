@@ -1,4 +1,4 @@
-"""vendor-jute/zookeeper.jute agrees with zkwire's declarations and with real servers' own classes; its parser works."""
+"""vendor-jute/zookeeper.jute agrees with zkwire's declarations; its parser works."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.class_file import ClassFile, ClassFileError, jars_on, jute_type, read_records
+from tests.support.class_file import ClassFile, ClassFileError, jars_on, jute_type
 from tests.support.jute_grammar import JuteSyntaxError, Map, Primitive, Reference, Vector, layouts, notes, parse
-from tests.support.real.servers import Distribution
 from zkwire import codes, records
 from zkwire.explain.dump import CODES, HEXADECIMAL
 from zkwire.jute import Record
@@ -24,48 +23,6 @@ Layout = list[tuple[str, str]]
 
 TEXT = Path(__file__).parents[2].joinpath("vendor-jute", "zookeeper.jute").read_text(encoding="utf-8")
 DECLARED: dict[str, Layout] = layouts(TEXT)
-
-PACKAGES = ("org/apache/zookeeper/data", "org/apache/zookeeper/proto")
-
-# In the servers' data and proto packages, yet never between a client and a server.
-LEFT_OUT = {
-    "GetMaxChildrenRequest",
-    "GetMaxChildrenResponse",
-    "SetMaxChildrenRequest",  # these three: no opcode carries them
-    "StatPersisted",
-    "StatPersistedV1",  # these two: snapshots; the second was gone in 3.5.0
-}
-
-# The first release with the record; all others are in 3.4.0 already.
-SINCE = {
-    "CheckWatchesRequest": (3, 5, 0),
-    "Create2Response": (3, 5, 0),
-    "ReconfigRequest": (3, 5, 0),
-    "RemoveWatchesRequest": (3, 5, 0),
-    "CreateTTLRequest": (3, 5, 3),
-    "AddWatchRequest": (3, 6, 0),
-    "GetAllChildrenNumberRequest": (3, 6, 0),
-    "GetAllChildrenNumberResponse": (3, 6, 0),
-    "GetEphemeralsRequest": (3, 6, 0),
-    "GetEphemeralsResponse": (3, 6, 0),
-    "SetWatches2": (3, 6, 0),
-    "ClientInfo": (3, 7, 0),
-    "WhoAmIResponse": (3, 7, 0),
-}
-
-# Before this release the connect records end with passwd, and the server handles the readOnly byte behind them by hand.
-READ_ONLY_DECLARED_SINCE = (3, 9, 0)
-
-
-def declared_in(version: tuple[int, ...]) -> dict[str, Layout]:
-    """What `zookeeper.jute` says the classes of a server of this version are."""
-    expected = {name: layout for name, layout in DECLARED.items() if SINCE.get(name, (0,)) <= version}
-    if version < READ_ONLY_DECLARED_SINCE:
-        for name in ("ConnectRequest", "ConnectResponse"):
-            *earlier, last = expected[name]
-            assert last == ("readOnly", "boolean")
-            expected[name] = earlier
-    return expected
 
 
 def snake_case(name: str) -> str:
@@ -148,30 +105,6 @@ def test_numbers_with_a_name_in_the_notes_are_those_of_codes() -> None:
             seen += 1
             assert int(number) in [int(kind[word]) for kind in enums if word in kind.__members__], (name, field, word)
     assert seen >= 8
-
-
-# ---- with the classes of real servers ----
-
-
-@pytest.fixture(scope="module")
-def server_classes(distribution: Distribution) -> dict[str, ClassFile]:
-    found = read_records(jars_on(distribution.classpath), PACKAGES)
-    return {name: parsed for name, parsed in found.items() if name not in LEFT_OUT}
-
-
-def test_server_declares_the_records_of_the_jute_file(
-    distribution: Distribution, server_classes: dict[str, ClassFile]
-) -> None:
-    layouts_of_server = {name: parsed.layout() for name, parsed in server_classes.items()}
-    assert layouts_of_server == declared_in(distribution.version_tuple)
-
-
-def test_server_writes_fields_in_the_order_of_the_jute_file(
-    distribution: Distribution, server_classes: dict[str, ClassFile]
-) -> None:
-    written = {name: parsed.written_order() for name, parsed in server_classes.items()}
-    declared = declared_in(distribution.version_tuple)
-    assert written == {name: [field for field, _ in layout] for name, layout in declared.items()}
 
 
 # ---- the parser of the grammar ----

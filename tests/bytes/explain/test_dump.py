@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import subprocess
 import sys
 import textwrap
 from contextlib import suppress
@@ -109,7 +108,6 @@ PING = sent(OpCode.PING, RequestHeader(Xid.PING, OpCode.PING))
 UNDECODED = received(OpCode.GET_DATA, ReplyHeader(1, 0x10, 0), b"\0\0\0\x09abc", types=(ReplyHeader, GetDataResponse))
 TRAILING = received(OpCode.DELETE, ReplyHeader(1, 0x10, 0), b"more")
 UNKNOWN = received(None, b"\0\0\0\x01")
-EMPTY = received(None)
 
 ALL = {name: value for name, value in list(globals().items()) if isinstance(value, Frame)}
 every_frame = pytest.mark.parametrize("traced", ALL.values(), ids=ALL)
@@ -467,22 +465,3 @@ def test_print_frame_drops_what_cannot_be_printed(state: str, monkeypatch: pytes
     if file is not None:
         with suppress(OSError):
             file.close()
-
-
-@pytest.mark.parametrize("stderr", ["full", "closed"])
-def test_print_frame_never_ends_a_program(stderr: str) -> None:
-    program = """
-import sys, trio, zkwire
-from tests.support.fake.memory import MemoryServers
-
-async def main():
-    async with zkwire.connect("10.0.0.1", dial=MemoryServers().dial, on_frame=zkwire.print_frame) as zk:
-        print((await zk.get_data("/a"))[0])
-
-trio.run(main)
-"""
-    redirection = "2>/dev/full" if stderr == "full" else "2>&-"
-    done = subprocess.run(
-        ["sh", "-c", f'"$0" -c "$1" {redirection}', sys.executable, program], stdout=subprocess.PIPE, text=True
-    )
-    assert (done.returncode, done.stdout) == (0, "b'/a'\n")

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import compileall
 import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import golden
 from zkwire.cli import main
+from zkwire.explain import describe
 from zkwire.explain.describe import everything
+from zkwire.explain.explained import explain
+from zkwire.frames import frame
 
 
 @pytest.fixture
@@ -131,3 +141,32 @@ def test_words_and_modes_are_described(run: Any) -> None:
     assert [line for line in out.splitlines() if line.startswith("PERSISTENT")] == [
         "PERSISTENT, create mode 0", "PERSISTENT, addWatch mode 0",
     ]  # fmt: skip
+
+
+def test_everything_is_told_by_python_OO_without_sources(tmp_path: Path) -> None:
+    """From an archive that holds nothing but what `python -OO` compiles: no docstrings, no comments, no files."""
+    package = Path(describe.__file__).parents[1]
+    shutil.copytree(package, tmp_path / "zkwire", ignore=shutil.ignore_patterns("__pycache__"))
+    assert compileall.compile_dir(tmp_path / "zkwire", quiet=1, legacy=True, optimize=2)
+    archive = tmp_path / "zkwire.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted((tmp_path / "zkwire").rglob("*")):
+            if path.is_file() and path.suffix != ".py":
+                file.write(path, path.relative_to(tmp_path))
+    program = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from zkwire.explain import explained as explain
+from zkwire.explain.describe import everything
+sentences = [next(explain.explain(bytes.fromhex(each))).sentence for each in sys.argv[2:]]
+print(json.dumps([explain.__file__, explain.__doc__, everything(), sentences]))
+"""
+    replies = [frame(shown.payload) for shown in golden.load() if shown.kind == "reply" and shown.err]
+    command = [sys.executable, "-OO", "-c", program, str(archive), *(data.hex() for data in replies)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    file, docstring, told, sentences = json.loads(done.stdout)
+    assert file.startswith(str(archive))
+    assert docstring is None
+    assert told == everything()
+    assert sentences == [next(explain(data)).sentence for data in replies]
