@@ -18,7 +18,6 @@ import trio
 
 import zkwire
 from election import Member, Members, NoMembersError, Registry
-from election.registry.picking import STRATEGIES
 
 
 async def pick(members: Members, strategy: str, patience: float) -> Member:
@@ -72,7 +71,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="daytime_client")
     parser.add_argument("--hosts", default=os.environ.get("ZKWIRE_HOSTS", "127.0.0.1:2181"))
     parser.add_argument("--root", default="/go_servers", help="the service's znode")
-    parser.add_argument("--strategy", choices=STRATEGIES, default="random")
+    parser.add_argument("--strategy", choices=("random", "round-robin", "sticky", "least-loaded"), default="random")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--interval", type=float, default=0.1, help="seconds between rounds")
     parser.add_argument("--patience", type=float, default=10.0, help="seconds to wait for a server when there is none")

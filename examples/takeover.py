@@ -17,8 +17,7 @@ import sys
 import trio
 
 import zkwire
-from zkwire import CreateMode, EventType, NodeExistsError, OpCode
-from zkwire.explain.dump import format_frame
+from zkwire import CreateMode, EventType, NodeExistsError, OpCode, format_frame
 
 HOSTS = os.environ.get("ZKWIRE_HOSTS", "127.0.0.1:2181")
 SESSION_TIMEOUT = 3.0  # seconds: how long a killed leader's znode stays

@@ -168,7 +168,7 @@ _PUBLIC = {
         "OperationTimeoutError ProtocolError QuotaExceededError ReconfigDisabledError ReconfigInProgressError "
         "RemoteProtocolError ReplyTooLongError RequestTimeoutError RuntimeInconsistencyError SSLConnectionError "
         "SessionClosedRequireSaslAuthError SessionExpiredError SessionMovedError SystemErrorError ThrottledOpError "
-        "UnimplementedError UnknownSessionError ZkwireError ZooKeeperError"
+        "UnimplementedError UnknownSessionError ZkwireError ZooKeeperError error_from_code"
     ),
     "explain.dump": "format_frame print_frame",
     "frames": "Direction Frame",

@@ -360,7 +360,7 @@ BY_CODE: dict[int, type[ZooKeeperError]] = {
 }
 
 
-def from_code(code: int, path: str | None = None, operation: str | None = None) -> ZooKeeperError:
+def error_from_code(code: int, path: str | None = None, operation: str | None = None) -> ZooKeeperError:
     """The exception for a code; one this client does not know is a plain ZooKeeperError that carries the number."""
     cls = BY_CODE.get(code)
     return ZooKeeperError(path, operation, code) if cls is None else cls(path, operation)

@@ -25,7 +25,7 @@ from zkwire.errors import (
     ReplyTooLongError,
     ZkwireError,
     ZooKeeperError,
-    from_code,
+    error_from_code,
 )
 
 CODES = [code for code in ErrorCode if code is not ErrorCode.OK]
@@ -33,7 +33,7 @@ CODES = [code for code in ErrorCode if code is not ErrorCode.OK]
 
 @pytest.mark.parametrize("code", CODES, ids=lambda code: code.name)
 def test_from_code_gives_the_class_that_is_named_as_the_code(code: ErrorCode) -> None:
-    error = from_code(int(code), "/a", "getData")
+    error = error_from_code(int(code), "/a", "getData")
     name = code.name.replace("_", "").lower()
     if name.endswith("error") and code is not ErrorCode.SYSTEM_ERROR:  # SystemError is Python's
         name = name.removesuffix("error")
@@ -56,7 +56,7 @@ def test_every_error_class_of_a_code_has_one_of_its_own() -> None:
 @pytest.mark.rule(23)
 @pytest.mark.parametrize("code", [-126, -999, 5])
 def test_from_code_keeps_the_number_of_a_code_it_does_not_know(code: int) -> None:
-    error = from_code(code, "/a", "create")
+    error = error_from_code(code, "/a", "create")
     assert type(error) is ZooKeeperError
     assert error.code == code
     assert str(error) == f"unknown error code ({code}): create /a"
@@ -125,7 +125,7 @@ def test_errors_stand_under_who_broke_what() -> None:
         ConnectionLossError("/a", "create", "partly", "EOF"),
         BadArgumentsError("/a", "create", reason="why"),
         AuthFailedError(None, "auth", reason="why"),
-        from_code(-126, "/a", "create"),
+        error_from_code(-126, "/a", "create"),
     ],
     ids=lambda error: type(error).__name__,
 )

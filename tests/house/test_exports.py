@@ -31,7 +31,7 @@ def declared(module: ModuleType, base: type) -> list[str]:
 
 
 #: What a star import under TYPE_CHECKING stands for.
-STARRED = {"errors": declared(errors, BaseException), "records": declared(records, Record)}
+STARRED = {"errors": [*declared(errors, BaseException), "error_from_code"], "records": declared(records, Record)}
 
 
 def names_for_type_checkers() -> set[tuple[str, str]]:

@@ -76,28 +76,6 @@ def test_takeover_without_a_server_says_so_and_fails() -> None:
     assert "Traceback" not in shown.stderr
 
 
-def test_bare_socket_drives_a_session_with_the_core_alone(zookeeper: Server | External) -> None:
-    source = (ROOT / "examples" / "bare_socket.py").read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 30
-    look = "print([name for name in ('trio', 'ssl', 'asyncio', 'construct') if name in sys.modules])"
-    code = f"import atexit, sys; atexit.register(lambda: {look})\n{source}"
-    environment = {**os.environ, "ZKWIRE_HOSTS": zookeeper.address}
-    command = [sys.executable, "-c", code]
-    shown = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
-    assert shown.returncode == 0, shown.stderr
-    *events, loaded = shown.stdout.splitlines()
-    assert "state=<KeeperState.SYNC_CONNECTED: 3>" in events[0]
-    assert any("GetChildrenResponse(children=(" in event and "'zookeeper'" in event for event in events)
-    assert "state=<KeeperState.CLOSED: 7>" in events[-2]
-    assert loaded == "[]"
-
-
-def test_bare_socket_without_a_server_fails() -> None:
-    shown = run_example("bare_socket", "127.0.0.1:1")
-    assert shown.returncode == 1
-    assert "ConnectionRefusedError" in shown.stderr
-
-
 # --- the programs of the tutorials
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from .. import operations as ops
 from .. import paths
 from ..codes import CreateMode, ErrorCode, Perms
-from ..errors import BadArgumentsError, LocalProtocolError, RemoteProtocolError, ZooKeeperError, from_code
+from ..errors import BadArgumentsError, LocalProtocolError, RemoteProtocolError, ZooKeeperError, error_from_code
 from ..operations import Operation
 from ..records import ACL, CreateRequest, CreateTTLRequest, Id
 
@@ -68,7 +68,7 @@ def acl_of(acl: Sequence[ACL], operation: str) -> tuple[ACL, ...]:
 
 def refusal(chroot: str, code: int, path: str | None, operation: str) -> ZooKeeperError:
     """The exception for an error code that the server answered about its path `path`."""
-    error = from_code(code, None if path is None else paths.strip(chroot, path), operation)
+    error = error_from_code(code, None if path is None else paths.strip(chroot, path), operation)
     if chroot and code == ErrorCode.NO_NODE and f"{path}/".startswith(chroot + "/"):
         error.reason = _about_chroot(chroot, error.path or "/", operation)
     return error
