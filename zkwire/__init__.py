@@ -121,7 +121,6 @@ if TYPE_CHECKING:
     from .records import *  # noqa: F403
     from .session.connection import Connection as Connection
     from .session.connection import ConnectionState as ConnectionState
-    from .session.connection import Request as Request
     from .session.events import NEED_DATA as NEED_DATA
     from .session.events import AuthReplied as AuthReplied
     from .session.events import Connected as Connected
@@ -137,6 +136,7 @@ if TYPE_CHECKING:
     from .session.events import StateChanged as StateChanged
     from .session.events import TooLong as TooLong
     from .session.events import WatchedEvent as WatchedEvent
+    from .session.requests import Request as Request
     from .session.sasl import DigestMD5 as DigestMD5
     from .session.sasl import Mechanism as Mechanism
     from .session.sasl import SaslError as SaslError
@@ -190,11 +190,12 @@ _PUBLIC = {
         "SetACLRequest SetACLResponse SetDataRequest SetDataResponse SetSASLRequest SetSASLResponse "
         "SetWatches SetWatches2 Stat SyncRequest SyncResponse WatcherEvent WhoAmIResponse"
     ),
-    "session.connection": "Connection ConnectionState Request",
+    "session.connection": "Connection ConnectionState",
     "session.events": (
         "AuthReplied Connected Disconnected Failed Fired NEED_DATA NeedData Notified Ponged Replied "
         "SessionInfo SessionRefused StateChanged TooLong WatchedEvent"
     ),
+    "session.requests": "Request",
     "session.sasl": "DigestMD5 Mechanism SaslError",
     "session.servers": "ServerSearch",
     "session.session": "Session",

@@ -38,7 +38,7 @@ from zkwire.records import (
     ReplyHeader,
     SetSASLResponse,
 )
-from zkwire.session.connection import Connection, ConnectionState, Request, XidCounter
+from zkwire.session.connection import Connection, ConnectionState
 from zkwire.session.events import (
     NEED_DATA,
     AuthReplied,
@@ -52,6 +52,7 @@ from zkwire.session.events import (
     SessionRefused,
     StateChanged,
 )
+from zkwire.session.requests import Request, XidCounter
 from zkwire.session.sasl import DigestMD5, SaslError
 from zkwire.session.session import Session
 

@@ -32,8 +32,9 @@ from zkwire.records import (
     SyncResponse,
     WatcherEvent,
 )
-from zkwire.session.connection import Connection, ConnectionState, Request, XidCounter
+from zkwire.session.connection import Connection, ConnectionState
 from zkwire.session.events import NEED_DATA, AuthReplied, Connected, Notified, Ponged, Replied, SessionRefused
+from zkwire.session.requests import Request, XidCounter
 from zkwire.session.session import Session
 
 GOLDENS = load()

@@ -45,8 +45,9 @@ from zkwire.records import (
     SetDataRequest,
     SyncRequest,
 )
-from zkwire.session.connection import Connection, Request, XidCounter
+from zkwire.session.connection import Connection
 from zkwire.session.events import Connected
+from zkwire.session.requests import Request, XidCounter
 
 GOLDENS = load()
 

@@ -12,7 +12,7 @@ import trio
 from ..codes import AddWatchMode
 from ..errors import ReplyTooLongError, ZooKeeperError
 from ..operations import Operation
-from ..session.connection import Request
+from ..session.requests import Request
 from .nursery import root_task
 
 if TYPE_CHECKING:

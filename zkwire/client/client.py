@@ -39,8 +39,8 @@ from ..frames import MAX_REPLY, MAX_REQUEST, Frame
 from ..hosts import Host, parse_hosts
 from ..operations import ADD_WATCH_ARMS, AUTH
 from ..records import AuthPacket
-from ..session.connection import frozen
 from ..session.events import NEED_DATA, Disconnected, Failed, Fired, Replied, SessionInfo, StateChanged
+from ..session.requests import frozen
 from ..session.sasl import Mechanism
 from ..session.servers import GROWTH, GROWTH_SERVED, PAUSE_LAST, PAUSE_RESUMING, PAUSE_SHORT, ServerSearch, is_a_while
 from ..session.session import Session

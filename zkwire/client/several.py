@@ -26,7 +26,7 @@ from ..records import (
     SetDataRequest,
     SetDataResponse,
 )
-from ..session.connection import frozen
+from ..session.requests import frozen
 from ..text import counted
 from .arguments import OPEN_ACL_UNSAFE, create_request, refusal, required, server_path
 

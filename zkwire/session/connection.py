@@ -17,20 +17,20 @@ A request's frame is made when it is given to `send`, so call order is wire orde
 
 from __future__ import annotations
 
-import operator
 import struct
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Literal
 
-from ..codes import MAX_XID, ErrorCode, EventType, KeeperState, OpCode, Xid, known
+from ..codes import ErrorCode, EventType, KeeperState, OpCode, Xid, known
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..frames import MAX_REPLY, MAX_REQUEST, Direction, Frame, FrameBuffer, FrameError, frame
 from ..jute import JuteError, decode_at, encode
-from ..operations import AUTH, PING, Operation, problem
+from ..operations import AUTH, PING, Operation
 from ..records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
 from ..text import counted
+from .answered import Answered
 from .events import (
     NEED_DATA,
     AuthReplied,
@@ -43,6 +43,7 @@ from .events import (
     TooLong,
     WatchedEvent,
 )
+from .requests import Request, XidCounter, body_of
 
 #: length, xid, type: what stands in front of a request's body.
 _REQUEST_PREFIX = struct.Struct(">iii")
@@ -55,10 +56,6 @@ _CONNECT_RESPONSE_SIZE = 36
 #: is taken for something that is not a frame: the first bytes of a text are a greater number, and no server can send so
 #: long a reply.
 LONGEST_DROPPED = 2**30
-
-#: The times of sending that are kept, at most one in 1/24 of the session timeout: they reach back 3/8 of it.
-SENT_TIMES = 10
-SENT_TIMES_PER_TIMEOUT = 24
 
 
 class ConnectionState(Enum):
@@ -87,68 +84,6 @@ TRANSITIONS: dict[tuple[ConnectionState, str], ConnectionState] = {
 
 class _Shown(RemoteProtocolError):
     """The same, about a frame that `on_frame` has been called with already."""
-
-
-class XidCounter:
-    """Request numbers: 1 to 2**31-1, then 1 again (rule 19). A session keeps one over all its connections, so that a
-    number names one request in the client's trace and in the server's."""
-
-    def __init__(self, start: int = 1) -> None:
-        self._next = start
-
-    def take(self) -> int:
-        xid = self._next
-        self._next = xid + 1 if xid < MAX_XID else 1
-        return xid
-
-
-class Request:
-    """One request of a caller, from `send` until its reply or its failure.
-
-    The record is kept as it is now, even if a bytearray or a list in it changes later. `watcher` is given to the watch
-    that the reply arms.
-    """
-
-    __slots__ = ("end", "operation", "record", "start", "watcher", "xid")
-
-    def __init__(self, operation: Operation, record: Any = None, watcher: Any = None) -> None:
-        self.operation = operation
-        self.record = frozen(record)
-        self.watcher = watcher
-        self.xid = 0
-        # Where the frame lies among all bytes of its connection.
-        self.start = 0
-        self.end = 0
-
-    def __repr__(self) -> str:
-        return f"<{self.operation.name} xid={self.xid} {self.record!r:.80}>"
-
-    @property
-    def path(self) -> str | None:
-        """The request's path as the server knows it, where it has one."""
-        return getattr(self.record, "path", None)
-
-
-_IMMUTABLE = frozenset({bytes, str, int, bool, type(None)})
-
-
-def frozen(value: Any) -> Any:
-    """A copy of the value with bytes for every bytearray in it and a tuple for every list; itself if it has neither.
-
-    A request may be encoded long after it was made, and again on the next connection.
-    """
-    if isinstance(value, tuple):
-        for item in value:
-            if type(item) not in _IMMUTABLE:
-                break
-        else:
-            return value
-        items = [frozen(item) for item in value]
-        same = all(map(operator.is_, items, value))
-        return value if same else tuple.__new__(type(value), items)
-    if type(value) is list:
-        return tuple(map(frozen, value))
-    return bytes(value) if isinstance(value, bytearray) else value
 
 
 class Connection:
@@ -199,13 +134,7 @@ class Connection:
         self.pending: deque[Request] = deque()
         self._auths: deque[tuple[Request, float]] = deque()  # auth packets without a reply, and when they were made
         self._last_sent = now
-        # See `last_answered`. Of some of the times at which bytes left: the time, and where those bytes lie among all;
-        # and when the first reply came to something that left no earlier, with that time.
-        self._began = now
-        self._sent_times: deque[tuple[float, int]] = deque(maxlen=SENT_TIMES)
-        self._next_sent_time = now
-        self._answered_times: deque[tuple[float, float]] = deque(maxlen=SENT_TIMES)
-        self._pings: deque[int] = deque(maxlen=SENT_TIMES)  # where those lie that were not answered yet
+        self._answered = Answered(now)
         self._last_received = now
         self._emit(encode(connect_request), (ConnectRequest,), None, now)
 
@@ -232,7 +161,7 @@ class Connection:
         if self._auths and now >= self._auths[0][1] + self.session_timeout * 2 / 3:
             return f"no reply to auth for {now - self._auths[0][1]:.3g} s, 2/3 of the session timeout"
         if now >= self._last_sent + self.session_timeout / 3 and self.state is ConnectionState.ESTABLISHED:
-            self._pings.append(self._queued_bytes)
+            self._answered.note_ping(self._queued_bytes)
             data = self._emit_request(Xid.PING, PING, b"")
             self._last_sent = now  # a ping that the caller cannot write yet is not followed by another
             self._trace_request(data, PING, now)
@@ -300,29 +229,16 @@ class Connection:
             return b""
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         outbox.clear()
-        if now >= self._next_sent_time:
-            self._sent_times.append((now, self._handed_out))
-            self._next_sent_time = now + (self.session_timeout or 0.0) / SENT_TIMES_PER_TIMEOUT
+        if now >= self._answered.next_noted:
+            self._answered.note_sent(self._handed_out, now, self.session_timeout or 0.0)
         self._handed_out += len(data)
         self._last_sent = now
         return data
 
     def last_answered(self, before: float) -> float:
-        """When the last of the requests and pings left that had been answered by `before`; the ConnectRequest if none.
-
-        Never later than that, but it may be earlier by 1/24 of the session timeout; and when `before` is more than 3/8
-        of it ago, by more.
-        """
-        for answered, sent in reversed(self._answered_times):
-            if answered <= before:
-                return sent
-        return self._began
-
-    def _note_answer(self, place: int, now: float) -> None:
-        """What lies at `place` among the bytes sent has been answered."""
-        sent_times = self._sent_times
-        while sent_times and sent_times[0][1] <= place:
-            self._answered_times.append((now, sent_times.popleft()[0]))
+        """When the newest request or ping was sent that the server had answered by `before` (clock time, seconds); the
+        ConnectRequest if there was none. See Answered.last for how exact it is."""
+        return self._answered.last(before)
 
     def next_event(
         self, now: float
@@ -441,8 +357,8 @@ class Connection:
                 response, _ = decode_at(response_type, buffer, body, end)
             pending.popleft()
             self.last_frame = now
-            if self._sent_times:
-                self._note_answer(request.start, now)
+            if self._answered.sent:
+                self._answered.note_answer(request.start, now)
             if self._on_frame is not None:
                 types = (ReplyHeader,) if response is None else (ReplyHeader, response_type)
                 self._trace(Direction.RECEIVED, buffer[start:end], types, request.operation.opcode, now)
@@ -468,7 +384,7 @@ class Connection:
                 self._inbox.skip()
                 self.pending.popleft()
                 self.last_frame = now
-                self._note_answer(request.start, now)
+                self._answered.note_answer(request.start, now)
                 self._trace(Direction.RECEIVED, header, (ReplyHeader,), request.operation.opcode, now)
                 return Replied(request, zxid, err, None if err else TooLong(error.length))
         self._change_state("RemoteProtocolError")
@@ -507,8 +423,7 @@ class Connection:
             types = (ReplyHeader, WatcherEvent)
         elif xid == Xid.PING:
             result, opcode = Ponged(zxid), OpCode.PING
-            if self._pings:
-                self._note_answer(self._pings.popleft(), now)
+            self._answered.note_pong(now)
             if err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
                 result = AuthReplied(None, err)  # this server wants an authentication before anything else
             elif err:
@@ -531,26 +446,6 @@ class Connection:
     def _change_state(self, happened: str) -> None:
         """The only place where the state changes."""
         self.state = TRANSITIONS[self.state, happened]
-
-
-def body_of(operation: Operation, record: Any, max_frame: int) -> bytes:
-    """The bytes of a request behind its header.
-
-    Raises:
-        LocalProtocolError: the request must not be sent, has a field of the wrong type, or is too long; says which.
-    """
-    reason = problem(operation, record)
-    if reason is not None:
-        raise LocalProtocolError(reason)
-    try:
-        body = b"" if record is None else encode(record)
-    except JuteError as error:
-        raise LocalProtocolError(str(error)) from None
-    if 8 + len(body) > max_frame:
-        raise LocalProtocolError(
-            f"{operation.name} takes {8 + len(body)} bytes, a request {max_frame} at most (the server's jute.maxbuffer)"
-        )
-    return body
 
 
 def _watched(event: WatcherEvent, zxid: int) -> WatchedEvent:

@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from ..codes import AddWatchMode, ErrorCode, EventType, KeeperState, OpCode
+from ..codes import ErrorCode, EventType, KeeperState, OpCode
 from ..errors import (
     AuthFailedError,
     ClosedError,
@@ -47,11 +47,10 @@ from ..operations import (
     SET_WATCHES,
     SET_WATCHES2,
     WatcherKind,
-    problem,
 )
 from ..records import AuthPacket, ConnectRequest, ConnectResponse, GetSASLRequest, SetWatches, SetWatches2
 from ..text import counted, hexadecimal, name_of
-from .connection import Connection, ConnectionState, Request, XidCounter, body_of
+from .connection import Connection, ConnectionState
 from .events import (
     NEED_DATA,
     AuthReplied,
@@ -68,6 +67,16 @@ from .events import (
     StateChanged,
     TooLong,
     WatchedEvent,
+)
+from .requests import (
+    SET_WATCHES_FRAME,
+    OwnRequest,
+    Request,
+    XidCounter,
+    body_of,
+    ended_error,
+    resumable,
+    watch_problem,
 )
 from .sasl import FIPS_HINT, Mechanism, SaslError
 from .watches import SET_WATCHES_MAX_LENGTH, Watches
@@ -87,17 +96,7 @@ TRANSITIONS: dict[KeeperState, frozenset[KeeperState]] = {
 }
 
 _NEW_PASSWORD = bytes(16)
-#: Bytes of a SetWatches2 request beside its paths and their lengths: RequestHeader, relativeZxid, five counts.
-_SET_WATCHES_FRAME = 8 + 8 + 5 * 4
-#: Bytes of a notification beside its path and the path's length: ReplyHeader, type, state.
-_NOTIFICATION_FRAME = 16 + 4 + 4
 _SET_WATCHES_LISTS = (WatcherKind.DATA, WatcherKind.EXIST, WatcherKind.CHILD)
-
-
-class _OwnRequest(Request):
-    """A request of the session's own making: its reply is no caller's."""
-
-    __slots__ = ()
 
 
 SessionEvent = StateChanged | Replied | Failed | Fired | Disconnected | Ponged
@@ -140,7 +139,7 @@ class Session:
         """Raises LocalProtocolError for an auth or a session that cannot be sent."""
         self.state = _DISCONNECTED
         #: Id and password, once the server gave them; id 0 before.
-        self.info = SessionInfo(0, _NEW_PASSWORD) if session is None else _resumable(session)
+        self.info = SessionInfo(0, _NEW_PASSWORD) if session is None else resumable(session)
         #: The negotiated timeout in seconds; until then `granted`, or what was asked for.
         self.session_timeout = session_timeout if granted is None else granted
         #: The highest zxid of any reply (rules 26, 27): what the next server must have seen too.
@@ -149,7 +148,7 @@ class Session:
         self._asked_timeout = session_timeout
         self._read_only_ok = read_only
         self._seen_read_write = session is not None  # else the id is a read-only server's throw-away one (rule 17)
-        self._auths: list[Request] = [_OwnRequest(AUTH, AuthPacket(0, scheme, token)) for scheme, token in auth]
+        self._auths: list[Request] = [OwnRequest(AUTH, AuthPacket(0, scheme, token)) for scheme, token in auth]
         for packet in self._auths:
             body_of(AUTH, packet.record, max_frame)
         self._sasl = sasl
@@ -170,7 +169,7 @@ class Session:
         self._cancelled: set[Request] = set()  # on the connection, and not to be kept when they never left
         self._auths_left = 0
         self._sasl_begun = self._sasl_over = False
-        self._set_watches_length = min(SET_WATCHES_MAX_LENGTH, max_frame - _SET_WATCHES_FRAME)
+        self._set_watches_length = min(SET_WATCHES_MAX_LENGTH, max_frame - SET_WATCHES_FRAME)
         self._set_watches_taken = 0  # the longest that was answered on this connection
         self._restoring = 0  # SetWatches of our own on this connection whose replies are outstanding
         self._last_frame: float | None = None
@@ -226,7 +225,7 @@ class Session:
         self.watches.connection_lost()
         for request, written in doubtful:
             self._fail(request, ConnectionLossError(request.path, request.operation.name, written, reason))
-        kept = [request for request in unwritten if not (type(request) is _OwnRequest or request in self._cancelled)]
+        kept = [request for request in unwritten if not (type(request) is OwnRequest or request in self._cancelled)]
         self._cancelled.clear()
         self._queue.extendleft(reversed(kept))
         if self._queue or self._unanswered_auths():
@@ -266,11 +265,11 @@ class Session:
             SessionExpiredError, AuthFailedError, ClosedError: the session is over.
         """
         if self.error is not None:
-            raise _again(self.error, request)
+            raise ended_error(self.error, request)
         operation = request.operation
         if operation is PING or operation is AUTH or operation is CLOSE_SESSION:
             raise LocalProtocolError(f"{operation.name} is sent by handle_timeout, add_auth or close, not as a request")
-        if request.watcher is not None and (reason := _watch_problem(request, **self._lengths)):
+        if request.watcher is not None and (reason := watch_problem(request, **self._lengths)):
             raise LocalProtocolError(reason)
         if (self.state is _CONNECTED or self.state is _READ_ONLY) and not self._awaits_tcp_lost:
             if request.watcher is None:
@@ -304,7 +303,7 @@ class Session:
             as `request`.
         """
         if self.error is not None:
-            raise _again(self.error, request)
+            raise ended_error(self.error, request)
         body_of(AUTH, request.record, self._limits["max_frame"])  # what cannot be sent must not come back either
         self._auths.append(request)
         if self._connection is not None and self._connection.state is ConnectionState.ESTABLISHED:
@@ -326,7 +325,7 @@ class Session:
         self.error = ClosedError("the client is closed")
         connection = self._connection
         if connection is not None and connection.state is ConnectionState.ESTABLISHED and not self._awaits_tcp_lost:
-            connection.close(_OwnRequest(CLOSE_SESSION), now)
+            connection.close(OwnRequest(CLOSE_SESSION), now)
         else:
             self._end(_CLOSED, self.error)
 
@@ -421,7 +420,7 @@ class Session:
         would do so each time. So the next ones are shorter, in the end one for each path.
         """
         for request in unanswered:
-            if type(request) is _OwnRequest and request.operation in (SET_WATCHES, SET_WATCHES2):
+            if type(request) is OwnRequest and request.operation in (SET_WATCHES, SET_WATCHES2):
                 size = request.end - request.start - 4
                 if size <= self._set_watches_taken:
                     break
@@ -465,7 +464,7 @@ class Session:
 
     def _unanswered_auths(self) -> list[Request]:
         """The requests whose callers still wait for the reply."""
-        return [request for request in self._auths if type(request) is not _OwnRequest]
+        return [request for request in self._auths if type(request) is not OwnRequest]
 
     def _is_authenticating(self) -> bool:
         """Whether the server has granted the session, and auths or SASL are still to be answered before it stands."""
@@ -504,10 +503,10 @@ class Session:
                 reason += f" to auth scheme {event.request.record.scheme!r}"
             self._end(_AUTH_FAILED, AuthFailedError(reason=reason))
             return
-        if type(event.request) is not _OwnRequest and event.request in self._auths:
+        if type(event.request) is not OwnRequest and event.request in self._auths:
             # Answered once; on later connections it is sent as the session's own.
             place = self._auths.index(event.request)
-            self._auths[place] = _OwnRequest(AUTH, event.request.record)
+            self._auths[place] = OwnRequest(AUTH, event.request.record)
             self._events.append(Replied(event.request, 0, 0, None))
         self._auths_left -= 1
         self._next_login_step(now)
@@ -563,7 +562,7 @@ class Session:
             self._refuse_sasl(f"the mechanism returned {type(answer).__name__}, not bytes", None, now)
         else:
             try:
-                connection.send(_OwnRequest(SASL, GetSASLRequest(bytes(answer))), now)
+                connection.send(OwnRequest(SASL, GetSASLRequest(bytes(answer))), now)
             except LocalProtocolError as error:  # it is too long
                 self._refuse_sasl(str(error), error, now)
 
@@ -572,7 +571,7 @@ class Session:
         error = AuthFailedError(reason=f"SASL: {reason}")
         error.__cause__ = cause
         assert self._connection is not None
-        self._connection.close(_OwnRequest(CLOSE_SESSION), now)
+        self._connection.close(OwnRequest(CLOSE_SESSION), now)
         self._last_words = self._connection.data_to_send(now)
         self._end(_AUTH_FAILED, error)
 
@@ -603,9 +602,9 @@ class Session:
         connection, self._connection = self._connection, None
         doubtful, unwritten = ([], []) if connection is None else connection.lost()
         for request in [request for request, _ in doubtful] + unwritten + self._take_queue():
-            self._fail(request, _again(error, request))
+            self._fail(request, ended_error(error, request))
         for request in self._auths:
-            self._fail(request, _again(error, request))
+            self._fail(request, ended_error(error, request))
         watchers = self.watches.all_watchers()
         self.watches.clear()
         self._change_state(state, reason or str(error))
@@ -649,7 +648,7 @@ class Session:
     def _take_reply(self, event: Replied, now: float) -> bool:
         """What the session itself learns from a reply; whether it is the caller's too."""
         request = event.request
-        own = type(request) is _OwnRequest
+        own = type(request) is OwnRequest
         if self._restoring and own and request.operation in (SET_WATCHES, SET_WATCHES2):
             self._restoring -= 1
             self._set_watches_taken = max(self._set_watches_taken, request.end - request.start - 4)
@@ -670,7 +669,7 @@ class Session:
         """A reply was too long to be taken. Its caller is told so, and has no watch then, though the server has."""
         request, size, limit = event.request, event.response.length, self._limits["max_reply"]
         operation = request.operation.name
-        if type(request) is _OwnRequest:  # a SASL token: the exchange cannot go on without it
+        if type(request) is OwnRequest:  # a SASL token: the exchange cannot go on without it
             length = counted(size, "byte")
             self._give_up_connection(
                 f"RemoteProtocolError: the reply to {operation} has {length}, max_reply is {limit}"
@@ -759,7 +758,7 @@ class Session:
         assert self._connection is not None
         operation = SET_WATCHES if isinstance(record, SetWatches) else SET_WATCHES2
         self._restoring += 1
-        self._connection.send(_OwnRequest(operation, record), now)
+        self._connection.send(OwnRequest(operation, record), now)
 
     def _remove_watches(self, path: str, now: float) -> None:
         if self.state not in (_CONNECTED, _READ_ONLY) or self._awaits_tcp_lost or self.error is not None:
@@ -768,61 +767,13 @@ class Session:
             return
         assert self._connection is not None
         for record in self.watches.removals(path):
-            self._connection.send(_OwnRequest(REMOVE_WATCHES, record), now)
+            self._connection.send(OwnRequest(REMOVE_WATCHES, record), now)
 
     def _fail(self, request: Request, error: ZkwireError) -> None:
-        if type(request) is not _OwnRequest:
+        if type(request) is not OwnRequest:
             self._events.append(Failed(request, error))
 
     def _take_queue(self) -> list[Request]:
         requests = list(self._queue)
         self._queue.clear()
         return requests
-
-
-def _resumable(info: SessionInfo) -> SessionInfo:
-    """The session to resume. Raises LocalProtocolError if no session has such values, as after JSON."""
-    expected = ""
-    if not isinstance(info.id, int) or isinstance(info.id, bool):
-        expected = f"id is an int, not {type(info.id).__name__}"
-    elif not -(2**63) <= info.id < 2**63:
-        expected = f"id is a signed number of 64 bits, not {info.id}" + (
-            f" (as such it is {info.id - 2**64})" if 0 < info.id < 2**64 else ""
-        )
-    elif info.id == 0:
-        expected = "id 0 is that of no session; for a new session pass None"
-    elif not isinstance(info.password, (bytes, bytearray)):
-        expected = f"password is bytes, not {type(info.password).__name__}"
-    if expected:
-        raise LocalProtocolError(f"SessionInfo: {expected}")
-    return SessionInfo(info.id, bytes(info.password))
-
-
-def _watch_problem(request: Request, max_frame: int, max_reply: int) -> str | None:
-    """Why a request with a watcher must not be sent."""
-    operation, record = request.operation, request.record
-    if operation.arms is None and operation is not ADD_WATCH:
-        return f"{operation.name} arms no watch"
-    if reason := problem(operation, record):
-        return reason
-    if operation is ADD_WATCH and record.mode not in tuple(AddWatchMode):
-        return f"addWatch: mode {record.mode!r} is no AddWatchMode"
-    if not isinstance(record.path, str):
-        return f"{operation.name} with a watch takes a path, not {record.path!r:.60}"
-    size = len(record.path.encode(errors="replace")) + 4
-    if size > max_frame - _SET_WATCHES_FRAME:
-        return f"{operation.name}: the path is too long for a watch, which setWatches could not put back"
-    if size > max_reply - _NOTIFICATION_FRAME:
-        return f"{operation.name}: the path is too long for a watch, whose event max_reply={max_reply} would not take"
-    return None
-
-
-def _again(error: ZkwireError, request: Request) -> ZkwireError:
-    """The session's end, as the error of one request."""
-    if isinstance(error, SessionExpiredError):
-        return SessionExpiredError(request.path, request.operation.name)
-    if isinstance(error, AuthFailedError):
-        found = AuthFailedError(request.path, request.operation.name, reason=error.reason)
-        found.__cause__ = error.__cause__
-        return found
-    return ClosedError(f"{error} ({request.operation.name})")

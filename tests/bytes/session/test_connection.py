@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.fake.connections import HELLO, established, handshaking, send, served
 from tests.support.fake.wire import (
     PASSWORD,
     SESSION_ID,
@@ -30,14 +30,12 @@ from zkwire.codes import ErrorCode, EventType, KeeperState, OpCode, Xid
 from zkwire.errors import LocalProtocolError, RemoteProtocolError
 from zkwire.frames import Direction, Frame, frame
 from zkwire.jute import encode
-from zkwire.multi import MultiRequest, item
 from zkwire.operations import (
     AUTH,
     BY_OPCODE,
     CLOSE_SESSION,
     CREATE,
     DELETE,
-    EXISTS,
     GET_DATA,
     SET_DATA,
     SYNC,
@@ -45,17 +43,14 @@ from zkwire.operations import (
     Operation,
 )
 from zkwire.records import (
-    ACL,
     AuthPacket,
     ConnectRequest,
     ConnectResponse,
     CreateRequest,
     DeleteRequest,
-    ExistsRequest,
     ExistsResponse,
     GetDataRequest,
     GetDataResponse,
-    Id,
     ReplyHeader,
     RequestHeader,
     SetDataRequest,
@@ -63,7 +58,7 @@ from zkwire.records import (
     SyncResponse,
     WatcherEvent,
 )
-from zkwire.session.connection import TRANSITIONS, Connection, ConnectionState, Request, XidCounter
+from zkwire.session.connection import TRANSITIONS, Connection, ConnectionState
 from zkwire.session.events import (
     NEED_DATA,
     AuthReplied,
@@ -75,66 +70,10 @@ from zkwire.session.events import (
     TooLong,
     WatchedEvent,
 )
+from zkwire.session.requests import Request, XidCounter
 
-HELLO = ConnectRequest(0, 0, 10_000, 0, bytes(16), False)
 HANDSHAKING, ESTABLISHED = ConnectionState.HANDSHAKING, ConnectionState.ESTABLISHED
 CLOSING, CLOSED, FAILED = ConnectionState.CLOSING, ConnectionState.CLOSED, ConnectionState.FAILED
-
-
-def handshaking(**options: Any) -> Connection:
-    """A connection whose ConnectRequest has been written at 0.0."""
-    connection = Connection(HELLO, now=0.0, deadline=3.0, **options)
-    connection.data_to_send(0.0)
-    return connection
-
-
-def established(**options: Any) -> Connection:
-    connection = handshaking(**options)
-    connection.receive_data(connect_response(), 0.0)
-    assert type(connection.next_event(0.0)) is Connected
-    return connection
-
-
-def send(connection: Connection, path: str = "/a", now: float = 0.0) -> Request:
-    request = Request(EXISTS, ExistsRequest(path, False))
-    connection.send(request, now)
-    return request
-
-
-def served(connection: Connection, *frames: bytes, now: float = 0.0) -> list[Any]:
-    connection.receive_data(b"".join(frames), now)
-    events = []
-    while (event := connection.next_event(now)) is not NEED_DATA and event is not None:
-        events.append(event)
-    return events
-
-
-CHANGING: Any = bytearray(b"x")
-
-
-@pytest.mark.parametrize(
-    ("record", "kept"),
-    [
-        (SetDataRequest("/a", CHANGING, -1), SetDataRequest("/a", b"x", -1)),
-        (
-            CreateRequest("/a", CHANGING, [ACL(31, Id("world", "anyone"))], 0),  # type: ignore[arg-type]
-            CreateRequest("/a", b"x", (ACL(31, Id("world", "anyone")),), 0),
-        ),
-        (
-            MultiRequest((item(OpCode.SET_DATA, SetDataRequest("/a", CHANGING, -1)),)),
-            MultiRequest((item(OpCode.SET_DATA, SetDataRequest("/a", b"x", -1)),)),
-        ),
-    ],
-)
-def test_request_keeps_bytes_and_tuples_of_its_own(record: Any, kept: Any) -> None:
-    request = Request(SET_DATA, record)
-    assert request.record == kept
-    assert repr(request.record) == repr(kept), "a bytearray equals bytes"
-
-
-def test_request_keeps_a_record_that_cannot_change_as_it_is() -> None:
-    record = CreateRequest("/a", b"x", (ACL(31, Id("world", "anyone")),), 0)
-    assert Request(CREATE, record).record is record
 
 
 def broken_by(connection: Connection, *frames: bytes) -> str:
@@ -809,13 +748,6 @@ def test_connection_shows_the_frame_that_broke_the_protocol(connection: Any, dat
     assert frames[-1] == Frame(Direction.RECEIVED, data[4:], types, None, 0.0)
 
 
-def test_request_prints_its_operation_number_and_record() -> None:
-    request = Request(SYNC, SyncRequest("/a"))
-    assert repr(request) == "<sync xid=0 SyncRequest(path='/a')>"
-    assert request.path == "/a"
-    assert Request(WHO_AM_I).path is None
-
-
 # --- the table
 
 #: How to bring about each transition: from a fresh connection to the state, then what happens.
@@ -912,68 +844,3 @@ def test_connect_response_of_another_protocol_version_is_no_session(time_out: in
     response = frame(encode(ConnectResponse(42, time_out, SESSION_ID, PASSWORD, False)))
     assert "ConnectResponse.protocol_version at offset 0: expected 0, got 42" in broken_by(connection, response)
     assert [shown.types for shown in frames[1:]] == [(ConnectResponse,)], "it is shown once"
-
-
-# --- what a lease is counted from
-
-
-def asks(connection: Connection, sent: float, answered: float | None = None) -> None:
-    """Send a request, and take its reply."""
-    request = send(connection, now=sent)
-    connection.data_to_send(sent)
-    if answered is not None:
-        answer(connection, request, answered)
-
-
-def answer(connection: Connection, request: Request, now: float) -> None:
-    assert len(served(connection, reply(request.xid, err=ErrorCode.NO_NODE), now=now)) == 1
-
-
-def test_connection_tells_what_had_been_answered_by_a_time() -> None:
-    connection = established()  # of 10 s: a time each 0.42 s is kept
-    asks(connection, 1.0, 1.1)
-    asks(connection, 1.2, 1.3)  # counts as what was sent at 1.0
-    asks(connection, 2.0, 4.0)
-    asks(connection, 5.0)
-    times = (9.0, 4.0, 3.9, 1.1, 1.0)
-    assert [connection.last_answered(before) for before in times] == [2.0, 2.0, 1.0, 1.0, 0.0]
-
-
-def test_answer_does_not_show_that_what_was_sent_later_has_arrived() -> None:
-    connection = established()
-    first = send(connection, now=1.0)
-    connection.data_to_send(1.0)
-    second = send(connection, now=2.0)
-    connection.data_to_send(2.0)
-    answer(connection, first, 3.0)
-    assert connection.last_answered(9.0) == 1.0
-    answer(connection, second, 4.0)
-    assert connection.last_answered(9.0) == 2.0
-
-
-def test_answer_to_a_ping_shows_that_it_had_arrived() -> None:
-    connection = established()
-    asks(connection, 0.5, 0.6)
-    assert connection.handle_timeout(4.0) is None
-    connection.data_to_send(4.0)
-    send(connection, now=4.1)
-    connection.data_to_send(4.1)
-    assert connection.last_answered(9.0) == 0.5
-    assert served(connection, pong(6), pong(6), now=5.0) == [Ponged(6)] * 2  # one more than there were pings
-    assert connection.last_answered(9.0) == 4.0
-    assert connection.last_answered(4.9) == 0.5
-
-
-def test_connection_counts_from_its_connect_request_at_the_earliest() -> None:
-    connection = established()
-    assert connection.last_answered(-5.0) == 0.0
-    assert connection.last_answered(math.inf) == 0.0
-
-
-def test_connection_that_sends_much_keeps_few_times_and_is_early_rather_than_late() -> None:
-    connection = established()
-    for tenth in range(1, 300):
-        asks(connection, tenth / 10, tenth / 10)
-    for before in (29.9, 28.0, 26.2):
-        assert before - 10 / 24 - 0.1 <= connection.last_answered(before) <= before
-    assert connection.last_answered(1.0) == 0.0  # so long ago that it is no longer known

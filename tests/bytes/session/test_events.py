@@ -10,7 +10,6 @@ from zkwire.frames import Direction, Frame
 from zkwire.jute import encode
 from zkwire.operations import AUTH
 from zkwire.records import AuthPacket, ConnectResponse, SetSASLResponse
-from zkwire.session.connection import Request
 from zkwire.session.events import (
     NEED_DATA,
     AuthReplied,
@@ -21,6 +20,7 @@ from zkwire.session.events import (
     SessionInfo,
     WatchedEvent,
 )
+from zkwire.session.requests import Request
 
 
 def test_need_data_is_one_object_that_shows_its_name() -> None:

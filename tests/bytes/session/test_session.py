@@ -33,49 +33,12 @@ from tests.support.fake.wire import (
     states,
 )
 from zkwire.codes import ErrorCode, KeeperState, OpCode
-from zkwire.errors import AuthFailedError, ClosedError, LocalProtocolError, SessionExpiredError
+from zkwire.errors import SessionExpiredError
 from zkwire.frames import frame
 from zkwire.jute import encode
 from zkwire.records import ConnectRequest, ConnectResponse, SyncRequest, SyncResponse
 from zkwire.session.events import NEED_DATA, Disconnected, Failed, SessionInfo, StateChanged
-from zkwire.session.session import TRANSITIONS, Session
-
-# --- the session to resume
-
-NOT_SESSIONS = [
-    ("0x100", PASSWORD, "id is an int, not str"),
-    (True, PASSWORD, "id is an int, not bool"),
-    (1.5, PASSWORD, "id is an int, not float"),
-    (None, PASSWORD, "id is an int, not NoneType"),
-    (2**63, PASSWORD, f"id is a signed number of 64 bits, not {2**63} (as such it is {-(2**63)})"),
-    (2**64, PASSWORD, f"id is a signed number of 64 bits, not {2**64}"),
-    (-(2**63) - 1, PASSWORD, f"id is a signed number of 64 bits, not {-(2**63) - 1}"),
-    (0, PASSWORD, "id 0 is that of no session; for a new session pass None"),
-    (5, "a secret", "password is bytes, not str"),
-    (5, None, "password is bytes, not NoneType"),
-    (5, [1, 2], "password is bytes, not list"),
-]
-
-
-@pytest.mark.parametrize(("id", "password", "text"), NOT_SESSIONS)
-def test_what_can_be_no_session_is_refused_before_there_is_a_connection(id: Any, password: Any, text: str) -> None:
-    with pytest.raises(LocalProtocolError) as refused:
-        Session(10.0, session=SessionInfo(id, password))
-    assert str(refused.value) == f"SessionInfo: {text}"
-
-
-@pytest.mark.parametrize("id", [-(2**63), -1, 1, 2**63 - 1])
-def test_every_number_of_64_bits_but_0_is_the_id_of_a_session(id: int) -> None:
-    talk = Talk(session=SessionInfo(id, PASSWORD))
-    assert talk.dial().session_id == id
-
-
-def test_password_of_a_session_to_resume_is_copied() -> None:
-    password: Any = bytearray(PASSWORD)
-    talk = Talk(session=SessionInfo(5, password))
-    password.clear()
-    assert talk.dial().passwd == PASSWORD
-
+from zkwire.session.session import TRANSITIONS
 
 # --- the handshake
 
@@ -253,9 +216,6 @@ def test_a_new_session_starts_with_zxid_0() -> None:
     assert Talk().dial().last_zxid_seen == 0
 
 
-# --- the end
-
-
 def _expired(talk: Talk) -> None:
     talk.lose()
     talk.at(200.0)
@@ -267,32 +227,6 @@ def _auth_failed(talk: Talk) -> None:
 
 def _closed(talk: Talk) -> None:
     talk.session.detach()
-
-
-@pytest.mark.rule(33)
-@pytest.mark.parametrize(
-    ("end", "error"),
-    [(_expired, SessionExpiredError), (_auth_failed, AuthFailedError), (_closed, ClosedError)],
-)
-def test_a_session_that_is_over_refuses_everything_with_its_own_error(end: Any, error: type[Exception]) -> None:
-    talk = connected()
-    end(talk)
-    talk.events()
-    state = talk.session.state
-    for _ in range(2):
-        with pytest.raises(error, match="sync"):
-            sync(talk)
-        with pytest.raises(error, match="auth"):
-            add_auth(talk, b"a")
-    talk.session.close(talk.now)
-    talk.session.detach()
-    talk.session.disarm("/a", "x", talk.now)
-    talk.serve(pong())
-    talk.lose()
-    talk.at(1e6)
-    assert talk.events() == []
-    assert talk.session.state is state
-    assert talk.session.next_deadline() is None
 
 
 # --- the table

@@ -41,8 +41,8 @@ from zkwire.codes import ErrorCode, OpCode
 from zkwire.errors import AuthFailedError, ClosedError, LocalProtocolError, SessionExpiredError
 from zkwire.operations import AUTH
 from zkwire.records import AuthPacket, GetSASLRequest, SetWatches, SyncRequest, SyncResponse
-from zkwire.session.connection import Request
 from zkwire.session.events import Disconnected, Failed, Fired, Replied, SessionInfo, StateChanged
+from zkwire.session.requests import Request
 from zkwire.session.sasl import FIPS_HINT, DigestMD5
 
 # --- authentication

@@ -22,8 +22,8 @@ from zkwire.records import (
     SetDataRequest,
     SyncRequest,
 )
-from zkwire.session.connection import Request
 from zkwire.session.events import NEED_DATA, Disconnected, Failed, Fired, Replied
+from zkwire.session.requests import Request
 from zkwire.session.session import Session
 
 PATHS = ["/a", "/a/b", "/c"]

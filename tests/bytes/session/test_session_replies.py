@@ -35,7 +35,7 @@ from tests.support.fake.wire import (
     states,
 )
 from zkwire.codes import ErrorCode, EventType, OpCode, WatcherType
-from zkwire.errors import ConnectionLossError, LocalProtocolError, ReplyTooLongError
+from zkwire.errors import ConnectionLossError, ReplyTooLongError
 from zkwire.frames import frame
 from zkwire.jute import encode
 from zkwire.operations import BY_OPCODE, CHECK, WHO_AM_I, Operation
@@ -287,11 +287,3 @@ def test_long_sasl_token_ends_the_attempt() -> None:
     talk.establish()
     (event,) = talk.serve(sasl_reply(1, bytes(2000)))
     assert event == Disconnected("RemoteProtocolError: the reply to sasl has 2020 bytes, max_reply is 1000")
-
-
-def test_watch_whose_event_would_be_too_long_is_refused() -> None:
-    talk = connected(max_reply=100)
-    exists(talk, "/" + "a" * 71, "watcher")
-    with pytest.raises(LocalProtocolError, match="whose event max_reply=100 would not take"):
-        exists(talk, "/" + "a" * 72, "watcher")
-    assert len(notification(EventType.NODE_CREATED, "/" + "a" * 71)) == 4 + 100

@@ -17,7 +17,7 @@ from zkwire.records import (
     SetSASLResponse,
     SyncRequest,
 )
-from zkwire.session.connection import Request
+from zkwire.session.requests import Request
 from zkwire.session.sasl import SaslError
 
 DISCONNECTED, CONNECTED = KeeperState.DISCONNECTED, KeeperState.SYNC_CONNECTED

@@ -18,8 +18,8 @@ from zkwire.frames import Frame, frame
 from zkwire.jute import Encodable, decode, decode_at, encode
 from zkwire.operations import BY_OPCODE
 from zkwire.records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, Stat, WatcherEvent
-from zkwire.session.connection import Request
 from zkwire.session.events import NEED_DATA, Failed, Fired, Replied, StateChanged
+from zkwire.session.requests import Request
 from zkwire.session.session import Session
 
 SESSION_ID = 0x1000004515E0058

@@ -1,0 +1,153 @@
+"""Requests of a session: the Request itself, its number, and the checks of what must not be sent."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from ..codes import MAX_XID, AddWatchMode
+from ..errors import AuthFailedError, ClosedError, LocalProtocolError, SessionExpiredError, ZkwireError
+from ..jute import JuteError, encode
+from ..operations import ADD_WATCH, Operation, problem
+from .events import SessionInfo
+
+#: Bytes of a SetWatches2 request beside its paths and their lengths: RequestHeader, relativeZxid, five counts.
+SET_WATCHES_FRAME = 8 + 8 + 5 * 4
+#: Bytes of a notification beside its path and the path's length: ReplyHeader, type, state.
+_NOTIFICATION_FRAME = 16 + 4 + 4
+
+
+class XidCounter:
+    """Request numbers: 1 to 2**31-1, then 1 again (rule 19). A session keeps one over all its connections, so that a
+    number names one request in the client's trace and in the server's."""
+
+    def __init__(self, start: int = 1) -> None:
+        self._next = start
+
+    def take(self) -> int:
+        xid = self._next
+        self._next = xid + 1 if xid < MAX_XID else 1
+        return xid
+
+
+class Request:
+    """One request of a caller, from `send` until its reply or its failure.
+
+    The record is kept as it is now, even if a bytearray or a list in it changes later. `watcher` is given to the watch
+    that the reply arms.
+    """
+
+    __slots__ = ("end", "operation", "record", "start", "watcher", "xid")
+
+    def __init__(self, operation: Operation, record: Any = None, watcher: Any = None) -> None:
+        self.operation = operation
+        self.record = frozen(record)
+        self.watcher = watcher
+        self.xid = 0
+        # Where the frame lies among all bytes of its connection.
+        self.start = 0
+        self.end = 0
+
+    def __repr__(self) -> str:
+        return f"<{self.operation.name} xid={self.xid} {self.record!r:.80}>"
+
+    @property
+    def path(self) -> str | None:
+        """The request's path as the server knows it, where it has one."""
+        return getattr(self.record, "path", None)
+
+
+class OwnRequest(Request):
+    """A request of the session's own making: its reply is no caller's."""
+
+    __slots__ = ()
+
+
+_IMMUTABLE = frozenset({bytes, str, int, bool, type(None)})
+
+
+def frozen(value: Any) -> Any:
+    """A copy of the value with bytes for every bytearray in it and a tuple for every list; itself if it has neither.
+
+    A request may be encoded long after it was made, and again on the next connection.
+    """
+    if isinstance(value, tuple):
+        for item in value:
+            if type(item) not in _IMMUTABLE:
+                break
+        else:
+            return value
+        items = [frozen(item) for item in value]
+        same = all(map(operator.is_, items, value))
+        return value if same else tuple.__new__(type(value), items)
+    if type(value) is list:
+        return tuple(map(frozen, value))
+    return bytes(value) if isinstance(value, bytearray) else value
+
+
+def body_of(operation: Operation, record: Any, max_frame: int) -> bytes:
+    """The bytes of a request behind its header.
+
+    Raises:
+        LocalProtocolError: the request must not be sent, has a field of the wrong type, or is too long; says which.
+    """
+    reason = problem(operation, record)
+    if reason is not None:
+        raise LocalProtocolError(reason)
+    try:
+        body = b"" if record is None else encode(record)
+    except JuteError as error:
+        raise LocalProtocolError(str(error)) from None
+    if 8 + len(body) > max_frame:
+        raise LocalProtocolError(
+            f"{operation.name} takes {8 + len(body)} bytes, a request {max_frame} at most (the server's jute.maxbuffer)"
+        )
+    return body
+
+
+def watch_problem(request: Request, max_frame: int, max_reply: int) -> str | None:
+    """Why a request with a watcher must not be sent."""
+    operation, record = request.operation, request.record
+    if operation.arms is None and operation is not ADD_WATCH:
+        return f"{operation.name} arms no watch"
+    if reason := problem(operation, record):
+        return reason
+    if operation is ADD_WATCH and record.mode not in tuple(AddWatchMode):
+        return f"addWatch: mode {record.mode!r} is no AddWatchMode"
+    if not isinstance(record.path, str):
+        return f"{operation.name} with a watch takes a path, not {record.path!r:.60}"
+    size = len(record.path.encode(errors="replace")) + 4
+    if size > max_frame - SET_WATCHES_FRAME:
+        return f"{operation.name}: the path is too long for a watch, which setWatches could not put back"
+    if size > max_reply - _NOTIFICATION_FRAME:
+        return f"{operation.name}: the path is too long for a watch, whose event max_reply={max_reply} would not take"
+    return None
+
+
+def resumable(info: SessionInfo) -> SessionInfo:
+    """The session to resume. Raises LocalProtocolError if no session has such values, as after JSON."""
+    expected = ""
+    if not isinstance(info.id, int) or isinstance(info.id, bool):
+        expected = f"id is an int, not {type(info.id).__name__}"
+    elif not -(2**63) <= info.id < 2**63:
+        expected = f"id is a signed number of 64 bits, not {info.id}" + (
+            f" (as such it is {info.id - 2**64})" if 0 < info.id < 2**64 else ""
+        )
+    elif info.id == 0:
+        expected = "id 0 is that of no session; for a new session pass None"
+    elif not isinstance(info.password, (bytes, bytearray)):
+        expected = f"password is bytes, not {type(info.password).__name__}"
+    if expected:
+        raise LocalProtocolError(f"SessionInfo: {expected}")
+    return SessionInfo(info.id, bytes(info.password))
+
+
+def ended_error(error: ZkwireError, request: Request) -> ZkwireError:
+    """The session's end, as the error of one request."""
+    if isinstance(error, SessionExpiredError):
+        return SessionExpiredError(request.path, request.operation.name)
+    if isinstance(error, AuthFailedError):
+        found = AuthFailedError(request.path, request.operation.name, reason=error.reason)
+        found.__cause__ = error.__cause__
+        return found
+    return ClosedError(f"{error} ({request.operation.name})")
