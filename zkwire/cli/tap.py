@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import os
 import secrets
 import signal
 import sys
-import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import datetime
-from io import FileIO
 from random import Random
-from typing import Any
 
 import trio
 
 from ..explain.dump import format_frame
-from ..frames import Direction
 from ..tap.dial import error_text
-from ..tap.tap import Tap
+from ..tap.later import Later
+from ..tap.recorder import Recorder, WallClock
+from ..tap.tap import Observer, Tap
 from ..text import counted
 from ..traffic import recording
 from ..traffic.conversation import SeenFrame
@@ -39,7 +34,7 @@ from ..traffic.entries import (
     ServerUnreachable,
     UnansweredRequest,
 )
-from ..traffic.faults import PASS, Action, FaultError, first_of, parse_fault
+from ..traffic.faults import FaultError, first_of, parse_fault
 from ..traffic.report import entry_json, entry_text, undecoded
 from ..traffic.selection import SelectionError, opcodes, path_pattern
 from .addresses import listening, servers
@@ -97,13 +92,13 @@ def run(options: argparse.Namespace) -> None:
     except FaultError as error:
         raise CommandError(str(error), USAGE) from None
     with ExitStack() as stack:
-        epoch = _Epoch()
-        observers: list[EntryMaker | Recorder] = [EntryMaker(_Display(options, wanted, epoch).show)]
+        clock = WallClock()
+        observers: list[Observer] = [EntryMaker(_Display(options, wanted, clock).show)]
         if options.record:
-            observers.append(stack.enter_context(Recorder(options.record, epoch, with_secrets=options.secrets)))
+            observers.append(stack.enter_context(Recorder(options.record, clock, with_secrets=options.secrets)))
 
         async def main() -> None:
-            later = _Later(observers)
+            later = Later(observers, sys.stdout.flush)
             tap = Tap(target, host.name, host.port, observer=later)
             tap.fault = first_of(*faults) if faults else None
             try:
@@ -151,84 +146,19 @@ def _filter(options: argparse.Namespace) -> Filter:
         raise CommandError(str(error), USAGE) from None
 
 
-class _Epoch:
-    """What is to be added to trio's clock for seconds since 1970. The wall clock is read once: it may jump."""
-
-    def __init__(self) -> None:
-        self._offset: float | None = None
-
-    def of(self, now: float) -> float:
-        if self._offset is None:
-            self._offset = time.time() - trio.current_time()
-        return now + self._offset
-
-
-class _Later:
-    """Tells the observers what passes, not as it passes but soon after, many at a time: printing a frame takes longer
-    than passing it on, and few clients are to wait for that."""
-
-    _PAUSE = 0.05  # seconds until what has come is looked at
-    _TURN = 0.01  # seconds of work before the clients have their turn
-    _LIMIT = 10_000  # of what waits; with more, the clients wait after all
-
-    def __init__(self, observers: list[EntryMaker | Recorder]) -> None:
-        self._observers = observers
-        self._waiting: deque[tuple[str, tuple[Any, ...]]] = deque()
-        self._some = trio.Event()
-
-    def opened(self, *told: Any) -> None:
-        self._note("opened", told)
-
-    def unreachable(self, *told: Any) -> None:
-        self._note("unreachable", told)
-
-    def passed(self, *told: Any) -> None:
-        self._note("passed", told)
-
-    def closed(self, *told: Any) -> None:
-        self._note("closed", told)
-
-    def _note(self, what: str, told: tuple[Any, ...]) -> None:
-        self._waiting.append((what, told))
-        self._some.set()
-        if len(self._waiting) > self._LIMIT:
-            self.catch_up()
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self._some.wait()
-            await trio.sleep(self._PAUSE)
-            self._some = trio.Event()
-            while self._waiting:
-                self._tell(time.perf_counter() + self._TURN)
-                await trio.sleep(self._TURN)
-
-    def catch_up(self) -> None:
-        """Tell all that waits, now."""
-        self._tell(math.inf)
-
-    def _tell(self, until: float) -> None:
-        while self._waiting and time.perf_counter() < until:
-            what, told = self._waiting.popleft()
-            for each in self._observers:
-                getattr(each, what)(*told)
-        sys.stdout.flush()
-
-
 class _Display:
     """Entries on stdout: text or JSON."""
 
-    def __init__(self, options: argparse.Namespace, wanted: Filter, epoch: _Epoch) -> None:
+    def __init__(self, options: argparse.Namespace, wanted: Filter, clock: WallClock) -> None:
         self._options = options
         self._wanted = wanted
-        self._epoch = epoch
+        self._clock = clock
         self._paint = Paint(sys.stdout)
 
     def show(self, entry: Entry) -> None:
         if not self._wanted.wants(entry):
             return
-        wall = self._epoch.of(entry.now)
+        wall = self._clock.of(entry.now)
         if self._options.json:
             shown = entry_json(entry, wall - entry.now, show_secrets=self._options.secrets)
             if self._options.hex:
@@ -271,60 +201,3 @@ def _frames(entry: Entry) -> Iterator[SeenFrame]:
             yield request
         case EventSeen(event=event):
             yield event
-
-
-class Recorder:
-    """Writes what a tap tells to a file, as it comes. For `with`: the block's end is that of the recording."""
-
-    def __init__(self, path: str, epoch: _Epoch, *, with_secrets: bool) -> None:
-        self._path = path
-        self._epoch = epoch
-        self._with_secrets = with_secrets
-        self._writer = recording.Writer(secrets=with_secrets)
-        self._file: FileIO
-
-    def __enter__(self) -> Recorder:
-        try:
-            # Only its owner reads it: data is in it, and with --secrets what gives access to more.
-            self._file = FileIO(self._path, "w", opener=lambda path, flags: os.open(path, flags, 0o600))
-        except OSError as error:
-            raise self._failed(error) from None
-        try:
-            self._write(self._writer.start())
-        except BaseException:
-            self._file.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._file:
-            self._write(self._writer.end())
-
-    def opened(self, connection: int, client: str, server: str, now: float) -> None:
-        self._write(self._writer.line(recording.RecordedOpening(self._epoch.of(now), connection, client, server)))
-
-    def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
-        """Nothing passed."""
-
-    def passed(
-        self, connection: int, direction: Direction, seen: SeenFrame | bytes, action: Action, now: float
-    ) -> None:
-        whole = isinstance(seen, bytes) or self._with_secrets
-        data = seen if isinstance(seen, bytes) else seen.data if whole else recording.without_secrets(seen)
-        fault = "" if action == PASS else str(action)
-        self._write(self._writer.line(recording.RecordedBytes(self._epoch.of(now), connection, direction, data, fault)))
-
-    def closed(self, connection: int, by: str, now: float) -> None:
-        self._write(self._writer.line(recording.RecordedClosing(self._epoch.of(now), connection, by)))
-
-    def _write(self, line: str) -> None:
-        """Unbuffered: whoever looks into the file sees what has passed."""
-        data = line.encode()
-        try:
-            while data:
-                data = data[self._file.write(data) or 0 :]
-        except OSError as error:
-            raise self._failed(error) from None
-
-    def _failed(self, error: OSError) -> CommandError:
-        return CommandError(f"{self._path}: {error.strerror or error}")
