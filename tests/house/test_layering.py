@@ -27,7 +27,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "traffic": {"", "jute", "explain"},
         "capture": {"", "jute", "traffic"},
         "client": {"", "jute", "session"},
-        "tap": {"", "traffic", "client"},
+        "tap": {"", "jute", "traffic", "client"},
         "wireshark": {"", "jute", "explain"},
         "cli": {"", "jute", "session", "explain", "traffic", "capture", "client", "tap", "wireshark"},
     },

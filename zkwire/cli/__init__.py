@@ -2,8 +2,7 @@
 
     __init__   the table of verbs, and what each exit status means
     program    options of a connection, an end by signals: for our verbs and for other programs
-    common     options that verbs share, results, complaints
-    live       a session for those that speak to a server
+    common     options that verbs share, results, complaints; one session for a verb that speaks to a server
     input      bytes as people have them: hexadecimal, lists of numbers, text with escapes, base64
     dumps      those with an offset at the start of each row
     explain    explain

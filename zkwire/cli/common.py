@@ -5,14 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from ..errors import NoNodeError
+from ..hosts import parse_hosts
 from ..text import counted, printable
-from .program import add_connection_options
+from .program import add_connection_options, connect_arguments, run_until_signal
+
+if TYPE_CHECKING:
+    from ..client.client import Client
+    from ..frames import Frame
 
 DONE, FAILED, NO_SERVER, LOST, NO_NODE = range(5)
 USAGE = NO_SERVER
@@ -110,3 +118,67 @@ class Progress:
     ) -> None:
         if self._shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+# --- with trio, which is loaded late: some verbs need none of it
+
+
+@contextmanager
+def ending_by_signal() -> Iterator[None]:
+    """For verbs that run until they are told to stop: in a trio task, SIGINT and SIGTERM end the block, and the verb
+    goes on after it."""
+    import trio
+
+    token = trio.lowlevel.current_trio_token()
+    with trio.CancelScope() as scope:
+        before = {
+            number: signal.signal(number, lambda *_: token.run_sync_soon(scope.cancel))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def in_session(
+    options: argparse.Namespace,
+    verb: Callable[[Client, argparse.Namespace], Awaitable[None]],
+    on_frame: Callable[[Frame], Any] | None = None,
+) -> None:
+    """Run `verb` in a session of its own, with the options of `connection_options`; `on_frame` sees its frames."""
+    dump = None
+    if options.verbose:
+        from ..explain.dump import print_frame  # late: the dumps are construct's work, which takes 20 ms to load
+
+        dump = print_frame
+
+    def take(frame: Frame) -> None:
+        if dump is not None:
+            dump(frame, limit=LIMIT)
+        if on_frame is not None:
+            on_frame(frame)
+
+    observed = take if on_frame or dump else None
+    arguments = connect_arguments(options)
+
+    async def run() -> None:
+        from ..client.client import connect  # late: it loads trio
+
+        async with connect(**arguments, on_frame=observed, new_session=False) as zk:
+            try:
+                await verb(zk, options)
+            except NoNodeError as error:
+                await _look_for_chroot(zk, options, error)
+                raise
+
+    run_until_signal(run)
+
+
+async def _look_for_chroot(zk: Client, options: argparse.Namespace, error: NoNodeError) -> None:
+    """Whether a znode is missing or the chroot is: the error says so."""
+    chroot = parse_hosts(options.hosts)[1]
+    if chroot and options.verb != "send":  # whose paths are the server's own
+        is_missing = await zk.exists("/") is None
+        error.reason = f"the chroot {chroot} does not exist; zkwire create -p creates it" if is_missing else ""

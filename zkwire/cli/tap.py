@@ -5,23 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
 from datetime import datetime
 from random import Random
 
-import trio
-
-from ..explain.dump import format_frame
 from ..tap.dial import error_text
 from ..tap.later import Later
 from ..tap.recorder import Recorder, WallClock
 from ..tap.tap import Observer, Tap
 from ..text import counted
 from ..traffic import recording
-from ..traffic.conversation import SeenFrame
 from ..traffic.entries import (
     ConnectionClosed,
     Entry,
@@ -30,15 +25,15 @@ from ..traffic.entries import (
     Exchange,
     FaultInjected,
     Filter,
-    Handshake,
     ServerUnreachable,
     UnansweredRequest,
+    new_frames,
 )
 from ..traffic.faults import FaultError, first_of, parse_fault
 from ..traffic.report import entry_json, entry_text, undecoded
 from ..traffic.selection import SelectionError, opcodes, path_pattern
 from .addresses import listening, servers
-from .common import USAGE, CommandError, Paint
+from .common import USAGE, CommandError, Paint, ending_by_signal
 from .program import run_until_signal
 
 
@@ -118,22 +113,6 @@ def run(options: argparse.Namespace) -> None:
         run_until_signal(main)
 
 
-@contextmanager
-def ending_by_signal() -> Iterator[None]:
-    """SIGINT and SIGTERM end the block, and nothing else."""
-    token = trio.lowlevel.current_trio_token()
-    with trio.CancelScope() as scope:
-        before = {
-            number: signal.signal(number, lambda *_: token.run_sync_soon(scope.cancel))
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
 def _filter(options: argparse.Namespace) -> Filter:
     try:
         return Filter(
@@ -164,13 +143,15 @@ class _Display:
             if self._options.hex:
                 shown["frames"] = [
                     (seen.data if self._options.secrets else recording.without_secrets(seen)).hex()
-                    for seen in _frames(entry)
+                    for seen in new_frames(entry)
                 ]
             sys.stdout.write(json.dumps(shown, ensure_ascii=True) + "\n")
         else:
             clock = datetime.fromtimestamp(wall).strftime("%H:%M:%S.%f")
             sys.stdout.write(f"{self._paint.dim(clock)} {self._colour(entry)(entry_text(entry))}\n")
-            for seen in _frames(entry) if self._options.hex else ():
+            for seen in new_frames(entry) if self._options.hex else ():
+                from ..explain.dump import format_frame  # late: construct takes 20 ms to load
+
                 dump = format_frame(seen.frame, show_secrets=self._options.secrets)
                 sys.stdout.write("".join(f"    {line}\n" for line in dump.split("\n")))
 
@@ -189,15 +170,3 @@ class _Display:
             case Exchange():
                 return str
         return self._paint.cyan
-
-
-def _frames(entry: Entry) -> Iterator[SeenFrame]:
-    match entry:
-        case Handshake(request=request, response=reply) | Exchange(request=request, reply=reply):
-            if request is not None:
-                yield request
-            yield reply
-        case UnansweredRequest(request=request):
-            yield request
-        case EventSeen(event=event):
-            yield event

@@ -1,4 +1,4 @@
-"""Connections to the first of several servers that takes one, and why the others did not."""
+"""Connect to the first of several servers that takes the connection, and listen; and why that failed, in words."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ async def dial(hosts: Iterable[Host], connect: Callable[[Host], Awaitable[T]]) -
         except (OSError, trio.BrokenResourceError) as error:
             reasons.append(f"{host}: {error_text(error)}")
     raise NoServerError("; ".join(reasons))
+
+
+async def listen(host: Host) -> tuple[list[trio.SocketListener], Host]:
+    """Listen on this address; the second value is the address with its port, where 0 was asked for. Raises OSError."""
+    listeners = await trio.open_tcp_listeners(host.port, host=host.name)
+    return listeners, host._replace(port=listeners[0].socket.getsockname()[1])
 
 
 def error_text(error: OSError | trio.BrokenResourceError) -> str:

@@ -40,7 +40,7 @@ from ..traffic.faults import (
     Rule,
     Side,
 )
-from .dial import dial, open_tcp
+from .dial import dial, listen, open_tcp
 from .link import Link, Way
 
 # --- faults that can be waited for
@@ -194,8 +194,7 @@ class Tap:
     # --- beneath
 
     async def _listen(self) -> None:
-        self._listeners = await trio.open_tcp_listeners(self._listen_on.port, host=self._listen_on.name)
-        self._listen_on = self._listen_on._replace(port=self._listeners[0].socket.getsockname()[1])
+        self._listeners, self._listen_on = await listen(self._listen_on)
         for listener in self._listeners:
             self._tasks.start_soon(self._accept, listener)
 

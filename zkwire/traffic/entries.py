@@ -9,7 +9,7 @@ An exchange is an entry when its reply comes. `session` is 0 until the handshake
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ..codes import OpCode
@@ -236,6 +236,17 @@ def frame_of(entry: Entry) -> SeenFrame | None:
         case EventSeen(event=seen) | FaultInjected(seen=seen):
             return seen
     return None
+
+
+def new_frames(entry: Entry) -> Iterator[SeenFrame]:
+    """The frames that this entry is the first to show, a request before its reply."""
+    match entry:
+        case Handshake(request=request, response=reply) | Exchange(request=request, reply=reply):
+            if request is not None:
+                yield request
+            yield reply
+        case UnansweredRequest(request=seen) | EventSeen(event=seen):
+            yield seen
 
 
 # --- what is not ZooKeeper's

@@ -32,6 +32,7 @@ from .entries import (
     ServerUnreachable,
     StrayBytesSeen,
     UnansweredRequest,
+    new_frames,
 )
 from .faults import Action
 
@@ -282,15 +283,8 @@ def entry_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) 
 
 
 def undecoded(entry: Entry) -> str:
-    """What is wrong with the bytes of the frame that this entry is the first to show; "" if nothing is wrong."""
-    match entry:
-        case Handshake(request=request, response=reply) | Exchange(request=request, reply=reply):
-            found = [seen.undecoded for seen in (request, reply) if seen is not None]
-        case UnansweredRequest(request=seen) | EventSeen(event=seen):
-            found = [seen.undecoded]
-        case _:
-            found = []
-    return "; ".join(filter(None, found))
+    """What is wrong with the bytes of the frames that this entry is the first to show; "" if nothing is wrong."""
+    return "; ".join(filter(None, (seen.undecoded for seen in new_frames(entry))))
 
 
 _KINDS = {
