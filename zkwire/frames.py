@@ -1,17 +1,49 @@
-"""Frames: a 4-byte big-endian length, then that many bytes."""
+"""The anatomy of a frame: a length, a header, and the records after it.
+
+    to the server      length  ConnectRequest                        the first frame of a connection: the handshake
+                       length  RequestHeader  the operation's request
+    from the server    length  ConnectResponse                       its answer
+                       length  ReplyHeader    the operation's response, where err is 0
+                       length  ReplyHeader    WatcherEvent           a notification: xid -1
+
+The length counts the bytes after it, the payload. Client and tools ask here which records a payload holds.
+"""
 
 from __future__ import annotations
 
 import struct
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .codes import OpCode
 from .jute.types import NestedType
-from .records import ReplyHeader, RequestHeader
+from .records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
 from .text import counted
 
-_LENGTH = struct.Struct(">i")
+if TYPE_CHECKING:
+    from .operations import Operation
+
+#: What stands before every payload: how many bytes it has.
+LENGTH = struct.Struct(">i")
+#: RequestHeader: xid, type.
+REQUEST_HEADER = struct.Struct(">ii")
+#: ReplyHeader: xid, zxid, err.
+REPLY_HEADER = struct.Struct(">iqi")
+#: A request's length and header at once.
+REQUEST_PREFIX = struct.Struct(">iii")
+#: The xid, with which both headers begin.
+_XID = struct.Struct(">i")
+
+#: In bytes.
+LENGTH_SIZE = LENGTH.size
+XID_SIZE = _XID.size
+REQUEST_HEADER_SIZE = REQUEST_HEADER.size
+REPLY_HEADER_SIZE = REPLY_HEADER.size
+PASSWORD_SIZE = 16
+#: The same without the password and without readOnly, which old peers leave out.
+CONNECT_REQUEST_SIZE = NestedType(ConnectRequest).min_size
+CONNECT_RESPONSE_SIZE = NestedType(ConnectResponse).min_size
+
 _LARGE_PIECE = 1024
 
 #: jute.maxbuffer's default. A server closes the connection when a request is longer; 0xfffff itself still passes.
@@ -21,16 +53,49 @@ MAX_REQUEST = 0xFFFFF
 #: with more than that, and getChildren may be any size. Bytes are only stored as they arrive, never allocated ahead.
 MAX_REPLY = 64 * 2**20
 
-#: In bytes. Whatever is shorter has none.
-REQUEST_HEADER_SIZE = NestedType(RequestHeader).min_size
-REPLY_HEADER_SIZE = NestedType(ReplyHeader).min_size
-
 
 class Direction(str, Enum):
     """Which way a frame went, as seen from the client."""
 
     SENT = ">"
     RECEIVED = "<"
+
+
+#: The only record of a connection's first frame in each direction.
+HANDSHAKE: dict[Direction, Any] = {Direction.SENT: ConnectRequest, Direction.RECEIVED: ConnectResponse}
+#: The first record of every other frame, and its size in bytes.
+HEADER: dict[Direction, Any] = {Direction.SENT: RequestHeader, Direction.RECEIVED: ReplyHeader}
+HEADER_SIZE = {Direction.SENT: REQUEST_HEADER_SIZE, Direction.RECEIVED: REPLY_HEADER_SIZE}
+#: The records of a notification.
+NOTIFICATION = (ReplyHeader, WatcherEvent)
+
+
+def request_types(operation: Operation | None) -> tuple[Any, ...]:
+    """The records of a request. Of an operation that is not known (None) only the header is."""
+    if operation is None or operation.request is None:
+        return (RequestHeader,)
+    return (RequestHeader, operation.request)
+
+
+def reply_types(operation: Operation | None, err: int = 0) -> tuple[Any, ...]:
+    """The records of a reply with this err. The operation is that of its request; None: not known.
+
+    With an error nothing follows the header. The operations that do not keep to this say so
+    (`Operation.response_on_error`).
+    """
+    if operation is None or operation.response is None or err:
+        return (ReplyHeader,)
+    return (ReplyHeader, operation.response)
+
+
+def length_at(data: bytes | bytearray, offset: int = 0) -> int | None:
+    """The length that a frame at `offset` begins with, which may be no frame's; None where fewer than 4 bytes are."""
+    return LENGTH.unpack_from(data, offset)[0] if len(data) - offset >= LENGTH_SIZE else None
+
+
+def xid_of(payload: bytes | bytearray) -> int | None:
+    """The xid of a request or reply; None where the payload is too short for one."""
+    return _XID.unpack_from(payload)[0] if len(payload) >= XID_SIZE else None
 
 
 class Frame(NamedTuple):
@@ -66,7 +131,7 @@ class FrameError(ValueError):
 
 def frame(payload: bytes) -> bytes:
     """The payload with its length in front."""
-    return _LENGTH.pack(len(payload)) + payload
+    return LENGTH.pack(len(payload)) + payload
 
 
 class FrameBuffer:
@@ -121,21 +186,21 @@ class FrameBuffer:
         """
         buffer, offset = self._buffer, self._offset
         available = len(buffer) - offset
-        if available >= 4:
-            (length,) = _LENGTH.unpack_from(buffer, offset)
+        if available >= LENGTH_SIZE:
+            (length,) = LENGTH.unpack_from(buffer, offset)
             if not 0 <= length <= self._limit:
-                begun = buffer[offset : offset + 4]
+                begun = buffer[offset : offset + LENGTH_SIZE]
                 # Whoever answers in text is not ZooKeeper: "HTTP", or "SSH-".
                 text = f" ({begun.decode()!r})" if begun.isascii() and begun.decode().isprintable() else ""
                 raise FrameError(f"frame length {length}{text}, expected 0 to {self._limit}", length)
-            start = offset + 4
+            start = offset + LENGTH_SIZE
             end = start + length
             if end <= len(buffer):
                 self._offset = end
                 return buffer, start, end
-            self._needed = 4 + length
+            self._needed = LENGTH_SIZE + length
         elif available:
-            self._needed = 4
+            self._needed = LENGTH_SIZE
         if available:  # else what is needed stays as it is: a frame may have begun in earlier pieces
             self._keep(buffer[offset:] if offset else buffer)
         self._buffer, self._offset = b"", 0
@@ -143,13 +208,13 @@ class FrameBuffer:
 
     def begun(self, size: int) -> bytes:
         """Up to `size` bytes of the payload of the frame for which `next_frame` raised FrameError."""
-        start = self._offset + 4
+        start = self._offset + LENGTH_SIZE
         return self._buffer[start : start + size]
 
     def skip(self) -> None:
         """Drop the frame that `next_frame` has raised FrameError for, now and as the rest of it arrives; no byte of it
         is kept. Its length must be above 0."""
-        (length,) = _LENGTH.unpack_from(self._buffer, self._offset)
-        end = self._offset + 4 + length
+        (length,) = LENGTH.unpack_from(self._buffer, self._offset)
+        end = self._offset + LENGTH_SIZE + length
         self._skipping = max(end - len(self._buffer), 0)
         self._offset = min(end, len(self._buffer))

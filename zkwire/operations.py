@@ -67,6 +67,8 @@ class Operation(NamedTuple):
     name: ZooKeeper's name, "getData".
     request: the record after the RequestHeader; None: nothing follows it.
     response: the record after a ReplyHeader whose err is 0; None: nothing follows it.
+    response_on_error: True: the response may follow a header with an error too (tests/frames:
+        multiRead-delete-MarshallingError, sasl-AuthFailed).
     since: the first release that has the operation, "3.4.0"; "": every release has it. Source: ZooDefs.java of each.
     arms: the watch that a request with `watch` True sets when the reply's err is 0; None: it sets none. addWatch sets
         the one that its mode says (`ADD_WATCH_ARMS`), setWatches those that it lists. Source: FinalRequestProcessor.
@@ -91,6 +93,7 @@ class Operation(NamedTuple):
     fires: tuple[EventType, ...] = ()
     errors: tuple[ErrorCode, ...] = ()
     not_in_read_only: bool = False
+    response_on_error: bool = False
 
     @property
     def in_multi(self) -> bool:
@@ -263,10 +266,20 @@ CREATE_TTL = Operation(
     errors=(_E.UNIMPLEMENTED, *_CREATE_LASTING_ERRORS),  # the first: without zookeeper.extendedTypesEnabled
     not_in_read_only=True,
 )
-MULTI_READ = Operation(OpCode.MULTI_READ, "multiRead", MultiReadRequest, MultiResponse, since="3.6.0")
+MULTI_READ = Operation(
+    OpCode.MULTI_READ, "multiRead", MultiReadRequest, MultiResponse, since="3.6.0", response_on_error=True
+)
 AUTH = Operation(OpCode.AUTH, "auth", AuthPacket, None, errors=(_E.AUTH_FAILED,))
 SET_WATCHES = Operation(OpCode.SET_WATCHES, "setWatches", SetWatches, None)
-SASL = Operation(OpCode.SASL, "sasl", GetSASLRequest, SetSASLResponse, since="3.4.0", errors=(_E.AUTH_FAILED,))
+SASL = Operation(
+    OpCode.SASL,
+    "sasl",
+    GetSASLRequest,
+    SetSASLResponse,
+    since="3.4.0",
+    errors=(_E.AUTH_FAILED,),
+    response_on_error=True,
+)
 GET_EPHEMERALS = Operation(
     OpCode.GET_EPHEMERALS, "getEphemerals", GetEphemeralsRequest, GetEphemeralsResponse, since="3.6.0"
 )

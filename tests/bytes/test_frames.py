@@ -11,9 +11,41 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zkwire.codes import OpCode
-from zkwire.frames import MAX_REPLY, MAX_REQUEST, Direction, Frame, FrameBuffer, FrameError, frame
-from zkwire.records import RequestHeader, SyncRequest
+from zkwire.codes import ErrorCode, OpCode
+from zkwire.frames import (
+    CONNECT_REQUEST_SIZE,
+    CONNECT_RESPONSE_SIZE,
+    HANDSHAKE,
+    HEADER,
+    HEADER_SIZE,
+    MAX_REPLY,
+    MAX_REQUEST,
+    PASSWORD_SIZE,
+    REPLY_HEADER,
+    REQUEST_HEADER,
+    REQUEST_PREFIX,
+    Direction,
+    Frame,
+    FrameBuffer,
+    FrameError,
+    frame,
+    length_at,
+    reply_types,
+    request_types,
+    xid_of,
+)
+from zkwire.jute import encode
+from zkwire.operations import BY_OPCODE, DELETE, GET_DATA, PING, WHO_AM_I, Operation
+from zkwire.records import (
+    ConnectRequest,
+    ConnectResponse,
+    GetDataRequest,
+    GetDataResponse,
+    ReplyHeader,
+    RequestHeader,
+    SyncRequest,
+    WhoAmIResponse,
+)
 
 # Frames of 0, 1, 3 and 300 bytes: a length prefix with zero, one and two bytes that are not 0.
 PAYLOADS = [b"", b"a", b"bcd", bytes(range(256)) + b"x" * 44]
@@ -40,6 +72,57 @@ def read(pieces: list[bytes]) -> list[bytes]:
 
 def in_pieces(data: bytes, size: int) -> list[bytes]:
     return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+# --- anatomy
+
+
+def test_headers_are_laid_out_as_their_records_are_declared() -> None:
+    assert REQUEST_HEADER.pack(7, 4) == encode(RequestHeader(7, 4))
+    assert REPLY_HEADER.pack(7, -1, -101) == encode(ReplyHeader(7, -1, -101))
+    assert REQUEST_PREFIX.pack(8, 7, 4) == frame(encode(RequestHeader(7, 4)))
+    for direction, header in [(Direction.SENT, RequestHeader(7, 4)), (Direction.RECEIVED, ReplyHeader(7, 0, 0))]:
+        assert type(header) is HEADER[direction]
+        assert len(encode(header)) == HEADER_SIZE[direction]
+
+
+def test_handshakes_have_these_sizes_beside_the_password_and_read_only() -> None:
+    password = bytes(PASSWORD_SIZE)
+    request, response = ConnectRequest(0, 0, 0, 0, password, None), ConnectResponse(0, 0, 0, password, None)
+    assert {Direction.SENT: type(request), Direction.RECEIVED: type(response)} == HANDSHAKE
+    assert len(encode(request)) == CONNECT_REQUEST_SIZE + PASSWORD_SIZE
+    assert len(encode(response)) == CONNECT_RESPONSE_SIZE + PASSWORD_SIZE
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_body", "reply_body"),
+    [
+        (GET_DATA, (GetDataRequest,), (GetDataResponse,)),
+        (DELETE, (DELETE.request,), ()),
+        (WHO_AM_I, (), (WhoAmIResponse,)),
+        (PING, (), ()),
+        (None, (), ()),
+    ],
+)
+def test_operation_says_which_records_follow_the_header(
+    operation: Operation | None, request_body: tuple[type, ...], reply_body: tuple[type, ...]
+) -> None:
+    assert request_types(operation) == (RequestHeader, *request_body)
+    assert reply_types(operation) == (ReplyHeader, *reply_body)
+
+
+@pytest.mark.parametrize("row", BY_OPCODE.values(), ids=lambda row: row.name)
+def test_nothing_follows_the_header_of_a_reply_with_an_error(row: Operation) -> None:
+    assert reply_types(row, ErrorCode.NO_NODE) == (ReplyHeader,)
+
+
+def test_length_and_xid_are_not_known_before_their_four_bytes_are_there() -> None:
+    data = bytes.fromhex("ff 00 00 00 08 ff ff ff fe")
+    assert [length_at(data[:end], 1) for end in range(6)] == [None] * 5 + [8]
+    assert [xid_of(data[5:end]) for end in range(5, 10)] == [None] * 4 + [-2]
+
+
+# --- the receive buffer
 
 
 def test_frame_puts_the_big_endian_length_in_front() -> None:

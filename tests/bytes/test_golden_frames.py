@@ -132,6 +132,13 @@ def test_operation_has_a_golden_request_reply_and_error(version: str, opcode: in
     assert any(err < 0 for err in errors)
 
 
+def test_only_an_operation_whose_row_says_so_sends_its_response_with_an_error() -> None:
+    replies = [found for found in GOLDENS if found.types[0] is ReplyHeader and found.err and len(found.payload) > 16]
+    assert {BY_OPCODE[found.opcode] for found in replies if found.opcode is not None} == {
+        row for row in BY_OPCODE.values() if row.response_on_error
+    }
+
+
 def _results(found: Golden) -> Any:
     return records_of(found)[-1] if found.kind == "reply" and found.types[-1] is not ReplyHeader else ()
 

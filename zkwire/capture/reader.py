@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from ..frames import Direction
+from ..frames import LENGTH_SIZE, Direction, length_at
 from ..text import counted
 from ..traffic.conversation import Conversation, SeenFrame
 from .packet import LINK_TYPES, Broken, Endpoint, Fragment, Segment, segment_of
@@ -347,8 +347,8 @@ class _Connection:
         way.has_begun = way.has_gap = True
         partial = self._conversation.resume(way.direction)
         left = way.skip  # bytes of a frame that are still to come, as far as that is known
-        if len(partial) >= 4:
-            left = 4 + int.from_bytes(partial[:4], "big") - len(partial)
+        if (length := length_at(partial)) is not None:
+            left = LENGTH_SIZE + length - len(partial)
         where = ", within a frame" if partial or way.skip else ""
         notice = _notice(way, f"{counted(gap.missing, 'byte', 'was')} not captured{where}")._replace(before=gap.before)
         yield Captured(gap.number, gap.time_ns, self._link, notice)

@@ -7,18 +7,26 @@ must be the end of what was seen, or something that may be a frame again.
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 from ..codes import ErrorCode, Xid, known
-from ..frames import Direction
+from ..frames import (
+    CONNECT_RESPONSE_SIZE,
+    HANDSHAKE,
+    HEADER_SIZE,
+    LENGTH_SIZE,
+    NOTIFICATION,
+    REPLY_HEADER,
+    REQUEST_HEADER,
+    Direction,
+    length_at,
+    reply_types,
+    request_types,
+    xid_of,
+)
 from ..jute import JuteError, decode_at
 from ..operations import BY_OPCODE
-from ..records import ConnectRequest, ConnectResponse, WatcherEvent
 
-_LENGTH_AND_TWO = struct.Struct(">iii")
-_REPLY = struct.Struct(">iqi")
-_HANDSHAKE = {Direction.SENT: ConnectRequest, Direction.RECEIVED: ConnectResponse}
 #: The longest handshake: passwords have 16 bytes, and nobody's has a multiple of that.
 _MAX_HANDSHAKE = 1024
 #: The longest frame that is looked for: each is waited for until it is whole.
@@ -26,21 +34,20 @@ _MAX_LENGTH = 4 * 2**20
 #: How many bytes without a frame are kept to look for one.
 _MAX_KEPT = 256 * 2**10
 
-_RESPONSES: tuple[Any, ...] = tuple(
-    {row.response: None for row in BY_OPCODE.values() if row.response is not None}  # a set, in order
-)
+#: The records that may follow the header of a reply without an error.
+_RESPONSES = tuple(dict.fromkeys(types[1] for types in map(reply_types, BY_OPCODE.values()) if len(types) > 1))
 
 
 def is_handshake(direction: Direction, data: bytes | bytearray) -> bool | None:
     """Whether these first bytes of a stream are a ConnectRequest, or its answer. None: too few to tell."""
-    if len(data) < 8:
-        return None if (b"\0\0\0" + b"\0" * 5).startswith(data[:3] + data[4:]) else False
-    length, version = struct.unpack_from(">ii", data)
-    if version != 0 or not 20 <= length <= _MAX_HANDSHAKE:
+    length, version = length_at(data), xid_of(data[LENGTH_SIZE:])  # the version is 0; other frames have their xid there
+    if length is None or version is None:
+        return False if any(data[:3]) or any(data[LENGTH_SIZE:]) else None
+    if version != 0 or not CONNECT_RESPONSE_SIZE <= length <= _MAX_HANDSHAKE:
         return False
-    if len(data) < 4 + length:
+    if len(data) < LENGTH_SIZE + length:
         return None
-    return _is_exactly(_HANDSHAKE[direction], data, 4, 4 + length)
+    return _is_exactly(HANDSHAKE[direction], data, LENGTH_SIZE, LENGTH_SIZE + length)
 
 
 def _is_exactly(record_type: Any, data: bytes | bytearray, start: int, end: int) -> bool:
@@ -113,42 +120,42 @@ class FrameFinder:
 
     def _frame(self, data: bytearray, offset: int) -> int | None:
         """The end of the frame that starts here; 0 when none does, None when it may and its end has not come."""
-        left = len(data) - offset
-        if left < 4:
+        length = length_at(data, offset)
+        if length is None:
             return None
-        length: int = struct.unpack_from(">i", data, offset)[0]
-        sent = self._direction is Direction.SENT
-        if not (8 if sent else 16) <= length <= _MAX_LENGTH:
+        header = HEADER_SIZE[self._direction]
+        if not header <= length <= _MAX_LENGTH:
             return 0
-        if left < (12 if sent else 20):
+        start, end = offset + LENGTH_SIZE, offset + LENGTH_SIZE + length
+        body = start + header
+        if len(data) < body:
             return None
-        end = offset + 4 + length
-        record_types = self._request(data, offset, length) if sent else self._reply(data, offset, length)
+        is_sent = self._direction is Direction.SENT
+        record_types = self._request(data, start, length) if is_sent else self._reply(data, start, length)
         if record_types is None:
             return 0
         if end > len(data):
             return None
-        body = offset + (12 if sent else 20)
         return end if body == end or any(_is_exactly(kind, data, body, end) for kind in record_types) else 0
 
-    def _request(self, data: bytearray, offset: int, length: int) -> tuple[Any, ...] | None:
+    def _request(self, data: bytearray, start: int, length: int) -> tuple[Any, ...] | None:
         """The records that may follow the header; None when it is no header."""
-        _, xid, opcode = _LENGTH_AND_TWO.unpack_from(data, offset)
+        xid, opcode = REQUEST_HEADER.unpack_from(data, start)
         operation = BY_OPCODE.get(opcode)
         if operation is None or (xid < 0 and xid not in (Xid.PING, Xid.AUTH, Xid.SET_WATCHES)):
             return None
-        if (operation.request is None) != (length == 8):
-            return None
-        return (operation.request,)
+        body_types = request_types(operation)[1:]
+        return body_types if bool(body_types) == (length > REQUEST_HEADER.size) else None
 
-    def _reply(self, data: bytearray, offset: int, length: int) -> tuple[Any, ...] | None:
-        xid, zxid, err = _REPLY.unpack_from(data, offset + 4)
+    def _reply(self, data: bytearray, start: int, length: int) -> tuple[Any, ...] | None:
+        xid, zxid, err = REPLY_HEADER.unpack_from(data, start)
+        has_body = length > REPLY_HEADER.size
         if not isinstance(known(ErrorCode, err), ErrorCode) or zxid < -1:
             return None
         if xid == Xid.NOTIFICATION:
-            return (WatcherEvent,) if length > 16 else None
+            return NOTIFICATION[1:] if has_body else None
         if xid < 0:
-            return () if length == 16 and xid in (Xid.PING, Xid.AUTH, Xid.SET_WATCHES) else None
-        if length == 16:
+            return None if has_body or xid not in (Xid.PING, Xid.AUTH, Xid.SET_WATCHES) else ()
+        if not has_body:
             return () if zxid else None  # where zeros abound, as in a Stat, an empty reply is found too easily
         return None if err else _RESPONSES

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..frames import MAX_REPLY
+from ..frames import LENGTH_SIZE, MAX_REPLY, REQUEST_HEADER_SIZE, length_at
 from ..text import counted
 from .dumps import CELLS, Found, NotBytes, cell_bytes, dump, with_and_without_padding
 
@@ -152,13 +152,13 @@ def _decided(found: list[Found]) -> Found:
 
 
 def _are_frames(data: bytes) -> bool:
-    """Whether the bytes are one frame or several, from the first byte to the last. The shortest has 8 bytes."""
+    """Whether the bytes are one frame or several, from the first byte to the last."""
     at = 0
     while at < len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        if not 8 <= length <= MAX_REPLY:
+        length = length_at(data, at)
+        if length is None or not REQUEST_HEADER_SIZE <= length <= MAX_REPLY:
             return False
-        at += 4 + length
+        at += LENGTH_SIZE + length
     return at == len(data) > 0
 
 

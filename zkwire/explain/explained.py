@@ -15,18 +15,36 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..codes import EventType, KeeperState, OpCode, Xid
-from ..frames import MAX_REPLY, REPLY_HEADER_SIZE, REQUEST_HEADER_SIZE, Direction, Frame
+from ..frames import (
+    CONNECT_REQUEST_SIZE,
+    CONNECT_RESPONSE_SIZE,
+    HANDSHAKE,
+    HEADER,
+    HEADER_SIZE,
+    LENGTH_SIZE,
+    MAX_REPLY,
+    NOTIFICATION,
+    PASSWORD_SIZE,
+    REPLY_HEADER,
+    REPLY_HEADER_SIZE,
+    REQUEST_HEADER,
+    REQUEST_HEADER_SIZE,
+    Direction,
+    Frame,
+    length_at,
+    reply_types,
+    request_types,
+    xid_of,
+)
 from ..frames import frame as framed
 from ..jute import JuteError, decode_at
 from ..jute.types import FixedType, JuteType, NestedType
 from ..jute.wire import Span
 from ..operations import BY_OPCODE, CHECK, OPERATIONS
-from ..records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
+from ..records import ReplyHeader, RequestHeader
 from ..text import counted
 from .dump import read_frame, title
 from .sentences import sentence
-
-_HANDSHAKE = (ConnectRequest, ConnectResponse)
 
 
 class Wanted(NamedTuple):
@@ -56,9 +74,9 @@ class Reading(NamedTuple):
     names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        if self.types[0] in _HANDSHAKE:
+        if self.types[0] in HANDSHAKE.values():
             return f"a {self.types[0].__name__}, the first frame of its direction"
-        if WatcherEvent in self.types:
+        if self.types == NOTIFICATION:
             return "a notification"
         if self.direction is Direction.SENT:
             return f"the request {self.names[0]}" if self.names else "a request"
@@ -68,9 +86,9 @@ class Reading(NamedTuple):
     def option(self) -> str:
         """What asks `zkwire explain` for it."""
         way = "--request" if self.direction is Direction.SENT else "--response"
-        if self.types[0] in _HANDSHAKE:
+        if self.types[0] in HANDSHAKE.values():
             return f"{way} --connect"
-        if WatcherEvent in self.types:
+        if self.types == NOTIFICATION:
             return "--event"
         return f"--reply-to {self.names[0]}" if self.direction is Direction.RECEIVED and self.names else way
 
@@ -118,26 +136,26 @@ def explain_frame(frame: Frame) -> Explained:
     operation = None if frame.opcode is None else BY_OPCODE.get(frame.opcode)
     reading = Reading(frame.direction, frame.types, frame.opcode, () if operation is None else (operation.name,))
     length = len(frame.payload)
-    return _read(0, framed(frame.payload), Span("length", "int", 0, 4, length), reading, length, {})
+    return _read(0, framed(frame.payload), Span("length", "int", 0, LENGTH_SIZE, length), reading, length, {})
 
 
 def _explain_one(data: bytes, offset: int, wanted: Wanted, asked: dict[int, int]) -> Explained:
-    rest = len(data) - offset
-    if rest < 4:
-        text = f"the frame at offset {offset} is cut after {counted(rest, 'byte')}, in length at offset 0"
+    length = length_at(data, offset)
+    if length is None:
+        rest = counted(len(data) - offset, "byte")
+        text = f"the frame at offset {offset} is cut after {rest}, in length at offset 0"
         return _unread(offset, data[offset:], [], text)
-    length = int.from_bytes(data[offset : offset + 4], "big", signed=True)
-    measure = Span("length", "int", 0, 4, length)
+    measure = Span("length", "int", 0, LENGTH_SIZE, length)
     if not 0 <= length <= MAX_REPLY:
         if name := foreign(data[offset:]):
             where = f"the bytes from offset {offset} on" if offset else "the bytes"
             return _unread(offset, data[offset:], [], f"{where} are {name}")
-        begun = data[offset : offset + 4]
+        begun = data[offset : offset + LENGTH_SIZE]
         text = f" ({begun.decode()!r}: a four-letter word?)" if begun.isascii() and begun.decode().isprintable() else ""
         reason = f"length at offset 0: {length}{text} is no length of a frame, which has 0 to {MAX_REPLY} bytes"
         return _unread(offset, data[offset:], [measure], f"the frame at offset {offset}: {reason}")
-    payload = data[offset + 4 : offset + 4 + length]
-    whole = data[offset : offset + 4 + length]
+    whole = data[offset : offset + LENGTH_SIZE + length]
+    payload = whole[LENGTH_SIZE:]
     found = readings(payload, wanted, asked, length)
     if not found:
         reason = _mismatch(payload, wanted)
@@ -151,18 +169,19 @@ def _explain_one(data: bytes, offset: int, wanted: Wanted, asked: dict[int, int]
 
 def _read(offset: int, whole: bytes, measure: Span, reading: Reading, length: int, asked: dict[int, int]) -> Explained:
     """The frame as `reading`."""
-    payload = whole[4:]
+    payload = whole[LENGTH_SIZE:]
     frame = reading.frame(payload)
     spans, error = read_frame(frame)
     end = spans[-1].end if spans else 0
     if len(payload) < length:
         path, place = _cut_place(reading, payload)
-        fault = (
-            f"the frame at offset {offset} is cut after {len(whole)} of {length + 4} bytes, in {path} at offset {place}"
-        )
+        size = f"{len(whole)} of {LENGTH_SIZE + length} bytes"
+        fault = f"the frame at offset {offset} is cut after {size}, in {path} at offset {place}"
         shown = [*spans, Span("(cut)", f"{length - len(payload)} missing", end, len(payload), payload[end:])]
     elif error is not None:
-        fault = f"the frame at offset {offset}: {error.path} at offset {4 + (error.offset or 0)}: {error.reason}"
+        fault = (
+            f"the frame at offset {offset}: {error.path} at offset {LENGTH_SIZE + (error.offset or 0)}: {error.reason}"
+        )
         shown = [*spans, Span("(undecoded)", "bytes", end, len(payload), payload[end:])]
     else:
         fault = ""
@@ -180,7 +199,7 @@ def _read(offset: int, whole: bytes, measure: Span, reading: Reading, length: in
 
 def _ask_or_cut(offset: int, whole: bytes, measure: Span, found: list[Reading], length: int) -> Explained:
     """Several readings: what they have in common, and the question, or where each is cut."""
-    payload = whole[4:]
+    payload = whole[LENGTH_SIZE:]
     common: list[Span] = []
     for spans in zip(*(read_frame(reading.frame(payload))[0] for reading in found)):
         if len(set(spans)) > 1:
@@ -189,7 +208,7 @@ def _ask_or_cut(offset: int, whole: bytes, measure: Span, found: list[Reading], 
     if len(payload) < length:
         places = sorted({f"{path} at offset {place}" for path, place in _cut_places(found, payload)})
         shown = ", or ".join(places[:4]) + (f", or one of {len(places) - 4} others" if len(places) > 4 else "")
-        fault = f"the frame at offset {offset} is cut after {len(whole)} of {length + 4} bytes, in {shown}"
+        fault = f"the frame at offset {offset} is cut after {len(whole)} of {LENGTH_SIZE + length} bytes, in {shown}"
     else:
         listed = "\n".join(f"  {reading.option:<28} {reading}" for reading in found)
         fault = f"the frame at offset {offset} can be read in {len(found)} ways; say which:\n{listed}"
@@ -206,7 +225,7 @@ def _unread(offset: int, whole: bytes, spans: list[Span], fault: str) -> Explain
 
 def _moved(spans: list[Span]) -> list[Span]:
     """The spans of a payload as those of the whole frame."""
-    return [span._replace(start=span.start + 4, end=span.end + 4) for span in spans]
+    return [span._replace(start=span.start + LENGTH_SIZE, end=span.end + LENGTH_SIZE) for span in spans]
 
 
 def _records(reading: Reading, payload: bytes) -> list[Any]:
@@ -230,19 +249,19 @@ def _cut_place(reading: Reading, payload: bytes) -> tuple[str, int]:
     """The field in which a frame that ends too early ends, and that field's offset."""
     spans, error = read_frame(reading.frame(payload))
     if error is not None:
-        return error.path, 4 + (error.offset or 0)
+        return error.path, LENGTH_SIZE + (error.offset or 0)
     end = spans[-1].end if spans else 0
     # Nothing is wrong with what is there: an optional field is missing, or bytes behind the last record are.
     if spans and spans[-1].start == spans[-1].end == len(payload):
-        return spans[-1].path, 4 + end
-    return "(trailing)", 4 + end
+        return spans[-1].path, LENGTH_SIZE + end
+    return "(trailing)", LENGTH_SIZE + end
 
 
 def _without_length(explained: Explained, data: bytes, wanted: Wanted) -> str:
     """What the input is if it is the payload of a frame that lacks its length; "" if it cannot be one."""
     if explained.spans[-1].path == "(ambiguous)" or len(data) < REQUEST_HEADER_SIZE:
         return ""
-    is_cut = 4 + int.from_bytes(data[:4], "big") > len(data) and bool(explained.readings)
+    is_cut = LENGTH_SIZE + (length_at(data) or 0) > len(data) and bool(explained.readings)
     found = [
         reading
         for reading in readings(data, wanted)
@@ -331,7 +350,7 @@ def readings(
         reading
         for reading in _merged(_candidates(payload, length, wanted, asked or {}))
         # Without a header any bytes could be a handshake: one that nobody asks for has to look like one.
-        if wanted.connect or reading.types[0] not in _HANDSHAKE or _is_plausible(reading, payload)
+        if wanted.connect or reading.types[0] not in HANDSHAKE.values() or _is_plausible(reading, payload)
     ]
     if len(payload) < length:
         possible = [reading for reading in candidates if _may_go_on(reading, payload, length)]
@@ -357,14 +376,14 @@ def readings(
 
 def _candidates(payload: bytes, length: int, wanted: Wanted, asked: Mapping[int, int]) -> Iterator[Reading]:
     """Every reading that the header, as far as it is there, leaves."""
-    xid = int.from_bytes(payload[:4], "big", signed=True) if len(payload) >= 4 else None
+    xid = xid_of(payload)
     sent = wanted.direction is not Direction.RECEIVED and wanted.reply_to is None and not wanted.event
     received = wanted.direction is not Direction.SENT
     if wanted.connect is not False and wanted.reply_to is None and not wanted.event:
-        if sent and length >= NestedType(ConnectRequest).min_size:
-            yield Reading(Direction.SENT, (ConnectRequest,))
-        if received and length >= NestedType(ConnectResponse).min_size:
-            yield Reading(Direction.RECEIVED, (ConnectResponse,))
+        if sent and length >= CONNECT_REQUEST_SIZE:
+            yield Reading(Direction.SENT, (HANDSHAKE[Direction.SENT],))
+        if received and length >= CONNECT_RESPONSE_SIZE:
+            yield Reading(Direction.RECEIVED, (HANDSHAKE[Direction.RECEIVED],))
     if wanted.connect:
         return
     if sent and length >= REQUEST_HEADER_SIZE:
@@ -372,7 +391,7 @@ def _candidates(payload: bytes, length: int, wanted: Wanted, asked: Mapping[int,
     if not received or length < REPLY_HEADER_SIZE:
         return
     if xid in (None, Xid.NOTIFICATION):
-        yield Reading(Direction.RECEIVED, (ReplyHeader, WatcherEvent))
+        yield Reading(Direction.RECEIVED, NOTIFICATION)
     if xid != Xid.NOTIFICATION and not wanted.event:
         yield from _replies(payload, xid, wanted.reply_to, asked)
 
@@ -381,15 +400,14 @@ def _requests(payload: bytes, wanted: Wanted) -> Iterator[Reading]:
     if len(payload) < REQUEST_HEADER_SIZE:
         yield Reading(Direction.SENT, (RequestHeader,))
         return
-    opcode = int.from_bytes(payload[4:8], "big", signed=True)
+    _, opcode = REQUEST_HEADER.unpack_from(payload)
     operation = BY_OPCODE.get(opcode)
     if operation is None:
         # Of a reply these are the first half of the zxid, which is 0 on a standalone server.
         if opcode > 0 or wanted.direction is Direction.SENT:
             yield Reading(Direction.SENT, (RequestHeader,), opcode)
     else:
-        body = () if operation.request is None else (operation.request,)
-        yield Reading(Direction.SENT, (RequestHeader, *body), operation.opcode, (operation.name,))
+        yield Reading(Direction.SENT, request_types(operation), operation.opcode, (operation.name,))
 
 
 #: What a reserved xid answers. The server echoes any other.
@@ -398,15 +416,13 @@ _BY_XID = {
     Xid.AUTH: (OpCode.AUTH,),
     Xid.SET_WATCHES: (OpCode.SET_WATCHES, OpCode.SET_WATCHES2),
 }
-#: Errors with a body behind them (protocol: multiRead with an operation that is no read; SASL that failed).
-_BODY_WITH_ERROR = (OpCode.MULTI_READ, OpCode.SASL)
 
 
 def _replies(payload: bytes, xid: int | None, reply_to: int | None, asked: Mapping[int, int]) -> Iterator[Reading]:
     if len(payload) < REPLY_HEADER_SIZE:
         yield Reading(Direction.RECEIVED, (ReplyHeader,))
         return
-    err = int.from_bytes(payload[12:16], "big", signed=True)
+    _, _, err = REPLY_HEADER.unpack_from(payload)
     opcodes: tuple[int, ...] = tuple(opcode for opcode in BY_OPCODE if opcode not in (OpCode.PING, CHECK.opcode))
     if xid in _BY_XID:
         opcodes = _BY_XID[Xid(xid)]
@@ -417,10 +433,9 @@ def _replies(payload: bytes, xid: int | None, reply_to: int | None, asked: Mappi
     for opcode in opcodes:
         operation = BY_OPCODE.get(opcode)
         name = f"opcode {opcode}" if operation is None else operation.name
-        if operation is None or operation.response is None or err:
-            yield Reading(Direction.RECEIVED, (ReplyHeader,), opcode, (name,))
-        if operation is not None and operation.response is not None and (not err or opcode in _BODY_WITH_ERROR):
-            yield Reading(Direction.RECEIVED, (ReplyHeader, operation.response), opcode, (name,))
+        yield Reading(Direction.RECEIVED, reply_types(operation, err), opcode, (name,))
+        if err and operation is not None and operation.response_on_error:
+            yield Reading(Direction.RECEIVED, reply_types(operation), opcode, (name,))
 
 
 def _merged(candidates: Iterator[Reading]) -> list[Reading]:
@@ -446,9 +461,8 @@ def _end(reading: Reading, payload: bytes) -> int | None:
 
 def _may_go_on(reading: Reading, payload: bytes, length: int) -> bool:
     """Whether `payload` can be the beginning of such a frame, of `length` bytes as a whole."""
-    header_only = reading.types in ((RequestHeader,), (ReplyHeader,))
-    whole_header = {RequestHeader: REQUEST_HEADER_SIZE, ReplyHeader: REPLY_HEADER_SIZE}.get(reading.types[0], 0)
-    if header_only and len(payload) >= whole_header:
+    header_only = reading.types == (HEADER[reading.direction],)
+    if header_only and len(payload) >= HEADER_SIZE[reading.direction]:
         return reading.direction is Direction.SENT and reading.opcode not in BY_OPCODE  # else it were at its end
     sizes = [_sizes(NestedType(kind)) if hasattr(kind, "FIELDS") else (9, None) for kind in reading.types]
     if not header_only and None not in [most for _, most in sizes] and length > sum(most or 0 for _, most in sizes):
@@ -481,10 +495,10 @@ def _is_path(value: Any) -> bool:
 #: allow, a narrower one than the type. By the end of the field's path.
 _PLAUSIBLE: dict[str, Any] = {
     "ConnectRequest.protocol_version": lambda value: value == 0,
-    "ConnectRequest.passwd": lambda value: len(value or b"") <= 16,
+    "ConnectRequest.passwd": lambda value: len(value or b"") <= PASSWORD_SIZE,
     "ConnectRequest.time_out": lambda value: value >= 0,
     "ConnectResponse.protocol_version": lambda value: value == 0,
-    "ConnectResponse.passwd": lambda value: len(value or b"") == 16,
+    "ConnectResponse.passwd": lambda value: len(value or b"") == PASSWORD_SIZE,
     "ConnectResponse.time_out": lambda value: value >= 0,
     "RequestHeader.xid": lambda value: value != Xid.NOTIFICATION,
     "ReplyHeader.err": lambda value: -1000 < value <= 0,
@@ -527,12 +541,15 @@ def _is_plausible(reading: Reading, payload: bytes) -> bool:
 
 def _mismatch(payload: bytes, wanted: Wanted) -> str:
     """Why no reading is left."""
+    count = counted(len(payload), "byte")
     if wanted.connect:
-        return f"{counted(len(payload), 'byte')} at offset 4 hold neither a ConnectRequest nor a ConnectResponse"
+        return f"{count} at offset {LENGTH_SIZE} hold neither a ConnectRequest nor a ConnectResponse"
     if wanted.event and len(payload) >= REPLY_HEADER_SIZE:
-        xid = int.from_bytes(payload[:4], "big", signed=True)
-        return f"ReplyHeader.xid at offset 4: {xid}, but a notification has {Xid.NOTIFICATION:d}"
-    return f"{counted(len(payload), 'byte')} at offset 4 hold no header: a request's has 8 bytes, a reply's 16"
+        return (
+            f"ReplyHeader.xid at offset {LENGTH_SIZE}: {xid_of(payload)}, but a notification has {Xid.NOTIFICATION:d}"
+        )
+    sizes = f"a request's has {REQUEST_HEADER_SIZE} bytes, a reply's {REPLY_HEADER_SIZE}"
+    return f"{count} at offset {LENGTH_SIZE} hold no header: {sizes}"
 
 
 def opcode_named(name: str) -> int | None:

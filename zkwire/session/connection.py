@@ -17,7 +17,6 @@ A request's frame is made when it is given to `send`, so call order is wire orde
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -25,10 +24,28 @@ from typing import Any, Literal
 
 from ..codes import ErrorCode, EventType, KeeperState, OpCode, Xid, known
 from ..errors import LocalProtocolError, RemoteProtocolError
-from ..frames import MAX_REPLY, MAX_REQUEST, Direction, Frame, FrameBuffer, FrameError, frame
+from ..frames import (
+    CONNECT_RESPONSE_SIZE,
+    LENGTH_SIZE,
+    MAX_REPLY,
+    MAX_REQUEST,
+    NOTIFICATION,
+    PASSWORD_SIZE,
+    REPLY_HEADER,
+    REPLY_HEADER_SIZE,
+    REQUEST_HEADER_SIZE,
+    REQUEST_PREFIX,
+    Direction,
+    Frame,
+    FrameBuffer,
+    FrameError,
+    frame,
+    reply_types,
+    request_types,
+)
 from ..jute import JuteError, decode_at, encode
 from ..operations import AUTH, PING, Operation
-from ..records import ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent
+from ..records import ConnectRequest, ConnectResponse, ReplyHeader, WatcherEvent
 from ..text import counted
 from .answered import Answered
 from .events import (
@@ -45,12 +62,8 @@ from .events import (
 )
 from .requests import Request, XidCounter, body_of
 
-#: length, xid, type: what stands in front of a request's body.
-_REQUEST_PREFIX = struct.Struct(">iii")
-#: xid, zxid, err: ReplyHeader, read in place.
-_REPLY_HEADER = struct.Struct(">iqi")
 #: The shortest ConnectResponse: without readOnly.
-_CONNECT_RESPONSE_SIZE = 36
+_SHORTEST_CONNECT_RESPONSE = CONNECT_RESPONSE_SIZE + PASSWORD_SIZE
 
 #: A reply longer than max_reply, but of at most so many bytes, is dropped, and the connection goes on. A greater length
 #: is taken for something that is not a frame: the first bytes of a text are a greater number, and no server can send so
@@ -266,7 +279,8 @@ class Connection:
             return self._read_too_long(error, now)
         except (JuteError, RemoteProtocolError) as error:
             # Whatever is wrong behind it, a reply shows its header; in the handshake, only when it is nothing else.
-            has_header = end - start == 16 or (end - start > 16 and state is not ConnectionState.HANDSHAKING)
+            beyond = end - start - REPLY_HEADER_SIZE
+            has_header = beyond == 0 or (beyond > 0 and state is not ConnectionState.HANDSHAKING)
             if not isinstance(error, _Shown):
                 self._trace(Direction.RECEIVED, buffer[start:end], (ReplyHeader,) if has_header else (), None, now)
             self._change_state("RemoteProtocolError")
@@ -298,14 +312,13 @@ class Connection:
 
     def _emit_request(self, xid: int, operation: Operation, body: bytes) -> bytes:
         """The only maker of request frames: length, RequestHeader, body."""
-        data = _REQUEST_PREFIX.pack(8 + len(body), xid, operation.opcode) + body
+        data = REQUEST_PREFIX.pack(REQUEST_HEADER_SIZE + len(body), xid, operation.opcode) + body
         self._queued_bytes += len(data)
         self._outbox.append(data)
         return data
 
     def _trace_request(self, data: bytes, operation: Operation, now: float) -> None:
-        types = (RequestHeader,) if operation.request is None else (RequestHeader, operation.request)
-        self._trace(Direction.SENT, data[4:], types, operation.opcode, now)
+        self._trace(Direction.SENT, data[LENGTH_SIZE:], request_types(operation), operation.opcode, now)
 
     def _emit(self, payload: bytes, types: tuple[Any, ...], opcode: OpCode | None, now: float) -> None:
         data = frame(payload)
@@ -316,12 +329,12 @@ class Connection:
     # --- frames in
 
     def _read_handshake(self, buffer: bytes, start: int, end: int, now: float) -> Connected | SessionRefused:
-        if end - start < _CONNECT_RESPONSE_SIZE:
+        if end - start < _SHORTEST_CONNECT_RESPONSE:
             # A read-only server without local sessions sends a bare ReplyHeader (tests/frames: connect-NotReadOnly).
-            code = _REPLY_HEADER.unpack_from(buffer, start)[2] if end - start >= 16 else None
+            code = REPLY_HEADER.unpack_from(buffer, start)[2] if end - start >= REPLY_HEADER_SIZE else None
             raise RemoteProtocolError(
-                f"expected a ConnectResponse of at least 36 bytes, got {counted(end - start, 'byte')}"
-                + (f" with error code {code}" if code else "")
+                f"expected a ConnectResponse of at least {_SHORTEST_CONNECT_RESPONSE} bytes, "
+                f"got {counted(end - start, 'byte')}" + (f" with error code {code}" if code else "")
             )
         response, _ = decode_at(ConnectResponse, buffer, start, end)
         self._trace(Direction.RECEIVED, buffer[start:end], (ConnectResponse,), None, now)
@@ -342,10 +355,12 @@ class Connection:
         return Connected(response)
 
     def _read_reply(self, buffer: bytes, start: int, end: int, now: float) -> Replied | Notified | AuthReplied | Ponged:
-        body = start + 16
+        body = start + REPLY_HEADER_SIZE
         if body > end:
-            raise RemoteProtocolError(f"expected a ReplyHeader of 16 bytes, got a frame of {end - start}")
-        xid, zxid, err = _REPLY_HEADER.unpack_from(buffer, start)
+            raise RemoteProtocolError(
+                f"expected a ReplyHeader of {REPLY_HEADER_SIZE} bytes, got a frame of {end - start}"
+            )
+        xid, zxid, err = REPLY_HEADER.unpack_from(buffer, start)
         if xid > 0:
             pending = self.pending
             if not pending or pending[0].xid != xid:
@@ -360,7 +375,7 @@ class Connection:
             if self._answered.sent:
                 self._answered.note_answer(request.start, now)
             if self._on_frame is not None:
-                types = (ReplyHeader,) if response is None else (ReplyHeader, response_type)
+                types = reply_types(request.operation, err)
                 self._trace(Direction.RECEIVED, buffer[start:end], types, request.operation.opcode, now)
             return Replied(request, zxid, err, response)
         return self._read_reserved(xid, zxid, err, buffer, start, end, now)
@@ -372,13 +387,13 @@ class Connection:
             RemoteProtocolError: it is something else.
         """
         if self.pending and 0 < error.length <= LONGEST_DROPPED:
-            header = self._inbox.begun(_REPLY_HEADER.size)
-            if len(header) < _REPLY_HEADER.size:
+            header = self._inbox.begun(REPLY_HEADER_SIZE)
+            if len(header) < REPLY_HEADER_SIZE:
                 if not self._eof:
                     return NEED_DATA
                 self._change_state("lost")
                 return None
-            xid, zxid, err = _REPLY_HEADER.unpack(header)
+            xid, zxid, err = REPLY_HEADER.unpack(header)
             request = self.pending[0]
             if xid == request.xid:
                 self._inbox.skip()
@@ -416,11 +431,11 @@ class Connection:
         types: tuple[Any, ...] = (ReplyHeader,)
         opcode: OpCode | None = None
         if xid == Xid.NOTIFICATION:
-            event, _ = decode_at(WatcherEvent, buffer, start + 16, end)
+            event, _ = decode_at(WatcherEvent, buffer, start + REPLY_HEADER_SIZE, end)
             if event.path is None:
                 raise RemoteProtocolError("WatcherEvent.path at offset 24: expected a path, got null")
             result = Notified(_watched(event, zxid))
-            types = (ReplyHeader, WatcherEvent)
+            types = NOTIFICATION
         elif xid == Xid.PING:
             result, opcode = Ponged(zxid), OpCode.PING
             self._answered.note_pong(now)

@@ -7,14 +7,16 @@ from typing import Any
 
 from ..codes import MAX_XID, AddWatchMode
 from ..errors import AuthFailedError, ClosedError, LocalProtocolError, SessionExpiredError, ZkwireError
+from ..frames import REPLY_HEADER_SIZE, REQUEST_HEADER_SIZE
 from ..jute import JuteError, encode
 from ..operations import ADD_WATCH, Operation, problem
+from ..text import counted
 from .events import SessionInfo
 
 #: Bytes of a SetWatches2 request beside its paths and their lengths: RequestHeader, relativeZxid, five counts.
-SET_WATCHES_FRAME = 8 + 8 + 5 * 4
+SET_WATCHES_FRAME = REQUEST_HEADER_SIZE + 8 + 5 * 4
 #: Bytes of a notification beside its path and the path's length: ReplyHeader, type, state.
-_NOTIFICATION_FRAME = 16 + 4 + 4
+_NOTIFICATION_FRAME = REPLY_HEADER_SIZE + 4 + 4
 
 
 class XidCounter:
@@ -98,9 +100,11 @@ def body_of(operation: Operation, record: Any, max_frame: int) -> bytes:
         body = b"" if record is None else encode(record)
     except JuteError as error:
         raise LocalProtocolError(str(error)) from None
-    if 8 + len(body) > max_frame:
+    size = REQUEST_HEADER_SIZE + len(body)
+    if size > max_frame:
         raise LocalProtocolError(
-            f"{operation.name} takes {8 + len(body)} bytes, a request {max_frame} at most (the server's jute.maxbuffer)"
+            f"{operation.name} takes {counted(size, 'byte')}, "
+            f"a request {max_frame} at most (the server's jute.maxbuffer)"
         )
     return body
 

@@ -35,7 +35,7 @@ from ..errors import (
     SessionExpiredError,
     ZkwireError,
 )
-from ..frames import MAX_REPLY, MAX_REQUEST, Frame
+from ..frames import MAX_REPLY, MAX_REQUEST, PASSWORD_SIZE, Frame
 from ..operations import (
     ADD_WATCH,
     ADD_WATCH_ARMS,
@@ -95,7 +95,7 @@ TRANSITIONS: dict[KeeperState, frozenset[KeeperState]] = {
     _CLOSED: frozenset(),
 }
 
-_NEW_PASSWORD = bytes(16)
+_NEW_PASSWORD = bytes(PASSWORD_SIZE)
 _SET_WATCHES_LISTS = (WatcherKind.DATA, WatcherKind.EXIST, WatcherKind.CHILD)
 
 

@@ -18,7 +18,7 @@ from enum import Enum
 import trio
 
 from ..codes import OpCode, Xid
-from ..frames import Direction, frame
+from ..frames import PASSWORD_SIZE, Direction, frame
 from ..hosts import Host
 from ..jute import encode
 from ..records import AuthPacket, ConnectRequest, ConnectResponse, RequestHeader
@@ -139,7 +139,7 @@ class Dialogue:
 
     async def connect(self, time_out: int, data: bytes | None = None) -> None:
         """Send a ConnectRequest for a new session, or `data` in place of it. `time_out`: milliseconds."""
-        await self.send(data or frame(encode(ConnectRequest(0, 0, time_out, 0, bytes(16), False))))
+        await self.send(data or frame(encode(ConnectRequest(0, 0, time_out, 0, bytes(PASSWORD_SIZE), False))))
 
     async def send(self, data: bytes) -> None:
         """A server that has closed the connection is no error here: what it sent before can still be read."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..codes import ErrorCode, OpCode
-from ..frames import frame
+from ..frames import PASSWORD_SIZE, frame
 from ..jute import Record, encode
 from ..multi import MultiItem, MultiSequence
 from ..records import (
@@ -62,7 +62,7 @@ class Rerun:
         """The frame to send."""
         record = recorded.record
         if isinstance(record, ConnectRequest):
-            session, password = self._sessions.get(record.session_id, (0, bytes(16)))
+            session, password = self._sessions.get(record.session_id, (0, bytes(PASSWORD_SIZE)))
             return frame(encode(record.replace(session_id=session, passwd=password, last_zxid_seen=self._last_zxid)))
         changed = self._renamed(record)
         if isinstance(changed, (SetWatches, SetWatches2)):

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..codes import OpCode, Xid
 from ..explain.plain import plain
-from ..frames import Direction, frame
+from ..frames import REPLY_HEADER_SIZE, XID_SIZE, Direction, frame
 from ..jute import Record, TypedTuple, encode
 from ..multi import MultiSequence
 from ..records import AuthPacket, ConnectRequest, GetSASLRequest, ReplyHeader, SetWatches, SetWatches2
@@ -108,7 +108,7 @@ def difference(recorded: SeenFrame, given: SeenFrame) -> str | None:
     if recorded.opcode != given.opcode:
         return f"{frame_text(recorded)[2:]} was recorded"
     if recorded.record is None or given.record is None:
-        same = recorded.frame.payload[4:] == given.frame.payload[4:]
+        same = recorded.frame.payload[XID_SIZE:] == given.frame.payload[XID_SIZE:]
         return None if same else "the bytes behind the xid differ"
     return next(iter(differences(_stable(recorded.record), _stable(given.record))), None)
 
@@ -291,4 +291,4 @@ class Playing:
         if seen.request is None:
             return seen.data
         assert isinstance(seen.header, ReplyHeader)
-        return frame(encode(seen.header.replace(xid=xid)) + seen.frame.payload[16:])
+        return frame(encode(seen.header.replace(xid=xid)) + seen.frame.payload[REPLY_HEADER_SIZE:])

@@ -17,20 +17,30 @@ from functools import cached_property
 from typing import Any
 
 from ..codes import ErrorCode, OpCode, Xid, known
-from ..frames import MAX_REPLY, REPLY_HEADER_SIZE, REQUEST_HEADER_SIZE, Direction, Frame, FrameBuffer, FrameError, frame
+from ..frames import (
+    HANDSHAKE,
+    HEADER_SIZE,
+    LENGTH_SIZE,
+    MAX_REPLY,
+    NOTIFICATION,
+    Direction,
+    Frame,
+    FrameBuffer,
+    FrameError,
+    frame,
+    reply_types,
+    request_types,
+)
 from ..jute import JuteError, decode_at
 from ..multi import MultiResponse, MultiSequence
 from ..operations import BY_OPCODE
 from ..records import (
-    ConnectRequest,
-    ConnectResponse,
     ErrorResponse,
     GetEphemeralsRequest,
     ReplyHeader,
     RequestHeader,
     SetWatches,
     SetWatches2,
-    WatcherEvent,
 )
 from ..text import counted
 
@@ -67,7 +77,7 @@ class SeenFrame:
     @property
     def is_handshake(self) -> bool:
         """Whether it is the ConnectRequest or the ConnectResponse."""
-        return self.frame.types[:1] in ((ConnectRequest,), (ConnectResponse,))
+        return self.frame.types == (HANDSHAKE[self.direction],)
 
     @property
     def is_notification(self) -> bool:
@@ -115,18 +125,17 @@ class SeenFrame:
     def _decoded(self) -> tuple[Any, str]:
         payload = self.frame.payload
         if self.header is None and not self.is_handshake:
-            is_request = self.direction is Direction.SENT
-            name, size = ("request", REQUEST_HEADER_SIZE) if is_request else ("reply", REPLY_HEADER_SIZE)
-            return None, f"expected the header of a {name}, {counted(size, 'byte')}, got {len(payload)}"
+            name = "request" if self.direction is Direction.SENT else "reply"
+            size = counted(HEADER_SIZE[self.direction], "byte")
+            return None, f"expected the header of a {name}, {size}, got {len(payload)}"
         types = self.frame.types if self.header is None else self.frame.types[1:]
         if not types:
             return None, ""
-        sizes = {RequestHeader: REQUEST_HEADER_SIZE, ReplyHeader: REPLY_HEADER_SIZE}
-        offset = sizes.get(self.frame.types[0], 0)
+        offset = 0 if self.header is None else HEADER_SIZE[self.direction]
         try:
             return decode_at(types[0], payload, offset, len(payload))[0], ""
         except JuteError as error:
-            return None, f"{error.path} at offset {4 + offset + (error.offset or 0)}: {error.reason}"
+            return None, f"{error.path} at offset {LENGTH_SIZE + offset + (error.offset or 0)}: {error.reason}"
 
     @property
     def path(self) -> str | None:
@@ -179,7 +188,7 @@ class Conversation:
                 while (found := way.frames.next_frame()) is not None:
                     buffer, start, end = found
                     seen.append(self._whole(direction, way, buffer[start:end], now))
-                    del way.partial[: 4 + end - start]
+                    del way.partial[: LENGTH_SIZE + end - start]
             except FrameError:
                 way.opaque = True
                 if way.count == 0 and direction is Direction.SENT:
@@ -217,38 +226,31 @@ class Conversation:
     def _whole(self, direction: Direction, way: _OneDirection, payload: bytes, now: float) -> SeenFrame:
         index = way.count
         way.count += 1
+        if index == 0 or len(payload) < HEADER_SIZE[direction]:
+            types = (HANDSHAKE[direction],) if index == 0 else ()
+            return SeenFrame(Frame(direction, payload, types, None, now), None, index, None, self.connection)
         if direction is Direction.SENT:
-            return self._sent(payload, index, now)
-        return self._received(payload, index, now)
+            return self._request(payload, index, now)
+        return self._reply(payload, index, now)
 
-    def _sent(self, payload: bytes, index: int, now: float) -> SeenFrame:
-        if index == 0 or len(payload) < REQUEST_HEADER_SIZE:
-            first: tuple[Any, ...] = (ConnectRequest,) if index == 0 else ()
-            return SeenFrame(Frame(Direction.SENT, payload, first, None, now), None, index, None, self.connection)
+    def _request(self, payload: bytes, index: int, now: float) -> SeenFrame:
         header, _ = decode_at(RequestHeader, payload, 0, len(payload))
         operation = BY_OPCODE.get(header.type)
-        types = (
-            (RequestHeader,) if operation is None or operation.request is None else (RequestHeader, operation.request)
-        )
         opcode = header.type if operation is None else operation.opcode
-        seen = SeenFrame(Frame(Direction.SENT, payload, types, opcode, now), header, index, None, self.connection)
+        request = Frame(Direction.SENT, payload, request_types(operation), opcode, now)
+        seen = SeenFrame(request, header, index, None, self.connection)
         self._unanswered.append(seen)
         return seen
 
-    def _received(self, payload: bytes, index: int, now: float) -> SeenFrame:
-        if index == 0 or len(payload) < REPLY_HEADER_SIZE:
-            first: tuple[Any, ...] = (ConnectResponse,) if index == 0 else ()
-            return SeenFrame(Frame(Direction.RECEIVED, payload, first, None, now), None, index, None, self.connection)
+    def _reply(self, payload: bytes, index: int, now: float) -> SeenFrame:
         header, _ = decode_at(ReplyHeader, payload, 0, len(payload))
         if header.xid == Xid.NOTIFICATION:
-            event = Frame(Direction.RECEIVED, payload, (ReplyHeader, WatcherEvent), None, now)
+            event = Frame(Direction.RECEIVED, payload, NOTIFICATION, None, now)
             return SeenFrame(event, header, index, None, self.connection)
         request = self._answered(header.xid)
         opcode = None if request is None else request.opcode
         operation = None if opcode is None else BY_OPCODE.get(opcode)
-        body = None if operation is None or header.err else operation.response
-        types: tuple[Any, ...] = (ReplyHeader,) if body is None else (ReplyHeader, body)
-        reply = Frame(Direction.RECEIVED, payload, types, opcode, now)
+        reply = Frame(Direction.RECEIVED, payload, reply_types(operation, header.err), opcode, now)
         return SeenFrame(reply, header, index, request, self.connection)
 
     def _answered(self, xid: int) -> SeenFrame | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ..codes import OpCode
-from ..frames import MAX_REPLY, Direction
+from ..frames import MAX_REPLY, Direction, length_at
 from ..records import ConnectResponse
 from ..text import counted
 from .causes import Cause, Causes
@@ -256,8 +256,8 @@ _HTTP = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN",
 
 def _rest(data: bytes) -> str:
     """What bytes are that stand behind frames and are none."""
-    length = int.from_bytes(data[:4], "big", signed=True)
-    if len(data) >= 4 and not 0 <= length <= MAX_REPLY:
+    length = length_at(data)
+    if length is not None and not 0 <= length <= MAX_REPLY:
         return f"no frame: it would be {counted(length, 'byte')} long"
     return f"{counted(len(data), 'byte')} of a frame whose end did not come"
 
@@ -272,6 +272,7 @@ def name_of_bytes(data: bytes) -> str:
         return "SSH"
     if len(data) in (4, 5, 6) and data[:4].isalpha() and data[:4].islower():
         return f"the four-letter word {data[:4].decode()}"
-    if len(data) >= 4 and 0 <= int.from_bytes(data[:4], "big", signed=True) <= MAX_REPLY:
+    length = length_at(data)
+    if length is not None and 0 <= length <= MAX_REPLY:
         return _rest(data)  # of the first frame already
     return f"not ZooKeeper: {counted(len(data), 'byte')}, {data[:16].hex(' ')}{' ...' if len(data) > 16 else ''}"

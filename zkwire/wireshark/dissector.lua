@@ -4,8 +4,6 @@
 local zk = Proto("zookeeper", "Apache ZooKeeper client protocol")
 zk.prefs.ports = Pref.range("TCP ports", "2181", "Where servers listen for clients", 65535)
 
-local MAX_LENGTH = 64 * 1024 * 1024
-
 local f = {
   length = ProtoField.int32("zookeeper.length", "Length"),
   title = ProtoField.string("zookeeper.title", "Frame"),
@@ -198,24 +196,22 @@ local function is_port(port)
 end
 
 -- The first frame of either direction has no header. It starts with protocol version 0, where all others have their
--- xid, and its password ends where it does, or one byte before.
-local function is_handshake(tvb, offset, fixed)
-  if tvb:len() < offset + 4 + fixed then return false end
-  local length = tvb(offset, 4):int()
-  if length > 1024 or tvb(offset + 4, 4):int() ~= 0 then return false end
-  local rest = length - fixed - tvb(offset + fixed, 4):int()
+-- xid, and its password ends where it does, or one byte before. The password's length is the last of the fixed bytes.
+local function is_handshake(tvb, side)
+  local fixed = LENGTH_SIZE + side.handshake_size
+  if tvb:len() < fixed then return false end
+  local length = tvb(0, LENGTH_SIZE):int()
+  if length > 1024 or tvb(side.at.xid, 4):int() ~= 0 then return false end
+  local rest = length - side.handshake_size - tvb(fixed - 4, 4):int()
   return rest == 0 or rest == 1
 end
-
-local function is_connect_request(tvb, offset) return is_handshake(tvb, offset, 28) end
-local function is_connect_response(tvb, offset) return is_handshake(tvb, offset, 20) end
 
 local function connection_of(tvb, pinfo)
   local stream = tcp_stream().value
   local connection = connections[stream]
   if connection == nil then
     local server = pinfo.src_port
-    if is_connect_request(tvb, 0) or is_port(pinfo.dst_port) then
+    if is_handshake(tvb, SENT) or is_port(pinfo.dst_port) then
       server = pinfo.dst_port
     elseif not is_port(pinfo.src_port) then
       server = math.min(pinfo.src_port, pinfo.dst_port)
@@ -227,32 +223,29 @@ local function connection_of(tvb, pinfo)
 end
 
 -- Whether a frame may start here, in a stream whose beginning, or some of it, was not captured.
-local function may_start(tvb, is_request)
-  if tvb:len() < (is_request and 12 or 20) then return true end
-  local length = tvb(0, 4):int()
-  if length < (is_request and 8 or 16) or length > MAX_LENGTH then return false end
-  if is_request then return is_connect_request(tvb, 0) or OPERATIONS[tvb(8, 4):int()] ~= nil end
-  return is_connect_response(tvb, 0) or CODES.err[tvb(16, 4):int()] ~= nil
+local function may_start(tvb, side)
+  if tvb:len() < LENGTH_SIZE + side.header_size then return true end
+  local length = tvb(0, LENGTH_SIZE):int()
+  if length < side.header_size or length > MAX_LENGTH then return false end
+  if is_handshake(tvb, side) then return true end
+  if side == SENT then return OPERATIONS[tvb(side.at.type, 4):int()] ~= nil end
+  return CODES.err[tvb(side.at.err, 4):int()] ~= nil
 end
 
 -- What a frame is: found when it is first seen, in order, and kept, since packets are looked at again in any order.
-local function meaning_of(tvb, pinfo, connection, is_request)
-  local side = is_request and "sent" or "received"
+local function meaning_of(tvb, pinfo, connection, side)
   local meaning = { side = side, number = pinfo.number, at = pinfo.abs_ts }
   local is_first = not connection.begun[side]
   connection.begun[side] = true
-  if is_first and is_request and is_connect_request(tvb, 0) then
-    meaning.handshake = "ConnectRequest"
-    connection.connect = meaning
-  elseif is_first and not is_request and is_connect_response(tvb, 0) then
-    meaning.handshake = "ConnectResponse"
-    meaning.request = connection.connect
-  elseif is_request and tvb:len() >= 12 then
-    meaning.xid, meaning.opcode = tvb(4, 4):int(), tvb(8, 4):int()
-    table.insert(connection.unanswered, meaning)
-  elseif not is_request and tvb:len() >= 20 then
-    meaning.xid = tvb(4, 4):int()
-    if meaning.xid == NOTIFICATION then
+  if is_first and is_handshake(tvb, side) then
+    meaning.handshake = side.handshake
+    if side == SENT then connection.connect = meaning else meaning.request = connection.connect end
+  elseif tvb:len() >= LENGTH_SIZE + side.header_size then
+    meaning.xid = tvb(side.at.xid, 4):int()
+    if side == SENT then
+      meaning.opcode = tvb(side.at.type, 4):int()
+      table.insert(connection.unanswered, meaning)
+    elseif meaning.xid == NOTIFICATION then
       meaning.event = true
     else
       for place, request in ipairs(connection.unanswered) do
@@ -291,7 +284,7 @@ local function error_of(meaning, found)
 end
 
 local function title_of(meaning, found)
-  local arrow = meaning.side == "sent" and ">" or "<"
+  local arrow = meaning.side == SENT and ">" or "<"
   if meaning.handshake then
     local session = found.session_id and hexadecimal(found.session_id) or "0x0"
     return ("%s %s session=%s time_out=%s ms"):format(arrow, meaning.handshake, session, tostring(found.time_out))
@@ -319,21 +312,22 @@ end
 local function records_of(meaning, tvb)
   if meaning.handshake then return { meaning.handshake } end
   if meaning.xid == nil then return {} end
-  local operation = OPERATIONS[meaning.opcode] or {}
-  if meaning.side == "sent" then return { REQUEST_HEADER, operation.request } end
-  if meaning.event then return { REPLY_HEADER, EVENT_RECORD } end
-  return { REPLY_HEADER, tvb(16, 4):int() == 0 and operation.response or nil }
+  if meaning.event then return EVENT end
+  local operation = OPERATIONS[meaning.opcode]
+  if meaning.side == SENT then return operation and operation.request or { SENT.header } end
+  local is_error = tvb(RECEIVED.at.err, 4):int() ~= 0
+  return operation and not is_error and operation.reply or { RECEIVED.header }
 end
 
 local function show(tvb, pinfo, root)
   local connection = connection_of(tvb, pinfo)
-  local is_request = pinfo.dst_port == connection.server
-  local meaning = is_first_look(pinfo) and meaning_of(tvb, pinfo, connection, is_request) or meaning_again(pinfo)
+  local side = pinfo.dst_port == connection.server and SENT or RECEIVED
+  local meaning = is_first_look(pinfo) and meaning_of(tvb, pinfo, connection, side) or meaning_again(pinfo)
   meaning.op = operation_name(meaning)
   local tree = root:add(zk, tvb())
-  tree:add(f.length, tvb(0, 4))
+  tree:add(f.length, tvb(0, LENGTH_SIZE))
   local found = {}
-  local offset = 4
+  local offset = LENGTH_SIZE
   for _, record in ipairs(records_of(meaning, tvb)) do
     local ok, result = pcall(read_any, tvb, offset, tree, record, found)
     if not ok then
@@ -346,11 +340,11 @@ local function show(tvb, pinfo, root)
   end
   if offset < tvb:len() then tree:add(f.trailing, tvb(offset)) end
 
-  if meaning.side == "sent" or meaning.event then meaning.path = found.path end
+  if meaning.side == SENT or meaning.event then meaning.path = found.path end
   local title = title_of(meaning, found)
   local function note(field, value) if value ~= nil then tree:add(field, value):set_generated() end end
   note(f.title, title)
-  note(f.direction, meaning.side == "sent" and ">" or "<")
+  note(f.direction, meaning.side == SENT and ">" or "<")
   note(f.op, meaning.op)
   note(f.opcode, meaning.opcode)
   note(f.xid, meaning.xid)
@@ -383,20 +377,20 @@ local function stray(tvb, pinfo, root)
 end
 
 local function frame_length(tvb, _, offset)
-  local length = tvb(offset, 4):int()
+  local length = tvb(offset, LENGTH_SIZE):int()
   if length < 0 or length > MAX_LENGTH then return tvb:len() - offset end
-  return 4 + length
+  return LENGTH_SIZE + length
 end
 
 local function frame(tvb, pinfo, root)
-  if tvb(0, 4):int() ~= tvb:len() - 4 then return stray(tvb, pinfo, root) end
+  if tvb(0, LENGTH_SIZE):int() ~= tvb:len() - LENGTH_SIZE then return stray(tvb, pinfo, root) end
   return show(tvb, pinfo, root)
 end
 
 -- A packet of which only the beginning was captured: its whole frames. What follows starts anywhere.
 local function cut_short(tvb, pinfo, root)
   local offset = 0
-  while offset + 4 <= tvb:len() do
+  while offset + LENGTH_SIZE <= tvb:len() do
     local length = frame_length(tvb, pinfo, offset)
     if offset + length > tvb:len() then break end
     frame(tvb(offset, length):tvb(), pinfo, root)
@@ -407,11 +401,10 @@ end
 
 function zk.dissector(tvb, pinfo, root)
   local connection = connection_of(tvb, pinfo)
-  local is_request = pinfo.dst_port == connection.server
-  local side = is_request and "sent" or "received"
+  local side = pinfo.dst_port == connection.server and SENT or RECEIVED
   if is_first_look(pinfo) then
     if lost_segment() then connection.known[side] = false end
-    if not connection.known[side] and not may_start(tvb, is_request) then
+    if not connection.known[side] and not may_start(tvb, side) then
       connection.strays = connection.strays or {}
       connection.strays[pinfo.number] = true
     else
@@ -424,7 +417,7 @@ function zk.dissector(tvb, pinfo, root)
     cut_short(tvb, pinfo, root)
     return tvb:len()
   end
-  dissect_tcp_pdus(tvb, root, 4, frame_length, frame)
+  dissect_tcp_pdus(tvb, root, LENGTH_SIZE, frame_length, frame)
   return tvb:len()
 end
 
@@ -442,7 +435,7 @@ by_port:add(registered, zk)
 
 -- Any other port to which a ConnectRequest is sent first of all.
 zk:register_heuristic("tcp", function(tvb, pinfo, root)
-  if not is_connect_request(tvb, 0) or tvb(0, 4):int() > tvb:len() - 4 then return false end
+  if not is_handshake(tvb, SENT) or tvb(0, LENGTH_SIZE):int() > tvb:len() - LENGTH_SIZE then return false end
   pinfo.conversation = zk
   zk.dissector(tvb, pinfo, root)
   return true

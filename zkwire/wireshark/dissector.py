@@ -10,6 +10,17 @@ from typing import Any
 from .. import __version__, records
 from ..codes import EventType, OpCode, Xid
 from ..explain.dump import CODES, HEXADECIMAL, SECRETS
+from ..frames import (
+    HANDSHAKE,
+    HEADER,
+    HEADER_SIZE,
+    LENGTH_SIZE,
+    MAX_REPLY,
+    NOTIFICATION,
+    Direction,
+    reply_types,
+    request_types,
+)
 from ..jute import Record
 from ..jute.types import FixedType, NestedType, VectorType
 from ..multi import MultiReadRequest, MultiRequest, MultiResponse, MultiSequence
@@ -50,9 +61,12 @@ def _tables() -> dict[str, Any]:
             for kind in sequences
         },
         "OPERATIONS": {
-            int(row.opcode): {"request": _name(row.request), "response": _name(row.response)}
+            int(row.opcode): {"request": _record_names(request_types(row)), "reply": _record_names(reply_types(row))}
             for row in BY_OPCODE.values()
         },
+        "SENT": _anatomy(Direction.SENT),
+        "RECEIVED": _anatomy(Direction.RECEIVED),
+        "EVENT": _record_names(NOTIFICATION),
         "OPCODES": {int(opcode): name for opcode, name in names.items()},
         "CODES": codes | {f"{header}.type": {int(code): name for code, name in names.items()} for header in _HEADERS},
         "EVENT_TYPES": _names(EventType),
@@ -64,15 +78,30 @@ def _tables() -> dict[str, Any]:
             for field in kind.FIELDS
             if isinstance(field.type, FixedType)
         },
-        "REQUEST_HEADER": records.RequestHeader.__name__,
-        "REPLY_HEADER": records.ReplyHeader.__name__,
+        "LENGTH_SIZE": LENGTH_SIZE,
+        "MAX_LENGTH": MAX_REPLY,
         "SEQUENCE_HEADER": records.MultiHeader.__name__,
-        "EVENT_RECORD": records.WatcherEvent.__name__,
         "ERROR_RECORD": records.ErrorResponse.__name__,
         "NOTIFICATION": int(Xid.NOTIFICATION),
         "PING": int(Xid.PING),
         "PING_OPCODE": int(OpCode.PING),
         "MULTI_OPCODE": int(OpCode.MULTI),
+    }
+
+
+def _anatomy(direction: Direction) -> dict[str, Any]:
+    """The frames of one direction: the record and the size, without the password, of the handshake; the record and the
+    size of the header; and where in a frame each field of the header is, the length included."""
+    places, offset = {}, LENGTH_SIZE
+    for field in HEADER[direction].FIELDS:
+        places[field.name] = offset
+        offset += field.type.size
+    return {
+        "handshake": HANDSHAKE[direction].__name__,
+        "handshake_size": NestedType(HANDSHAKE[direction]).min_size,
+        "header": HEADER[direction].__name__,
+        "header_size": HEADER_SIZE[direction],
+        "at": places,
     }
 
 
@@ -84,8 +113,8 @@ def _is_record(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Record) and kind is not Record
 
 
-def _name(kind: Any) -> str | None:
-    return None if kind is None else kind.__name__
+def _record_names(types: tuple[Any, ...]) -> list[str]:
+    return [kind.__name__ for kind in types]
 
 
 def _names(codes: type[IntEnum]) -> dict[int, str]:
