@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import io
 import ipaddress
 import json
 import math
@@ -22,7 +21,6 @@ import random
 import re
 import shutil
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, NamedTuple
@@ -30,17 +28,8 @@ from typing import Any, NamedTuple
 import trio
 
 from zkwire import (
-    BadArgumentsError,
     Client,
-    ClosedError,
     CommandParser,
-    ConnectionLossError,
-    EndedBySignal,
-    HostsError,
-    LocalProtocolError,
-    NoNodeError,
-    NoServerError,
-    SessionExpiredError,
     ZkwireError,
     add_connection_options,
     beside,
@@ -51,8 +40,10 @@ from zkwire import (
     run_until_signal,
     tell_connection,
 )
+from zkwire.cli.status import DONE, NO_NODE, NO_SERVER, USAGE, CommandError, run_command, tell
+from zkwire.text import printable
 
-from ..errors import CampaignTimeout, ElectionError, NoMembersError, RegistryError
+from ..errors import CampaignTimeout, ElectionError, RegistryError
 from ..leader.dialects import DIALECTS
 from ..leader.election import Election
 from ..leader.observer import Contender, Leader
@@ -65,32 +56,18 @@ from .runner import KILL_AFTER, LeaseTerm, Runner, heeded
 from .watchdog import NOT_EXECUTABLE, NOT_FOUND
 
 LOCAL = "127.0.0.1:2181"
-DONE, FAILED, NO_SERVER, LOST, NO_NODE = range(5)
-USAGE = NO_SERVER
 
 #: What a verb does: its exit status, None for DONE.
 VerbFunction = Callable[[Client, argparse.Namespace], Awaitable[int | None]]
 
 
-class CommandError(Exception):
-    """The command cannot go on, and this is why; `status` is its exit status."""
-
-    def __init__(self, reason: str, status: int = FAILED) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; its exit status. Without arguments it is the program: it takes those of the process, and ends
-    the process with that status, also where the result is dropped, as in what zipapp makes."""
-    if arguments is None:
-        sys.exit(_run_command(sys.argv[1:]))
-    return _run_command(arguments)
+    """Run one command; its exit status. Without arguments it is the program: see `run_command`."""
+    return run_command("election", _run_verb, arguments)
 
 
-def _run_command(arguments: list[str]) -> int:
+def _run_verb(arguments: list[str]) -> int | None:
     given, command = _split(arguments)
-    _prepare_streams()
     options = _parser().parse_args(given)
     parser: argparse.ArgumentParser = options.parser
     if command is not None and not hasattr(options, "command"):
@@ -98,59 +75,12 @@ def _run_command(arguments: list[str]) -> int:
     if not command and getattr(options, "command", None) is _NEEDED:
         parser.error("a command is needed, behind --")
     options.command = command or []
-    try:
-        if command and (reason := watchdog.why_not_here()):
-            raise CommandError(f"{options.name} -- CMD needs Linux: {reason}")
-        connection = connect_arguments(options)
-        if options.name != "demo":
-            _check_path(options.path)
-        status = run_until_signal(lambda: _run(options, connection))
-        sys.stdout.flush()
-    except CommandError as error:
-        return _complain(error, error.status)
-    except (HostsError, NoServerError) as error:
-        return _complain(error, NO_SERVER)
-    except (ConnectionLossError, SessionExpiredError, ClosedError) as error:
-        return _complain(error, LOST)
-    except (NoNodeError, NoMembersError) as error:
-        return _complain(error, NO_NODE)
-    except (LocalProtocolError, BadArgumentsError) as error:  # a path, a size or a time that there cannot be
-        return _complain(error, USAGE)
-    except (ZkwireError, ElectionError) as error:
-        return _complain(error, FAILED)
-    except BrokenPipeError:
-        _give_up_stdout()  # whoever read it has enough
-        return FAILED
-    except OSError as error:
-        _give_up_stdout()
-        return _complain(error.strerror or str(error), FAILED)
-    except KeyboardInterrupt:
-        return FAILED
-    except EndedBySignal as end:
-        return end.status
-    return DONE if status is None else status
-
-
-def _prepare_streams() -> None:
-    """Streams as the verbs expect them. One that the caller has closed is None in Python, and what was meant for it
-    would end up elsewhere: print takes stdout for it, a socket its number."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # As stderr does by itself: what the terminal's encoding lacks is no reason to lose a result.
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _give_up_stdout() -> None:
-    """Nothing can be written there any more. Python would complain at exit when it cannot flush: give it another
-    place."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _complain(error: Exception | str, status: int) -> int:
-    print(f"election: {_printable(str(error))}", file=sys.stderr)
-    return status
+    if command and (reason := watchdog.why_not_here()):
+        raise CommandError(f"{options.name} -- CMD needs Linux: {reason}")
+    connection = connect_arguments(options)
+    if options.name != "demo":
+        _check_path(options.path)
+    return run_until_signal(lambda: _run(options, connection))
 
 
 async def _run(options: argparse.Namespace, connection: dict[str, Any]) -> int | None:
@@ -252,7 +182,7 @@ def _reporter(options: argparse.Namespace) -> Callable[..., None]:
 
     def report(event: str, text: str = "", **details: Any) -> None:
         if options.json and options.name == "run":
-            _tell(json.dumps({"event": event, "path": options.path, **details}))
+            tell(json.dumps({"event": event, "path": options.path, **details}))
         elif text or event in _EVENTS:
             _say(f"{options.path}: {text or _EVENTS[event].format(**details)}")
 
@@ -434,9 +364,8 @@ async def pick(zk: Client, options: argparse.Namespace) -> None:
         if member not in addressed:
             _say(f"{member.name} is left out: it has no address, HOST:PORT: {_why_no_address(member)}")
     if not addressed:
-        raise NoMembersError(
-            f"{options.path} has no members that may be used" + (" and have an address" if members else "")
-        )
+        reason = f"{options.path} has no members that may be used" + (" and have an address" if members else "")
+        raise CommandError(reason, NO_NODE)
     member = strategy(options.strategy, random.Random()).pick(addressed, {})
     _show(options, _member_json(member), _address(member) or "")
 
@@ -486,24 +415,11 @@ def _member_json(member: Member) -> dict[str, Any]:
 
 def _show(options: argparse.Namespace, value: Any, text: str) -> None:
     """One result: `value` with --json, else `text`; at once, since whoever reads it may wait for it."""
-    print(json.dumps(value) if options.json else _printable(text), flush=True)
+    print(json.dumps(value) if options.json else printable(text), flush=True)
 
 
 def _say(text: str) -> None:
-    _tell(f"election: {_printable(text)}")
-
-
-def _tell(line: str) -> None:
-    """Print on stderr. If stderr is broken, a command that leads must not end because of it."""
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except OSError:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
-
-
-def _printable(text: str) -> str:
-    """The text, with what no stream may take, or a terminal obeys, as its escape: one line."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    tell(f"election: {printable(text)}")
 
 
 def _text(data: bytes) -> str:

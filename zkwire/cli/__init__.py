@@ -1,8 +1,9 @@
 """The command line: `zkwire VERB ...`.
 
-    __init__   the table of verbs, and what each exit status means
+    __init__   the table of verbs
     program    options of a connection, an end by signals: for our verbs and for other programs
-    common     options that verbs share, results, complaints; one session for a verb that speaks to a server
+    status     how a command ends: exit statuses, and the line on stderr; election's commands use it too
+    common     options that verbs share, results; one session for a verb that speaks to a server
     input      bytes as people have them: hexadecimal, lists of numbers, text with escapes, base64
     dumps      those with an offset at the start of each row
     explain    explain
@@ -36,26 +37,12 @@ Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 
 from __future__ import annotations
 
 import argparse
-import io
-import os
-import sys
 from types import ModuleType
 from typing import NamedTuple
 
 from .. import __version__
-from ..errors import (
-    BadArgumentsError,
-    ClosedError,
-    ConnectionLossError,
-    LocalProtocolError,
-    NoNodeError,
-    NoServerError,
-    SessionExpiredError,
-    ZkwireError,
-)
-from ..hosts import HostsError
-from .common import DONE, FAILED, LOST, NO_NODE, NO_SERVER, USAGE, CommandError, complain
-from .program import CommandParser, EndedBySignal, ended_by_signal
+from .program import CommandParser
+from .status import run_command
 
 
 class Verb(NamedTuple):
@@ -87,65 +74,14 @@ VERBS = [
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; its exit status. Without arguments it is the program: it takes those of the process, and ends
-    the process with that status, also where the result is dropped, as in what zipapp makes."""
-    if arguments is None:
-        sys.exit(_run(sys.argv[1:]))
-    return _run(arguments)
+    """Run one command; its exit status. Without arguments it is the program: see `run_command`."""
+    return run_command("zkwire", _run, arguments)
 
 
-def _run(given: list[str]) -> int:
-    _prepare_streams()
-    try:
-        options = parser(given).parse_args(given)
-        with ended_by_signal():
-            status: int | None = options.run(options)
-            sys.stdout.flush()
-    except CommandError as error:
-        return complain(error, error.status)
-    except (HostsError, NoServerError) as error:
-        return complain(error, NO_SERVER)
-    except (ConnectionLossError, SessionExpiredError, ClosedError) as error:
-        return complain(error, LOST)
-    except NoNodeError as error:
-        return complain(error, NO_NODE)
-    except (LocalProtocolError, BadArgumentsError) as error:  # a path, a size or a time that is not possible
-        return complain(error, USAGE)
-    except ZkwireError as error:
-        return complain(error, FAILED)
-    except BrokenPipeError:
-        _give_up_stdout()  # whoever read it has enough
-        return FAILED
-    except OSError as error:
-        _give_up_stdout()
-        return complain(error.strerror or error, FAILED)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in ("", "zkwire"):
-            raise
-        return complain(f"{given[0]} needs the Python package {package}: pip install {package}", FAILED)
-    except KeyboardInterrupt:
-        return FAILED
-    except EndedBySignal as end:
-        return end.status
-    return DONE if status is None else status
-
-
-def _prepare_streams() -> None:
-    """Streams as the verbs expect them. One that the caller has closed is None in Python, and what was meant for it
-    would end up elsewhere: print takes stdout for it, a socket its number."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # As stderr does by itself: what the terminal's encoding lacks is no reason to lose the result of a write.
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _give_up_stdout() -> None:
-    """Nothing can be written there any more. Python would complain at exit when it cannot flush: give it another
-    place."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _run(given: list[str]) -> int | None:
+    options = parser(given).parse_args(given)
+    status: int | None = options.run(options)
+    return status
 
 
 def parser(arguments: list[str]) -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..hosts import Host, HostsError, parse_hosts
-from .common import USAGE, CommandError
+from .status import USAGE, CommandError
 
 LOOPBACK = "127.0.0.1"
 

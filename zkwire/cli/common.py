@@ -1,4 +1,4 @@
-"""What the verbs share: options, exit statuses, results and complaints."""
+"""What the verbs share: options and results; a session, and an end by signals."""
 
 from __future__ import annotations
 
@@ -22,25 +22,8 @@ if TYPE_CHECKING:
     from ..client.client import Client
     from ..frames import Frame
 
-DONE, FAILED, NO_SERVER, LOST, NO_NODE = range(5)
-USAGE = NO_SERVER
-
 #: Of a field longer than so many bytes, dumps show the first and the last.
 LIMIT = 256
-
-
-class CommandError(Exception):
-    """The command cannot go on, and this is why; `status` is its exit status."""
-
-    def __init__(self, reason: str, status: int = FAILED) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-def complain(error: Exception | str, status: int) -> int:
-    """One line on stderr; the status, to be returned."""
-    print(f"zkwire: {printable(str(error))}", file=sys.stderr)
-    return status
 
 
 def connection_options(parser: argparse.ArgumentParser) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 from ..explain.describe import described, everything, similar
 from ..explain.explained import explain
-from .common import FAILED, CommandError, Paint, json_line, json_option
+from .common import Paint, json_line, json_option
 from .explain import lines
+from .status import FAILED, CommandError
 
 _INDENT = "  "
 _WIDTH = 116  # of a line of a record; an operation shows it four characters further to the right

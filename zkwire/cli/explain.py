@@ -16,8 +16,9 @@ from ..explain.plain import plain_field
 from ..frames import Direction
 from ..jute.wire import Span
 from ..text import counted, printable
-from .common import DONE, FAILED, LIMIT, USAGE, CommandError, Paint, complain, json_line, json_option
+from .common import LIMIT, Paint, json_line, json_option
 from .input import FORMATS, Found, NotBytes, read_octets
+from .status import DONE, FAILED, USAGE, CommandError, complain
 
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..wireshark.dissector import dissector
-from .common import CommandError
+from .status import CommandError
 
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:

@@ -15,10 +15,11 @@ from ..frames import Direction
 from ..hosts import parse_hosts
 from ..tap.by_hand import Dialogue, Outcome, dial_stream
 from ..traffic.conversation import SeenFrame
-from .common import DONE, FAILED, LIMIT, LOST, NO_SERVER, USAGE, CommandError, Paint, complain, json_line
+from .common import LIMIT, Paint, json_line
 from .explain import explained_json, lines
 from .input import NotBytes, octets
 from .program import connect_arguments, run_until_signal
+from .status import DONE, FAILED, LOST, NO_SERVER, USAGE, CommandError, complain
 
 
 def run(options: argparse.Namespace) -> int:

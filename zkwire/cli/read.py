@@ -18,7 +18,8 @@ from ..operations import BY_OPCODE, operation_name
 from ..text import counted, hexadecimal, name_of, printable
 from ..traffic.conversation import SeenFrame
 from ..traffic.selection import CONNECT, SelectionError, opcodes, path_pattern
-from .common import DONE, FAILED, USAGE, CommandError, Paint, complain, json_line
+from .common import Paint, json_line
+from .status import DONE, FAILED, USAGE, CommandError, complain
 
 _BLOCK = 1 << 20
 _STRAY_SHOWN = 60

@@ -13,8 +13,9 @@ from ..traffic import recording
 from ..traffic.as_client import Rerun
 from ..traffic.as_server import RecordedStep, Script, connections, timeline
 from .addresses import listening, servers
-from .common import DONE, FAILED, CommandError, ending_by_signal
+from .common import ending_by_signal
 from .program import run_until_signal
+from .status import DONE, FAILED, CommandError
 
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:

@@ -20,9 +20,10 @@ from ..multi import MultiItem, MultiSequence
 from ..operations import BY_OPCODE, OPERATIONS, Operation, problem
 from ..records import ACL, Id, MultiHeader
 from . import raw
-from .common import LIMIT, USAGE, CommandError, Paint, connection_options, in_session, json_line, json_option
+from .common import LIMIT, Paint, connection_options, in_session, json_line, json_option
 from .explain import explained_json, lines
 from .input import NotBytes, text_of
+from .status import USAGE, CommandError
 
 #: What a field is when the JSON has none of its name.
 DEFAULTS: dict[str, Any] = {

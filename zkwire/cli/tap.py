@@ -33,8 +33,9 @@ from ..traffic.faults import FaultError, first_of, parse_fault
 from ..traffic.report import entry_json, entry_text, undecoded
 from ..traffic.selection import SelectionError, opcodes, path_pattern
 from .addresses import listening, servers
-from .common import USAGE, CommandError, Paint, ending_by_signal
+from .common import Paint, ending_by_signal
 from .program import run_until_signal
+from .status import USAGE, CommandError
 
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,8 @@ from .. import paths
 from ..client.call import Call
 from ..client.client import Client
 from ..errors import NoAuthError, NoNodeError, NotEmptyError
-from .common import USAGE, CommandError, Progress
+from .common import Progress
+from .status import USAGE, CommandError
 
 WINDOW = 256
 

@@ -14,8 +14,9 @@ from ..explain.plain import plain, plain_bytes
 from ..hosts import parse_hosts
 from ..session.events import WatchedEvent
 from ..text import counted, hexadecimal, name_of
-from .common import FAILED, USAGE, CommandError, complain, connection_options, in_session, json_option, show
+from .common import connection_options, in_session, json_option, show
 from .program import check_path, tell_connection
+from .status import FAILED, USAGE, CommandError, complain
 from .tree import delete_all, pre_order, refuse_reserved, walk
 
 _MODES = {

@@ -17,8 +17,8 @@ from tests.conftest import External
 from tests.support.fake.wire import connect_response, pong
 from tests.support.real.servers import Server
 from zkwire.cli import main
-from zkwire.cli.common import CommandError
 from zkwire.cli.send import request_of
+from zkwire.cli.status import CommandError
 from zkwire.codes import OpCode
 from zkwire.explain.describe import RECORDS, described
 from zkwire.jute import decode

@@ -22,7 +22,7 @@ from tests.support.real.servers import Server
 from tests.support.tapping import Peer, tap
 from zkwire.cli import main
 from zkwire.cli.addresses import listening, servers
-from zkwire.cli.common import CommandError
+from zkwire.cli.status import CommandError
 from zkwire.codes import CreateMode, OpCode, Xid
 from zkwire.frames import frame
 from zkwire.hosts import Host
