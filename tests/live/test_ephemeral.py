@@ -11,7 +11,9 @@ import trio
 import zkwire
 from election import CampaignTimeout
 from election.ephemeral import OwnedEphemeral, delete_own, is_held
-from tests.support.campaigns import EPHEMERAL, GUID, administrator, contender, leading
+from tests.support.behind import held
+from tests.support.candidates import GUID, administrator, candidate
+from tests.support.live import EPHEMERAL
 from tests.support.processes import wait_until
 from tests.support.real.servers import Distribution, Ensemble, Server
 from zkwire import (
@@ -55,16 +57,14 @@ async def test_znode_is_deleted_when_the_session_owns_it_and_it_is_the_one_meant
 
 
 async def test_znode_that_was_written_meanwhile_is_looked_at_again(zookeeper: Server, root: str) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         for last, kept in ((b"ours", False), (b"theirs", True)):
             await who.zk.create(root, b"ours", mode=EPHEMERAL)
-            released = trio.Event()
-            who.fault = When(request(OpCode.DELETE), Delay(until=released))
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(delete_own, who.zk.bound(), root, lambda data, stat: data == b"ours")
-                await who.fault.wait()
-                await zk.set_data(root, last)
-                released.set()
+                with held(who, request(OpCode.DELETE)) as fault:
+                    nursery.start_soon(delete_own, who.zk.bound(), root, lambda data, stat: data == b"ours")
+                    await fault.wait()
+                    await zk.set_data(root, last)
             assert (await zk.exists(root) is not None) is kept
 
 
@@ -74,7 +74,7 @@ async def test_znode_that_was_written_meanwhile_is_looked_at_again(zookeeper: Se
 async def test_deletion_goes_on_over_a_lost_connection(
     zookeeper: Server, root: str, match: Any, opcode: OpCode
 ) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         await who.zk.create(root, mode=EPHEMERAL)
         lost: Match = match(opcode)
         who.fault = cut(before=lost)
@@ -111,7 +111,7 @@ kinds = pytest.mark.parametrize(("mode", "has_guid"), KINDS, ids=["name", "data"
 async def test_znode_is_created_once_and_deleted_although_its_connection_was_lost(
     zookeeper: Server, root: str, mode: CreateMode, has_guid: bool, lost: str
 ) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         await zk.create(root)
         znode = owned(who.zk, f"{root}/{GUID}-", mode, has_guid=has_guid)
         assert not znode.may_exist
@@ -139,7 +139,7 @@ async def test_znode_is_created_once_and_deleted_although_its_connection_was_los
 async def test_znode_whose_creation_was_cancelled_is_deleted(
     zookeeper: Server, root: str, mode: CreateMode, has_guid: bool
 ) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         await zk.create(root)
         znode = owned(who.zk, f"{root}/{GUID}-", mode, has_guid=has_guid)
         who.fault = When(request(OpCode.CREATE), Delay(0.1))
@@ -175,7 +175,7 @@ async def test_only_one_znode_with_our_guid_is_left_and_it_is_of_our_session(zoo
 async def test_without_a_guid_znodes_of_others_are_neither_taken_nor_deleted(zookeeper: Server, root: str) -> None:
     """Neither those of another session, nor those with other data, nor what another OwnedEphemeral has."""
     path = f"{root}/member_"
-    async with administrator(zookeeper) as other, contender(zookeeper, root) as who:
+    async with administrator(zookeeper) as other, candidate(zookeeper, root) as who:
         await other.create(root)
         await other.create(path, b"data", mode=SEQUENTIAL)
         await who.zk.create(path, b"not data", mode=SEQUENTIAL)
@@ -207,13 +207,13 @@ async def test_nothing_is_there_after_a_create_that_was_refused(zookeeper: Serve
 
 @pytest.mark.rule("C7")
 async def test_session_that_is_over_has_no_znode_of_ours(zookeeper: Server, root: str) -> None:
-    async with administrator(zookeeper) as other, contender(zookeeper, root) as who:
+    async with administrator(zookeeper) as other, candidate(zookeeper, root) as who:
         znode = owned(who.zk, root)
         await created(znode)
-        await who.cut()
+        await who.part()
         async with zkwire.connect(zookeeper.address, session=who.zk.session):
             pass  # closes it
-        await who.tap.heal()
+        await who.heal()
         with pytest.raises(SessionExpiredError):
             await znode.find()
         with pytest.raises(SessionExpiredError):
@@ -248,15 +248,14 @@ async def test_nobody_enters_on_a_read_only_server(pair: Ensemble, root: str) ->
     survivor = await alone(pair)
     options: dict[str, Any] = {"timeout": 4.0, "client": {"read_only": True}}
     async with (
-        contender(survivor, f"{root}-queue", **options) as one,
-        contender(survivor, f"{root}-znode", mode="simple", **options) as other,
-        trio.open_nursery() as nursery,
+        candidate(survivor, f"{root}-queue", **options) as one,
+        candidate(survivor, f"{root}-znode", mode="simple", **options) as other,
     ):
         for who in (one, other):
             assert who.zk.state is KeeperState.CONNECTED_READ_ONLY
             with pytest.raises(CampaignTimeout):
                 await who.election.campaign(timeout=0.2)
-        tasks = [leading(nursery, who) for who in (one, other)]
+        tasks = [who.lead() for who in (one, other)]
         for who in (one, other):
             await who.until("entering")
             who.fault = pings = When(reply_to(OpCode.PING), PASS, times=None)

@@ -1,81 +1,123 @@
-"""A client behind a tap, whose connections a test cuts and whose frames it reads."""
+"""Clients whose connections a test cuts and holds up: behind a tap, with every frame that passes, or on a `Line`.
+
+Both have the same words:
+
+    cut     end the connection; the client may connect again at once
+    part    the same, and no server is found until `heal`
+    held    what matches waits until the end of a block
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import trio
 
 import zkwire
-from tests.conftest import External
-from tests.support.real.servers import Server
-from zkwire import Client, ConnectionLossError, Direction, KeeperState, ZkwireError
-from zkwire.tap.tap import Tap
+from tests.support.live import CONNECTED, DISCONNECTED, Addressed, client, reached
+from zkwire import Client, ConnectionLossError, Direction, OpCode, ZkwireError
+from zkwire.client.transport import SocketTransport, Transport, dialer
+from zkwire.tap.tap import Tap, When
 from zkwire.traffic.conversation import SeenFrame
-from zkwire.traffic.faults import PASS, Action, Fault, Match
+from zkwire.traffic.faults import PASS, Action, Delay, Fault, Match
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
-CONNECTED, DISCONNECTED, EXPIRED = KeeperState.SYNC_CONNECTED, KeeperState.DISCONNECTED, KeeperState.EXPIRED
 
 
 class Behind:
-    """A client behind a tap, every frame that passed, and another client straight on the server."""
+    """A client behind a tap, and every frame that passed.
 
-    def __init__(self, tap: Tap, zk: Client, other: Client) -> None:
+    Attributes:
+        fault: what the tap does.
+        other: another client, straight on the server, where `behind` made this.
+    """
+
+    other: Client
+
+    def __init__(self, tap: Tap, zk: Client, fault: Fault | None = None) -> None:
         self.tap = tap
         self.zk = zk
-        self.other = other
         self.frames: list[SeenFrame] = []
-        self.fault: Fault | None = None
+        self.fault = fault
+        tap.fault = self._see
 
-    def see(self, seen: SeenFrame) -> Action:
+    def _see(self, seen: SeenFrame) -> Action:
         self.frames.append(seen)
         return PASS if self.fault is None else self.fault(seen)
 
     def of(self, connection: int, direction: Direction) -> list[SeenFrame]:
+        """The frames of one connection, in one direction."""
         return [each for each in self.frames if (each.connection, each.direction) == (connection, direction)]
 
-    def all(self, match: Match) -> list[SeenFrame]:
-        return [each for each in self.frames if match(each)]
+    def all(self, match: Match, since: int = 0) -> list[SeenFrame]:
+        """The frames that match, of those after the first `since`."""
+        return [each for each in self.frames[since:] if match(each)]
 
-    async def until(self, state: KeeperState) -> None:
-        async for each in self.zk.states():
-            if each is state:
-                return
+    def requests(self, since: int = 0) -> list[OpCode | int | None]:
+        """The opcodes of the requests after the first `since` frames, without pings and handshakes."""
+        sent = [each for each in self.frames[since:] if each.direction is SENT and not each.is_handshake]
+        return [each.opcode for each in sent if each.opcode is not OpCode.PING]
+
+    def events(self, since: int = 0) -> list[SeenFrame]:
+        """The notifications after the first `since` frames."""
+        return [each for each in self.frames[since:] if each.is_notification]
 
     async def cut(self) -> None:
         """Cut, and return when the client knows it: what it does next goes to the next connection."""
         self.tap.cut()
-        await self.until(DISCONNECTED)
+        await reached(self.zk, DISCONNECTED)
+
+    async def part(self) -> None:
+        """Cut, and let no server be found until `heal`."""
+        self.tap.refuse()
+        await self.cut()
+
+    async def heal(self) -> None:
+        """Let the server be found again."""
+        await self.tap.heal()
+
+    @asynccontextmanager
+    async def parted(self) -> AsyncIterator[None]:
+        """Part until the end of the block."""
+        await self.part()
+        yield
+        await self.heal()
 
     async def settle(self) -> None:
         """Return when a request has come through."""
         while isinstance(await outcome(self.zk.sync()), ConnectionLossError):
             continue
 
-    @asynccontextmanager
-    async def gap(self) -> AsyncIterator[None]:
-        """Cut, and no server to be found until the end of the block."""
-        self.tap.refuse()
-        await self.cut()
-        yield
-        await self.tap.heal()
-
 
 @asynccontextmanager
 async def behind(
-    server: Server | External, session_timeout: float = 10.0, *, fault: Fault | None = None, **options: Any
+    server: Addressed, session_timeout: float = 10.0, *, fault: Fault | None = None, **options: Any
 ) -> AsyncIterator[Behind]:
+    """A client behind a tap, and another one straight on the server; the whole block has a minute."""
     with trio.fail_after(60):
         async with Tap(server.address) as tap:
             connecting = zkwire.connect(tap.address, session_timeout, connect_timeout=20, **options)
-            result = Behind(tap, connecting, zkwire.connect(server.address, connect_timeout=20))
-            result.fault = fault
-            tap.fault = result.see
+            result = Behind(tap, connecting, fault)
+            result.other = zkwire.connect(server.address, connect_timeout=20)
             async with result.other, connecting:
                 yield result
+
+
+@contextmanager
+def held(at: Behind | Tap, match: Match, *, skip: int = 0) -> Iterator[When]:
+    """The first frame that matches, after `skip` others, waits until the end of the block.
+
+    The result's `wait()` returns when it has come.
+    """
+    released = trio.Event()
+    at.fault = fault = When(match, Delay(until=released), skip=skip)
+    try:
+        yield fault
+    finally:
+        released.set()
 
 
 async def outcome(awaitable: Awaitable[Any]) -> Any:
@@ -84,3 +126,75 @@ async def outcome(awaitable: Awaitable[Any]) -> Any:
         return await awaitable
     except ZkwireError as error:
         return error
+
+
+class Line:
+    """The way to the servers, for `connect(dial=line.dial)`."""
+
+    def __init__(self) -> None:
+        self._dial = dialer(None)
+        self._transports: list[SocketTransport] = []
+        self._whole = trio.Event()
+        self._whole.set()
+        self.flowing = trio.Event()
+        self.flowing.set()
+
+    async def dial(self, address: str, port: int, host_name: str) -> Transport:
+        await self._whole.wait()
+        transport = await self._dial(address, port, host_name)
+        assert isinstance(transport, SocketTransport)
+        transport = _LineTransport(transport._socket, self)
+        self._transports.append(transport)
+        return transport
+
+    def refuse(self) -> None:
+        """Let no new connection be made until `heal`; those that are open go on."""
+        self._whole = trio.Event()
+
+    def part(self) -> None:
+        self.refuse()
+        for transport in self._transports:
+            with suppress(OSError):  # some are closed already
+                transport._socket.shutdown(socket.SHUT_RDWR)
+        self._transports.clear()
+
+    def heal(self) -> None:
+        self._whole.set()
+
+    def hold(self) -> None:
+        """Hand on nothing that comes until `release`."""
+        self.flowing = trio.Event()
+
+    def release(self) -> None:
+        self.flowing.set()
+
+
+class _LineTransport(SocketTransport):
+    def __init__(self, sock: socket.socket, line: Line) -> None:
+        super().__init__(sock)
+        self._line = line
+
+    async def readable(self) -> None:
+        await super().readable()
+        await self._line.flowing.wait()
+
+
+async def part(zk: Client, line: Line) -> None:
+    """Part, and wait until the client knows."""
+    line.part()
+    await reached(zk, DISCONNECTED)
+
+
+async def heal(zk: Client, line: Line) -> None:
+    """Heal, and wait until the client is connected again."""
+    line.heal()
+    await reached(zk, CONNECTED)
+
+
+async def expire(zk: Client, line: Line, server: Addressed) -> None:
+    """End the client's session from elsewhere while it cannot know, then let it find out."""
+    session = zk.session
+    await part(zk, line)
+    async with client(server, session=session) as elsewhere:
+        assert elsewhere.session_id == session.id
+    line.heal()

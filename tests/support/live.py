@@ -1,11 +1,10 @@
-"""What the tests against real servers share: clients with a deadline, a line to cut, waiting for a state."""
+"""What the tests against servers share: clients with a deadline, and waiting for what must come."""
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import pytest
@@ -14,10 +13,9 @@ import trio
 import zkwire
 from tests.support.real.servers import Server
 from zkwire import Client, CreateMode, Direction, Frame, KeeperState, NoServerError, OpCode
-from zkwire.client.transport import SocketTransport, Transport, dialer
 from zkwire.records import ConnectRequest
 
-DISCONNECTED, CONNECTED = KeeperState.DISCONNECTED, KeeperState.SYNC_CONNECTED
+CONNECTED, DISCONNECTED, EXPIRED = KeeperState.SYNC_CONNECTED, KeeperState.DISCONNECTED, KeeperState.EXPIRED
 EPHEMERAL = CreateMode.EPHEMERAL
 #: Above what a loaded machine adds to what is promised, in seconds.
 SLACK = 5.0
@@ -42,59 +40,6 @@ async def client(
             yield zk
 
 
-class Line:
-    """The way to the servers, for `connect(dial=line.dial)`.
-
-    Between `cut` and `restore` nobody is reached; between `hold` and `release` nothing that comes is handed on.
-    """
-
-    def __init__(self) -> None:
-        self._dial = dialer(None)
-        self._transports: list[SocketTransport] = []
-        self._whole = trio.Event()
-        self._whole.set()
-        self.flowing = trio.Event()
-        self.flowing.set()
-
-    async def dial(self, address: str, port: int, host_name: str) -> Transport:
-        await self._whole.wait()
-        transport = await self._dial(address, port, host_name)
-        assert isinstance(transport, SocketTransport)
-        transport = _LineTransport(transport._socket, self)
-        self._transports.append(transport)
-        return transport
-
-    def bar(self) -> None:
-        """No new connection until `restore`; those that stand go on."""
-        self._whole = trio.Event()
-
-    def cut(self) -> None:
-        self.bar()
-        for transport in self._transports:
-            with suppress(OSError):  # some are closed already
-                transport._socket.shutdown(socket.SHUT_RDWR)
-        self._transports.clear()
-
-    def restore(self) -> None:
-        self._whole.set()
-
-    def hold(self) -> None:
-        self.flowing = trio.Event()
-
-    def release(self) -> None:
-        self.flowing.set()
-
-
-class _LineTransport(SocketTransport):
-    def __init__(self, sock: socket.socket, line: Line) -> None:
-        super().__init__(sock)
-        self._line = line
-
-    async def readable(self) -> None:
-        await super().readable()
-        await self._line.flowing.wait()
-
-
 async def reached(zk: Client, *wanted: KeeperState) -> None:
     """Wait until the client is in one of the states."""
     states = zk.states()
@@ -103,18 +48,6 @@ async def reached(zk: Client, *wanted: KeeperState) -> None:
             if state in wanted:
                 break
     await states.aclose()
-
-
-async def cut(zk: Client, line: Line) -> None:
-    """Cut the line, and wait until the client knows."""
-    line.cut()
-    await reached(zk, KeeperState.DISCONNECTED)
-
-
-async def restore(zk: Client, line: Line) -> None:
-    """Restore the line, and wait until the session stands again."""
-    line.restore()
-    await reached(zk, KeeperState.SYNC_CONNECTED)
 
 
 async def until_gone(zk: Client, path: str) -> None:

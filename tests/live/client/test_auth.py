@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import External
-from tests.support.live import CONNECTED, EPHEMERAL, Line, client, cut, restore, sent
+from tests.support.behind import Line, heal, part
+from tests.support.live import CONNECTED, EPHEMERAL, client, sent
 from tests.support.real.distributions import Distribution
 from tests.support.real.servers import Server
 from tests.support.real.special_servers import sasl_server
@@ -40,10 +41,10 @@ async def test_auths_go_out_first_on_every_connection_in_their_order(zookeeper: 
     ) as zk:
         await zk.add_auth("digest", b"c:3")
         await zk.exists_and_watch(root)
-        await cut(zk, line)
+        await part(zk, line)
         frames.clear()
         waiting = zk.who_am_i()
-        await restore(zk, line)
+        await heal(zk, line)
         users = {identity.user for identity in await waiting if identity.auth_scheme == "digest"}
         assert users == {"a", "b", "c"}
         order = [frame.opcode for frame in frames if frame.direction is Direction.SENT]
@@ -91,8 +92,8 @@ async def test_server_that_enforces_authentication_serves_who_has_it(enforcing: 
     line = Line()
     async with client(enforcing, dial=line.dial, auth=[("digest", b"bob:pw")]) as zk:
         await zk.create(root, mode=EPHEMERAL)
-        await cut(zk, line)
-        await restore(zk, line)
+        await part(zk, line)
+        await heal(zk, line)
         assert await zk.get_ephemerals(root) == [root]
     async with client(enforcing, auth=[("digest", b"bob:pw")]) as other:
         assert await other.exists(root) is None, "closeSession was served too"
@@ -106,8 +107,8 @@ async def test_sasl_digest_md5_authenticates_on_every_connection(sasl: Server) -
     async with client(sasl, dial=line.dial, sasl=DigestMD5("bob", "secret")) as zk:
         for _ in range(2):
             assert ("sasl", "bob") in [(identity.auth_scheme, identity.user) for identity in await zk.who_am_i()]
-            await cut(zk, line)
-            await restore(zk, line)
+            await part(zk, line)
+            await heal(zk, line)
 
 
 async def test_sasl_with_a_wrong_password_raises_auth_failed(sasl: Server) -> None:

@@ -10,7 +10,8 @@ import trio.testing
 
 import zkwire
 from tests.conftest import External
-from tests.support.live import EPHEMERAL, Line, client, cut, restore
+from tests.support.behind import Line, heal, part
+from tests.support.live import EPHEMERAL, client
 from tests.support.processes import HOST, free_port
 from tests.support.real.servers import Server
 from zkwire import ClosedError, Direction, Frame, KeeperState, NoNodeError, NoServerError, OpCode
@@ -20,7 +21,7 @@ async def test_closing_without_a_connection_takes_no_time(zookeeper: Server | Ex
     line = Line()
     with trio.fail_after(60):
         async with zkwire.connect(zookeeper.address, 30.0, dial=line.dial) as zk:
-            await cut(zk, line)
+            await part(zk, line)
             waiting = zk.exists("/")
             began = trio.current_time()
         assert trio.current_time() - began < 1.0
@@ -92,8 +93,8 @@ async def test_client_leaves_no_task_and_no_socket_behind(zookeeper: Server | Ex
     line = Line()
     async with client(zookeeper, dial=line.dial) as zk, zk.add_watch(root, zkwire.AddWatchMode.PERSISTENT):
         for _ in range(3):
-            await cut(zk, line)
-            await restore(zk, line)
+            await part(zk, line)
+            await heal(zk, line)
     del line, zk
     for hosts in (f"{HOST}:{free_port()}", f"{HOST}:{free_port()},{HOST}:{free_port()}"):
         with pytest.raises(NoServerError):

@@ -10,7 +10,8 @@ from trio.testing import wait_all_tasks_blocked
 
 import zkwire
 from tests.conftest import External
-from tests.support.behind import CONNECTED, DISCONNECTED, EXPIRED, RECEIVED, SENT, behind, outcome
+from tests.support.behind import RECEIVED, SENT, behind, held, outcome
+from tests.support.live import CONNECTED, DISCONNECTED, EXPIRED, reached
 from tests.support.real.servers import Distribution, Server
 from zkwire import (
     ConnectionLossError,
@@ -28,7 +29,7 @@ from zkwire.jute import encode
 from zkwire.records import AuthPacket, ConnectRequest, ConnectResponse, SetWatches
 from zkwire.tap.tap import Tap, When, cut
 from zkwire.traffic.conversation import SeenFrame
-from zkwire.traffic.faults import DROP, PASS, Action, Delay, Replace, frame_number, reply_to, request
+from zkwire.traffic.faults import DROP, PASS, Action, Replace, frame_number, reply_to, request
 
 
 @pytest.mark.rule(6, 7)
@@ -54,15 +55,12 @@ async def test_nothing_follows_the_connect_request_until_it_is_answered(
     async with behind(zookeeper, auth=[("digest", b"a:b")]) as at:
         await at.zk.create(root)
         await at.zk.get_data_and_watch(root)
-        release = trio.Event()
-        fault = When(frame_number(RECEIVED, 0), Delay(until=release))
-        at.fault = fault
-        await at.cut()
-        call = at.zk.exists(root)
-        await fault.wait()
-        await wait_all_tasks_blocked(0.05)
-        assert [each.is_handshake for each in at.of(1, SENT)] == [True]
-        release.set()
+        with held(at, frame_number(RECEIVED, 0)) as fault:
+            await at.cut()
+            call = at.zk.exists(root)
+            await fault.wait()
+            await wait_all_tasks_blocked(0.05)
+            assert [each.is_handshake for each in at.of(1, SENT)] == [True]
         await outcome(call)
 
 
@@ -75,7 +73,7 @@ async def test_auths_come_first_on_every_new_connection_then_watches_then_reques
         await at.zk.add_auth("digest", b"third:3")
         *_, watch = await at.zk.get_data_and_watch(root)
         for connection in (1, 2):
-            async with at.gap():
+            async with at.parted():
                 call = at.zk.get_children(root)
             await call
             handshake, *auths, watches, user = at.of(connection, SENT)
@@ -92,16 +90,13 @@ async def test_auths_come_first_on_every_new_connection_then_watches_then_reques
 @pytest.mark.rule(13)
 async def test_connected_is_announced_after_the_last_auth_reply(zookeeper: Server | External, root: str) -> None:
     async with behind(zookeeper, auth=[("digest", b"first:1"), ("digest", b"second:2")]) as at:
-        release = trio.Event()
-        fault = When(reply_to(OpCode.AUTH), Delay(until=release), skip=1)
-        at.fault = fault
-        await at.cut()
-        await fault.wait()
-        call = at.zk.exists(root)
-        await wait_all_tasks_blocked(0.05)
-        assert at.zk.state is DISCONNECTED
-        assert at.all(request(OpCode.EXISTS)) == []
-        release.set()
+        with held(at, reply_to(OpCode.AUTH), skip=1) as fault:
+            await at.cut()
+            await fault.wait()
+            call = at.zk.exists(root)
+            await wait_all_tasks_blocked(0.05)
+            assert at.zk.state is DISCONNECTED
+            assert at.all(request(OpCode.EXISTS)) == []
         assert await call is None
         assert at.zk.state is CONNECTED
 
@@ -146,7 +141,7 @@ async def test_refused_resume_fails_what_waits_and_a_new_session_follows(
         old = at.zk.session
         await at.zk.create(root, mode=CreateMode.EPHEMERAL)
         bound = at.zk.bound()
-        async with at.gap():
+        async with at.parted():
             await _end_session(zookeeper, old)
             calls: list[Call[Any]] = [
                 at.zk.set_data(root, b"never"),
@@ -155,7 +150,7 @@ async def test_refused_resume_fails_what_waits_and_a_new_session_follows(
             ]
         errors = [await outcome(call) for call in calls]
         assert [type(error) for error in errors] == [SessionExpiredError] * 3
-        await at.until(CONNECTED)
+        await reached(at.zk, CONNECTED)
         assert await at.zk.exists(root) is None
         assert await at.zk.exists(f"{root}-never") is None
         assert at.zk.session_id not in (0, old.id)
@@ -173,7 +168,7 @@ async def test_refused_resume_fails_what_waits_and_a_new_session_follows(
 async def test_refused_resume_ends_a_client_that_wants_no_new_session(zookeeper: Server | External, root: str) -> None:
     async with behind(zookeeper, new_session=False) as at:
         _, watch = await at.zk.exists_and_watch(root)
-        async with at.gap():
+        async with at.parted():
             await _end_session(zookeeper, at.zk.session)
             call = at.zk.exists(root)
         assert isinstance(await outcome(call), SessionExpiredError)
@@ -193,11 +188,11 @@ async def test_another_session_in_the_answer_to_a_resume_is_expiry(zookeeper: Se
     async with behind(zookeeper) as at:
         old = at.zk.session_id
         states = at.zk.states()
-        async with at.gap():
+        async with at.parted():
             at.fault = When(frame_number(RECEIVED, 0), another)
             call = at.zk.create(root)
         assert isinstance(await outcome(call), SessionExpiredError)
-        await at.until(CONNECTED)
+        await reached(at.zk, CONNECTED)
         assert await at.zk.exists(root) is None
         assert at.zk.session_id != old
         assert [await states.__anext__() for _ in range(4)] == [CONNECTED, DISCONNECTED, EXPIRED, CONNECTED]
@@ -220,8 +215,8 @@ async def test_session_expires_without_a_servers_word_while_a_host_accepts_and_n
         assert trio.current_time() - began > 1.7, "4/3 of the timeout is 2 s"
         assert at.tap.accepted >= 2, "it was dialled meanwhile"
         assert (await watch.wait()).state is EXPIRED
-        await at.tap.heal()
-        await at.until(CONNECTED)
+        await at.heal()
+        await reached(at.zk, CONNECTED)
         assert await at.zk.exists(root) is None
         assert at.zk.session_id != old
 
@@ -239,7 +234,7 @@ async def test_silent_server_is_noticed_after_two_thirds_of_the_timeout(
         assert isinstance(error, ConnectionLossError)
         assert "2/3" in error.cause
         assert 1.9 < trio.current_time() - began < 10
-        await at.tap.heal()
+        await at.heal()
 
 
 @pytest.mark.rule(36)
@@ -332,10 +327,10 @@ async def test_session_taken_over_comes_back_when_the_other_leaves_it(zookeeper:
         at.tap.refuse()  # else the two would take it from each other for ever
         async with zkwire.connect(zookeeper.address, session=session) as thief:
             assert thief.session_id == session.id
-            await at.until(DISCONNECTED)
+            await reached(at.zk, DISCONNECTED)
             await thief.set_data(root, b"theirs")
             thief.detach()
-        await at.tap.heal()
+        await at.heal()
         data, stat = await at.zk.get_data(root)
         assert (data, stat.ephemeral_owner, at.zk.session_id) == (b"theirs", session.id, session.id)
 

@@ -27,7 +27,7 @@ async def test_events_of_a_gap_come_once_and_before_the_reply_to_set_watches(
             *_, watches[name] = await at.zk.exists_and_watch(root + name)
         *_, watches["/parent"] = await at.zk.get_children_and_watch(f"{root}/parent")
         last_zxid = at.zk.last_zxid
-        async with at.gap():
+        async with at.parted():
             await at.other.set_data(f"{root}/changed", b"1")
             await at.other.set_data(f"{root}/changed", b"2")
             await at.other.delete(f"{root}/gone")
@@ -64,7 +64,7 @@ async def test_watches_in_several_pieces_are_all_restored_when_cut_between_the_p
     async with behind(zookeeper) as at:
         watches = {path: watch for path in paths for _, watch in [await at.zk.exists_and_watch(path)]}
         fault = cut(after=reply_to(OpCode.SET_WATCHES))
-        async with at.gap():
+        async with at.parted():
             at.fault = fault
             await at.other.create(first)
             await at.other.create(last)
@@ -149,7 +149,7 @@ async def test_persistent_watch_stands_again_with_a_resync_in_place_of_the_event
         async with at.zk.add_watch(root, mode) as events:
             await at.zk.set_data(root, b"before")
             assert (await events.__anext__()).type is EventType.NODE_DATA_CHANGED
-            async with at.gap():
+            async with at.parted():
                 await at.other.set_data(root, b"missed")
             assert (await events.__anext__()).type is EventType.RESYNC
             await at.zk.set_data(root, b"after")
@@ -167,7 +167,7 @@ async def test_watch_has_fired_when_a_read_after_the_gap_shows_the_change(
     async with behind(zookeeper) as at:
         await at.zk.create(root, b"old")
         *_, watch = await at.zk.get_data_and_watch(root)
-        async with at.gap():
+        async with at.parted():
             await at.other.set_data(root, b"new")
             call = at.zk.get_data(root)
         assert (await call)[0] == b"new"

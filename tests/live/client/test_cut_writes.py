@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import zkwire
 from tests.conftest import External
-from tests.support.behind import Behind, behind, outcome
+from tests.support.behind import Behind, behind, held, outcome
 from tests.support.real.servers import Server
 from zkwire import Client, ConnectionLossError, CreateMode, OpCode
 from zkwire.client.transport import SocketTransport, Transport
@@ -86,7 +86,7 @@ async def test_requests_made_without_a_connection_are_applied_once_in_call_order
 ) -> None:
     async with behind(zookeeper) as at:
         await at.zk.create(root)
-        async with at.gap():
+        async with at.parted():
             calls = [at.zk.set_data(root, b"%d" % number, version=number) for number in range(50)]
             late = at.zk.create(f"{root}/s-", mode=CreateMode.EPHEMERAL_SEQUENTIAL)
         stats = [await call for call in reversed(calls)]
@@ -129,7 +129,7 @@ async def test_lost_connection_fails_what_was_written_and_keeps_what_was_not(
                 nursery.start_soon(wait, number)
             await wait_all_tasks_blocked(0.05)  # the kernel has taken what it will
             await at.cut()
-            await at.tap.heal()
+            await at.heal()
         names = sorted(await at.other.get_children(root))
         found = [int((await at.other.get_data(f"{root}/{name}"))[0][:5] or 0) for name in names]  # type: ignore[index]
     lost = {number: error for number, error in results.items() if isinstance(error, ConnectionLossError)}
@@ -151,16 +151,13 @@ async def test_lost_connection_fails_what_was_written_and_keeps_what_was_not(
 async def test_cancelled_request_consumes_its_reply(zookeeper: Server | External, root: str) -> None:
     async with behind(zookeeper) as at:
         await at.other.create(root, b"data")
-        release = trio.Event()
-        fault = When(reply_to(OpCode.GET_CHILDREN), Delay(until=release))
-        at.fault = fault
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(outcome, at.zk.get_children(root))
-                await fault.wait()
-                scope.cancel()
-        call = at.zk.get_data(root)
-        release.set()
+        with held(at, reply_to(OpCode.GET_CHILDREN)) as fault:
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(outcome, at.zk.get_children(root))
+                    await fault.wait()
+                    scope.cancel()
+            call = at.zk.get_data(root)
         assert (await call)[0] == b"data"
         assert at.tap.accepted == 1
 
@@ -170,7 +167,7 @@ async def test_cancelled_request_that_waited_for_a_connection_is_never_sent(
     zookeeper: Server | External, root: str
 ) -> None:
     async with behind(zookeeper) as at:
-        async with at.gap():
+        async with at.parted():
             first = at.zk.create(root, b"first")
             with trio.move_on_after(0.05) as scope:
                 await at.zk.set_data(root, b"cancelled")

@@ -11,7 +11,8 @@ import pytest
 import trio
 
 import zkwire
-from tests.support.live import PATIENCE, Line, reached, restore
+from tests.support.behind import Line, heal
+from tests.support.live import PATIENCE, reached
 from tests.support.real.servers import Ensemble, Server, ServerError
 from zkwire import (
     AddWatchMode,
@@ -142,7 +143,7 @@ async def test_session_that_was_moved_refuses_writes_of_its_older_connection(ens
     line = Line()
     with trio.fail_after(LIMIT):
         async with zkwire.connect(ensemble.servers[0].address, TIMEOUT, dial=line.dial) as older:
-            line.bar()
+            line.refuse()
             newer_at = ensemble.servers[1].address
             async with zkwire.connect(newer_at, TIMEOUT, session=older.session, new_session=False) as newer:
                 await newer.create(root, mode=CreateMode.EPHEMERAL)
@@ -151,7 +152,7 @@ async def test_session_that_was_moved_refuses_writes_of_its_older_connection(ens
                     await older.create(root + "-older")
                 assert await newer.exists(root + "-older") is None
                 newer.detach()
-            await restore(older, line)
+            await heal(older, line)
             assert await older.get_ephemerals(root) == [root]
 
 

@@ -13,18 +13,16 @@ import trio.testing
 
 import zkwire
 from tests.conftest import External
+from tests.support.behind import Line, expire, heal, part
 from tests.support.live import (
     CONNECTED,
     DISCONNECTED,
     EPHEMERAL,
     PATIENCE,
     SLACK,
-    Line,
     client,
     connect_requests,
-    cut,
     reached,
-    restore,
     sent,
     until_gone,
 )
@@ -55,8 +53,8 @@ async def test_reconnect_asks_for_the_original_timeout(server: Server) -> None:
     frames: list[Frame] = []
     line = Line()
     async with client(server, timeout=3600.0, dial=line.dial, on_frame=frames.append) as zk:
-        await cut(zk, line)
-        await restore(zk, line)
+        await part(zk, line)
+        await heal(zk, line)
         assert [int.from_bytes(frame.payload[12:16], "big") for frame in connect_requests(frames)] == [3_600_000] * 2
 
 
@@ -177,11 +175,11 @@ async def test_session_is_resumed_in_another_process(zookeeper: Server | Externa
     line = Line()
     async with client(zookeeper, dial=line.dial) as zk:
         await zk.create(root, mode=EPHEMERAL)
-        await cut(zk, line)
+        await part(zk, line)
         arguments = [zookeeper.address, str(zk.session.id), zk.session.password.hex()]
         done = await trio.run_process([sys.executable, "-c", RESUMING_PROGRAM, *arguments], capture_stdout=True)
         assert done.stdout.decode().split() == [str(zk.session_id), root]
-        await restore(zk, line)
+        await heal(zk, line)
         assert await zk.get_ephemerals(root) == [root], "and taken back"
 
 
@@ -243,12 +241,12 @@ async def test_resuming_a_session_from_elsewhere_closes_the_older_connection(
     line = Line()
     async with client(zookeeper, dial=line.dial) as older:
         await older.create(root, mode=EPHEMERAL)
-        line.bar()
+        line.refuse()
         async with client(zookeeper, session=older.session) as newer:
             await reached(older, DISCONNECTED)
             assert await newer.get_ephemerals(root) == [root]
             newer.detach()
-        await restore(older, line)
+        await heal(older, line)
         assert older.session_id == newer.session_id
         assert await older.get_ephemerals(root) == [root]
 
@@ -279,24 +277,16 @@ async def test_request_that_was_never_written_survives_the_loss_of_its_connectio
         # The first is written at once, the rest are left to the writer, which finds the line cut.
         written = zk.set_data(root, b"1")
         unwritten = [zk.set_data(root, data) for data in (b"2", b"3")]
-        line.cut()
+        line.part()
         with suppress(zkwire.ConnectionLossError):  # its reply may have been faster
             await written
-        line.restore()
+        line.heal()
         versions = [(await call).version for call in unwritten]
         assert versions[1] == versions[0] + 1
         assert (await zk.get_data(root))[0] == b"3"
 
 
 # --- expiry
-
-
-async def expire(zk: zkwire.Client, line: Line, server: Server | External) -> None:
-    """Cut the line, end the session from elsewhere, restore the line."""
-    await cut(zk, line)
-    async with client(server, session=zk.session):
-        pass
-    line.restore()
 
 
 @pytest.mark.rule(28, 39)
@@ -335,11 +325,11 @@ async def test_request_that_waited_for_a_connection_does_not_cross_into_the_next
 ) -> None:
     line = Line()
     async with client(zookeeper, dial=line.dial) as zk:
-        await cut(zk, line)
+        await part(zk, line)
         waiting = zk.create(root)
         async with client(zookeeper, session=zk.session):
             pass
-        line.restore()
+        line.heal()
         with pytest.raises(SessionExpiredError):
             await waiting
         await reached(zk, CONNECTED)
@@ -428,8 +418,8 @@ async def test_states_yields_the_current_state_first_then_each_change_and_ends_a
     line = Line()
     async with client(zookeeper, dial=line.dial) as zk:
         states = zk.states()
-        await cut(zk, line)
-        await restore(zk, line)
+        await part(zk, line)
+        await heal(zk, line)
     assert [state async for state in states] == [CONNECTED, DISCONNECTED, CONNECTED, KeeperState.CLOSED]
     assert [state async for state in zk.states()] == [KeeperState.CLOSED]
 
@@ -439,6 +429,6 @@ async def test_states_stream_that_was_closed_yields_nothing_more(zookeeper: Serv
     async with client(zookeeper, dial=line.dial) as zk:
         states = zk.states()
         await states.aclose()
-        await cut(zk, line)
-        await restore(zk, line)
+        await part(zk, line)
+        await heal(zk, line)
     assert [state async for state in states] == []

@@ -9,7 +9,8 @@ import trio
 import trio.testing
 
 from tests.conftest import External
-from tests.support.live import CONNECTED, PATIENCE, Line, client, connect_requests, cut, reached, sent
+from tests.support.behind import Line, part
+from tests.support.live import CONNECTED, PATIENCE, client, connect_requests, reached, sent
 from tests.support.real.distributions import Distribution
 from tests.support.real.servers import Server
 from zkwire import Frame, OpCode, ReplyTooLongError
@@ -33,8 +34,8 @@ async def test_watches_come_back_on_a_server_that_takes_less_than_they_need_in_o
         paths = [f"{root}/{number:030}" for number in range(200)]
         watches = [(await zk.exists_and_watch(path))[1] for path in paths]
         session_id = zk.session_id
-        await cut(zk, line)
-        line.restore()
+        await part(zk, line)
+        line.heal()
         with trio.fail_after(PATIENCE):
             for path, watch in zip(paths[::50], watches[::50], strict=True):
                 async with client(narrow) as other:

@@ -10,7 +10,8 @@ import trio
 import trio.testing
 
 from tests.conftest import External
-from tests.support.live import PATIENCE, Line, client, cut, reached, restore, watched_paths
+from tests.support.behind import Line, heal, part
+from tests.support.live import PATIENCE, client, reached, sent, watched_paths
 from tests.support.real.distributions import Distribution
 from tests.support.real.servers import Server
 from zkwire import (
@@ -56,10 +57,6 @@ def server(distribution: Distribution) -> Iterator[Server]:
 def notifications(frames: list[Frame]) -> list[Frame]:
     wanted = int(Xid.NOTIFICATION).to_bytes(4, "big", signed=True)
     return [frame for frame in frames if frame.direction is Direction.RECEIVED and frame.payload[:4] == wanted]
-
-
-def sent(frames: list[Frame], *opcodes: OpCode) -> list[Frame]:
-    return [frame for frame in frames if frame.direction is Direction.SENT and frame.opcode in opcodes]
 
 
 def at_once(step: Coroutine[Any, Any, WatchedEvent]) -> WatchedEvent:
@@ -272,7 +269,7 @@ async def test_reconnect_fires_what_happened_meanwhile_before_set_watches_is_ans
         _, calm = await zk.get_children_and_watch(root + "/calm")
         _, calm_exists = await zk.exists_and_watch(root + "/never-made")
         seen = zk.last_zxid
-        await cut(zk, line)
+        await part(zk, line)
         await other.delete(root + "/gone")
         await other.set_data(root + "/changed", b"new")
         await other.create(root + "/made")
@@ -281,7 +278,7 @@ async def test_reconnect_fires_what_happened_meanwhile_before_set_watches_is_ans
         await other.delete(root + "/again")
         await other.create(root + "/again")
         frames.clear()
-        await restore(zk, line)
+        await heal(zk, line)
         watches = [data_of["gone"], data_of["changed"], data_of["again"], made, exists_gone, parent, parent_gone]
         kinds = await fired(*watches)
         assert kinds == [DELETED, DATA_CHANGED, DATA_CHANGED, CREATED, DELETED, CHILDREN_CHANGED, DELETED]
@@ -312,8 +309,8 @@ async def test_reconnect_fires_nothing_for_what_was_seen_before_the_loss(
         _, _, data = await zk.get_data_and_watch(root)
         _, children = await zk.get_children_and_watch(root)
         for _ in range(3):
-            await cut(zk, line)
-            await restore(zk, line)
+            await part(zk, line)
+            await heal(zk, line)
         await zk.exists("/")
         assert (data.event, children.event) == (None, None)
         await zk.set_data(root, b"")
@@ -330,9 +327,9 @@ async def test_reconnect_restores_neither_fired_nor_disarmed_watches(zookeeper: 
         _, children = await zk.get_children_and_watch(root)
         await zk.set_data(root, b"")
         assert await fired(watch) == [DATA_CHANGED]
-        await cut(zk, line)
+        await part(zk, line)
         children.disarm()
-        await restore(zk, line)
+        await heal(zk, line)
         await zk.exists("/")
         assert sent(frames, OpCode.SET_WATCHES, OpCode.SET_WATCHES2) == []
 
@@ -349,10 +346,10 @@ async def test_watch_whose_reply_was_lost_is_not_restored_and_its_caller_hears_o
         try:
             calls: list[Call[Any]] = [zk.get_data_and_watch(root), zk.get_children_and_watch(root)]
             await trio.testing.wait_all_tasks_blocked()  # until the writer has sent the second too
-            await cut(zk, line)
+            await part(zk, line)
         finally:
             server.resume()
-        await restore(zk, line)
+        await heal(zk, line)
         for call in calls:
             with pytest.raises(ConnectionLossError) as loss:
                 await call
@@ -372,10 +369,10 @@ async def test_reconnect_restores_more_watches_than_one_set_watches_may_carry(
         paths = [f"{root}/{number:04}-{'x' * 400}" for number in range(1000)]
         calls = [zk.exists_and_watch(path) for path in paths]
         watches = [(await call)[1] for call in calls]
-        await cut(zk, line)
+        await part(zk, line)
         await other.create(paths[500])
         frames.clear()
-        await restore(zk, line)
+        await heal(zk, line)
         assert await fired(watches[500]) == [CREATED]
         await zk.exists("/")
         requests = sent(frames, OpCode.SET_WATCHES)
@@ -498,9 +495,9 @@ async def test_stream_yields_resync_after_a_reconnect_and_goes_on(
     async with client(zookeeper) as other, client(zookeeper, dial=line.dial, on_frame=frames.append) as zk:
         await other.create(root)
         async with zk.add_watch(root, mode) as events:
-            await cut(zk, line)
+            await part(zk, line)
             await other.set_data(root, b"unseen")
-            await restore(zk, line)
+            await heal(zk, line)
             with trio.fail_after(PATIENCE):
                 assert await events.__anext__() == WatchedEvent(EventType.RESYNC, KeeperState.SYNC_CONNECTED, root)
             assert len(sent(frames, OpCode.SET_WATCHES2)) == 1
@@ -560,8 +557,8 @@ async def test_one_shot_and_persistent_watches_of_one_path_both_come_back_after_
         _, _, data = await zk.get_data_and_watch(root)
         async with zk.add_watch(root, mode) as events:
             _, children = await zk.get_children_and_watch(root)
-            await cut(zk, line)
-            await restore(zk, line)
+            await part(zk, line)
+            await heal(zk, line)
             await zk.exists("/")
             assert handed_on(events, 1) == [(EventType.RESYNC, root)]
             for turn in range(2):
@@ -821,10 +818,10 @@ async def test_watches_are_told_the_end_of_the_session(zookeeper: Server | Exter
     async with client(zookeeper, dial=line.dial) as zk:
         _, watch = await zk.exists_and_watch(root)
         async with zk.add_watch(root, RECURSIVE) as events:
-            await cut(zk, line)
+            await part(zk, line)
             async with client(zookeeper, session=zk.session):
                 pass
-            await restore(zk, line)
+            await heal(zk, line)
             assert await fired(watch) == [EventType.NONE]
             assert watch.event is not None
             assert watch.event.state is KeeperState.EXPIRED
@@ -844,9 +841,9 @@ async def test_watches_are_told_that_the_client_is_closed(zookeeper: Server | Ex
 async def test_add_watch_asked_for_during_a_gap_stands_after_it(zookeeper: Server | External, root: str) -> None:
     line = Line()
     async with client(zookeeper, dial=line.dial) as zk:
-        await cut(zk, line)
+        await part(zk, line)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(restore, zk, line)
+            nursery.start_soon(heal, zk, line)
             async with zk.add_watch(root, PERSISTENT) as events:
                 await zk.create(root)
                 assert handed_on(events, 1) == [(CREATED, root)]

@@ -15,21 +15,19 @@ from trio.testing import wait_all_tasks_blocked
 import zkwire
 from election import CampaignTimeout, Election, ElectionError
 from election.leader.dialects import DIALECTS
-from tests.support.campaigns import (
-    EPHEMERAL,
+from tests.support.behind import RECEIVED, held
+from tests.support.candidates import (
     GUID,
-    PATIENCE,
-    RECEIVED,
     administrator,
     alone,
     below,
+    candidate,
     children,
-    contender,
     end_session,
     guid_of,
-    leading,
     watch_count,
 )
+from tests.support.live import CONNECTED, EPHEMERAL, EXPIRED, PATIENCE, reached
 from tests.support.real.servers import Server
 from zkwire import (
     ACL,
@@ -66,17 +64,14 @@ async def test_parents_that_somebody_else_is_making_are_made(zookeeper: Server, 
     path = f"{root}/a/b/master"
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, path, mode=mode) as slow,
-        contender(zookeeper, path, mode=mode) as quick,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, path, mode=mode) as slow,
+        candidate(zookeeper, path, mode=mode) as quick,
     ):
-        released = trio.Event()
-        slow.fault = When(request(OpCode.CREATE, root), Delay(until=released))
-        second = leading(nursery, slow)
-        await slow.fault.wait()
-        first = leading(nursery, quick)
-        await first.wait()
-        released.set()
+        with held(slow, request(OpCode.CREATE, root)) as fault:
+            second = slow.lead()
+            await fault.wait()
+            first = quick.lead()
+            await first.wait()
         await slow.until("waiting")
         exists = [each for each in slow.all(reply_to(OpCode.CREATE, root)) if each.err is ErrorCode.NODE_EXISTS]
         assert len(exists) == 1, "the parent was there before"
@@ -94,16 +89,13 @@ async def test_path_that_vanishes_before_the_create_is_made_again(zookeeper: Ser
     """As a container does, which the server removes a while after its last child."""
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root) as who,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root) as who,
     ):
         await zk.create(root, mode=CreateMode.CONTAINER)
-        released = trio.Event()
-        who.fault = When(below(root, OpCode.CREATE), Delay(until=released))
-        task = leading(nursery, who)
-        await who.fault.wait()
-        await zk.delete(root)
-        released.set()
+        with held(who, below(root, OpCode.CREATE)) as fault:
+            task = who.lead()
+            await fault.wait()
+            await zk.delete(root)
         term = await task.wait()
         assert [f"{root}/{name}" for name in await children(zk, root)] == [term.node]
         assert [each.err for each in who.all(below(root, OpCode.CREATE, direction=RECEIVED))] == [ErrorCode.NO_NODE, 0]
@@ -112,7 +104,7 @@ async def test_path_that_vanishes_before_the_create_is_made_again(zookeeper: Ser
 
 @pytest.mark.rule("C3")
 async def test_every_campaign_has_a_guid_of_its_own(zookeeper: Server, root: str) -> None:
-    async with contender(zookeeper, root) as who:
+    async with candidate(zookeeper, root) as who:
         guids = []
         for _ in range(3):
             async with who.election.lead() as term:
@@ -124,7 +116,7 @@ async def test_every_campaign_has_a_guid_of_its_own(zookeeper: Server, root: str
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("data", [b"", b"\0", b"\xff\xfe not text", b"x" * 300_000], ids=["none", "0", "raw", "long"])
 async def test_data_of_a_contender_is_what_it_was_given(zookeeper: Server, root: str, mode: Mode, data: bytes) -> None:
-    async with contender(zookeeper, root, data=data, mode=mode) as who, who.election.lead() as term:
+    async with candidate(zookeeper, root, data=data, mode=mode) as who, who.election.lead() as term:
         assert (await who.zk.get_data(term.node))[0] == data
 
 
@@ -144,10 +136,10 @@ LOSSES: dict[str, Callable[[str], When]] = {
 async def test_create_whose_end_is_not_known_is_looked_for_before_another(
     zookeeper: Server, root: str, lost: str
 ) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who, trio.open_nursery() as nursery:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         await zk.create(root)
         who.fault = fault = LOSSES[lost](root)
-        task = leading(nursery, who)
+        task = who.lead()
         term = await task.wait()
         assert len(fault.hits) == 1
         names = await children(zk, root)
@@ -170,14 +162,13 @@ async def test_term_begins_once_when_the_end_of_its_transaction_is_not_known(
     path = f"{root}/master"
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, path, mode=mode) as who,
-        contender(zookeeper, path, mode=mode) as other,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, path, mode=mode) as who,
+        candidate(zookeeper, path, mode=mode) as other,
     ):
         async with other.election.lead():
             pass  # makes what is missing
         who.fault = cut(before=match)
-        task = leading(nursery, who)
+        task = who.lead()
         term = await task.wait()
         assert term.predecessor == "resigned"
         holder = f"{path}-holder" if mode == "sequential" else f"{root}-master-holder"
@@ -195,15 +186,14 @@ async def test_term_begins_once_when_the_end_of_its_transaction_is_not_known(
 async def test_znode_with_our_guid_of_another_session_is_deleted_and_not_adopted(zookeeper: Server, root: str) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root) as who,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root) as who,
     ):
         await zk.create(root)
         released = trio.Event()
         lost = cut(before=below(root, OpCode.CREATE))
         held = When(request(OpCode.SYNC), Delay(until=released))
         who.fault = _both(lost, held)
-        task = leading(nursery, who)
+        task = who.lead()
         await held.wait()
         prefix = lost.hits[0].path
         assert prefix is not None
@@ -222,8 +212,7 @@ async def test_nothing_of_the_old_session_is_adopted_when_it_ended_between_two_t
 ) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root) as who,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root) as who,
     ):
         await zk.create(root)
         lost = cut(before=below(root, OpCode.CREATE, direction=RECEIVED))
@@ -236,12 +225,12 @@ async def test_nothing_of_the_old_session_is_adopted_when_it_ended_between_two_t
 
         who.fault = fault
         old = who.zk.session_id
-        task = leading(nursery, who)
+        task = who.lead()
         await lost.wait()
         await end_session(zookeeper, who.zk.session)
         (asked,) = who.all(below(root, OpCode.CREATE))
         planted = await zk.create(asked.path or "", mode=SEQUENTIAL)  # as if it had been left behind
-        await who.tap.heal()
+        await who.heal()
         await who.until("waiting")
         assert who.zk.session_id != old
         *_, ours = await children(zk, root)
@@ -258,12 +247,11 @@ async def test_nothing_of_the_old_session_is_adopted_when_it_ended_between_two_t
 async def test_second_znode_with_our_guid_is_removed(zookeeper: Server, root: str) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root) as leader,
-        contender(zookeeper, root) as who,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root) as leader,
+        candidate(zookeeper, root) as who,
     ):
         async with leader.election.lead() as term:
-            task = leading(nursery, who)
+            task = who.lead()
             await who.until("waiting")
             _, ours = await children(zk, root)
             twin = await who.zk.create(f"{root}/{ours[:-10]}", mode=SEQUENTIAL)
@@ -285,7 +273,7 @@ async def test_refusal_is_raised_and_not_taken_for_somebody_elses_leadership(
 ) -> None:
     await alone(zookeeper)
     path = f"{root}/read/master"
-    async with administrator(zookeeper) as zk, contender(zookeeper, path, mode=mode) as who:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, path, mode=mode) as who:
         await zk.create(root)
         await zk.create(f"{root}/read", acl=READ_ACL_UNSAFE)
         if mode == "sequential":
@@ -312,9 +300,9 @@ NOBODY = (ACL(31, zkwire.Id("", "")),)
 async def test_waiter_whose_client_ends_raises_the_reason(zookeeper: Server, root: str, mode: Mode) -> None:
     path = f"{root}/master"
     async with (
-        contender(zookeeper, path, mode=mode) as leader,
-        contender(zookeeper, path, mode=mode, client={"new_session": False}) as expiring,
-        contender(zookeeper, path, mode=mode) as refused,
+        candidate(zookeeper, path, mode=mode) as leader,
+        candidate(zookeeper, path, mode=mode, client={"new_session": False}) as expiring,
+        candidate(zookeeper, path, mode=mode) as refused,
         leader.election.lead() as term,
     ):
         async with trio.open_nursery() as nursery:
@@ -337,7 +325,7 @@ async def test_waiter_whose_client_ends_raises_the_reason(zookeeper: Server, roo
 @pytest.mark.rule("C8", "C4")
 async def test_create_that_is_answered_by_session_moved_is_looked_for(zookeeper: Server, root: str) -> None:
     """It went to a server that the session has left, and is not known to have been refused by all."""
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         await zk.create(root)
 
         def moved(seen: SeenFrame) -> Action:
@@ -353,13 +341,12 @@ async def test_create_that_is_answered_by_session_moved_is_looked_for(zookeeper:
 async def test_session_that_comes_back_with_another_id_is_lost(zookeeper: Server, root: str) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root) as leader,
-        contender(zookeeper, root, timeout=2.0) as who,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root) as leader,
+        candidate(zookeeper, root, timeout=2.0) as who,
     ):
-        first = leading(nursery, leader)
+        first = leader.lead()
         await first.wait()
-        second = leading(nursery, who)
+        second = who.lead()
         await who.until("waiting")
         old = who.zk.session_id
         _, before = await children(zk, root)
@@ -399,30 +386,28 @@ async def test_campaign_cancelled_with_a_request_under_way_leaves_no_znode(
     zookeeper: Server, root: str, direction: str, then: str, opcode: OpCode
 ) -> None:
     await alone(zookeeper)
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who, trio.open_nursery() as nursery:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         async with who.election.lead():
             pass  # makes what is missing
         match = (request if direction == "request" else reply_to)(opcode)
-        released = trio.Event()
-        who.fault = fault = When(match, Delay(until=released))
-        task = leading(nursery, who)
-        await fault.wait()
-        nursery.cancel_scope.cancel()
-        with trio.CancelScope(shield=True), trio.fail_after(PATIENCE):
+        with held(who, match) as fault:
+            task = who.lead()
+            await fault.wait()
+            task.cancel()
             if then == "is cut":
                 who.tap.cut()
-            released.set()
+        with trio.fail_after(PATIENCE):
             await task.over.wait()
-            assert await children(zk, root) == []
-            assert await zk.exists(f"{root}-holder") is None
-            assert await watch_count(zookeeper) == 0
-            assert who.zk.state is KeeperState.SYNC_CONNECTED
-            assert who.election.state == "idle"
+        assert await children(zk, root) == []
+        assert await zk.exists(f"{root}-holder") is None
+        assert await watch_count(zookeeper) == 0
+        assert who.zk.state is KeeperState.SYNC_CONNECTED
+        assert who.election.state == "idle"
 
 
 @pytest.mark.rule("C9")
 async def test_campaign_cancelled_without_a_connection_ends_with_its_session(zookeeper: Server, root: str) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who, trio.open_nursery() as nursery:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         await zk.create(root)
         lost = cut(before=below(root, OpCode.CREATE, direction=RECEIVED))
 
@@ -433,16 +418,16 @@ async def test_campaign_cancelled_without_a_connection_ends_with_its_session(zoo
             return action
 
         who.fault = fault
-        task = leading(nursery, who)
+        task = who.lead()
         await lost.wait()
-        nursery.cancel_scope.cancel()
-        with trio.CancelScope(shield=True), trio.fail_after(PATIENCE):
-            assert len(await children(zk, root)) == 1
-            await end_session(zookeeper, who.zk.session)
-            assert not task.over.is_set()
-            await who.tap.heal()
+        task.cancel()
+        assert len(await children(zk, root)) == 1
+        await end_session(zookeeper, who.zk.session)
+        assert not task.over.is_set()
+        await who.heal()
+        with trio.fail_after(PATIENCE):
             await task.over.wait()
-            assert await children(zk, root) == []
+        assert await children(zk, root) == []
 
 
 @pytest.mark.rule("C9")
@@ -453,25 +438,21 @@ async def test_campaign_cancelled_before_its_session_began_sends_nothing_more(
     """It can have no znodes on the servers, so it ends at once, as when a program is stopped while no server
     answers."""
     path = f"{root}/master"
-    async with administrator(zookeeper) as zk, contender(zookeeper, path, mode=mode, timeout=1) as who:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, path, mode=mode, timeout=1) as who:
         async with who.election.lead():
             pass  # makes what is missing
-        await who.cut()
-        with trio.fail_after(PATIENCE):
-            async for state in who.zk.states():
-                if state is KeeperState.EXPIRED:  # it has given up the session
-                    break
+        await who.part()
+        await reached(who.zk, EXPIRED)  # it has given up the session
         await wait_all_tasks_blocked()
         assert who.zk.bound().session.id == 0
-        async with trio.open_nursery() as nursery:
-            task = leading(nursery, who)
-            await wait_all_tasks_blocked(0.05)
-            nursery.cancel_scope.cancel()
-            with trio.CancelScope(shield=True), trio.fail_after(PATIENCE):
-                await task.over.wait()
+        task = who.lead()
+        await wait_all_tasks_blocked(0.05)
+        task.cancel()
+        with trio.fail_after(PATIENCE):
+            await task.over.wait()
         since = len(who.frames)
-        await who.tap.heal()
-        await who.connected()
+        await who.heal()
+        await reached(who.zk, CONNECTED)
         await who.zk.sync()
         assert who.requests(since) == [OpCode.SYNC]
         assert await zk.exists(f"{path}-holder") is None
@@ -485,8 +466,8 @@ async def test_campaign_out_of_time_has_removed_its_znode(zookeeper: Server, roo
     path = f"{root}/master"
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, path, mode=mode) as leader,
-        contender(zookeeper, path, mode=mode) as who,
+        candidate(zookeeper, path, mode=mode) as leader,
+        candidate(zookeeper, path, mode=mode) as who,
         leader.election.lead() as term,
     ):
         for timeout in (0, 0.2):
@@ -504,8 +485,8 @@ async def test_campaign_out_of_time_without_a_connection_has_removed_its_znode(
 ) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root) as leader,
-        contender(zookeeper, root, timeout=1.5) as who,
+        candidate(zookeeper, root) as leader,
+        candidate(zookeeper, root, timeout=1.5) as who,
         leader.election.lead() as term,
         trio.open_nursery() as nursery,
     ):
@@ -518,12 +499,12 @@ async def test_campaign_out_of_time_without_a_connection_has_removed_its_znode(
 
         nursery.start_soon(campaign)
         await who.until("waiting")
-        await who.cut()
+        await who.part()
         assert len(await children(zk, root)) == 2
         if comes_back:
             await trio.sleep(0.7)
             assert not returned.is_set()
-            await who.tap.heal()
+            await who.heal()
         with trio.fail_after(PATIENCE):
             await returned.wait()
         assert await children(zk, root) == [term.node.rpartition("/")[2]]
@@ -543,7 +524,7 @@ async def test_contender_of_the_session_in_another_process_is_deleted_and_not_ad
             session = earlier.session
             earlier.detach()
         async with (
-            contender(zookeeper, root, client={"session": session}) as who,
+            candidate(zookeeper, root, client={"session": session}) as who,
             who.election.lead() as term,
         ):
             assert who.zk.session_id == session.id
@@ -570,7 +551,7 @@ async def test_leader_of_the_session_in_another_process_is_waited_out_for_one_ti
         czxid = (await zk.get_data(old))[1].czxid
         began = trio.current_time()
         async with (
-            contender(zookeeper, path, timeout=1.5, mode=mode, client={"session": session}) as who,
+            candidate(zookeeper, path, timeout=1.5, mode=mode, client={"session": session}) as who,
             who.election.lead() as term,
         ):
             assert who.zk.session_id == session.id
@@ -587,8 +568,8 @@ async def test_leader_of_an_earlier_session_is_waited_out(zookeeper: Server, roo
         async with zkwire.connect(zookeeper.address, 1.0) as earlier:
             old = await Election(earlier, path, mode=mode).campaign()
             earlier.detach()
-        async with contender(zookeeper, path, mode=mode) as who, trio.open_nursery() as nursery:
-            task = leading(nursery, who)
+        async with candidate(zookeeper, path, mode=mode) as who:
+            task = who.lead()
             await who.until("waiting")
             term = await task.wait()
             assert term.predecessor == "expired"
@@ -643,7 +624,7 @@ async def test_contender_that_no_session_owns_is_an_error_that_says_so(
     zookeeper: Server, root: str, dialect: str, kind: CreateMode
 ) -> None:
     await alone(zookeeper)
-    async with administrator(zookeeper) as zk, contender(zookeeper, root, dialect=dialect) as who:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root, dialect=dialect) as who:
         node = f"{root}/{restored(dialect)}"
         await zk.create(root)
         await zk.create(node, b"restored", mode=kind)
@@ -661,7 +642,7 @@ async def test_contender_that_no_session_owns_is_found_behind_one_of_another_pro
     zookeeper: Server, root: str
 ) -> None:
     """Which waits for it, for ever."""
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         node = f"{root}/{restored('native')}"
         await zk.create(root)
         await zk.create(node)
@@ -675,8 +656,8 @@ async def test_contender_that_no_session_owns_and_that_comes_while_somebody_lead
 ) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root, data=b"leads") as leader,
-        contender(zookeeper, root) as who,
+        candidate(zookeeper, root, data=b"leads") as leader,
+        candidate(zookeeper, root) as who,
         leader.election.lead() as term,
     ):
         node = f"{root}/_c_{GUID}-lock-2147483646"
@@ -693,7 +674,7 @@ async def test_holder_and_leaders_znode_that_no_session_owns_are_told_from_a_lea
 ) -> None:
     path = f"{root}/master"
     holder = f"{path}-holder" if mode == "sequential" else f"{root}-master-holder"
-    async with administrator(zookeeper) as zk, contender(zookeeper, path, mode=mode) as who:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, path, mode=mode) as who:
         await zk.ensure_path(path)
         if mode == "simple":
             for way in WAYS:
@@ -726,7 +707,7 @@ async def test_refusal_of_holder_or_epoch_says_what_they_are_for_and_which_path_
         await zk.create(root)
         await zk.create(f"{root}/jobs", acl=(*denied, ACL(Perms.ALL, zkwire.Id("auth", ""))))
         await zk.create(f"{root}/jobs/nightly")
-        async with contender(zookeeper, path, mode=mode) as who:
+        async with candidate(zookeeper, path, mode=mode) as who:
             with pytest.raises(NoAuthError) as refused:
                 async with who.election.lead():
                     assert denied is CREATE_ONLY
@@ -734,7 +715,7 @@ async def test_refusal_of_holder_or_epoch_says_what_they_are_for_and_which_path_
         assert f"all candidates must be allowed to create and delete children of {root}/jobs, " in said
         assert said.endswith(f"as {below}, the same for all candidates")
         assert re.search(r"^NO_AUTH \(-102\): .* \S+/jobs/nightly(-master)?-(holder|epoch): without", said)
-        async with contender(zookeeper, below, mode=mode) as deeper, deeper.election.lead() as term:
+        async with candidate(zookeeper, below, mode=mode) as deeper, deeper.election.lead() as term:
             assert term.is_leader
         await zk.set_acl(f"{root}/jobs", zkwire.OPEN_ACL_UNSAFE)
 
@@ -752,13 +733,12 @@ async def test_body_after_a_deletion_begins_when_every_lease_is_over(
     holder = f"{path}-holder" if mode == "sequential" else f"{root}/app/jobs-master-holder"
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, path, mode=mode, timeout=2.0) as leader,
-        contender(zookeeper, path, mode=mode, timeout=2.0) as who,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, path, mode=mode, timeout=2.0) as leader,
+        candidate(zookeeper, path, mode=mode, timeout=2.0) as who,
     ):
-        first = leading(nursery, leader)
+        first = leader.lead()
         term = await first.wait()
-        second = leading(nursery, who)
+        second = who.lead()
         await who.until("waiting")
         leader.tap.refuse()
         leader.tap.partition()  # it works on, and hears of nothing

@@ -18,8 +18,9 @@ from tests.peers import curator, kazoo_peer
 from tests.peers.curator import Curator, NoCurator
 from tests.peers.history import History
 from tests.peers.process import PeerProcess, run_peer
+from tests.support.behind import Line
 from tests.support.judge import overlaps
-from tests.support.live import Addressed, Line, client
+from tests.support.live import Addressed, client
 from zkwire import Client, NoNodeError
 
 Compiled = Callable[[Curator], str]
@@ -303,11 +304,11 @@ async def test_peer_leads_after_ours_was_cut_off(
         await field.enter(Peer(peer.dialect), "our", SHORT, line)
         await field.history.reached("leading", "our")
         await field.enter(peer, "their")
-        line.cut()
+        line.part()
         await field.serve("their")
         assert field.history.leaders() == ["our", "their"]
         assert overlaps(field.history.stints()) == []
-        line.restore()
+        line.heal()
         await field.history.reached("lost", "our")
 
 

@@ -9,22 +9,22 @@ import pytest
 import trio
 
 from election import Leader, LeaderStream
-from tests.support.campaigns import (
-    EPHEMERAL,
-    PATIENCE,
-    Contender,
+from tests.support.behind import held
+from tests.support.candidates import (
+    Candidate,
     administrator,
     alone,
+    candidate,
     children,
-    contender,
     end_session,
-    leading,
+    in_turn,
     watch_count,
 )
+from tests.support.live import EPHEMERAL, PATIENCE
 from tests.support.real.servers import Server
 from zkwire import ClosedError, CreateMode, OpCode, SessionExpiredError
-from zkwire.tap.tap import When, cut
-from zkwire.traffic.faults import Delay, reply_to, request
+from zkwire.tap.tap import cut
+from zkwire.traffic.faults import reply_to, request
 
 Mode = Literal["sequential", "simple"]
 MODES: list[Mode] = ["sequential", "simple"]
@@ -53,7 +53,7 @@ async def test_election_that_nobody_has_entered_has_no_leader_and_is_not_made(
     zookeeper: Server, root: str, mode: Mode
 ) -> None:
     await alone(zookeeper)
-    async with contender(zookeeper, f"{root}/master", mode=mode) as who:
+    async with candidate(zookeeper, f"{root}/master", mode=mode) as who:
         assert await who.election.leader() is None
         assert await who.election.contenders() == []
         stream = who.election.observe()
@@ -67,7 +67,7 @@ async def test_election_that_nobody_has_entered_has_no_leader_and_is_not_made(
 
 @pytest.mark.rule("P3")
 async def test_path_without_contenders_has_no_leader(zookeeper: Server, root: str) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         await zk.create(root)
         await zk.create(f"{root}/config")
         assert await who.election.leader() is None
@@ -83,9 +83,9 @@ async def test_observer_is_told_of_every_change_and_has_no_znode(zookeeper: Serv
     path = f"{root}/master"
     await alone(zookeeper)
     async with (
-        contender(zookeeper, path, mode=mode) as observer,
-        contender(zookeeper, path, mode=mode, data=b"one") as one,
-        contender(zookeeper, path, mode=mode, data=b"two") as two,
+        candidate(zookeeper, path, mode=mode) as observer,
+        candidate(zookeeper, path, mode=mode, data=b"one") as one,
+        candidate(zookeeper, path, mode=mode, data=b"two") as two,
     ):
         stream = observer.election.observe()
         assert await following(stream) is None, "the present state comes first"
@@ -110,7 +110,7 @@ async def test_observer_is_told_of_every_change_and_has_no_znode(zookeeper: Serv
 
 @pytest.mark.rule("P4")
 async def test_slow_observer_misses_some_but_not_the_last(zookeeper: Server, root: str) -> None:
-    async with contender(zookeeper, root) as observer, contender(zookeeper, root) as who:
+    async with candidate(zookeeper, root) as observer, candidate(zookeeper, root) as who:
         stream = observer.election.observe()
         assert await following(stream) is None
         for number in range(5):
@@ -131,14 +131,13 @@ async def test_deleted_leader_that_still_works_is_no_leader_and_neither_is_the_n
 ) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root, data=b"one", timeout=4.0) as one,
-        contender(zookeeper, root, data=b"two") as two,
-        contender(zookeeper, root) as observer,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root, data=b"one", timeout=4.0) as one,
+        candidate(zookeeper, root, data=b"two") as two,
+        candidate(zookeeper, root) as observer,
     ):
-        first = leading(nursery, one)
+        first = one.lead()
         term = await first.wait()
-        second = leading(nursery, two)
+        second = two.lead()
         await two.until("waiting")
         stream = observer.election.observe()
         await until_data(stream, b"one")
@@ -149,7 +148,7 @@ async def test_deleted_leader_that_still_works_is_no_leader_and_neither_is_the_n
         assert await observer.election.leader() is None
         assert [each.is_leader for each in await observer.election.contenders()] == [False]
         one.tap.cut()
-        await one.tap.heal()
+        await one.heal()
         won = await second.wait()
         assert await following(stream) == Leader(b"two", won.node, won.token)
         await stream.aclose()
@@ -160,34 +159,27 @@ async def test_deleted_leader_that_still_works_is_no_leader_and_neither_is_the_n
 async def test_leader_that_goes_while_it_is_looked_up_is_followed_by_the_next(zookeeper: Server, root: str) -> None:
     """Between the list and the holder, and between the holder and the leader's znode."""
     async with AsyncExitStack() as stack:
-        observer = await stack.enter_async_context(contender(zookeeper, root))
+        observer = await stack.enter_async_context(candidate(zookeeper, root))
         everybody = [
-            await stack.enter_async_context(contender(zookeeper, root, data=b"%d" % number)) for number in range(4)
+            await stack.enter_async_context(candidate(zookeeper, root, data=b"%d" % number)) for number in range(4)
         ]
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        tasks = [leading(nursery, everybody[0])]
-        await tasks[0].wait()
-        for who in everybody[1:]:
-            tasks.append(leading(nursery, who))
-            await who.until("waiting")
+        tasks = await in_turn(everybody)
         _, second, *_ = await children(observer.zk, root)
         for number, path in enumerate([f"{root}-holder", f"{root}/{second}", f"{root}-holder"]):
-            released = trio.Event()
-            observer.fault = When(request(OpCode.GET_DATA, path), Delay(until=released))
             stream = observer.election.observe()
             async with trio.open_nursery() as looking:
-                looking.start_soon(until_data, stream, b"%d" % (number + 1))
-                await observer.fault.wait()
-                await tasks[number].end()
-                await tasks[number + 1].wait()
-                released.set()
+                with held(observer, request(OpCode.GET_DATA, path)) as fault:
+                    looking.start_soon(until_data, stream, b"%d" % (number + 1))
+                    await fault.wait()
+                    await tasks[number].end()
+                    await tasks[number + 1].wait()
             await stream.aclose()
         await tasks[3].end()
 
 
 @pytest.mark.rule("P4")
 async def test_contender_of_another_program_leads_when_it_is_first(zookeeper: Server, root: str) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as observer:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as observer:
         await zk.create(root)
         stream = observer.election.observe()
         assert await following(stream) is None
@@ -209,19 +201,19 @@ async def test_observer_looks_anew_after_a_lost_connection_or_session(
 ) -> None:
     path = f"{root}/master"
     async with (
-        contender(zookeeper, path, mode=mode) as observer,
-        contender(zookeeper, path, mode=mode, data=b"one") as one,
-        contender(zookeeper, path, mode=mode, data=b"two") as two,
+        candidate(zookeeper, path, mode=mode) as observer,
+        candidate(zookeeper, path, mode=mode, data=b"one") as one,
+        candidate(zookeeper, path, mode=mode, data=b"two") as two,
     ):
         stream = observer.election.observe()
         assert await following(stream) is None
         async with one.election.lead():
             await until_data(stream, b"one")
-            await observer.cut()
+            await observer.part()
             if loss == "session":
                 await end_session(zookeeper, observer.zk.session)
         async with two.election.lead():
-            await observer.tap.heal()
+            await observer.heal()
             await until_data(stream, b"two")
             if loss == "session":
                 await end_session(zookeeper, observer.zk.session)
@@ -233,8 +225,8 @@ async def test_observer_looks_anew_after_a_lost_connection_or_session(
 @pytest.mark.parametrize("opcode", [OpCode.GET_CHILDREN, OpCode.GET_DATA], ids=lambda opcode: opcode.name)
 async def test_look_whose_reply_is_lost_is_taken_again(zookeeper: Server, root: str, opcode: OpCode) -> None:
     async with (
-        contender(zookeeper, root) as observer,
-        contender(zookeeper, root, data=b"one") as one,
+        candidate(zookeeper, root) as observer,
+        candidate(zookeeper, root, data=b"one") as one,
         one.election.lead() as term,
     ):
         found = Leader(b"one", term.node, term.token)
@@ -252,7 +244,7 @@ async def test_look_whose_reply_is_lost_is_taken_again(zookeeper: Server, root: 
 @pytest.mark.rule("P10")
 async def test_contenders_are_read_whose_replies_are_lost(zookeeper: Server, root: str) -> None:
     async with AsyncExitStack() as stack:
-        observer = await stack.enter_async_context(contender(zookeeper, root))
+        observer = await stack.enter_async_context(candidate(zookeeper, root))
         await observer.zk.create(root)
         nodes = [await observer.zk.create(f"{root}/lock-", b"%d" % n, mode=SEQUENTIAL) for n in range(5)]
         observer.fault = cut(before=reply_to(OpCode.GET_DATA, nodes[2]))
@@ -263,13 +255,13 @@ async def test_contenders_are_read_whose_replies_are_lost(zookeeper: Server, roo
 
 @pytest.mark.rule("P5")
 async def test_stream_ends_with_an_error_when_its_client_does(zookeeper: Server, root: str) -> None:
-    async with contender(zookeeper, root, client={"new_session": False}) as observer:
+    async with candidate(zookeeper, root, client={"new_session": False}) as observer:
         stream = observer.election.observe()
         assert await following(stream) is None
         await end_session(zookeeper, observer.zk.session)
         with pytest.raises(SessionExpiredError):
             await following(stream)
-    async with contender(zookeeper, root) as observer:
+    async with candidate(zookeeper, root) as observer:
         stream = observer.election.observe()
         assert await following(stream) is None
         await observer.zk.aclose()
@@ -282,8 +274,8 @@ async def test_stream_ends_with_an_error_when_its_client_does(zookeeper: Server,
 async def test_look_that_is_cancelled_or_closed_leaves_no_watch(zookeeper: Server, root: str, place: str) -> None:
     await alone(zookeeper)
     async with (
-        contender(zookeeper, root) as observer,
-        contender(zookeeper, root) as one,
+        candidate(zookeeper, root) as observer,
+        candidate(zookeeper, root) as one,
         one.election.lead() as term,
     ):
         match = {
@@ -292,18 +284,15 @@ async def test_look_that_is_cancelled_or_closed_leaves_no_watch(zookeeper: Serve
             "znode": reply_to(OpCode.GET_DATA, term.node),
         }[place]
         for end in ("cancelled", "closed"):
-            released = trio.Event()
-            observer.fault = When(match, Delay(until=released))
             stream = observer.election.observe()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_end, stream)
-                await observer.fault.wait()
-                if end == "closed":
-                    await stream.aclose()
-                    released.set()
-                else:
-                    nursery.cancel_scope.cancel()
-            released.set()
+                with held(observer, match) as fault:
+                    nursery.start_soon(_end, stream)
+                    await fault.wait()
+                    if end == "closed":
+                        await stream.aclose()
+                    else:
+                        nursery.cancel_scope.cancel()
             await observer.zk.sync(root)
             await observer.zk.sync(root)
             assert await watch_count(zookeeper) == 1, "the leader's own"
@@ -322,14 +311,10 @@ async def test_contenders_are_in_order_and_the_leader_is_marked(zookeeper: Serve
     identities = [b"one", b"", b"\xff\xfe"]
     async with AsyncExitStack() as stack:
         zk = await stack.enter_async_context(administrator(zookeeper))
-        everybody: list[Contender] = [
-            await stack.enter_async_context(contender(zookeeper, root, data=data)) for data in identities
+        everybody: list[Candidate] = [
+            await stack.enter_async_context(candidate(zookeeper, root, data=data)) for data in identities
         ]
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        tasks = []
-        for who in everybody:
-            tasks.append(leading(nursery, who))
-            await who.until("waiting" if len(tasks) > 1 else "leading")
+        await in_turn(everybody)
         foreign = await zk.create(f"{root}/{'0' * 32}__lock__", b"\x80 not ours", mode=SEQUENTIAL)
         null = await zk.create(f"{root}/n_", None, mode=SEQUENTIAL)
         await zk.create(f"{root}/config")
@@ -338,55 +323,48 @@ async def test_contenders_are_in_order_and_the_leader_is_marked(zookeeper: Serve
         assert [each.is_leader for each in found] == [True, False, False, False, False]
         assert [each.node for each in found][3:] == [foreign, null]
         assert [each.token for each in found] == sorted({each.token for each in found})
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.rule("P10")
 async def test_contender_that_goes_while_all_are_read_is_left_out(zookeeper: Server, root: str) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as observer:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as observer:
         await zk.create(root)
         nodes = [await zk.create(f"{root}/lock-", mode=SEQUENTIAL) for _ in range(3)]
-        released = trio.Event()
-        # One look for the leader comes first; then all are read.
-        observer.fault = When(request(OpCode.GET_DATA, nodes[1]), Delay(until=released))
         found: list[str] = []
 
         async def read() -> None:
             found.extend(each.node for each in await observer.election.contenders())
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(read)
-            await observer.fault.wait()
-            await zk.delete(nodes[1])
-            released.set()
+            # One look for the leader comes first; then all are read.
+            with held(observer, request(OpCode.GET_DATA, nodes[1])) as fault:
+                nursery.start_soon(read)
+                await fault.wait()
+                await zk.delete(nodes[1])
         assert found == [nodes[0], nodes[2]]
 
 
 @pytest.mark.rule("P10")
 async def test_path_that_goes_while_the_contenders_are_listed_has_none(zookeeper: Server, root: str) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as observer:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as observer:
         await zk.create(root)
-        released = trio.Event()
-        observer.fault = When(request(OpCode.GET_CHILDREN, root), Delay(until=released), skip=1)
+
+        async def read() -> None:
+            assert await observer.election.contenders() == []
+
         async with trio.open_nursery() as nursery:
-
-            async def read() -> None:
-                assert await observer.election.contenders() == []
-
-            nursery.start_soon(read)
-            await observer.fault.wait()
-            await zk.delete(root)
-            released.set()
+            with held(observer, request(OpCode.GET_CHILDREN, root), skip=1) as fault:
+                nursery.start_soon(read)
+                await fault.wait()
+                await zk.delete(root)
 
 
 async def test_simple_election_knows_its_leader_alone(zookeeper: Server, root: str) -> None:
     async with (
-        contender(zookeeper, root, mode="simple", data=b"one") as one,
-        contender(zookeeper, root, mode="simple") as two,
+        candidate(zookeeper, root, mode="simple", data=b"one") as one,
+        candidate(zookeeper, root, mode="simple") as two,
         one.election.lead() as term,
-        trio.open_nursery() as nursery,
     ):
-        leading(nursery, two)
+        two.lead()
         await two.until("waiting")
         assert await two.election.contenders() == [(b"one", root, term.token, True)]
-        nursery.cancel_scope.cancel()

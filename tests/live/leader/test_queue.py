@@ -9,22 +9,23 @@ import pytest
 import trio
 
 from election import MixedDialect
-from tests.support.campaigns import (
-    EPHEMERAL,
+from tests.support.behind import held
+from tests.support.candidates import (
     GUID,
-    PATIENCE,
     administrator,
     alone,
     any_of,
     below,
+    candidate,
+    candidates,
     children,
-    contender,
     end_session,
     guid_of,
-    leading,
+    in_turn,
     watch_count,
     watches,
 )
+from tests.support.live import CONNECTED, EPHEMERAL, PATIENCE, reached
 from tests.support.real.servers import Server
 from zkwire import CreateMode, Delete, ErrorCode, OpCode
 from zkwire.frames import frame
@@ -32,7 +33,7 @@ from zkwire.jute import encode
 from zkwire.records import CreateRequest, RequestHeader
 from zkwire.tap.tap import When
 from zkwire.traffic.conversation import SeenFrame
-from zkwire.traffic.faults import PASS, Action, Delay, Replace, reply_to, request
+from zkwire.traffic.faults import PASS, Action, Replace, reply_to, request
 
 # --- one watch, on the one before
 
@@ -40,14 +41,8 @@ from zkwire.traffic.faults import PASS, Action, Delay, Replace, reply_to, reques
 @pytest.mark.rule("W1", "W2", "W8", "R7")
 async def test_waiter_watches_the_one_before_it_and_nothing_else(zookeeper: Server, root: str) -> None:
     await alone(zookeeper)
-    async with AsyncExitStack() as stack:
-        zk = await stack.enter_async_context(administrator(zookeeper))
-        everybody = [await stack.enter_async_context(contender(zookeeper, root)) for _ in range(4)]
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        tasks = []
-        for who in everybody:
-            tasks.append(leading(nursery, who))
-            await who.until("waiting" if len(tasks) > 1 else "leading")
+    async with administrator(zookeeper) as zk, candidates(zookeeper, root, 4) as everybody:
+        tasks = await in_turn(everybody)
         while tasks:
             names = [f"{root}/{name}" for name in await children(zk, root)]
             term = await tasks[0].wait()
@@ -65,18 +60,15 @@ async def test_waiter_watches_the_one_before_it_and_nothing_else(zookeeper: Serv
 @pytest.mark.rule("W2", "W3")
 async def test_waiter_lists_again_when_the_one_before_goes_before_it_is_watched(zookeeper: Server, root: str) -> None:
     async with (
-        contender(zookeeper, root) as leader,
-        contender(zookeeper, root) as who,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root) as leader,
+        candidate(zookeeper, root) as who,
     ):
-        first = leading(nursery, leader)
+        first = leader.lead()
         node = (await first.wait()).node
-        released = trio.Event()
-        who.fault = When(request(OpCode.GET_DATA, node), Delay(until=released))
-        second = leading(nursery, who)
-        await who.fault.wait()
-        await first.end()
-        released.set()
+        with held(who, request(OpCode.GET_DATA, node)) as fault:
+            second = who.lead()
+            await fault.wait()
+            await first.end()
         term = await second.wait()
         (reply,) = who.all(reply_to(OpCode.GET_DATA, node))
         assert reply.err is ErrorCode.NO_NODE
@@ -88,43 +80,33 @@ async def test_waiter_lists_again_when_the_one_before_goes_before_it_is_watched(
 
 @pytest.mark.rule("W4", "R8")
 async def test_waiter_whose_predecessor_leaves_waits_for_the_one_before_it(zookeeper: Server, root: str) -> None:
-    async with AsyncExitStack() as stack:
-        zk = await stack.enter_async_context(administrator(zookeeper))
-        leader, second, leaver, last = [await stack.enter_async_context(contender(zookeeper, root)) for _ in range(4)]
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        leaving = await stack.enter_async_context(trio.open_nursery())
-        first = leading(nursery, leader)
-        await first.wait()
-        tasks = {}
-        for who in (second, leaver, last):
-            tasks[who] = leading(leaving if who is leaver else nursery, who)
-            await who.until("waiting")
+    async with administrator(zookeeper) as zk, candidates(zookeeper, root, 4) as everybody:
+        tasks = await in_turn(everybody)
         names = await children(zk, root)
-        leaving.cancel_scope.cancel()
-        with trio.CancelScope(shield=True):
-            await last.until("waiting")
-            assert await watches(zookeeper, last.zk.session_id) == [f"{root}/{names[1]}"]
-            assert [len(who.events()) for who in (second, last)] == [0, 1]
-            assert await children(zk, root) == [names[0], names[1], names[3]]
-            await first.end()
-            await tasks[second].wait()
-            assert (len(second.events()), len(last.events())) == (1, 1)
-            assert not tasks[last].began.is_set()
-            await tasks[second].end()
-            await tasks[last].wait()
-            await tasks[last].end()
+        second, last = everybody[1], everybody[3]
+        tasks[2].cancel()
+        await last.until("waiting")
+        assert await watches(zookeeper, last.zk.session_id) == [f"{root}/{names[1]}"]
+        assert [len(who.events()) for who in (second, last)] == [0, 1]
+        assert await children(zk, root) == [names[0], names[1], names[3]]
+        await tasks[0].end()
+        await tasks[1].wait()
+        assert (len(second.events()), len(last.events())) == (1, 1)
+        assert not tasks[3].began.is_set()
+        await tasks[1].end()
+        await tasks[3].wait()
+        await tasks[3].end()
 
 
 @pytest.mark.rule("W5")
 async def test_change_of_the_predecessors_data_makes_no_leader(zookeeper: Server, root: str) -> None:
     async with (
-        contender(zookeeper, root) as leader,
-        contender(zookeeper, root) as who,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root) as leader,
+        candidate(zookeeper, root) as who,
     ):
-        first = leading(nursery, leader)
+        first = leader.lead()
         term = await first.wait()
-        second = leading(nursery, who)
+        second = who.lead()
         await who.until("waiting")
         for number in range(3):
             await term.proclaim(b"%d" % number)
@@ -141,16 +123,9 @@ async def test_change_of_the_predecessors_data_makes_no_leader(zookeeper: Server
 
 async def _release(server: Server, path: str, waiters: int) -> tuple[int, int, int]:
     """Events and requests of all when the leader releases, and how many bytes of them are the list."""
-    async with AsyncExitStack() as stack:
-        everybody = [
-            await stack.enter_async_context(contender(server, path, renewal="none"))  # else proofs come in between
-            for _ in range(waiters + 1)
-        ]
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        tasks = []
-        for who in everybody:
-            tasks.append(leading(nursery, who))
-            await who.until("waiting" if len(tasks) > 1 else "leading")
+    # With a lease proofs would come in between.
+    async with candidates(server, path, waiters + 1, renewal="none") as everybody:
+        tasks = await in_turn(everybody)
         before = [len(who.frames) for who in everybody]
         await tasks[0].end()
         await tasks[1].wait()
@@ -162,7 +137,6 @@ async def _release(server: Server, path: str, waiters: int) -> tuple[int, int, i
         events = sum(len(who.events(since)) for who, since in zip(everybody[1:], before[1:]))
         requests = sum(len(who.requests(since)) - 1 for who, since in zip(everybody, before))
         lists = sum(len(who.all(request(OpCode.GET_CHILDREN), since)) for who, since in zip(everybody, before))
-        nursery.cancel_scope.cancel()
         return events, requests, lists
 
 
@@ -179,18 +153,16 @@ async def test_release_wakes_one_waiter_and_costs_the_same_for_any_number(zookee
 @pytest.mark.rule("W16")
 async def test_waiting_sends_pings_and_nothing_else(zookeeper: Server, root: str) -> None:
     async with (
-        contender(zookeeper, root) as leader,
-        contender(zookeeper, root, timeout=1.0) as who,
+        candidate(zookeeper, root) as leader,
+        candidate(zookeeper, root, timeout=1.0) as who,
         leader.election.lead(),
-        trio.open_nursery() as nursery,
     ):
-        leading(nursery, who)
+        who.lead()
         await who.until("waiting")
         since = len(who.frames)
         who.fault = pings = When(reply_to(OpCode.PING), PASS, times=None)
         await pings.wait(4)
         assert {each.opcode for each in who.frames[since:]} == {OpCode.PING}
-        nursery.cancel_scope.cancel()
 
 
 # --- connections and sessions
@@ -200,21 +172,17 @@ async def test_waiting_sends_pings_and_nothing_else(zookeeper: Server, root: str
 async def test_place_is_kept_over_lost_connections(zookeeper: Server, root: str) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root) as leader,
-        contender(zookeeper, root) as who,
-        contender(zookeeper, root) as last,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root) as leader,
+        candidate(zookeeper, root) as who,
+        candidate(zookeeper, root) as last,
     ):
-        tasks = []
-        for each in (leader, who, last):
-            tasks.append(leading(nursery, each))
-            await each.until("waiting" if len(tasks) > 1 else "leading")
+        tasks = await in_turn((leader, who, last))
         names = await children(zk, root)
         for _ in range(3):
             since = len(who.frames)
-            await who.cut()
-            await who.tap.heal()
-            await who.connected()
+            await who.part()
+            await who.heal()
+            await reached(who.zk, CONNECTED)
             await who.zk.sync(root)
             assert who.requests(since) == [OpCode.SET_WATCHES, OpCode.SYNC]
             assert await watches(zookeeper, who.zk.session_id) == [f"{root}/{names[0]}"]
@@ -230,17 +198,16 @@ async def test_place_is_kept_over_lost_connections(zookeeper: Server, root: str)
 @pytest.mark.rule("W6")
 async def test_release_during_a_lost_connection_is_told_after_it(zookeeper: Server, root: str) -> None:
     async with (
-        contender(zookeeper, root) as leader,
-        contender(zookeeper, root) as who,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root) as leader,
+        candidate(zookeeper, root) as who,
     ):
-        first = leading(nursery, leader)
+        first = leader.lead()
         await first.wait()
-        second = leading(nursery, who)
+        second = who.lead()
         await who.until("waiting")
-        await who.cut()
+        await who.part()
         await first.end()
-        await who.tap.heal()
+        await who.heal()
         await second.wait()
         assert len(who.all(below(root, OpCode.CREATE))) == 1
         await second.end()
@@ -250,13 +217,12 @@ async def test_release_during_a_lost_connection_is_told_after_it(zookeeper: Serv
 async def test_waiter_whose_session_expires_enters_again_at_once(zookeeper: Server, root: str) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root) as leader,
-        contender(zookeeper, root) as who,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root) as leader,
+        candidate(zookeeper, root) as who,
     ):
-        first = leading(nursery, leader)
+        first = leader.lead()
         await first.wait()
-        second = leading(nursery, who)
+        second = who.lead()
         await who.until("waiting")
         _, before = await children(zk, root)
         await end_session(zookeeper, who.zk.session)
@@ -277,15 +243,11 @@ async def test_waiter_whose_session_expires_enters_again_at_once(zookeeper: Serv
 async def test_waiter_whose_znode_is_deleted_enters_again_behind_all_others(zookeeper: Server, root: str) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root) as leader,
-        contender(zookeeper, root) as who,
-        contender(zookeeper, root) as other,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root) as leader,
+        candidate(zookeeper, root) as who,
+        candidate(zookeeper, root) as other,
     ):
-        tasks = []
-        for each in (leader, who, other):
-            tasks.append(leading(nursery, each))
-            await each.until("waiting" if len(tasks) > 1 else "leading")
+        tasks = await in_turn((leader, who, other))
         names = await children(zk, root)
         await zk.delete(f"{root}/{names[1]}")
         await other.until("waiting")
@@ -303,20 +265,18 @@ async def test_waiter_whose_znode_is_deleted_enters_again_behind_all_others(zook
 async def test_first_in_the_list_whose_znode_goes_before_the_commit_does_not_lead_with_it(
     zookeeper: Server, root: str
 ) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who, trio.open_nursery() as nursery:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         async with who.election.lead():
             pass
-        released = trio.Event()
-        who.fault = When(request(OpCode.MULTI), Delay(until=released))
-        task = leading(nursery, who)
-        await who.fault.wait()
-        (name,) = await children(zk, root)
-        assert not task.began.is_set()
-        await zk.delete(f"{root}/{name}")
-        released.set()
+        with held(who, request(OpCode.MULTI)) as fault:
+            task = who.lead()
+            await fault.wait()
+            (name,) = await children(zk, root)
+            assert not task.began.is_set()
+            await zk.delete(f"{root}/{name}")
         term = await task.wait()
         assert guid_of(term.node) != guid_of(name)
-        assert next(item.body.path for item in who.fault.hits[0].record) == f"{root}/{name}", "its check comes first"
+        assert next(item.body.path for item in fault.hits[0].record) == f"{root}/{name}", "its check comes first"
         refused, won = [reply.record for reply in who.all(reply_to(OpCode.MULTI))][-2:]
         assert refused[0].body.err == ErrorCode.NO_NODE
         assert not won[0].header.err
@@ -327,17 +287,15 @@ async def test_first_in_the_list_whose_znode_goes_before_the_commit_does_not_lea
 async def test_first_in_the_list_whose_session_ends_before_the_commit_does_not_lead_in_it(
     zookeeper: Server, root: str
 ) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who, trio.open_nursery() as nursery:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         async with who.election.lead():
             pass
-        released = trio.Event()
-        who.fault = When(request(OpCode.MULTI), Delay(until=released))
-        task = leading(nursery, who)
-        await who.fault.wait()
-        old = who.zk.session_id
-        await end_session(zookeeper, who.zk.session)
-        assert not task.began.is_set()
-        released.set()
+        with held(who, request(OpCode.MULTI)) as fault:
+            task = who.lead()
+            await fault.wait()
+            old = who.zk.session_id
+            await end_session(zookeeper, who.zk.session)
+            assert not task.began.is_set()
         term = await task.wait()
         stat = await zk.exists(term.node)
         assert stat is not None
@@ -351,15 +309,11 @@ async def test_path_deleted_under_a_leader_and_its_waiters_is_made_again_and_nob
 ) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root) as leader,
-        contender(zookeeper, root) as one,
-        contender(zookeeper, root) as other,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root) as leader,
+        candidate(zookeeper, root) as one,
+        candidate(zookeeper, root) as other,
     ):
-        tasks = []
-        for each in (leader, one, other):
-            tasks.append(leading(nursery, each))
-            await each.until("waiting" if len(tasks) > 1 else "leading")
+        tasks = await in_turn((leader, one, other))
         old = await tasks[0].wait()
         await zk.multi([*(Delete(f"{root}/{name}") for name in await children(zk, root)), Delete(root)])
         await tasks[0].over.wait()
@@ -386,12 +340,11 @@ async def test_order_holds_when_the_counter_wraps(zookeeper: Server, root: str) 
     async with AsyncExitStack() as stack:
         zk = await stack.enter_async_context(administrator(zookeeper))
         await zk.create(root)
-        nursery = await stack.enter_async_context(trio.open_nursery())
         tasks = []
         for number in numbers:
-            who = await stack.enter_async_context(contender(zookeeper, root))
+            who = await stack.enter_async_context(candidate(zookeeper, root))
             who.fault = When(below(root, OpCode.CREATE), _named(number))
-            tasks.append(leading(nursery, who))
+            tasks.append(who.lead())
             await who.until("waiting" if len(tasks) > 1 else "leading")
         for task, number in zip(tasks, numbers):
             assert (await task.wait()).node.endswith(f"-lock-{number}")
@@ -413,7 +366,7 @@ def _named(number: int) -> Callable[[SeenFrame], Action]:
 
 @pytest.mark.rule("W13")
 async def test_children_without_a_number_are_no_contenders(zookeeper: Server, root: str) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         await zk.create(root)
         for name in ("", "config", "-lock-", "a-lock-000", "0000000000x", f"_c_{GUID}-lock-"):
             await zk.create(f"{root}/{name or 'x'}")
@@ -423,7 +376,7 @@ async def test_children_without_a_number_are_no_contenders(zookeeper: Server, ro
 
 @pytest.mark.rule("W13")
 async def test_path_of_another_dialect_is_refused_before_anything_is_created(zookeeper: Server, root: str) -> None:
-    async with administrator(zookeeper) as zk, contender(zookeeper, root) as who:
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         await zk.create(root)
         foreign = await zk.create(f"{root}/{'0' * 32}__lock__", mode=CreateMode.EPHEMERAL_SEQUENTIAL)
         with pytest.raises(MixedDialect, match="kazoo"):
@@ -437,12 +390,11 @@ async def test_path_of_another_dialect_is_refused_before_anything_is_created(zoo
 async def test_contender_of_another_dialect_is_waited_for_where_a_warning_will_do(zookeeper: Server, root: str) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root, mixed="warn") as who,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root, mixed="warn") as who,
     ):
         await zk.create(root)
         foreign = await zk.create(f"{root}/{'0' * 32}__lock__", mode=CreateMode.EPHEMERAL_SEQUENTIAL)
-        task = leading(nursery, who)
+        task = who.lead()
         with pytest.warns(RuntimeWarning, match="kazoo"):
             await who.until("waiting")
         assert await watches(zookeeper, who.zk.session_id) == [foreign]
@@ -455,8 +407,8 @@ async def test_contender_of_another_dialect_is_waited_for_where_a_warning_will_d
 async def test_waiter_leaves_when_another_dialect_comes(zookeeper: Server, root: str) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root) as leader,
-        contender(zookeeper, root) as who,
+        candidate(zookeeper, root) as leader,
+        candidate(zookeeper, root) as who,
         leader.election.lead() as term,
         trio.open_nursery() as nursery,
     ):

@@ -12,29 +12,20 @@ from trio.testing import wait_all_tasks_blocked
 
 import zkwire
 from election import CampaignTimeout, Election, ElectionError, Term
-from tests.support.campaigns import (
-    EPHEMERAL,
-    PATIENCE,
-    administrator,
-    alone,
-    any_of,
-    contender,
-    end_session,
-    leading,
-    watch_count,
-    watches,
-)
+from tests.support.behind import held
+from tests.support.candidates import administrator, alone, any_of, candidate, end_session, watch_count, watches
+from tests.support.live import EPHEMERAL, PATIENCE
 from tests.support.real.servers import Server
 from zkwire import EventType, OpCode
-from zkwire.tap.tap import When, cut
-from zkwire.traffic.faults import Delay, reply_to, request
+from zkwire.tap.tap import cut
+from zkwire.traffic.faults import reply_to, request
 
 #: The 10,000 of rule S5 take about five minutes on two cores: ZKWIRE_S5_ROUNDS=10000.
 ROUNDS = int(os.environ.get("ZKWIRE_S5_ROUNDS", "200"))
 
 
 def simple(server: Server, path: str, **options: Any) -> Any:
-    return contender(server, path, mode="simple", **options)
+    return candidate(server, path, mode="simple", **options)
 
 
 # --- standing by
@@ -42,11 +33,11 @@ def simple(server: Server, path: str, **options: Any) -> Any:
 
 @pytest.mark.rule("S1")
 async def test_standby_watches_by_exists_and_leads_when_the_znode_goes(zookeeper: Server, root: str) -> None:
-    async with simple(zookeeper, root) as leader, simple(zookeeper, root) as who, trio.open_nursery() as nursery:
-        first = leading(nursery, leader)
+    async with simple(zookeeper, root) as leader, simple(zookeeper, root) as who:
+        first = leader.lead()
         term = await first.wait()
         assert term.node == root
-        second = leading(nursery, who)
+        second = who.lead()
         await who.until("waiting")
         assert await watches(zookeeper, who.zk.session_id) == [root]
         assert [each.opcode for each in who.all(request())][-1] is OpCode.EXISTS
@@ -62,13 +53,13 @@ async def test_standby_watches_by_exists_and_leads_when_the_znode_goes(zookeeper
 @pytest.mark.parametrize("lost", [request(OpCode.MULTI), reply_to(OpCode.MULTI)], ids=["request", "reply"])
 async def test_znode_of_the_own_session_is_leadership(zookeeper: Server, root: str, lost: Any) -> None:
     """What was created without an answer is told from somebody else's by its owner, and by the holder."""
-    async with simple(zookeeper, root) as who, simple(zookeeper, root) as other, trio.open_nursery() as nursery:
+    async with simple(zookeeper, root) as who, simple(zookeeper, root) as other:
         async with other.election.lead():
             pass
         who.fault = cut(before=lost)
-        task = leading(nursery, who)
+        task = who.lead()
         await task.wait()
-        rival = leading(nursery, other)
+        rival = other.lead()
         await other.until("waiting")
         assert not rival.began.is_set()
         await task.end()
@@ -79,15 +70,13 @@ async def test_znode_of_the_own_session_is_leadership(zookeeper: Server, root: s
 @pytest.mark.rule("S2")
 async def test_znode_that_goes_before_it_is_watched_is_tried_for_at_once(zookeeper: Server, root: str) -> None:
     await alone(zookeeper)
-    async with simple(zookeeper, root) as leader, simple(zookeeper, root) as who, trio.open_nursery() as nursery:
-        first = leading(nursery, leader)
+    async with simple(zookeeper, root) as leader, simple(zookeeper, root) as who:
+        first = leader.lead()
         await first.wait()
-        released = trio.Event()
-        who.fault = When(request(OpCode.EXISTS, root), Delay(until=released))
-        second = leading(nursery, who)
-        await who.fault.wait()
-        await first.end()
-        released.set()
+        with held(who, request(OpCode.EXISTS, root)) as fault:
+            second = who.lead()
+            await fault.wait()
+            await first.end()
         await second.wait()
         assert "waiting" not in who.states
         assert await watch_count(zookeeper) == 1, "its own, and not that of the exists"
@@ -102,8 +91,7 @@ async def test_failovers_go_on_at_one_cost_and_nothing_is_sent_between_them(zook
             await stack.enter_async_context(simple(zookeeper, root, renewal="none"))  # else proofs come in between
             for _ in range(3)
         ]
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        waiting = {who: leading(nursery, who) for who in everybody}
+        waiting = {who: who.lead() for who in everybody}
         costs: list[int] = []
         tokens: list[int] = []
         while len(tokens) < 40:
@@ -120,10 +108,9 @@ async def test_failovers_go_on_at_one_cost_and_nothing_is_sent_between_them(zook
             for who in everybody:
                 who.frames.clear()
             await task.end()
-            waiting[task.who] = leading(nursery, task.who)
+            waiting[task.who] = task.who.lead()
         assert tokens == sorted(set(tokens))
         assert max(costs) <= costs[0], "the first makes parents besides"
-        nursery.cancel_scope.cancel()
     async with administrator(zookeeper) as zk:
         assert await zk.exists(root) is None
     assert await watch_count(zookeeper) == 0
@@ -136,11 +123,10 @@ async def test_change_of_the_leaders_data_is_told_to_observers_and_makes_nobody_
     async with (
         simple(zookeeper, root, data=b"old") as leader,
         simple(zookeeper, root) as who,
-        trio.open_nursery() as nursery,
     ):
-        first = leading(nursery, leader)
+        first = leader.lead()
         term = await first.wait()
-        leading(nursery, who)
+        who.lead()
         await who.until("waiting")
         observing = leader.election.observe()
         found = await observing.__anext__()
@@ -155,15 +141,14 @@ async def test_change_of_the_leaders_data_is_told_to_observers_and_makes_nobody_
         assert who.requests(since) == [OpCode.EXISTS]
         assert [event.record.type for event in who.events(since)] == [EventType.NODE_DATA_CHANGED]
         await observing.aclose()
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.rule("W10", "C3")
 async def test_standby_whose_session_expires_stands_by_in_the_next(zookeeper: Server, root: str) -> None:
-    async with simple(zookeeper, root) as leader, simple(zookeeper, root) as who, trio.open_nursery() as nursery:
-        first = leading(nursery, leader)
+    async with simple(zookeeper, root) as leader, simple(zookeeper, root) as who:
+        first = leader.lead()
         await first.wait()
-        second = leading(nursery, who)
+        second = who.lead()
         await who.until("waiting")
         old = who.zk.session_id
         await end_session(zookeeper, who.zk.session)
@@ -178,14 +163,14 @@ async def test_standby_whose_session_expires_stands_by_in_the_next(zookeeper: Se
 
 @pytest.mark.rule("W6", "W14")
 async def test_release_during_a_lost_connection_is_told_after_it(zookeeper: Server, root: str) -> None:
-    async with simple(zookeeper, root) as leader, simple(zookeeper, root) as who, trio.open_nursery() as nursery:
-        first = leading(nursery, leader)
+    async with simple(zookeeper, root) as leader, simple(zookeeper, root) as who:
+        first = leader.lead()
         await first.wait()
-        second = leading(nursery, who)
+        second = who.lead()
         await who.until("waiting")
-        await who.cut()
+        await who.part()
         await first.end()
-        await who.tap.heal()
+        await who.heal()
         await second.wait()
         await second.end()
 
@@ -220,11 +205,11 @@ async def test_znode_of_another_program_survives_the_resignation_of_a_deleted_le
                 assert "deleted" in await term.lost
         nursery.start_soon(term.resign)
         await wait_all_tasks_blocked()
-        await who.tap.heal()
+        await who.heal()
         await who.until("resigned")
         assert (await zk.get_data(root))[0] == b"theirs"
         assert await zk.exists(f"{root}-holder") is None
-        waiting = leading(nursery, who)
+        waiting = who.lead()
         await who.until("waiting")
         assert await watches(zookeeper, who.zk.session_id) == [root]
         await zk.delete(root)
@@ -286,12 +271,11 @@ async def test_rush_on_a_free_path_is_spread_where_asked_for(
     async with AsyncExitStack() as stack:
         leader = await stack.enter_async_context(simple(zookeeper, root))
         standbys = [await stack.enter_async_context(simple(zookeeper, root, jitter=7.0)) for _ in range(12)]
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        first = leading(nursery, leader)
+        first = leader.lead()
         await first.wait()
         tasks = []
         for who in standbys:
-            tasks.append(leading(nursery, who))
+            tasks.append(who.lead())
             await who.until("waiting")
             who.frames.clear()
         await first.end()
@@ -300,7 +284,6 @@ async def test_rush_on_a_free_path_is_spread_where_asked_for(
             await who.zk.sync(root)
         assert asked == [(0, 7.0)] * 12
         assert [len(who.all(request(OpCode.MULTI))) for who in standbys] == [who is task.who for who in standbys]
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.rule("S6")
@@ -308,10 +291,10 @@ async def test_nobody_waits_where_no_jitter_was_asked_for(
     zookeeper: Server, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("random.uniform", lambda low, high: 3600.0)
-    async with simple(zookeeper, root) as leader, simple(zookeeper, root) as who, trio.open_nursery() as nursery:
-        first = leading(nursery, leader)
+    async with simple(zookeeper, root) as leader, simple(zookeeper, root) as who:
+        first = leader.lead()
         await first.wait()
-        second = leading(nursery, who)
+        second = who.lead()
         await who.until("waiting")
         await first.end()
         await second.wait()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 
 import pytest
 import trio
 
 from election import LeadershipLostError
-from tests.support.campaigns import PATIENCE, SENT, administrator, contender, end_session, leading, watches
+from tests.support.behind import SENT
+from tests.support.candidates import administrator, candidate, candidates, end_session, watches
+from tests.support.live import PATIENCE
 from tests.support.real.servers import Server
 from zkwire import OpCode
 from zkwire.tap.tap import cut
@@ -18,17 +20,15 @@ from zkwire.traffic.faults import PASS, Action
 
 @pytest.mark.rule("P11")
 async def test_successor_tells_a_resignation_an_expiry_and_a_deletion(zookeeper: Server, root: str) -> None:
-    async with administrator(zookeeper) as zk, AsyncExitStack() as stack:
-        one, other = [await stack.enter_async_context(contender(zookeeper, root)) for _ in range(2)]
-        nursery = await stack.enter_async_context(trio.open_nursery())
+    async with administrator(zookeeper) as zk, candidates(zookeeper, root, 2) as (one, other):
         ends = []
         for end in ("", "resign", "close", "delete", "delete and resign", "resign"):
             one, other = other, one
-            task = leading(nursery, one)
+            task = one.lead()
             await one.until("leading")
             term = await task.wait()
             ends.append(term.predecessor)
-            next_ = leading(nursery, other)
+            next_ = other.lead()
             await other.until("waiting")
             if end == "close":
                 await end_session(zookeeper, one.zk.session)
@@ -60,8 +60,8 @@ async def test_successor_of_a_deleted_leader_waits_until_that_one_has_finished(
     path = f"{root}/master"
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, path, mode=mode) as leader,
-        contender(zookeeper, path, mode=mode) as who,
+        candidate(zookeeper, path, mode=mode) as leader,
+        candidate(zookeeper, path, mode=mode) as who,
         trio.open_nursery() as nursery,
     ):
         told, finish, finished = trio.Event(), trio.Event(), trio.Event()
@@ -81,7 +81,7 @@ async def test_successor_of_a_deleted_leader_waits_until_that_one_has_finished(
         node: list[str] = []
         nursery.start_soon(work)
         await leader.until("leading")
-        task = leading(nursery, who)
+        task = who.lead()
         await who.until("waiting")
         await zk.delete(node[0])
         await told.wait()
@@ -103,13 +103,12 @@ async def test_successor_of_a_deleted_leader_that_is_cut_off_waits_until_its_ses
     path = f"{root}/master"
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, path, mode=mode, timeout=2.0) as leader,
-        contender(zookeeper, path, mode=mode) as who,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, path, mode=mode, timeout=2.0) as leader,
+        candidate(zookeeper, path, mode=mode) as who,
     ):
-        first = leading(nursery, leader)
+        first = leader.lead()
         term = await first.wait()
-        task = leading(nursery, who)
+        task = who.lead()
         await who.until("waiting")
         leader.tap.partition()
         await zk.delete(term.node)
@@ -123,7 +122,6 @@ async def test_successor_of_a_deleted_leader_that_is_cut_off_waits_until_its_ses
         assert first.lost is not None or term.lost.is_set()
         assert not term.is_leader
         await task.end()
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.rule("R2")
@@ -132,10 +130,9 @@ async def test_resignation_whose_request_is_lost_leaves_no_holder_of_a_deleted_z
 ) -> None:
     async with (
         administrator(zookeeper) as zk,
-        contender(zookeeper, root) as who,
-        trio.open_nursery() as nursery,
+        candidate(zookeeper, root) as who,
     ):
-        task = leading(nursery, who)
+        task = who.lead()
         term = await task.wait()
         lost = cut(before=_resigning)
 
@@ -149,7 +146,7 @@ async def test_resignation_whose_request_is_lost_leaves_no_holder_of_a_deleted_z
         task.finish.set()
         await lost.wait()
         await zk.delete(term.node)
-        await who.tap.heal()
+        await who.heal()
         await task.end()
         assert await zk.exists(f"{root}-holder") is None
 

@@ -16,7 +16,8 @@ from election.registry.layouts import Endpoint, ServersetMember, ServiceInstance
 from election.registry.registration import Registration
 from election.registry.registry import Registry
 from tests.conftest import External
-from tests.support.live import PATIENCE, Line, client, cut, reached, restore, until_gone, watched_paths
+from tests.support.behind import Line, expire, heal, part
+from tests.support.live import PATIENCE, client, reached, sent, until_gone, watched_paths
 from tests.support.real.servers import Distribution, Server
 from zkwire import (
     ACL,
@@ -46,15 +47,6 @@ NAME = "127.0.0.1:8897"
 CREATES = (OpCode.CREATE, OpCode.CREATE2)
 
 
-async def expire(server: Server | External, zk: Client, line: Line) -> None:
-    """End the client's session from outside, while it cannot know, then let it find out."""
-    gone = zk.session
-    await cut(zk, line)
-    async with client(server, session=gone) as outside:
-        assert outside.session_id == gone.id
-    line.restore()
-
-
 async def placed(zk: Client, path: str, fits: Callable[[Stat], bool] = lambda stat: True) -> Stat:
     """Wait until the znode is there, and fits."""
     with trio.fail_after(PATIENCE):
@@ -72,10 +64,6 @@ async def standing(registration: Registration) -> str:
         while registration.node is None:
             await registration._moved.wait()
     return registration.node
-
-
-def sent(frames: list[Frame], *opcodes: OpCode) -> int:
-    return sum(frame.direction is Direction.SENT and frame.opcode in opcodes for frame in frames)
 
 
 # --- registering
@@ -120,13 +108,13 @@ async def test_after_expiry_the_registration_is_there_again_with_one_create(
     ):
         before = len(frames)
         for _ in range(2):
-            await expire(zookeeper, zk, line)
+            await expire(zk, line, zookeeper)
             former = zk.session_id
             await placed(other, f"{root}/{NAME}", lambda stat, former=former: stat.ephemeral_owner != former)  # type: ignore[misc]
             await standing(registration)
             data, stat = await other.get_data(f"{root}/{NAME}")
             assert (data, stat.ephemeral_owner) == (b"data", zk.session_id)
-        assert sent(frames[before:], *CREATES) == 2
+        assert len(sent(frames[before:], *CREATES)) == 2
 
 
 @pytest.mark.rule("D2")
@@ -140,8 +128,8 @@ async def test_reconnect_within_the_session_shows_watchers_no_event(zookeeper: S
     ):
         session = zk.session_id
         for _ in range(3):
-            await cut(zk, line)
-            await restore(zk, line)
+            await part(zk, line)
+            await heal(zk, line)
         await standing(registration)
         assert zk.session_id == session
         await other.set_data(root, b"behind everything else")
@@ -236,17 +224,17 @@ async def test_update_without_a_connection_is_what_the_next_session_registers(
     frames: list[Frame] = []
     async with client(zookeeper) as other, client(zookeeper, dial=line.dial, on_frame=frames.append) as zk:
         async with Registry(zk, root).register(NAME, b"old") as registration, trio.open_nursery() as nursery:
-            await cut(zk, line)
+            await part(zk, line)
             async with client(zookeeper, session=zk.session):
                 pass
             nursery.start_soon(registration.update, b"new")
             await trio.testing.wait_all_tasks_blocked(0.01)
             before = len(frames)
-            line.restore()
+            line.heal()
             await placed(other, f"{root}/{NAME}")
             data, stat = await other.get_data(f"{root}/{NAME}")
             assert (data, stat.version) == (b"new", 0)  # never the old data first
-        assert sent(frames[before:], OpCode.SET_DATA) <= 1  # the one that waited for the connection, if at all
+        assert len(sent(frames[before:], OpCode.SET_DATA)) <= 1  # the one that waited for the connection, if at all
 
 
 @pytest.mark.rule("D4")
@@ -259,7 +247,7 @@ async def test_update_made_before_an_expiry_is_registered_after_it(zookeeper: Se
     ):
         await registration.update(b"new")
         first = zk.session_id
-        await expire(zookeeper, zk, line)
+        await expire(zk, line, zookeeper)
         await placed(other, f"{root}/{NAME}", lambda stat: stat.ephemeral_owner != first)
         assert (await other.get_data(f"{root}/{NAME}"))[0] == b"new"
 
@@ -276,10 +264,10 @@ async def test_update_over_a_lost_connection_is_written_in_the_same_session(
     ):
         stat = await placed(other, f"{root}/{NAME}")
         async with trio.open_nursery() as nursery:
-            await cut(zk, line)
+            await part(zk, line)
             nursery.start_soon(registration.update, b"new")
             await trio.testing.wait_all_tasks_blocked(0.01)
-            line.restore()
+            line.heal()
         await other.sync()
         data, after = await other.get_data(f"{root}/{NAME}")
         assert (data, after.czxid) == (b"new", stat.czxid)
@@ -331,13 +319,13 @@ async def test_of_updates_without_a_connection_the_last_one_counts(zookeeper: Se
         client(zookeeper, dial=line.dial) as zk,
         Registry(zk, root).register(NAME, b"old") as registration,
     ):
-        await cut(zk, line)
+        await part(zk, line)
         async with trio.open_nursery() as nursery:
             for number in range(5):
                 nursery.start_soon(registration.update, b"%d" % number)
             await trio.testing.wait_all_tasks_blocked(0.01)
             wanted = registration.data
-            line.restore()
+            line.heal()
         await other.sync()
         assert (await other.get_data(f"{root}/{NAME}"))[0] == wanted
 
@@ -365,7 +353,7 @@ async def test_lost_reply_to_create_is_resolved_by_a_search_behind_a_sync(
                 owners = [(await other.get_data(f"{root}/{name}"))[1] for name in await other.get_children(root)]
                 assert [stat.ephemeral_owner for stat in owners].count(zk.session_id) == 1
                 assert (await other.exists(await standing(registration))) in owners
-                assert sent(frames, *CREATES) == 1
+                assert len(sent(frames, *CREATES)) == 1
                 order = [frame.opcode for frame in frames if frame.direction is Direction.SENT]
                 search = OpCode.GET_DATA if layout == "names" else OpCode.GET_CHILDREN
                 create = order.index(OpCode.CREATE)
@@ -424,7 +412,7 @@ async def test_lost_reply_to_a_read_of_ours_changes_nothing(zookeeper: Server | 
             await registration.update(b"new")
             _, after = await other.get_data(f"{root}/{NAME}")
             assert (after.czxid, after.version) == (stat.czxid, 1)
-            assert sent(frames, *CREATES) == 1
+            assert len(sent(frames, *CREATES)) == 1
 
 
 @pytest.mark.rule("C7")
@@ -495,7 +483,7 @@ async def test_deregister_while_the_session_is_being_replaced(zookeeper: Server 
     line = Line()
     async with client(zookeeper) as other, client(zookeeper, dial=line.dial) as zk:
         async with Registry(zk, root).register(NAME) as registration:
-            await expire(zookeeper, zk, line)
+            await expire(zk, line, zookeeper)
             await registration.deregister()
             await registration.deregister()  # may be repeated
         await reached(zk, KeeperState.SYNC_CONNECTED)
@@ -531,11 +519,11 @@ async def test_what_a_cancelled_block_could_not_delete_goes_with_the_next_connec
         session = zk.session_id
         with trio.CancelScope() as scope:
             async with Registry(zk, root).register(NAME):
-                await cut(zk, line)
+                await part(zk, line)
                 scope.cancel()
                 await trio.sleep_forever()
         assert await other.exists(f"{root}/{NAME}") is not None
-        await restore(zk, line)
+        await heal(zk, line)
         await until_gone(other, f"{root}/{NAME}")
         assert zk.session_id == session
 
@@ -546,10 +534,10 @@ async def test_leaving_waits_for_the_connection_that_deletes(zookeeper: Server |
 
         async def mend() -> None:
             await trio.testing.wait_all_tasks_blocked(0.01)
-            line.restore()
+            line.heal()
 
         async with Registry(zk, root).register(NAME):
-            await cut(zk, line)
+            await part(zk, line)
             nursery.start_soon(mend)
         await other.sync()
         assert await other.exists(f"{root}/{NAME}") is None
@@ -622,10 +610,10 @@ async def test_znode_of_our_own_former_session_is_deleted_and_made_again(
         Registry(zk, root).register(NAME),
     ):
         former = await placed(other, f"{root}/{NAME}")
-        await cut(zk, line)
+        await part(zk, line)
         async with client(zookeeper, timeout=60.0, session=zk.session) as keeps_it_alive:
             await reached(zk, KeeperState.EXPIRED)
-            line.restore()
+            line.heal()
             stat = await placed(other, f"{root}/{NAME}", lambda stat: stat.czxid > former.czxid)
             assert stat.ephemeral_owner == zk.session_id
             assert keeps_it_alive.session_id == former.ephemeral_owner
@@ -698,7 +686,7 @@ async def test_without_a_new_session_expiry_ends_the_block(zookeeper: Server | E
     line = Line()
     async with client(zookeeper, dial=line.dial, new_session=False) as zk:
         with pytest.raises(SessionExpiredError):
-            await registered_through(zk, root, lambda: expire(zookeeper, zk, line))
+            await registered_through(zk, root, lambda: expire(zk, line, zookeeper))
 
 
 async def test_closed_client_ends_the_block(zookeeper: Server | External, root: str) -> None:

@@ -17,7 +17,8 @@ from election.registry.layouts import PayloadError
 from election.registry.registry import Registry
 from election.registry.view import Change, Members
 from tests.conftest import External
-from tests.support.live import PATIENCE, Line, client, cut, reached, restore, watched_paths
+from tests.support.behind import Line, heal, held, part
+from tests.support.live import PATIENCE, client, reached, sent, watched_paths
 from tests.support.real.servers import Distribution, Server
 from zkwire import (
     ACL,
@@ -26,7 +27,6 @@ from zkwire import (
     Create,
     CreateMode,
     Delete,
-    Direction,
     Frame,
     Id,
     KeeperState,
@@ -77,10 +77,6 @@ async def fresh(members: Members) -> None:
 
 def names(members: Members) -> list[str]:
     return [member.name for member in members.snapshot()]
-
-
-def sent(frames: list[Frame], *opcodes: OpCode) -> int:
-    return sum(frame.direction is Direction.SENT and frame.opcode in opcodes for frame in frames)
 
 
 # --- snapshot and changes
@@ -220,7 +216,7 @@ async def test_churn_costs_reads_of_what_is_new_only(zookeeper: Server | Externa
     async with client(zookeeper) as other, client(zookeeper, on_frame=frames.append) as zk:
         await make(other, root, *everyone)
         async with Registry(zk, root).members() as members:
-            assert sent(frames, *READS) == 1 + 1000
+            assert len(sent(frames, *READS)) == 1 + 1000
             frames.clear()
             for name in everyone[:50]:
                 await other.delete(f"{root}/{name}")
@@ -228,11 +224,11 @@ async def test_churn_costs_reads_of_what_is_new_only(zookeeper: Server | Externa
             told = Counter(kind for kind, _ in await changes(members, 100))
             assert told == {"added": 50, "removed": 50}
             assert names(members) == sorted(await other.get_children(root))
-            assert sent(frames, OpCode.GET_DATA) == sent(frames, *READS) == 50
+            assert len(sent(frames, OpCode.GET_DATA)) == len(sent(frames, *READS)) == 50
             frames.clear()
             await other.set_data(f"{root}/{everyone[70]}", b"new")
             assert await changes(members, 1) == [("updated", everyone[70])]
-            assert sent(frames, OpCode.GET_DATA) == sent(frames, *READS) == 1
+            assert len(sent(frames, OpCode.GET_DATA)) == len(sent(frames, *READS)) == 1
 
 
 # --- connections
@@ -247,7 +243,7 @@ async def test_without_a_connection_the_view_stays_is_stale_and_is_right_again_a
         await make(other, root, "calm", "calmer", "changes", "goes", "replaced")
         async with Registry(zk, root).members() as members:
             before = members.snapshot()
-            await cut(zk, line)
+            await part(zk, line)
             assert members.stale
             await make(other, root, "comes")
             lost = trio.current_time()
@@ -257,7 +253,7 @@ async def test_without_a_connection_the_view_stays_is_stale_and_is_right_again_a
             assert members.pick("random") in before
             since = trio.current_time() - lost
             assert members.age >= since
-            await restore(zk, line)
+            await heal(zk, line)
             told = await changes(members, 5)
             assert sorted(told) == sorted(
                 [("added", "comes"), ("removed", "goes"), ("updated", "changes"), ("removed", "replaced"),
@@ -274,15 +270,13 @@ async def test_view_is_stale_from_the_loss_until_all_is_read_again(zookeeper: Se
     async with client(zookeeper) as other, Tap(zookeeper.address) as tap, client(tap) as zk:
         await make(other, root, "a")
         async with Registry(zk, root).members() as members:
-            released = trio.Event()
-            fault = tap.fault = When(reply_to(OpCode.GET_DATA), Delay(until=released))
-            tap.cut()
-            await reached(zk, KeeperState.DISCONNECTED)
-            await reached(zk, KeeperState.SYNC_CONNECTED)
-            await fault.wait()
-            assert zk.state is KeeperState.SYNC_CONNECTED
-            assert members.stale
-            released.set()
+            with held(tap, reply_to(OpCode.GET_DATA)) as fault:
+                tap.cut()
+                await reached(zk, KeeperState.DISCONNECTED)
+                await reached(zk, KeeperState.SYNC_CONNECTED)
+                await fault.wait()
+                assert zk.state is KeeperState.SYNC_CONNECTED
+                assert members.stale
             await fresh(members)
 
 
@@ -294,11 +288,11 @@ async def test_view_lives_on_in_the_next_session(zookeeper: Server | External, r
         async with Registry(zk, root).members() as members:
             for turn in range(2):
                 gone = zk.session
-                await cut(zk, line)
+                await part(zk, line)
                 async with client(zookeeper, session=gone):
                     pass
                 await make(other, root, f"comes-{turn}")
-                line.restore()
+                line.heal()
                 assert await changes(members, 1) == [("added", f"comes-{turn}")]
                 await fresh(members)
                 assert zk.session_id != gone.id
@@ -417,10 +411,10 @@ async def test_members_that_are_not_enabled_are_seen_and_not_picked(zookeeper: S
 async def test_stale_view_says_so_when_it_has_none_to_pick(zookeeper: Server | External, root: str) -> None:
     line = Line()
     async with client(zookeeper, dial=line.dial) as zk, Registry(zk, root).members() as members:
-        await cut(zk, line)
+        await part(zk, line)
         with pytest.raises(NoMembersError, match=r"\(as of \d+ s ago, when the connection was lost\)"):
             members.pick()
-        line.restore()
+        line.heal()
 
 
 # --- errors and ends
@@ -446,10 +440,10 @@ async def test_without_a_new_session_expiry_ends_the_block(zookeeper: Server | E
     async with client(zookeeper, dial=line.dial, new_session=False) as zk:
 
         async def expire() -> None:
-            await cut(zk, line)
+            await part(zk, line)
             async with client(zookeeper, session=zk.session):
                 pass
-            line.restore()
+            line.heal()
 
         with pytest.raises(SessionExpiredError):
             await entered(Registry(zk, root), expire)

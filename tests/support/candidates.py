@@ -1,51 +1,36 @@
-"""What the tests of elections share: contenders behind a tap, and what the server knows of them."""
+"""What the tests of elections share: candidates behind a tap, and what the server knows of them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import trio
 
 import zkwire
 from election import Election, LeadershipLostError, Term
+from tests.support.behind import SENT, Behind
+from tests.support.live import PATIENCE
 from tests.support.real.servers import Server
-from zkwire import Client, CreateMode, Direction, KeeperState, OpCode, SessionInfo
+from zkwire import Client, Direction, OpCode, SessionInfo
 from zkwire.tap.tap import Tap
 from zkwire.traffic.conversation import SeenFrame
-from zkwire.traffic.faults import PASS, Action, Fault, Match
+from zkwire.traffic.faults import Match
 
-#: Seconds until a test gives up waiting for what must come.
-PATIENCE = 20.0
 GUID = "9d5b1f0c-3a7e-4d21-9f6b-0a1c2d3e4f50"
-SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
-EPHEMERAL = CreateMode.EPHEMERAL
 
 
-class Contender:
-    """An election on a client of its own, behind a tap, and every frame that passed it.
+class Candidate(Behind):
+    """An election on a client of its own behind a tap."""
 
-    Attributes:
-        fault: what the tap does.
-        terms: how many have begun; `term` is the last.
-    """
-
-    def __init__(self, tap: Tap, zk: Client, path: str, **options: Any) -> None:
-        self.tap = tap
-        self.zk = zk
-        self.frames: list[SeenFrame] = []
-        self.fault: Fault | None = None
+    def __init__(self, tap: Tap, zk: Client, nursery: trio.Nursery, path: str, **options: Any) -> None:
+        super().__init__(tap, zk)
         self.election = Election(zk, path, **options)
-        self.path = path
         self.seen = self.election.states()
         self.states: list[str] = []
-        tap.fault = self._see
-
-    def _see(self, seen: SeenFrame) -> Action:
-        self.frames.append(seen)
-        return PASS if self.fault is None else self.fault(seen)
+        self._nursery = nursery
 
     async def until(self, state: str) -> None:
         """Wait until the election is in the state, from where the last `until` found its own."""
@@ -55,63 +40,63 @@ class Contender:
                 if each == state:
                     return
 
-    async def connected(self) -> None:
-        with trio.fail_after(PATIENCE):
-            async for state in self.zk.states():
-                if state is KeeperState.SYNC_CONNECTED:
-                    return
-
-    async def cut(self) -> None:
-        """Cut the connection; no server is to be found until `tap.heal()`."""
-        self.tap.refuse()
-        self.tap.cut()
-        with trio.fail_after(PATIENCE):
-            async for state in self.zk.states():
-                if state is KeeperState.DISCONNECTED:
-                    return
-
-    def all(self, match: Match, since: int = 0) -> list[SeenFrame]:
-        """The frames that match, of those behind the first `since`."""
-        return [each for each in self.frames[since:] if match(each)]
-
-    def requests(self, since: int = 0) -> list[OpCode | int | None]:
-        """The opcodes of the requests behind the first `since` frames, without pings and handshakes."""
-        sent = [each for each in self.frames[since:] if each.direction is SENT and not each.is_handshake]
-        return [each.opcode for each in sent if each.opcode is not OpCode.PING]
-
-    def events(self, since: int = 0) -> list[SeenFrame]:
-        return [each for each in self.frames[since:] if each.is_notification]
+    def lead(self) -> Leading:
+        """Lead once, in the background."""
+        task = Leading(self)
+        self._nursery.start_soon(task.run)
+        return task
 
 
 @asynccontextmanager
-async def contender(
+async def candidate(
     server: Server, path: str, *, timeout: float = 10.0, client: dict[str, Any] | None = None, **options: Any
-) -> AsyncIterator[Contender]:
-    """One that may contend: `client` are options of connect, the others of Election. The block has a minute."""
+) -> AsyncIterator[Candidate]:
+    """One that may lead: `client` are options of connect, the others of Election. The block has a minute. What leads
+    in the background is cancelled at its end."""
     with trio.fail_after(60):
         async with (
             Tap(server.address) as tap,
             zkwire.connect(tap.address, timeout, connect_timeout=PATIENCE, **client or {}) as zk,
+            trio.open_nursery() as nursery,
         ):
-            yield Contender(tap, zk, path, **options)
+            yield Candidate(tap, zk, nursery, path, **options)
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def candidates(server: Server, path: str, count: int, **options: Any) -> AsyncIterator[list[Candidate]]:
+    """So many of them."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(candidate(server, path, **options)) for _ in range(count)]
+
+
+async def in_turn(everybody: Iterable[Candidate]) -> list[Leading]:
+    """Let one after another enter: the first leads, the others wait."""
+    tasks: list[Leading] = []
+    for who in everybody:
+        tasks.append(who.lead())
+        await who.until("waiting" if len(tasks) > 1 else "leading")
+    return tasks
 
 
 class Leading:
-    """A task that leads once, until it is told to finish."""
+    """A task that leads once, until it is told to finish, or cancelled."""
 
-    def __init__(self, who: Contender) -> None:
+    def __init__(self, who: Candidate) -> None:
         self.who = who
         self.began = trio.Event()
         self.finish = trio.Event()
         self.over = trio.Event()
         self.term: Term | None = None
         self.lost: LeadershipLostError | None = None
+        self._scope = trio.CancelScope()
 
     async def run(self) -> None:
         try:
-            async with self.who.election.lead() as self.term:
-                self.began.set()
-                await self.finish.wait()
+            with self._scope:
+                async with self.who.election.lead() as self.term:
+                    self.began.set()
+                    await self.finish.wait()
         except LeadershipLostError as error:
             self.lost = error
         finally:
@@ -130,12 +115,9 @@ class Leading:
         with trio.fail_after(PATIENCE):
             await self.over.wait()
 
-
-def leading(nursery: trio.Nursery, who: Contender) -> Leading:
-    """Let it lead in the background."""
-    task = Leading(who)
-    nursery.start_soon(task.run)
-    return task
+    def cancel(self) -> None:
+        """Cancel what it does now."""
+        self._scope.cancel()
 
 
 async def any_of(tasks: Sequence[Leading]) -> Leading:
