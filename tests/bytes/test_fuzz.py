@@ -472,7 +472,7 @@ class SessionCase:
             elif isinstance(event, Disconnected):
                 self.tcp_lost(event.reason)
             else:
-                assert isinstance(event, (Fired, Ponged)), event
+                assert isinstance(event, Fired), event
 
 
 # --- hypothesis, which shrinks what it finds

@@ -727,9 +727,7 @@ class Client(Verbs):
                     self._dial_scope.cancel()
                     if not over:
                         # In this step, so that whoever is told of the end finds the next session to ask.
-                        ended = self._session
-                        options = {**self._options, "auth": ended.auths, "granted": ended.session_timeout}
-                        self._session = Session(self._timeout, **options)
+                        self._session = self._session.successor()
                 changed, self._changed = self._changed, trio.Event()
                 changed.set()
                 self._timer_wake.set()

@@ -13,18 +13,19 @@ The caller dials, moves bytes and tells the time:
 On each new connection go, in this order: ConnectRequest; its answer awaited; all auths, then SASL; their answers
 awaited; setWatches; what callers asked for meanwhile (rules 11, 12, 13).
 
-A Session is one session only. When it has expired it is done, and so is every request it held: a new session is a new
-Session, and nothing crosses over.
+A Session is one session only. When it has expired it is over, and so is every request it held: `successor` makes the
+next one, and no request crosses over.
+
+"Rule N": docs/client-rules.md.
 """
 
 from __future__ import annotations
 
-import copy
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from ..codes import ErrorCode, EventType, KeeperState, OpCode
+from ..codes import TERMINAL_STATES, ErrorCode, EventType, KeeperState
 from ..errors import (
     AuthFailedError,
     ClosedError,
@@ -36,20 +37,10 @@ from ..errors import (
     ZkwireError,
 )
 from ..frames import MAX_REPLY, MAX_REQUEST, PASSWORD_SIZE, Frame
-from ..operations import (
-    ADD_WATCH,
-    ADD_WATCH_ARMS,
-    AUTH,
-    CLOSE_SESSION,
-    PING,
-    REMOVE_WATCHES,
-    SASL,
-    SET_WATCHES,
-    SET_WATCHES2,
-    WatcherKind,
-)
-from ..records import AuthPacket, ConnectRequest, ConnectResponse, GetSASLRequest, SetWatches, SetWatches2
-from ..text import counted, hexadecimal, name_of
+from ..operations import AUTH, CLOSE_SESSION, PING, SASL
+from ..records import ConnectRequest, ConnectResponse
+from ..text import counted, hexadecimal
+from .arming import Arming
 from .connection import Connection, ConnectionState
 from .events import (
     NEED_DATA,
@@ -60,7 +51,6 @@ from .events import (
     Fired,
     NeedData,
     Notified,
-    Ponged,
     Replied,
     SessionInfo,
     SessionRefused,
@@ -68,38 +58,37 @@ from .events import (
     TooLong,
     WatchedEvent,
 )
-from .requests import (
-    SET_WATCHES_FRAME,
-    OwnRequest,
-    Request,
-    XidCounter,
-    body_of,
-    ended_error,
-    resumable,
-    watch_problem,
-)
-from .sasl import FIPS_HINT, Mechanism, SaslError
-from .watches import SET_WATCHES_MAX_LENGTH, Watches
+from .login import Login
+from .requests import OwnRequest, Request, XidCounter, body_of, ended_error, resumable, watch_problem
+from .sasl import Mechanism
 
 _DISCONNECTED, _CONNECTED = KeeperState.DISCONNECTED, KeeperState.SYNC_CONNECTED
 _READ_ONLY, _EXPIRED = KeeperState.CONNECTED_READ_ONLY, KeeperState.EXPIRED
 _AUTH_FAILED, _CLOSED = KeeperState.AUTH_FAILED, KeeperState.CLOSED
 
-#: The whole life of a session: which state may follow which. The last three are terminal.
-TRANSITIONS: dict[KeeperState, frozenset[KeeperState]] = {
-    _DISCONNECTED: frozenset({_CONNECTED, _READ_ONLY, _EXPIRED, _AUTH_FAILED, _CLOSED}),
-    _CONNECTED: frozenset({_DISCONNECTED, _AUTH_FAILED, _CLOSED}),
-    _READ_ONLY: frozenset({_DISCONNECTED, _AUTH_FAILED, _CLOSED}),
-    _EXPIRED: frozenset(),
-    _AUTH_FAILED: frozenset(),
-    _CLOSED: frozenset(),
+#: The whole life of a session: state, what happened, state after. What is not here is not possible. EXPIRED, CLOSED and
+#: AUTH_FAILED are terminal.
+TRANSITIONS: dict[tuple[KeeperState, str], KeeperState] = {
+    (_DISCONNECTED, "logged in"): _CONNECTED,
+    (_DISCONNECTED, "logged in read-only"): _READ_ONLY,  # the server is in read-only mode
+    (_DISCONNECTED, "refused"): _EXPIRED,  # the server has answered with time_out 0, or with another session's id
+    (_DISCONNECTED, "silence"): _EXPIRED,  # no valid frame for 4/3 of the session timeout (rule 40)
+    (_DISCONNECTED, "authentication failed"): _AUTH_FAILED,
+    (_DISCONNECTED, "closed"): _CLOSED,  # close() without a connection, or closeSession answered or never answered
+    (_DISCONNECTED, "detached"): _CLOSED,
+    (_CONNECTED, "lost"): _DISCONNECTED,
+    (_CONNECTED, "authentication failed"): _AUTH_FAILED,
+    (_CONNECTED, "closed"): _CLOSED,
+    (_CONNECTED, "detached"): _CLOSED,
+    (_READ_ONLY, "lost"): _DISCONNECTED,
+    (_READ_ONLY, "authentication failed"): _AUTH_FAILED,
+    (_READ_ONLY, "closed"): _CLOSED,
+    (_READ_ONLY, "detached"): _CLOSED,
 }
 
 _NEW_PASSWORD = bytes(PASSWORD_SIZE)
-_SET_WATCHES_LISTS = (WatcherKind.DATA, WatcherKind.EXIST, WatcherKind.CHILD)
 
-
-SessionEvent = StateChanged | Replied | Failed | Fired | Disconnected | Ponged
+SessionEvent = StateChanged | Replied | Failed | Fired | Disconnected
 
 
 class Session:
@@ -144,42 +133,43 @@ class Session:
         self.session_timeout = session_timeout if granted is None else granted
         #: The highest zxid of any reply (rules 26, 27): what the next server must have seen too.
         self.last_zxid = 0
-        self.watches = Watches()
+        #: Why no more requests are taken; None while they are.
+        self.error: ZkwireError | None = None
         self._asked_timeout = session_timeout
         self._read_only_ok = read_only
         self._seen_read_write = session is not None  # else the id is a read-only server's throw-away one (rule 17)
-        self._auths: list[Request] = [OwnRequest(AUTH, AuthPacket(0, scheme, token)) for scheme, token in auth]
-        for packet in self._auths:
-            body_of(AUTH, packet.record, max_frame)
-        self._sasl = sasl
-        self._exchange = sasl  # a copy of it for each connection
-        self._last_words = b""  # still to be written on a connection that is given up
-        self._on_frame = on_frame
-        self._trace_error: BaseException | None = None  # what on_frame raised
-        trace = None if on_frame is None else self._trace
-        self._lengths = {"max_frame": max_frame, "max_reply": max_reply}
-        self._limits: dict[str, Any] = {**self._lengths, "on_frame": trace}
+        self._login = Login(auth, sasl, max_frame)
+        self._arming = Arming(max_frame)
+        #: Which watches there are.
+        self.watches = self._arming.watches
+        self._max_frame = max_frame
+        self._max_reply = max_reply
+        self._tracer = None if on_frame is None else _Tracer(on_frame)
         self._xids = XidCounter()
         self._connection: Connection | None = None
-        self._awaits_tcp_lost = False  # the connection is to be closed by our caller, who then calls tcp_lost
-        self._read_only = False  # what the server connected to is
-        self._requested_id = 0  # of the ConnectRequest on its way
+        self._awaits_tcp_lost = False  # our caller is to close the connection and to call tcp_lost
+        self._read_only = False  # the server that the connection goes to is in read-only mode
+        self._deadline = 0.0  # by when the connection must be logged in
+        self._last_frame: float | None = None  # when the last valid frame came
         self._queue: deque[Request] = deque()  # waiting for a connection, in call order
-        self._events: deque[SessionEvent] = deque()
         self._cancelled: set[Request] = set()  # on the connection, and not to be kept when they never left
-        self._auths_left = 0
-        self._sasl_begun = self._sasl_over = False
-        self._set_watches_length = min(SET_WATCHES_MAX_LENGTH, max_frame - SET_WATCHES_FRAME)
-        self._set_watches_taken = 0  # the longest that was answered on this connection
-        self._restoring = 0  # SetWatches of our own on this connection whose replies are outstanding
-        self._last_frame: float | None = None
-        self._deadline = 0.0  # when the way from the ConnectRequest to a session that stands must be over
-        self._unserved_since: float | None = None  # since when requests wait and no session has stood
+        self._unserved_since: float | None = None  # since when requests wait and the session is not connected
         self._lost_why = ""  # what ended the last connection
-        #: Why no more requests are taken; None while they are.
-        self.error: ZkwireError | None = None
-        self._removes_watches = True
-        self._events_have_zxids = False
+        self._events: deque[SessionEvent] = deque()
+
+    def successor(self) -> Session:
+        """The next session, for a caller who goes on after this one has expired: a new one, with the same options and
+        with all auths of this one. Until a server has granted it a timeout, its limits count from this one's."""
+        return Session(
+            self._asked_timeout,
+            read_only=self._read_only_ok,
+            auth=[(packet.record.scheme, packet.record.auth) for packet in self._login.packets],
+            sasl=self._login.mechanism,
+            granted=self.session_timeout,
+            max_frame=self._max_frame,
+            max_reply=self._max_reply,
+            on_frame=None if self._tracer is None else self._tracer.on_frame,
+        )
 
     # --- inputs
 
@@ -190,19 +180,18 @@ class Session:
             raise LocalProtocolError("tcp_connected: a connection stands already; tcp_lost comes between two of them")
         if self.error is not None:
             raise LocalProtocolError(f"tcp_connected: this session is over and needs no connection: {self.error!r}")
-        resumes = self._seen_read_write
-        self._requested_id = self.info.id if resumes else 0
-        request = ConnectRequest(
-            0,
-            self.last_zxid,
-            round(self._asked_timeout * 1000),
-            self._requested_id,
-            self.info.password if resumes else _NEW_PASSWORD,
-            self._read_only_ok,
-        )
+        id, password = self.info if self._seen_read_write else (0, _NEW_PASSWORD)
+        timeout = round(self._asked_timeout * 1000)
         self._deadline = deadline
-        self._set_watches_taken = 0
-        self._connection = Connection(request, now=now, deadline=deadline, xids=self._xids, **self._limits)
+        self._connection = Connection(
+            ConnectRequest(0, self.last_zxid, timeout, id, password, self._read_only_ok),
+            now=now,
+            deadline=deadline,
+            xids=self._xids,
+            max_frame=self._max_frame,
+            max_reply=self._max_reply,
+            on_frame=self._tracer,
+        )
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes from the server; b"" says that no more will come."""
@@ -218,29 +207,28 @@ class Session:
         connection = self._connection
         if connection is None:
             return
-        self._connection, self._awaits_tcp_lost, self._restoring = None, False, 0
+        self._connection, self._awaits_tcp_lost = None, False
         self._lost_why = reason
         doubtful, unwritten = connection.lost(unsent)
-        reason += self._shorten_set_watches([request for request, written in doubtful if written == "in full"])
-        self.watches.connection_lost()
+        reason += self._arming.lost([request for request, written in doubtful if written == "in full"])
         for request, written in doubtful:
             self._fail(request, ConnectionLossError(request.path, request.operation.name, written, reason))
         kept = [request for request in unwritten if not (type(request) is OwnRequest or request in self._cancelled)]
         self._cancelled.clear()
         self._queue.extendleft(reversed(kept))
-        if self._queue or self._unanswered_auths():
+        if self._queue or self._login.unanswered():
             self._note_waiting(now)
-        if self.error is not None and self.state not in (_EXPIRED, _AUTH_FAILED, _CLOSED):
-            self._end(_CLOSED, self.error)  # closing, and the answer will not come
-        elif self.state in (_CONNECTED, _READ_ONLY):
-            self._change_state(_DISCONNECTED, reason)
+        if self.error is not None:
+            self._end("closed", self.error)  # closing, and the answer will not come
+        elif self.state is not _DISCONNECTED:
+            self._change_state("lost", reason)
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due at `next_deadline`: a ping, giving up the stream, giving up the session."""
         expiry = self._expiry()
         if expiry is not None and now >= expiry:
             self._end(
-                _EXPIRED,
+                "silence",
                 SessionExpiredError(),
                 f"no valid frame for {now - expiry + self.session_timeout * 4 / 3:.3g} s, 4/3 of the session timeout",
             )
@@ -251,7 +239,7 @@ class Session:
         if self._connection is not None and not self._awaits_tcp_lost:
             reason = self._connection.handle_timeout(now)
             if reason is None and self._is_authenticating() and now >= self._deadline:
-                reason = f"no reply to {'auth' if self._auths_left else 'SASL'} in time"
+                reason = f"no reply to {self._login.awaited} in time"
             if reason is not None:
                 self._give_up_connection(reason)
 
@@ -269,7 +257,7 @@ class Session:
         operation = request.operation
         if operation is PING or operation is AUTH or operation is CLOSE_SESSION:
             raise LocalProtocolError(f"{operation.name} is sent by handle_timeout, add_auth or close, not as a request")
-        if request.watcher is not None and (reason := watch_problem(request, **self._lengths)):
+        if request.watcher is not None and (reason := watch_problem(request, self._max_frame, self._max_reply)):
             raise LocalProtocolError(reason)
         if (self.state is _CONNECTED or self.state is _READ_ONLY) and not self._awaits_tcp_lost:
             if request.watcher is None:
@@ -278,7 +266,7 @@ class Session:
             else:
                 self._send(request, now)
             return
-        body_of(request.operation, request.record, self._limits["max_frame"])  # to raise now what it would raise later
+        body_of(request.operation, request.record, self._max_frame)  # to raise now what it would raise later
         self._queue.append(request)
         if self.state is _DISCONNECTED:
             self._note_waiting(now)
@@ -287,8 +275,8 @@ class Session:
         """The caller gave up. A request still waiting for a connection is forgotten, and so is one that has not left
         when its connection is lost; of one sent, the reply is awaited all the same (rule 34)."""
         if request.operation is AUTH:
-            if not request.end and request in self._auths:
-                self._auths.remove(request)
+            if not request.end and request in self._login.packets:
+                self._login.packets.remove(request)
         elif self._queue and request in self._queue:
             self._queue.remove(request)
         elif self._connection is not None:
@@ -304,18 +292,14 @@ class Session:
         """
         if self.error is not None:
             raise ended_error(self.error, request)
-        body_of(AUTH, request.record, self._limits["max_frame"])  # what cannot be sent must not come back either
-        self._auths.append(request)
-        if self._connection is not None and self._connection.state is ConnectionState.ESTABLISHED:
-            self._auths_left += 1
-            self._connection.send_auth(request, now)
+        body_of(AUTH, request.record, self._max_frame)  # what cannot be sent must not come back either
+        self._login.add(request, now)
         if self.state is _DISCONNECTED:
             self._note_waiting(now)
 
     def disarm(self, path: str, watcher: Any, now: float) -> None:
         """A watcher's interest in the path ends; the server is told when it was the last (rule 67)."""
-        if self.watches.disarm(path, watcher):
-            self._remove_watches(path, now)
+        self._arming.disarm(path, watcher, now)
 
     def close(self, now: float) -> None:
         """Send closeSession and take no more requests. The state is CLOSED when its reply has come; at once when there
@@ -327,11 +311,11 @@ class Session:
         if connection is not None and connection.state is ConnectionState.ESTABLISHED and not self._awaits_tcp_lost:
             connection.close(OwnRequest(CLOSE_SESSION), now)
         else:
-            self._end(_CLOSED, self.error)
+            self._end("closed", self.error)
 
     def detach(self) -> None:
         """End here, and leave the session to live on the server until its timeout or until someone resumes it."""
-        self._end(_CLOSED, ClosedError("the client is closed"))
+        self._end("detached", ClosedError("the client is closed"))
 
     # --- outputs
 
@@ -339,7 +323,7 @@ class Session:
         """The bytes to write now; b"" when there are none."""
         connection = self._connection
         if connection is None:
-            words, self._last_words = self._last_words, b""
+            words, self._login.last_words = self._login.last_words, b""
             return words
         return b"" if self._awaits_tcp_lost else connection.data_to_send(now)
 
@@ -369,12 +353,11 @@ class Session:
                 self._give_up_connection("the server closed the connection")
             else:
                 self._last_frame = now
-                self._take_other(event, now)
+                self._take_unasked(event, now)
         if self._events:
             return self._events.popleft()
-        if self._trace_error is not None:
-            raised, self._trace_error = self._trace_error, None
-            raise raised
+        if self._tracer is not None:
+            self._tracer.raise_kept()
         return NEED_DATA
 
     def next_deadline(self) -> float | None:
@@ -388,11 +371,6 @@ class Session:
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     # --- getters
-
-    @property
-    def auths(self) -> list[tuple[str, bytes]]:
-        """All (scheme, auth) pairs that are sent on every connection: for a Session that follows this one."""
-        return [(request.record.scheme, request.record.auth) for request in self._auths]
 
     def last_answered(self, before: float) -> float | None:
         """Connection.last_answered, of the connection that stands; None without one."""
@@ -411,23 +389,6 @@ class Session:
         return 0 if connection is None else len(connection.pending)
 
     # --- the life of the session
-
-    def _shorten_set_watches(self, unanswered: list[Request]) -> str:
-        """Called when the connection was lost with these requests on it. Returns what the state's reason says about a
-        setWatches among them, "" for nothing.
-
-        A server with a smaller jute.maxbuffer than ours closes the connection when a setWatches is too long for it, and
-        would do so each time. So the next ones are shorter, in the end one for each path.
-        """
-        for request in unanswered:
-            if type(request) is OwnRequest and request.operation in (SET_WATCHES, SET_WATCHES2):
-                size = request.end - request.start - 4
-                if size <= self._set_watches_taken:
-                    break
-                self._set_watches_length = max(min(self._set_watches_length, size) // 4, 1)
-                sent = counted(size, "byte")
-                return f"; no answer to a setWatches of {sent}: the next are shorter, if its jute.maxbuffer is less"
-        return ""
 
     def _expiry(self) -> float | None:
         """When the session is over without the server's word for it: 4/3 of the timeout after the last valid frame.
@@ -457,14 +418,10 @@ class Session:
         cause = f"no server: {self._lost_why}" if self._lost_why else "no server"
         for request in self._take_queue():
             self._fail(request, ConnectionLossError(request.path, request.operation.name, "not sent", cause))
-        for request in self._unanswered_auths():
-            self._auths.remove(request)
+        for request in self._login.unanswered():
+            self._login.packets.remove(request)
             written: Literal["in full", "not sent"] = "in full" if request.end else "not sent"
             self._fail(request, ConnectionLossError(None, request.operation.name, written, cause))
-
-    def _unanswered_auths(self) -> list[Request]:
-        """The requests whose callers still wait for the reply."""
-        return [request for request in self._auths if type(request) is not OwnRequest]
 
     def _is_authenticating(self) -> bool:
         """Whether the server has granted the session, and auths or SASL are still to be answered before it stands."""
@@ -477,111 +434,37 @@ class Session:
         )
 
     def _take_connected(self, response: ConnectResponse, now: float) -> None:
-        """The server's yes: whose session is it?"""
-        if self._requested_id != 0 and response.session_id != self._requested_id:
-            self._end(
-                _EXPIRED,
-                SessionExpiredError(),
-                f"asked to resume {hexadecimal(self._requested_id)}, got {hexadecimal(response.session_id)}",
-            )
+        """The server has granted a session. It may not be the one that we asked for."""
+        if self._seen_read_write and self.info.id != 0 and response.session_id != self.info.id:
+            asked, got = hexadecimal(self.info.id), hexadecimal(response.session_id)
+            self._end("refused", SessionExpiredError(), f"asked to resume {asked}, got {got}")
             return
         self.info = SessionInfo(response.session_id, response.passwd or b"")
         self.session_timeout = response.time_out / 1000
         self._read_only = bool(response.read_only)
         self._seen_read_write = self._seen_read_write or not self._read_only
         assert self._connection is not None
-        self._auths_left = len(self._auths)
-        for request in self._auths:
-            self._connection.send_auth(request, now)
-        self._sasl_begun, self._sasl_over = False, self._sasl is None
-        self._next_login_step(now)
+        self._login.begin(self._connection, now)
+        self._proceed_with_login(now)
 
     def _take_auth(self, event: AuthReplied, now: float) -> None:
-        if event.err:
-            reason = f"the server answered {name_of(ErrorCode, event.err)}"
-            if event.request is not None:
-                reason += f" to auth scheme {event.request.record.scheme!r}"
-            self._end(_AUTH_FAILED, AuthFailedError(reason=reason))
-            return
-        if type(event.request) is not OwnRequest and event.request in self._auths:
-            # Answered once; on later connections it is sent as the session's own.
-            place = self._auths.index(event.request)
-            self._auths[place] = OwnRequest(AUTH, event.request.record)
+        if self._login.take_auth(event):
             self._events.append(Replied(event.request, 0, 0, None))
-        self._auths_left -= 1
-        self._next_login_step(now)
+        self._proceed_with_login(now)
 
-    def _next_login_step(self, now: float) -> None:
-        """The next step towards CONNECTED, when nothing is awaited any more that comes before it. An auth packet may
-        have been added meanwhile."""
-        if self._auths_left or self.state is not _DISCONNECTED or self.error is not None:
-            return
-        if self._sasl_over:
+    def _proceed_with_login(self, now: float) -> None:
+        """Called after each step of the login, and after the reply to an auth that was added later."""
+        if self._login.failure is None and self.state is _DISCONNECTED and self._login.proceed(now):
             self._finish_login(now)
-        elif not self._sasl_begun:
-            self._sasl_begun = True
-            self._run_mechanism(None, now)
-
-    def _take_sasl(self, event: Replied, now: float) -> None:
-        if self.error is not None:
-            return  # closing: closeSession was the last frame
-        if event.err:
-            answered = f"the server answered {name_of(ErrorCode, event.err)} ({event.err})"
-            # Only a mechanism whose server speaks first begins with an empty token, as DIGEST-MD5 does.
-            unchallenged = event.err == ErrorCode.AUTH_FAILED and not event.request.record.token
-            self._refuse_sasl(f"{answered} {FIPS_HINT}" if unchallenged else answered, None, now)
-        elif event.response.token is None:
-            self._refuse_sasl("the server has no SASL configured: it answered with a null token", None, now)
-        else:
-            self._run_mechanism(event.response.token, now)
-
-    def _run_mechanism(self, challenge: bytes | None, now: float) -> None:
-        """Send the mechanism's next token, the first one if there is no challenge yet. The mechanism is not our code:
-        if it raises, or returns something else than bytes, the session ends with an AuthFailedError."""
-        connection = self._connection
-        answer: bytes | None = None
-        refusal = ""
-        cause: Exception | None = None
-        try:
-            if challenge is None:
-                self._exchange = copy.copy(self._sasl)
-            assert self._exchange is not None
-            answer = self._exchange.start() if challenge is None else self._exchange.step(challenge)
-        except SaslError as error:
-            refusal, cause = str(error), error
-        except Exception as error:
-            refusal, cause = f"the mechanism raised {type(error).__name__}", error
-        if connection is None or self._connection is not connection or self.error is not None:
-            return  # the mechanism has closed the client
-        if cause is not None:
-            self._refuse_sasl(refusal, cause, now)
-        elif answer is None and challenge is not None:
-            self._sasl_over = True
-            self._next_login_step(now)
-        elif not isinstance(answer, (bytes, bytearray)):
-            self._refuse_sasl(f"the mechanism returned {type(answer).__name__}, not bytes", None, now)
-        else:
-            try:
-                connection.send(OwnRequest(SASL, GetSASLRequest(bytes(answer))), now)
-            except LocalProtocolError as error:  # it is too long
-                self._refuse_sasl(str(error), error, now)
-
-    def _refuse_sasl(self, reason: str, cause: Exception | None, now: float) -> None:
-        """The session is over, and the server is told to close it."""
-        error = AuthFailedError(reason=f"SASL: {reason}")
-        error.__cause__ = cause
-        assert self._connection is not None
-        self._connection.close(OwnRequest(CLOSE_SESSION), now)
-        self._last_words = self._connection.data_to_send(now)
-        self._end(_AUTH_FAILED, error)
+        if self._login.failure is not None:
+            self._end("authentication failed", self._login.failure)
 
     def _finish_login(self, now: float) -> None:
-        """Everything that must come first has: watches, then the queue."""
+        """Everything that must come first has been answered: set the watches, then send the queue."""
         assert self._connection is not None
-        for record in self.watches.set_watches(self.last_zxid, self._set_watches_length):
-            self._send_set_watches(record, now)
+        self._arming.begin(self._connection, self.last_zxid, now)
         self._unserved_since = None
-        self._change_state(_READ_ONLY if self._read_only else _CONNECTED, "")
+        self._change_state("logged in read-only" if self._read_only else "logged in", "")
         for request in self._take_queue():
             try:
                 self._send(request, now)
@@ -589,85 +472,66 @@ class Session:
                 self._events.append(Failed(request, error))
 
     def _give_up_connection(self, reason: str) -> None:
-        """Give up the connection. Our caller knows how much of what it was handed never left, and says in tcp_lost."""
+        """The caller is told to close the connection. It says in tcp_lost how many of the bytes never left."""
         self._awaits_tcp_lost = True
+        self._arming.give_up()
         self._events.append(Disconnected(reason))
 
-    def _end(self, state: KeeperState, error: ZkwireError, reason: str = "") -> None:
-        """The session is over: every request fails, every watch is told, and nothing is taken any more."""
-        if self.state in (_EXPIRED, _AUTH_FAILED, _CLOSED):
+    def _end(self, trigger: str, error: ZkwireError, reason: str = "") -> None:
+        """The session is over: every request fails, every watcher gets a last event, and no request is taken."""
+        if self.state in TERMINAL_STATES:
             return
         self.error = error
         self._unserved_since = None
         connection, self._connection = self._connection, None
         doubtful, unwritten = ([], []) if connection is None else connection.lost()
-        for request in [request for request, _ in doubtful] + unwritten + self._take_queue():
-            self._fail(request, ended_error(error, request))
-        for request in self._auths:
+        for request in [request for request, _ in doubtful] + unwritten + self._take_queue() + self._login.packets:
             self._fail(request, ended_error(error, request))
         watchers = self.watches.all_watchers()
         self.watches.clear()
-        self._change_state(state, reason or str(error))
+        self._change_state(trigger, reason or str(error))
         if watchers:
-            self._events.append(Fired(watchers, WatchedEvent(EventType.NONE, state, "")))
+            self._events.append(Fired(watchers, WatchedEvent(EventType.NONE, self.state, "")))
         if connection is not None and not self._awaits_tcp_lost:
             self._events.append(Disconnected(reason or str(error)))
         self._awaits_tcp_lost = False
 
-    def _change_state(self, state: KeeperState, reason: str) -> None:
+    def _change_state(self, trigger: str, reason: str) -> None:
         """The only place where the state changes."""
-        if state not in TRANSITIONS[self.state]:
-            raise AssertionError(f"no way from {self.state.name} to {state.name}")
-        self.state = state
-        self._events.append(StateChanged(state, reason))
-
-    def _trace(self, frame: Frame) -> None:
-        """Call on_frame. It is not our code, and this may be the middle of a step, so its exception is raised later."""
-        if self._on_frame is not None:
-            try:
-                self._on_frame(frame)
-            except BaseException as error:
-                self._on_frame = None
-                self._trace_error = error
+        self.state = TRANSITIONS[self.state, trigger]
+        self._events.append(StateChanged(self.state, reason))
 
     # --- requests and replies
 
     def _send(self, request: Request, now: float) -> None:
         assert self._connection is not None
-        watcher = request.watcher
-        if watcher is None:
+        if request.watcher is None:
             self._connection.send(request, now)
-            return
-        # Whether a one-shot watch needs its flag is known only now, in wire order.
-        path, kind = request.record.path, request.operation.arms
-        if kind is not None:
-            request.record = request.record.replace(watch=not self.watches.rides(kind, path))
-        self._connection.send(request, now)
-        self.watches.expect(path, None if kind is not None else ADD_WATCH_ARMS[request.record.mode])
+        else:
+            self._arming.send(request, self._connection, now)
 
     def _take_reply(self, event: Replied, now: float) -> bool:
         """What the session itself learns from a reply; whether it is the caller's too."""
         request = event.request
         own = type(request) is OwnRequest
-        if self._restoring and own and request.operation in (SET_WATCHES, SET_WATCHES2):
-            self._restoring -= 1
-            self._set_watches_taken = max(self._set_watches_taken, request.end - request.start - 4)
+        if own:
+            self._arming.note_restored(request)
         # While watches are on their way to the server, a loss must make us ask again for changes since the same zxid.
-        if event.zxid > self.last_zxid and not self._restoring:
+        if event.zxid > self.last_zxid and not self._arming.restoring:
             self.last_zxid = event.zxid
         if self._cancelled:
             self._cancelled.discard(request)
-        if request.watcher is not None:
-            self._arm(event, now)
+        if request.watcher is not None and (reason := self._arming.take_reply(event, self.last_zxid, now)):
+            self._give_up_connection(reason)
         if event.err and event.err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
-            self._end(_AUTH_FAILED, AuthFailedError(reason="the server requires an authentication first"))
+            self._end("authentication failed", AuthFailedError(reason="the server requires an authentication first"))
         elif own:
             self._take_own(event, now)
         return not own
 
     def _take_too_long(self, event: Replied, now: float) -> None:
         """A reply was too long to be taken. Its caller is told so, and has no watch then, though the server has."""
-        request, size, limit = event.request, event.response.length, self._limits["max_reply"]
+        request, size, limit = event.request, event.response.length, self._max_reply
         operation = request.operation.name
         if type(request) is OwnRequest:  # a SASL token: the exchange cannot go on without it
             length = counted(size, "byte")
@@ -680,94 +544,32 @@ class Session:
             self.disarm(request.path, request.watcher, now)
         self._events.append(Failed(request, ReplyTooLongError(request.path, operation, size, limit)))
 
-    def _arm(self, event: Replied, now: float) -> None:
-        """Arms the watch in the step that pops the reply: the next frame may already be its event."""
-        request, err = event.request, event.err
-        path, operation = request.record.path, request.operation
-        self.watches.settle(path)
-        if operation is ADD_WATCH:
-            kind = ADD_WATCH_ARMS[request.record.mode]
-            if err:
-                if self.watches.refuse(kind, path):
-                    self._give_up_connection(f"addWatch failed with {err} while another one was on its way to {path}")
-                self._remove_watches(path, now)  # one taken before may have lost its last watcher meanwhile
-                return
-            self.watches.arm(kind, path, request.watcher)
-            if self.watches.child_watch_hidden_by(request.record.mode, path):
-                self._send_set_watches(SetWatches(self.last_zxid, (), (), (path,)), now)
-            return
-        armed = operation.arms if err == 0 else operation.arms_on_no_node if err == ErrorCode.NO_NODE else None
-        if armed is not None:
-            riding = not request.record.watch and self.watches.rides(armed, path)
-            self.watches.arm(armed, path, request.watcher, riding=riding)
-            if not request.record.watch and not riding:
-                # The addWatch that it was to ride on was refused, so the server has no watch yet.
-                lists = ((path,) if kind is armed else () for kind in _SET_WATCHES_LISTS)
-                self._send_set_watches(SetWatches(self.last_zxid, *lists), now)
-        self._remove_watches(path, now)
-
     def _take_own(self, event: Replied, now: float) -> None:
-        """A reply to a request of the session's own making."""
-        request = event.request
-        opcode = request.operation.opcode
-        if opcode is OpCode.SASL:
-            self._take_sasl(event, now)
-        elif opcode is OpCode.CLOSE_SESSION:
-            self._end(_CLOSED, self.error or ClosedError("the client is closed"))
-        elif opcode is OpCode.REMOVE_WATCHES:
-            if event.err == ErrorCode.UNIMPLEMENTED:
-                self._removes_watches = False  # a server before 3.5.0, which closes the connection for it
-        elif event.err:
-            self._give_up_connection(f"{request.operation.name} failed with {event.err}: the watches do not stand")
-        elif opcode is OpCode.SET_WATCHES2:
-            self._resync(request.record)
+        """A reply to a request of the session's own."""
+        operation = event.request.operation
+        if operation is SASL:
+            self._login.take_sasl(event, now)
+            self._proceed_with_login(now)
+        elif operation is CLOSE_SESSION:
+            self._end("closed", self.error or ClosedError("the client is closed"))
+        elif reason := self._arming.take_own_reply(event):
+            self._give_up_connection(reason)
+        else:
+            for watchers in self._arming.to_resync(event.request):
+                self._events.append(Fired(watchers, WatchedEvent(EventType.RESYNC, self.state, "")))
 
-    def _resync(self, record: SetWatches2) -> None:
-        """Persistent watches stand again, but the server keeps no events for them (rule 64)."""
-        for kind, paths in (
-            (WatcherKind.PERSISTENT, record.persistent_watches),
-            (WatcherKind.PERSISTENT_RECURSIVE, record.persistent_recursive_watches),
-        ):
-            watchers = [watcher for path in paths or () for watcher in self.watches.watchers(kind, path or "")]
-            if watchers:
-                event = WatchedEvent(EventType.RESYNC, self.state, "")
-                self._events.append(Fired(watchers, event))
-
-    def _take_other(self, event: Any, now: float) -> None:
+    def _take_unasked(self, event: Any, now: float) -> None:
+        """What is not the reply to a request."""
         match event:
             case Notified(event=watched):
-                # Since 3.9.0 events carry their transaction's zxid, but for those that setWatches finds: they are for
-                # the one-shot watches it put back. A persistent watch has had them, or gets a RESYNC.
-                self._events_have_zxids = self._events_have_zxids or watched.zxid > 0
-                watchers = self.watches.fire(watched, one_shots_only=self._events_have_zxids and watched.zxid <= 0)
-                if watchers:
+                if watchers := self._arming.fire(watched, now):
                     self._events.append(Fired(watchers, watched))
-                self._remove_watches(watched.path, now)
-            case Ponged():
-                self._events.append(event)
             case Connected(response=response):
                 self._take_connected(response, now)
             case SessionRefused():
-                self._end(_EXPIRED, SessionExpiredError(), "the server does not know the session (any more)")
-            case _:  # AuthReplied
+                self._end("refused", SessionExpiredError(), "the server does not know the session (any more)")
+            case AuthReplied():
                 self._take_auth(event, now)
-
-    def _send_set_watches(self, record: SetWatches | SetWatches2, now: float) -> None:
-        if self.error is not None:
-            return  # closing: closeSession was the last frame
-        assert self._connection is not None
-        operation = SET_WATCHES if isinstance(record, SetWatches) else SET_WATCHES2
-        self._restoring += 1
-        self._connection.send(OwnRequest(operation, record), now)
-
-    def _remove_watches(self, path: str, now: float) -> None:
-        if self.state not in (_CONNECTED, _READ_ONLY) or self._awaits_tcp_lost or self.error is not None:
-            return
-        if not self._removes_watches:
-            return
-        assert self._connection is not None
-        for record in self.watches.removals(path):
-            self._connection.send(OwnRequest(REMOVE_WATCHES, record), now)
 
     def _fail(self, request: Request, error: ZkwireError) -> None:
         if type(request) is not OwnRequest:
@@ -777,3 +579,25 @@ class Session:
         requests = list(self._queue)
         self._queue.clear()
         return requests
+
+
+class _Tracer:
+    """Calls on_frame. It is not our code, and this may be the middle of a step, so its exception is kept for later."""
+
+    def __init__(self, on_frame: Callable[[Frame], object]) -> None:
+        self.on_frame = on_frame
+        self._has_raised = False
+        self._kept: BaseException | None = None
+
+    def __call__(self, frame: Frame) -> None:
+        if not self._has_raised:
+            try:
+                self.on_frame(frame)
+            except BaseException as error:
+                self._has_raised, self._kept = True, error
+
+    def raise_kept(self) -> None:
+        """Raise the exception, once."""
+        if self._kept is not None:
+            raised, self._kept = self._kept, None
+            raise raised

@@ -9,10 +9,8 @@ from tests.support.fake.talks import (
     CONNECTED,
     DATA_OK,
     add_auth,
-    add_watch,
     connected,
     doom,
-    get_children,
     get_data,
     kinds,
     sync,
@@ -22,15 +20,13 @@ from tests.support.fake.wire import (
     SESSION_ID,
     Talk,
     connect_response,
-    data_changed,
     failures,
-    fired,
     reply,
     states,
 )
-from zkwire.codes import AddWatchMode, EventType, OpCode
+from zkwire.codes import EventType, OpCode
 from zkwire.errors import ClosedError, ConnectionLossError
-from zkwire.records import ErrorResponse, GetChildrenResponse, SyncResponse
+from zkwire.records import SyncResponse
 from zkwire.session.events import Disconnected, Failed, Fired, Replied, SessionInfo, StateChanged, WatchedEvent
 
 
@@ -119,36 +115,6 @@ def test_a_silent_server_is_given_up_while_closing() -> None:
     talk.session.close(talk.now)
     assert kinds(talk.at(106.7)) == [Disconnected]
     assert states(talk.lose()) == [CLOSED]
-
-
-@pytest.mark.parametrize("mode", [AddWatchMode.PERSISTENT_RECURSIVE, AddWatchMode.PERSISTENT])
-def test_watches_armed_while_closing_ask_for_nothing_more_and_are_told_of_the_end(mode: AddWatchMode) -> None:
-    talk = connected()
-    get_children(talk, "/r", "child")
-    add_watch(talk, "/r", mode, "stream")
-    get_data(talk, "/d", "data")
-    talk.session.disarm("/r", "child", talk.now)
-    talk.session.close(talk.now)
-    events = talk.serve(
-        reply(1, record=GetChildrenResponse(())),
-        reply(2, record=ErrorResponse(0)),
-        reply(3, record=DATA_OK),
-        data_changed("/d"),
-        reply(4),
-    )
-    assert kinds(events) == [Replied, Replied, Replied, Fired, StateChanged, Fired, Disconnected]
-    assert fired(events)[1] == (["child", "stream"], EventType.NONE, "")
-    assert talk.opcodes() == []
-
-
-def test_a_watcher_may_leave_while_closing() -> None:
-    talk = connected()
-    get_data(talk, "/a", "x")
-    talk.serve(reply(1, record=DATA_OK))
-    talk.session.close(talk.now)
-    talk.session.disarm("/a", "x", talk.now)
-    assert talk.opcodes() == [OpCode.GET_DATA, OpCode.CLOSE_SESSION]
-    assert fired(talk.serve(reply(2))) == []
 
 
 @pytest.mark.rule(47)

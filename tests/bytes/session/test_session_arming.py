@@ -46,7 +46,7 @@ from zkwire.records import (
     SetWatches2,
     SyncResponse,
 )
-from zkwire.session.events import Disconnected, Fired, Replied, WatchedEvent
+from zkwire.session.events import Disconnected, Fired, Replied, StateChanged, WatchedEvent
 
 EXISTS_OK = ExistsResponse(STAT)
 
@@ -226,7 +226,7 @@ def test_set_watches_that_fails_costs_the_connection() -> None:
     talk.serve(reply(1, record=DATA_OK))
     talk.lose()
     talk.establish()
-    assert talk.serve(reply(2, 9, -5)) == [Disconnected("setWatches failed with -5: the watches do not stand")]
+    assert talk.serve(reply(2, 9, -5)) == [Disconnected("setWatches failed with -5: the watches are not set")]
 
 
 @pytest.mark.rule(65)
@@ -507,3 +507,33 @@ def test_setwatches_stay_as_they_are_when_one_as_long_was_answered_on_the_connec
     assert "no answer to a setWatches" in talk.lose("cut")[0].reason
     talk.establish()
     assert len(talk.sent()) == 7
+
+
+@pytest.mark.parametrize("mode", [AddWatchMode.PERSISTENT_RECURSIVE, AddWatchMode.PERSISTENT])
+def test_watches_armed_while_closing_ask_for_nothing_more_and_are_told_of_the_end(mode: AddWatchMode) -> None:
+    talk = connected()
+    get_children(talk, "/r", "child")
+    add_watch(talk, "/r", mode, "stream")
+    get_data(talk, "/d", "data")
+    talk.session.disarm("/r", "child", talk.now)
+    talk.session.close(talk.now)
+    events = talk.serve(
+        reply(1, record=GetChildrenResponse(())),
+        reply(2, record=ErrorResponse(0)),
+        reply(3, record=DATA_OK),
+        data_changed("/d"),
+        reply(4),
+    )
+    assert kinds(events) == [Replied, Replied, Replied, Fired, StateChanged, Fired, Disconnected]
+    assert fired(events)[1] == (["child", "stream"], EventType.NONE, "")
+    assert talk.opcodes() == []
+
+
+def test_a_watcher_may_leave_while_closing() -> None:
+    talk = connected()
+    get_data(talk, "/a", "x")
+    talk.serve(reply(1, record=DATA_OK))
+    talk.session.close(talk.now)
+    talk.session.disarm("/a", "x", talk.now)
+    assert talk.opcodes() == [OpCode.GET_DATA, OpCode.CLOSE_SESSION]
+    assert fired(talk.serve(reply(2))) == []
