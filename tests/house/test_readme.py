@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.test_rules import CLIENT_RULES, ELECTION_RULES
 from tests.support.golden import load
+from tests.support.rules import CLIENT_RULES, ELECTION_RULES
 from zkwire.cli.tree import WINDOW
 
 ROOT = Path(__file__).parents[2]

@@ -8,12 +8,9 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-DOCS = Path(__file__).parents[2] / "docs"
+from tests.support.rules import CLIENT_RULES, ELECTION_RULES
 
-CLIENT_RULES = list(range(1, 83))
-#: How many there are by each letter.
-LETTERS = {"C": 13, "W": 17, "L": 20, "R": 8, "S": 6, "P": 11, "D": 13}
-ELECTION_RULES = [f"{letter}{number}" for letter, last in LETTERS.items() for number in range(1, last + 1)]
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def shown_rules() -> dict[int | str, list[str]]:

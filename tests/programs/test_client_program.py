@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,11 @@ import trio
 
 import zkwire
 from election import ElectionError
+from tests.support.program import Program
 from zkwire import LocalProtocolError, NoNodeError, ZkwireError
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
-
-PATIENCE = 60.0  # seconds until a test gives up on a process
 
 #: A program that prints how its blocks are left.
 STANDING = """
@@ -40,60 +40,56 @@ STANDING = """
 """
 
 
-class Script:
-    """A program in a file of its own, running; its stdout and stderr are read apart."""
+Job = Callable[..., Program]
 
-    def __init__(self, path: Path, code: str, *launcher: str) -> None:
+
+@pytest.fixture
+def job(started: Callable[..., Program], tmp_path: Path) -> Job:
+    """Starts a program from a file of its own."""
+
+    def start(code: str, *launcher: str, **options: object) -> Program:
+        path = tmp_path / "job.py"
         path.write_text(textwrap.dedent(code), encoding="utf-8")
-        self.popen = subprocess.Popen(
-            [*launcher, sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        return started([*launcher, sys.executable, str(path)], apart=True, **options)
 
-    def says(self, line: str) -> None:
-        assert self.popen.stdout is not None
-        assert self.popen.stdout.readline() == f"{line}\n"
-
-    def ends(self) -> tuple[int, str, str]:
-        """Its exit status, and the rest of its two streams."""
-        stdout, stderr = self.popen.communicate(timeout=PATIENCE)
-        return self.popen.returncode, stdout, stderr
+    return start
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_signal_cancels_main_and_the_program_ends_with_a_line(tmp_path: Path, name: str) -> None:
-    script = Script(tmp_path / "job.py", STANDING)
-    script.says("ready")
-    script.popen.send_signal(signal.Signals[name])
-    assert script.ends() == (0, "leaves\nleft in order\n", f"job: stopped by {name}\n")
+def test_signal_cancels_main_and_the_program_ends_with_a_line(job: Job, name: str) -> None:
+    script = job(STANDING)
+    assert script.next() == "ready"
+    script.send(signal.Signals[name])
+    assert script.result() == (0, "leaves\nleft in order\n", f"job: stopped by {name}\n")
 
 
-def test_second_ctrl_c_ends_the_process_at_once(tmp_path: Path) -> None:
-    script = Script(tmp_path / "job.py", STANDING.replace("sleep(0.2)", "sleep_forever()"))
-    script.says("ready")
-    script.popen.send_signal(signal.SIGINT)
-    script.says("leaves")
-    script.popen.send_signal(signal.SIGINT)
-    assert script.ends() == (-signal.SIGINT, "", "")
+def test_second_ctrl_c_ends_the_process_at_once(job: Job) -> None:
+    script = job(STANDING.replace("sleep(0.2)", "sleep_forever()"))
+    assert script.next() == "ready"
+    script.send(signal.SIGINT)
+    assert script.next() == "leaves"
+    script.send(signal.SIGINT)
+    assert script.result() == (-signal.SIGINT, "", "")
 
 
-def test_second_sigterm_leaves_main_the_time_to_end(tmp_path: Path) -> None:
+def test_second_sigterm_leaves_main_the_time_to_end(job: Job) -> None:
     """As GNU timeout sends it: to the program, and right after that to its process group."""
-    script = Script(tmp_path / "job.py", STANDING)
-    script.says("ready")
+    script = job(STANDING)
+    assert script.next() == "ready"
     for _ in range(5):
-        script.popen.send_signal(signal.SIGTERM)
-    assert script.ends() == (0, "leaves\nleft in order\n", "job: stopped by SIGTERM\n")
+        script.send(signal.SIGTERM)
+    assert script.result() == (0, "leaves\nleft in order\n", "job: stopped by SIGTERM\n")
 
 
-def test_signal_that_was_ignored_from_the_start_stays_ignored(tmp_path: Path) -> None:
-    script = Script(tmp_path / "job.py", STANDING, "sh", "-c", 'trap \'\' INT; exec "$0" "$@"')
-    script.says("ready")
-    script.popen.send_signal(signal.SIGINT)
-    script.popen.send_signal(signal.SIGTERM)
-    assert script.ends() == (0, "leaves\nleft in order\n", "job: stopped by SIGTERM\n")
+def test_signal_that_was_ignored_from_the_start_stays_ignored(job: Job) -> None:
+    script = job(STANDING, "sh", "-c", 'trap \'\' INT; exec "$0" "$@"')
+    assert script.next() == "ready"
+    script.send(signal.SIGINT)
+    script.send(signal.SIGTERM)
+    assert script.result() == (0, "leaves\nleft in order\n", "job: stopped by SIGTERM\n")
 
 
-def test_error_is_one_line_and_the_status_is_1(tmp_path: Path) -> None:
+def test_error_is_one_line_and_the_status_is_1(job: Job) -> None:
     code = """
         import zkwire
 
@@ -103,13 +99,13 @@ def test_error_is_one_line_and_the_status_is_1(tmp_path: Path) -> None:
 
         zkwire.run(main)
     """
-    status, stdout, stderr = Script(tmp_path / "job.py", code).ends()
+    status, stdout, stderr = job(code).result()
     assert (status, stdout) == (1, "")
     assert stderr.startswith("job: no session within 0.1 s (127.0.0.1:1: ")
     assert stderr.count("\n") == 1
 
 
-def test_output_that_nobody_reads_any_more_is_one_line(tmp_path: Path) -> None:
+def test_output_that_nobody_reads_any_more_is_one_line(job: Job) -> None:
     code = """
         import trio, zkwire
 
@@ -120,14 +116,13 @@ def test_output_that_nobody_reads_any_more_is_one_line(tmp_path: Path) -> None:
 
         zkwire.run(main)
     """
-    script = Script(tmp_path / "job.py", code)
-    script.says("more")
-    assert script.popen.stdout is not None
-    script.popen.stdout.close()
-    assert script.popen.wait(PATIENCE) == 1
-    assert script.popen.stderr is not None
-    with script.popen.stderr as stderr:
-        assert stderr.read() == "job: [Errno 32] Broken pipe\n"
+    read, write = os.pipe()
+    script = job(code, stdout=write)
+    os.close(write)
+    with open(read) as shown:
+        assert shown.readline() == "more\n"
+    assert script.ends() == 1
+    assert script.err.text == "job: [Errno 32] Broken pipe\n"
 
 
 async def raises(error: BaseException) -> None:

@@ -15,6 +15,7 @@ import trio
 
 from tests.conftest import External
 from tests.support.live import client
+from tests.support.program import Program
 from tests.support.real.servers import Server
 
 ROOT = Path(__file__).parents[2]
@@ -36,12 +37,9 @@ def test_program_of_the_readme_prints_what_the_readme_shows(zookeeper: Server | 
 def test_election_of_the_readme_leads(zookeeper: Server | External, root: str) -> None:
     program = re.findall(r"```python\n(.+?)```", README, re.DOTALL)[1]
     code = program.replace("127.0.0.1:2181", zookeeper.address).replace("/jobs", root)
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(2)]
-        process.kill()
-    assert re.fullmatch(r"leading with token \d+\n", lines[0]), lines
+    with Program([sys.executable, "-c", code]) as process:
+        lines = [process.next() for _ in range(2)]
+    assert re.fullmatch(r"leading with token \d+", lines[0]), lines
     assert lines[0] == lines[1]
 
 
@@ -86,11 +84,10 @@ def test_program_of_the_readme_is_stopped_in_one_line_while_it_connects(tmp_path
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         command = program(number, tmp_path / "first.py", f"127.0.0.1:{silent.getsockname()[1]}", "")
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        with process, silent.accept()[0]:
-            process.send_signal(signal.Signals[name])
-            stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stdout, stderr.splitlines()[-1]) == (0, "", f"first: stopped by {name}")
+        with Program(command, apart=True) as process, silent.accept()[0]:
+            process.send(signal.Signals[name])
+            status, stdout, stderr = process.result()
+    assert (status, stdout, stderr.splitlines()[-1]) == (0, "", f"first: stopped by {name}")
     assert "Traceback" not in stderr
 
 
@@ -103,12 +100,11 @@ async def test_next_leader_of_the_readme_leads_at_once_when_the_first_is_stopped
         command = program(1, tmp_path / "first.py", zookeeper.address, root)
 
         def play() -> None:
-            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-                assert process.stdout is not None
-                assert process.stdout.readline().startswith("leading with token")
-                process.send_signal(signal.Signals[name])
-                stderr = process.communicate(timeout=60)[1]
-            assert (process.returncode, stderr) == (0, f"first: stopped by {name}\n")
+            with Program(command, apart=True) as process:
+                assert process.next().startswith("leading with token")
+                process.send(signal.Signals[name])
+                status, _, stderr = process.result()
+            assert (status, stderr) == (0, f"first: stopped by {name}\n")
 
         await trio.to_thread.run_sync(play)
         assert await zk.get_children(f"{root}/jobs/nightly") == []

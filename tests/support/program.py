@@ -169,10 +169,11 @@ class Program:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / 100
 
-    def press(self, keys: str = "\n") -> None:
-        """Write these keys to its stdin; Enter by default."""
+    def press(self, keys: str | bytes = "\n") -> None:
+        """Write these to its stdin; Enter by default."""
         assert self._keys is not None
-        os.write(self._keys, keys.encode())
+        data = keys.encode() if isinstance(keys, str) else keys
+        assert os.write(self._keys, data) == len(data)
 
     def close_keys(self) -> None:
         """The end of its stdin."""

@@ -6,11 +6,14 @@ import re
 import signal
 import socket
 import struct
+from pathlib import Path
 
 from tests.support.program import PATIENCE, Program, module
-from zkwire.frames import frame
+from zkwire.codes import OpCode
+from zkwire.frames import Direction, frame
 from zkwire.jute import Encodable, encode
-from zkwire.records import ConnectRequest, RequestHeader
+from zkwire.records import ConnectRequest, ConnectResponse, ExistsRequest, ReplyHeader, RequestHeader
+from zkwire.traffic import recording
 
 
 class Listening(Program):
@@ -88,3 +91,20 @@ class Peer:
             assert piece, "the connection ended"
             data += piece
         return data
+
+
+def written(directory: Path, opcode: OpCode = OpCode.EXISTS, *, fault: str = "") -> Path:
+    """A recording of one request and its reply."""
+    request = encode(RequestHeader(1, opcode)) + encode(ExistsRequest("/a", False))
+    chunks = [
+        (Direction.SENT, encode(ConnectRequest(0, 0, 10_000, 0, b"", False))),
+        (Direction.RECEIVED, encode(ConnectResponse(0, 10_000, 5, bytes(16), False))),
+        (Direction.SENT, request),
+        (Direction.RECEIVED, encode(ReplyHeader(1, 9, -101))),
+    ]
+    writer = recording.Writer()
+    lines = [writer.start(), writer.line(recording.RecordedOpening(0.0, 0, "client:1", "server:2181"))]
+    lines += [writer.line(recording.RecordedBytes(0.0, 0, way, frame(data), fault)) for way, data in chunks]
+    path = directory / f"recording-{opcode}"
+    path.write_text("".join([*lines, writer.line(recording.RecordedClosing(0.0, 0, "client")), writer.end()]))
+    return path

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support import golden
 from tests.support.golden import Golden
+from tests.support.samples import CREATE_REPLY, EVENT, GET_DATA, GET_DATA_REPLY, PING, STAT
 from zkwire.codes import OpCode
 from zkwire.explain.explained import ANY, Explained, Wanted, explain, explain_frame, opcode_named, readings
 from zkwire.frames import MAX_REPLY, Direction, frame
@@ -20,17 +21,14 @@ from zkwire.records import (
     ConnectResponse,
     Create2Response,
     CreateRequest,
-    CreateResponse,
     ErrorResponse,
     GetChildrenResponse,
-    GetDataRequest,
     GetDataResponse,
     GetEphemeralsResponse,
     ReplyHeader,
     RequestHeader,
     SetDataResponse,
     SetSASLResponse,
-    Stat,
     WatcherEvent,
 )
 
@@ -45,13 +43,6 @@ MALFORMED = {
     "multiRead-delete-MarshallingError-01-request",
     "multiRead-exists-MarshallingError-01-request",
 }
-
-STAT = Stat(1, 1, 3, 4, 0, 0, 0, 0, 2, 0, 1)
-PING = bytes.fromhex("00000008fffffffe0000000b")
-GET_DATA = frame(encode(RequestHeader(1, OpCode.GET_DATA)) + encode(GetDataRequest("/app", False)))
-GET_DATA_REPLY = frame(encode(ReplyHeader(1, 9, 0)) + encode(GetDataResponse(b"hi", STAT)))
-CREATE_REPLY = frame(encode(ReplyHeader(2, 9, 0)) + encode(CreateResponse("/app")))
-EVENT = frame(encode(ReplyHeader(-1, -1, 0)) + encode(WatcherEvent(3, 3, "/app")))
 
 
 def reply(*parts: bytes) -> bytes:

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.bytes.explain.test_explained import CREATE_REPLY, EVENT, GET_DATA, GET_DATA_REPLY, PING
 from tests.support import golden
+from tests.support.program import Program, module
+from tests.support.samples import CREATE_REPLY, EVENT, GET_DATA, GET_DATA_REPLY, PING
 from zkwire.cli import main
 from zkwire.cli.common import Paint
 from zkwire.codes import OpCode
@@ -368,14 +369,11 @@ def test_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
     path = tmp_path / "frames"
     path.write_bytes(PING * 50_000)
     read, write = os.pipe()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "zkwire", "explain", str(path)], stdout=write, stderr=subprocess.PIPE, text=True
-    )
-    os.close(write)
-    os.read(read, 10)
-    os.close(read)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (1, "")
+    with Program(module("zkwire", "explain", str(path)), stdout=write, apart=True) as program:
+        os.close(write)
+        os.read(read, 10)
+        os.close(read)
+        assert (program.ends(), program.err.text) == (1, "")
 
 
 # --- JSON

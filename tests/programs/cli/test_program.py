@@ -20,12 +20,12 @@ import trio
 import election.command.verbs
 import zkwire
 import zkwire.cli
-from tests.programs.cli.test_replay import written
 from tests.support.live import PATIENCE, client
 from tests.support.processes import HOST, wait_until
 from tests.support.program import Program, module
 from tests.support.real.servers import Distribution, Server
 from tests.support.real.special_servers import TlsServer, make_certificates, tls_server
+from tests.support.tapping import written
 from zkwire import CREATOR_ALL_ACL, CreateMode, KeeperState, connect_arguments
 
 PASSWORD = "pa55:wörd"

@@ -15,6 +15,7 @@ import pytest
 from tests.support.dialogues import TALK, connected, dialogue, say
 from tests.support.dialogues import read as dialogues_read
 from tests.support.pcap_writer import Connection, PcapWriter
+from tests.support.program import Program, module
 from zkwire.cli import main
 from zkwire.cli.read import line
 from zkwire.explain.dump import title
@@ -162,18 +163,15 @@ def test_frames_that_waited_for_others_stand_where_they_passed(
 
 def test_live_capture_is_shown_as_it_comes(capture: Path) -> None:
     data = capture.read_bytes()
-    command = [sys.executable, "-m", "zkwire", "read", "-"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reader:
-        assert reader.stdin is not None
-        assert reader.stdout is not None
+    with Program(module("zkwire", "read", "-"), keys=True, apart=True) as reader:
         end = data.index(frame(TALK["exists-NoNode"][0].payload))
-        reader.stdin.write(data[:end])
-        reader.stdin.flush()
-        shown = [reader.stdout.readline() for _ in range(8)]  # hangs, were they kept for the end of the file
-        assert b"setData xid=2 path=/watched/new OK" in shown[-1]
-        reader.stdin.write(data[end:])
-        out, error = reader.communicate(timeout=60)
-    assert (len(out.splitlines()), error, reader.returncode) == (15 - 8, b"", 0)
+        reader.press(data[:end])
+        shown = [reader.next() for _ in range(8)]  # these fail, were they kept for the end of the file
+        assert "setData xid=2 path=/watched/new OK" in shown[-1]
+        reader.press(data[end:])
+        reader.close_keys()
+        status, out, error = reader.result()
+    assert (len(out.splitlines()), error, status) == (15 - 8, "", 0)
 
 
 def test_bad_file_shows_what_it_can_and_says_where_it_is_bad(

@@ -17,12 +17,11 @@ from kazoo.retry import KazooRetry
 from tests.conftest import External
 from tests.support.program import PATIENCE
 from tests.support.real.servers import Distribution, Server
-from tests.support.tapping import Listening, Peer, tap
+from tests.support.tapping import Listening, Peer, tap, written
 from zkwire.cli import main
 from zkwire.codes import OpCode
-from zkwire.frames import Direction, frame
 from zkwire.jute import encode
-from zkwire.records import ConnectRequest, ConnectResponse, ExistsRequest, ReplyHeader, RequestHeader
+from zkwire.records import ConnectResponse
 from zkwire.traffic import recording
 
 
@@ -235,23 +234,6 @@ def test_session_that_was_left_open_is_closed(zookeeper: Server | External, root
 
 
 # --- what is no recording
-
-
-def written(directory: Path, opcode: OpCode = OpCode.EXISTS, *, fault: str = "") -> Path:
-    """A recording of one request and its reply."""
-    request = encode(RequestHeader(1, opcode)) + encode(ExistsRequest("/a", False))
-    chunks = [
-        (Direction.SENT, encode(ConnectRequest(0, 0, 10_000, 0, b"", False))),
-        (Direction.RECEIVED, encode(ConnectResponse(0, 10_000, 5, bytes(16), False))),
-        (Direction.SENT, request),
-        (Direction.RECEIVED, encode(ReplyHeader(1, 9, -101))),
-    ]
-    writer = recording.Writer()
-    lines = [writer.start(), writer.line(recording.RecordedOpening(0.0, 0, "client:1", "server:2181"))]
-    lines += [writer.line(recording.RecordedBytes(0.0, 0, way, frame(data), fault)) for way, data in chunks]
-    path = directory / f"recording-{opcode}"
-    path.write_text("".join([*lines, writer.line(recording.RecordedClosing(0.0, 0, "client")), writer.end()]))
-    return path
 
 
 def test_recording_that_was_cut_is_refused_with_the_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,10 +12,9 @@ import pytest
 from election.clocks import boottime
 from election.leader.overrun import STATUS, HardDeadline, OverrunError
 from tests.support.processes import wait_until
+from tests.support.program import PATIENCE, Program
 
 #: Seconds until a test gives up.
-PATIENCE = 20.0
-
 #: A body that ignores its cancellation, in a process of its own: {body} runs, {action} is what is to be done about it.
 PROGRAM = """
 import threading, time, trio
@@ -130,13 +129,11 @@ os.kill(os.getpid(), signal.SIGSTOP)  # itself: a test on a busy machine might c
 while True: signal.pause()
 """
     program = PROGRAM.format(body=watched, action="exit").replace("0.2", "2.0")
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        end = float(process.stdout.readline())
+    with Program([sys.executable, "-c", program], apart=True) as process:
+        end = float(process.next())
         assert wait_until(lambda: boottime() > end + 3, PATIENCE)
-        process.send_signal(signal.SIGCONT)
-        told, _ = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, told) == ((0, b"finished\n") if finishes else (STATUS, b""))
+        process.send(signal.SIGCONT)
+        assert process.result()[:2] == ((0, "finished\n") if finishes else (STATUS, ""))
 
 
 def test_ignored_overrun_has_no_thread() -> None:

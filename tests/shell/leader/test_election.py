@@ -12,12 +12,10 @@ from trio.testing import MockClock
 
 import zkwire
 from election import Election, ElectionError, LeadershipLostError, Term
-from tests.shell.leader.test_term import HOLDER, PATH, T, loses, stage
+from tests.support.stage import HOLDER, PATH, T, loses, stage
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 Block = Callable[[Election, Term, trio.Nursery], Awaitable[None]]
 
