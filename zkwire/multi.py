@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from .codes import OpCode
 from .jute import JuteError, Record, TypedTuple, decode_at, encode
+from .jute.fused import Unfit
 from .records import (
     CheckVersionRequest,
     Create2Response,
@@ -78,70 +79,49 @@ class MultiSequence(TypedTuple):
 
     @classmethod
     def _decode(cls, buffer: bytes, offset: int, end: int) -> tuple[Any, int]:
-        start = offset
+        """As a Record's: it only detects that the bytes do not fit, and `_explain` says where."""
         items: list[MultiItem] = []
         while True:
-            place = f"{cls.__name__}[{len(items)}]"
-            try:
-                header, after = decode_at(MultiHeader, buffer, offset, end)
-                if header.done:
-                    return cls(tuple(items)), after
-                if header.type not in cls.BODIES:
-                    raise JuteError("MultiHeader.type", cls._unknown(header.type), 0)
-                body_type, body = cls.BODIES[header.type], None
-                offset = after
-                if body_type is not None:
-                    body, after = decode_at(body_type, buffer, offset, end)
-            except JuteError as error:
-                within = offset - start + (error.offset or 0)
-                raise JuteError(f"{place}.{error.path}", error.reason, within, error.missing) from None
+            header, offset = MultiHeader._decode(buffer, offset, end)
+            if header.done:
+                return cls(tuple(items)), offset
+            if header.type not in cls.BODIES:
+                raise Unfit
+            body_type, body = cls.BODIES[header.type], None
+            if body_type is not None:
+                body, offset = body_type._decode(buffer, offset, end)
             items.append(MultiItem(header, body))
-            offset = after
 
     @classmethod
     def _explain(cls, data: bytes) -> None:
-        raise AssertionError(f"{cls.__name__} explains its problems as it decodes")
+        """Raises the JuteError that says where `data` is not this sequence."""
+        cls._read(data, [])
 
     @classmethod
     def spans(cls, data: bytes) -> tuple[list[Span], JuteError | None]:
         """As `zkwire.jute.wire.spans`: every field of every item, and of the terminator."""
-        from .jute import wire
-
         found: list[Span] = []
-        offset, place = 0, 0
-
-        def take(record_type: type[Record]) -> JuteError | None:
-            """Adds the spans of the record at `offset`, and goes on to what is behind it."""
-            nonlocal offset
-            try:
-                end = decode_at(record_type, data, offset, len(data))[1]
-            except JuteError:
-                end = len(data)
-            spans, error = wire.spans(record_type, data[offset:end])
-            for span in spans:
-                path = f"{cls.__name__}[{place}].{span.path}"
-                found.append(span._replace(path=path, start=span.start + offset, end=span.end + offset))
-            if error is not None:
-                path, within = f"{cls.__name__}[{place}].{error.path}", offset + (error.offset or 0)
-                return JuteError(path, error.reason, within, error.missing)
-            offset = end
-            return None
-
-        while (error := take(MultiHeader)) is None:
-            kind, done = found[-3].value, found[-2].value
-            if done:
-                break
-            if kind not in cls.BODIES:
-                return found, JuteError(f"{cls.__name__}[{place}].MultiHeader.type", cls._unknown(kind), offset - 9)
-            body_type = cls.BODIES[kind]
-            if body_type is not None and (error := take(body_type)) is not None:
-                break
-            place += 1
-        return found, error
+        try:
+            cls._read(data, found)
+        except JuteError as error:
+            return found, error
+        return found, None
 
     @classmethod
-    def _unknown(cls, kind: int) -> str:
-        return f"expected one of {sorted(map(int, cls.BODIES))}, got {kind}"
+    def _read(cls, data: bytes, found: list[Span]) -> None:
+        """Adds the spans of each record to `found`, up to the first that does not fit; its JuteError is raised."""
+        offset = place = 0
+        while True:
+            item_path = f"{cls.__name__}[{place}]"
+            header, after = _read_record(MultiHeader, data, offset, item_path, found)
+            if header.done:
+                return
+            if header.type not in cls.BODIES:
+                reason = f"expected one of {sorted(map(int, cls.BODIES))}, got {header.type}"
+                raise JuteError(f"{item_path}.MultiHeader.type", reason, offset)
+            body_type = cls.BODIES[header.type]
+            offset = after if body_type is None else _read_record(body_type, data, after, item_path, found)[1]
+            place += 1
 
 
 class MultiRequest(MultiSequence):
@@ -185,6 +165,29 @@ class MultiResponse(MultiSequence):
         OpCode.ERROR: ErrorResponse,
     }
     __slots__ = ()
+
+
+def _read_record(
+    record_type: type[Record], data: bytes, offset: int, item_path: str, found: list[Span]
+) -> tuple[Any, int]:
+    """The record that starts at `offset`, and the offset after it. Its spans are added to `found`.
+
+    Raises:
+        JuteError: the bytes do not fit. The spans before that field have been added.
+    """
+    from .jute import wire  # late: construct takes 20 ms to load
+
+    try:
+        record, end = decode_at(record_type, data, offset, len(data))
+    except JuteError:
+        record, end = None, len(data)
+    spans, error = wire.spans(record_type, data[offset:end])
+    for span in spans:
+        found.append(span._replace(path=f"{item_path}.{span.path}", start=span.start + offset, end=span.end + offset))
+    if error is not None:
+        path, place = f"{item_path}.{error.path}", offset + (error.offset or 0)
+        raise JuteError(path, error.reason, place, error.missing)
+    return record, end
 
 
 def item(opcode: OpCode, request: Record) -> MultiItem:

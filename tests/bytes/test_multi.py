@@ -231,11 +231,6 @@ def test_encode_names_item_and_field_that_do_not_fit(place: int, bad: MultiItem,
     assert str(caught.value).startswith(text)
 
 
-def test_explain_is_never_asked_since_decode_explains() -> None:
-    with pytest.raises(AssertionError, match="MultiResponse explains its problems as it decodes"):
-        MultiResponse._explain(b"")
-
-
 # --- spans
 
 

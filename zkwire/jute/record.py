@@ -191,8 +191,6 @@ def decode_at(record_type: type[D], buffer: bytes, offset: int, end: int) -> tup
     """
     try:
         result: tuple[D, int] = record_type._decode(buffer, offset, end)
-    except JuteError:
-        raise
     except _UNFIT as error:
         record_type._explain(buffer[offset:end])  # slower, and knows where it is: raises the JuteError
         raise AssertionError(f"only the fused codec of {record_type} refuses these {end - offset} bytes") from error

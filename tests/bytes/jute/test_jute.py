@@ -699,15 +699,15 @@ def test_decode_says_when_only_the_fused_codec_refuses(monkeypatch: pytest.Monke
         decode(WatcherEvent, b"short")
 
 
-def test_decode_passes_on_what_a_sequence_of_records_has_explained_itself() -> None:
+def test_decode_asks_a_sequence_of_records_to_explain_bytes_that_do_not_fit() -> None:
     class Sequence:
         @staticmethod
         def _decode(buffer: bytes, offset: int, end: int, /) -> tuple[Any, int]:
-            raise JuteError("Sequence[0].header", "expected more", 7)
+            raise fused.Unfit
 
         @classmethod
         def _explain(cls, data: bytes) -> None:
-            raise AssertionError("not asked")
+            raise JuteError("Sequence[0].header", "expected more", 7)
 
     with pytest.raises(JuteError, match=r"^Sequence\[0\]\.header at offset 7: expected more$"):
         decode(Sequence, b"")
