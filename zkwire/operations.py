@@ -48,6 +48,7 @@ from .records import (
     SyncResponse,
     WhoAmIResponse,
 )
+from .text import folded
 
 
 class WatcherKind(Enum):
@@ -322,6 +323,15 @@ def operation_name(opcode: int | None) -> str:
     if opcode is None:
         return "reply"
     return BY_OPCODE[opcode].name if opcode in BY_OPCODE else f"opcode {opcode:d}"
+
+
+_OPCODES = {folded(row.name): row.opcode for row in _ROWS}
+
+
+def opcode_named(name: str) -> int | None:
+    """The opcode of an operation by ZooKeeper's name in any spelling ("getData", "get_data"), or by number, which no
+    operation need have; None: no operation has this name."""
+    return int(name) if name.lstrip("-").isdigit() else _OPCODES.get(folded(name))
 
 
 #: What addWatch arms.

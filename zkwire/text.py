@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 from .codes import known
@@ -16,6 +17,11 @@ def name_of(codes: type[IntEnum], number: int) -> str:
     """The number's name, or the number where it has none."""
     code = known(codes, number)
     return code.name if isinstance(code, IntEnum) else str(code)
+
+
+def folded(name: str) -> str:
+    """A name without what people spell differently: "getData", "get_data" and "GET-DATA" are "getdata"."""
+    return re.sub(r"[\s_-]", "", name).lower()
 
 
 _PLURALS = {

@@ -11,7 +11,16 @@ from zkwire import operations, records
 from zkwire.codes import MAX_TTL_MS, CreateMode, EventType, OpCode
 from zkwire.jute import Record
 from zkwire.multi import MultiReadRequest, MultiRequest, MultiResponse, item
-from zkwire.operations import BY_OPCODE, CHECK, OPERATIONS, Operation, WatcherKind, create_operation, problem
+from zkwire.operations import (
+    BY_OPCODE,
+    CHECK,
+    OPERATIONS,
+    Operation,
+    WatcherKind,
+    create_operation,
+    opcode_named,
+    problem,
+)
 from zkwire.records import (
     ACL,
     CheckVersionRequest,
@@ -327,3 +336,15 @@ def test_only_a_write_fires_events_and_each_but_set_acl_and_multi_does(row: Oper
 def test_a_server_in_read_only_mode_refuses_writes_sync_and_check_but_no_end_of_session(row: Operation) -> None:
     refused = (row.writes or row.name in ("sync", "check")) and row.name != "closeSession"
     assert row.not_in_read_only == refused
+
+
+@every_operation
+def test_operation_is_named_in_any_spelling(row: Operation) -> None:
+    snake = row.opcode.name
+    for spelling in (row.name, snake, snake.lower(), snake.lower().replace("_", "-"), str(int(row.opcode))):
+        assert opcode_named(spelling) == row.opcode
+
+
+def test_name_of_no_operation_is_none() -> None:
+    assert opcode_named("getDatum") is None
+    assert opcode_named("99") == 99

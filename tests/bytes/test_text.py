@@ -10,7 +10,7 @@ import pytest
 import election
 import zkwire
 from zkwire.codes import ErrorCode
-from zkwire.text import counted, hexadecimal, name_of, printable
+from zkwire.text import counted, folded, hexadecimal, name_of, printable
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,11 @@ def test_session_id_is_shown_as_servers_log_it() -> None:
 )
 def test_one_thing_is_counted_in_the_singular(number: int, words: tuple[str, ...], text: str) -> None:
     assert counted(number, *words) == text
+
+
+@pytest.mark.parametrize("name", ["getData", "get_data", "GET-DATA", " get data "])
+def test_folded_name_is_the_same_for_each_spelling(name: str) -> None:
+    assert folded(name) == "getdata"
 
 
 def test_every_message_counts_by_the_one_function_that_knows_the_singular() -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..explain.dump import hex_rows, value_text
-from ..explain.explained import Explained, Wanted, explain, foreign, opcode_named
+from ..explain.explained import Explained, Wanted, explain, foreign
 from ..explain.plain import plain_field
 from ..frames import Direction
 from ..jute.wire import Span
+from ..operations import opcode_named
 from ..text import counted, printable
 from .common import LIMIT, Paint, json_line, json_option
 from .input import FORMATS, Found, NotBytes, read_octets

@@ -13,11 +13,11 @@ from typing import Any
 
 from ..client.client import Client
 from ..codes import OpCode, Perms
-from ..explain.explained import explain_frame, opcode_named
+from ..explain.explained import explain_frame
 from ..frames import Direction, Frame
 from ..jute.types import BufferType, JuteType, NestedType, VectorType
 from ..multi import MultiItem, MultiSequence
-from ..operations import BY_OPCODE, OPERATIONS, Operation, problem
+from ..operations import BY_OPCODE, OPERATIONS, Operation, opcode_named, problem
 from ..records import ACL, Id, MultiHeader
 from . import raw
 from .common import LIMIT, Paint, connection_options, in_session, json_line, json_option

@@ -8,7 +8,6 @@ as plain values that JSON takes. The examples are frames of a real server (examp
 from __future__ import annotations
 
 import difflib
-import re
 from typing import Any
 
 from .. import multi, records
@@ -24,6 +23,7 @@ from ..operations import (
     WatcherKind,
     create_operation,
 )
+from ..text import folded
 from . import examples
 from .sentences import first_sentence, purpose
 
@@ -70,7 +70,7 @@ def similar(name: str) -> list[str]:
 
 
 def _folded(name: str) -> str:
-    return name if name.lstrip("-").isdigit() else re.sub("[^a-z0-9]", "", name.lower())
+    return name if name.lstrip("-").isdigit() else folded(name)
 
 
 # --- operations

@@ -40,7 +40,7 @@ from ..frames import frame as framed
 from ..jute import JuteError, decode_at
 from ..jute.types import FixedType, JuteType, NestedType
 from ..jute.wire import Span
-from ..operations import BY_OPCODE, CHECK, OPERATIONS
+from ..operations import BY_OPCODE, CHECK
 from ..records import ReplyHeader, RequestHeader
 from ..text import counted
 from .dump import read_frame, title
@@ -550,11 +550,3 @@ def _mismatch(payload: bytes, wanted: Wanted) -> str:
         )
     sizes = f"a request's has {REQUEST_HEADER_SIZE} bytes, a reply's {REPLY_HEADER_SIZE}"
     return f"{count} at offset {LENGTH_SIZE} hold no header: {sizes}"
-
-
-def opcode_named(name: str) -> int | None:
-    """The opcode of an operation by ZooKeeper's name in any spelling ("getData", "get_data"), or by number."""
-    if name.lstrip("-").isdigit():
-        return int(name)
-    folded = name.replace("_", "").replace("-", "").lower()
-    return next((row.opcode for row in OPERATIONS.values() if row.name.lower() == folded), None)

@@ -33,7 +33,7 @@ from typing import Any, Protocol
 
 from ..codes import EventType, OpCode
 from ..frames import Direction
-from ..text import counted
+from ..text import counted, folded
 from .conversation import SeenFrame
 from .selection import CONNECT, SelectionError, opcodes, path_pattern
 
@@ -255,9 +255,7 @@ def parse_fault(text: str, chance: Randomness) -> Rule:
         raise FaultError(f"fault {text!r}: {error}") from None
 
 
-_EVENT_TYPES = {
-    code.name.replace("_", "").lower(): code for code in EventType if code > 0 and code.name.startswith("NODE_")
-}
+_EVENT_TYPES = {folded(code.name): code for code in EventType if code > 0 and code.name.startswith("NODE_")}
 _OFTEN = ("once", "nth", "always")
 
 
@@ -390,7 +388,7 @@ def _probability(word: str) -> float:
 def _event_types(names: str) -> frozenset[EventType]:
     found = set()
     for name in names.split(","):
-        key = name.strip().replace("_", "").lower()
+        key = folded(name)
         if key != "*" and key not in _EVENT_TYPES:
             known = ", ".join(code.name for code in _EVENT_TYPES.values())
             raise SelectionError(f"{name!r} is no type of event; there are {known}")

@@ -18,11 +18,12 @@ import re
 from collections.abc import Callable
 
 from ..operations import OPERATIONS
+from ..text import folded
 
 #: The handshake among the operations. It has no opcode on the wire.
 CONNECT = 0
 
-_NAMES: dict[str, int] = {"connect": CONNECT, **{name.lower(): row.opcode for name, row in OPERATIONS.items()}}
+_NAMES: dict[str, int] = {"connect": CONNECT, **{folded(name): row.opcode for name, row in OPERATIONS.items()}}
 
 
 class SelectionError(ValueError):
@@ -37,7 +38,7 @@ def opcodes(text: str) -> frozenset[int]:
     """
     found: set[int] = set()
     for word in text.split(","):
-        name = word.strip().replace("_", "").lower()
+        name = folded(word)
         stem = name[:-1]
         chosen = {
             code

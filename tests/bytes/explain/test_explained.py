@@ -12,10 +12,10 @@ from tests.support import golden
 from tests.support.golden import Golden
 from tests.support.samples import CREATE_REPLY, EVENT, GET_DATA, GET_DATA_REPLY, PING, STAT
 from zkwire.codes import OpCode
-from zkwire.explain.explained import ANY, Explained, Wanted, explain, explain_frame, opcode_named, readings
+from zkwire.explain.explained import ANY, Explained, Wanted, explain, explain_frame, readings
 from zkwire.frames import MAX_REPLY, Direction, frame
 from zkwire.jute import encode
-from zkwire.operations import BY_OPCODE, OPERATIONS
+from zkwire.operations import BY_OPCODE
 from zkwire.records import (
     ConnectRequest,
     ConnectResponse,
@@ -392,22 +392,6 @@ def test_cut_request_of_a_known_operation_needs_no_option() -> None:
     explained = one(data[:-5])
     assert [span.path for span in explained.spans][-2:] == ["CreateRequest.data", "(cut)"]
     assert explained.fault.endswith("in CreateRequest.acl at offset 22")
-
-
-# --- names
-
-
-@pytest.mark.parametrize("row", OPERATIONS.values(), ids=lambda row: row.name)
-def test_operation_is_named_in_any_spelling(row: object) -> None:
-    operation = OPERATIONS[row.name]  # type: ignore[attr-defined]
-    snake = operation.opcode.name
-    for spelling in (operation.name, snake, snake.lower(), snake.lower().replace("_", "-"), str(int(operation.opcode))):
-        assert opcode_named(spelling) == operation.opcode
-
-
-def test_name_of_no_operation_is_none() -> None:
-    assert opcode_named("getDatum") is None
-    assert opcode_named("99") == 99
 
 
 # --- hints: what the first bytes of an input are that do not start with a frame
