@@ -9,30 +9,26 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
 import trio
 
 import zkwire
-from zkwire import Client, CommandParser, Frame, OpCode, ZkwireError, format_frame
+from zkwire import Client, CommandParser, Frame, NoServerError, OpCode, beside, format_frame
+from zkwire.cli.status import NO_SERVER, CommandError, run_command
 
 from ..leader.election import Election
 from ..leader.term import Term
 from ..registry.registry import Registry
-from .local_server import NoLocalServer, local_server
 
 #: Seconds: how long a killed leader's znodes stay, where the servers grant so little.
 SESSION_TIMEOUT = 2.0
-#: Seconds to look for a server that runs already.
+#: Seconds to look for a server.
 CONNECT_TIMEOUT = 2.0
 #: Seconds for the whole demo, on a slow machine.
 PATIENCE = 60.0
-
-
-class DemoError(Exception):
-    """Why the demo could not be shown."""
 
 
 class Access(NamedTuple):
@@ -93,10 +89,8 @@ async def candidate(name: str, path: str, access: Access) -> None:
                 say(f"*** {name} leads, token {term.token:#x}, predecessor: {term.predecessor}")
                 await anext(signals)
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_tell_waiting, name, election)
+        async with beside(lambda: _tell_waiting(name, election)):
             await election.run(lead)
-            nursery.cancel_scope.cancel()
         say(f"*** {name} resigned")
 
 
@@ -107,27 +101,20 @@ async def _tell_waiting(name: str, election: Election) -> None:
 
 
 class Candidate:
-    """A candidate process, whose output is passed on with its name in front."""
+    """A candidate process, whose output is passed on with its name before each line."""
 
     def __init__(self, name: str, path: str, access: Access) -> None:
         self.name = name
-        self._command = [
-            sys.executable,
-            "-m",
-            "election.command.demo",
-            name,
-            path,
-            "--hosts",
-            access.hosts,
-            *access.options,
-        ]
+        arguments = [name, path, "--hosts", access.hosts, *access.options]
+        self._command = [sys.executable, "-m", "election.command.demo", *arguments]
         self._environment = access.environment
         self._said: list[str] = []
-        self._spoke = trio.Event()
+        self._spoke = trio.Event()  # or it has ended; replaced by each `_until`
         self._ended = False
         self._process: trio.Process | None = None
 
     async def run(self) -> None:
+        """From its start to its end. A cancellation kills it."""
         self._process = await trio.lowlevel.open_process(self._command, stdout=subprocess.PIPE, env=self._environment)
         assert self._process.stdout is not None
         rest = b""
@@ -141,62 +128,53 @@ class Candidate:
                         self._said.append(text)
                         self._spoke.set()
         finally:
-            self._process.kill()  # no matter where it has ended already
+            self._process.kill()  # does nothing if it has ended already
             self._ended = True
             self._spoke.set()
             with trio.CancelScope(shield=True):
                 await self._process.wait()
 
     async def says(self, text: str) -> None:
-        """Wait until it has said it."""
-        while not any(f"{self.name} {text}" in said for said in self._said):
-            if self._ended:
-                raise DemoError(f"candidate {self.name} ended before it said {text!r}")
+        """Wait until it has said it. Raises CommandError if it ends before."""
+
+        def has_said() -> bool:
+            return any(f"{self.name} {text}" in said for said in self._said)
+
+        await self._until(lambda: self._ended or has_said())
+        if not has_said():
+            raise CommandError(f"candidate {self.name} ended before it said {text!r}")
+
+    async def ends(self) -> None:
+        """Wait until it has ended, and all its output was passed on."""
+        await self._until(lambda: self._ended)
+
+    async def _until(self, done: Callable[[], bool]) -> None:
+        while not done():
             self._spoke = trio.Event()
             await self._spoke.wait()
 
-    def kill(self) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         assert self._process is not None
-        self._process.kill()
-
-    def ask_to_end(self) -> None:
-        assert self._process is not None
-        self._process.terminate()
+        self._process.send_signal(number)
 
 
 # --- the show
 
 
-@asynccontextmanager
-async def servers(access: Access, *, given: bool) -> AsyncIterator[Access]:
-    """The servers for the demo: those at `access.hosts`, or one of our own if none answers there."""
-    hosts = access.hosts
+async def show(access: Access) -> None:
+    """The whole demo. Raises CommandError if it could not be shown."""
     try:
         async with access.connect(connect_timeout=CONNECT_TIMEOUT):
-            found = True
-    except zkwire.NoServerError as error:
-        if given:
-            raise DemoError(str(error)) from None
-        found = False
-    if found:
-        yield access
-        return
-    try:
-        async with local_server() as own:
-            narrate(f"No ZooKeeper at {hosts}: one was started at {own}, for the time of this demo.")
-            yield access._replace(hosts=own)
-    except NoLocalServer as error:
-        raise DemoError(f"no ZooKeeper at {hosts}, and none to start ({error})") from None
-
-
-async def show(access: Access, *, given: bool) -> None:
-    """The whole demo. `given`: whether the hosts were asked for, so that no others will do. Raises DemoError."""
+            pass
+    except NoServerError as error:
+        raise CommandError(
+            f"{error}; the demo needs a ZooKeeper server: start one, or give --hosts", NO_SERVER
+        ) from None
     with trio.move_on_after(PATIENCE) as patience:
-        async with servers(access, given=given) as found:
-            await _show_registry(found)
-            await _show_takeover(found)
+        await _show_registry(access)
+        await _show_takeover(access)
     if patience.cancelled_caught:
-        raise DemoError(f"not done after {PATIENCE:g} s")
+        raise CommandError(f"the demo was not done after {PATIENCE:g} s")
     narrate("Done.")
 
 
@@ -217,31 +195,24 @@ async def _show_registry(access: Access) -> None:
 async def _show_takeover(access: Access) -> None:
     path = f"/demo-{os.getpid()}/leader"
     first, second = Candidate("A", path, access), Candidate("B", path, access)
-    problem: DemoError | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            narrate(f"Two candidates contend for {path}. Each frame is shown by the process that sent or got it.")
-            nursery.start_soon(first.run)
-            await first.says("leads")
-            nursery.start_soon(second.run)
+    narrate(f"Two candidates contend for {path}. Each frame is shown by the process that sent or got it.")
+    async with beside(first.run):
+        await first.says("leads")
+        async with beside(second.run):
             await second.says("stands by")
             narrate("A is killed (SIGKILL): it can say no goodbye, so its znodes stay until its session expires.")
-            first.kill()
+            first.send_signal(signal.SIGKILL)
             killed = trio.current_time()
             await second.says("leads")
             narrate(f"B leads {trio.current_time() - killed:.1f} s after the kill. Now B resigns, and goes home.")
-            second.ask_to_end()
+            second.send_signal(signal.SIGTERM)
             await second.says("resigned")
-        except DemoError as error:
-            problem = error
-            nursery.cancel_scope.cancel()
-    if problem is not None:
-        raise problem
+            await second.ends()
     await _remove(access, path)
 
 
 async def _remove(access: Access, path: str) -> None:
-    """Leave nothing behind."""
+    """Delete the znodes of the demo."""
     async with access.connect() as zk:
         for znode in (path, f"{path}-epoch", path.rpartition("/")[0]):
             try:
@@ -254,19 +225,16 @@ def narrate(text: str) -> None:
     say(f"\n=== {text}\n")
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """One candidate: see the head of this file."""
     parser = CommandParser(prog="python -m election.command.demo")
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("path", metavar="PATH")
     zkwire.add_connection_options(parser)
-    options = parser.parse_args()
-    try:
-        access = Access(options.hosts, zkwire.connect_arguments(options), [])
-        trio.run(candidate, options.name, options.path, access)
-    except ZkwireError as error:
-        sys.exit(f"candidate: {error}")
+    options = parser.parse_args(arguments)
+    access = Access(options.hosts, zkwire.connect_arguments(options), [])
+    zkwire.run_until_signal(lambda: candidate(options.name, options.path, access))
 
 
 if __name__ == "__main__":
-    main()
+    run_command("candidate", main)

@@ -40,7 +40,7 @@ from zkwire import (
     run_until_signal,
     tell_connection,
 )
-from zkwire.cli.status import DONE, NO_NODE, NO_SERVER, USAGE, CommandError, run_command, tell
+from zkwire.cli.status import DONE, NO_NODE, USAGE, CommandError, run_command, tell
 from zkwire.text import printable
 
 from ..errors import CampaignTimeout, ElectionError, RegistryError
@@ -54,8 +54,6 @@ from ..registry.registry import Registry
 from . import demo, watchdog
 from .runner import KILL_AFTER, LeaseTerm, Runner, heeded
 from .watchdog import NOT_EXECUTABLE, NOT_FOUND
-
-LOCAL = "127.0.0.1:2181"
 
 #: What a verb does: its exit status, None for DONE.
 VerbFunction = Callable[[Client, argparse.Namespace], Awaitable[int | None]]
@@ -85,11 +83,8 @@ def _run_verb(arguments: list[str]) -> int | None:
 
 async def _run(options: argparse.Namespace, connection: dict[str, Any]) -> int | None:
     """One session, or for verbs that go on one after another, with these arguments for `connect`."""
-    if options.name == "demo":  # brings its own servers and sessions
-        try:
-            await demo.show(_demo_access(options, connection), given=options.hosts != LOCAL or options.tls)
-        except demo.DemoError as error:
-            raise CommandError(str(error), NO_SERVER) from None
+    if options.name == "demo":  # brings its own sessions
+        await demo.show(_demo_access(options, connection))
         return DONE
     verb: VerbFunction = options.verb
     async with connect(

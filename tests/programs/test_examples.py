@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,41 +37,28 @@ TUTORIALS = {
 }
 
 
-def run_example(name: str, hosts: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "ZKWIRE_HOSTS": hosts}
-    command = [sys.executable, "-m", f"examples.{name}"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
-
-
-def test_takeover_shows_the_frames_and_ends_by_itself(zookeeper: Server | External) -> None:
-    shown = run_example("takeover", zookeeper.address)
-    assert shown.returncode == 0, shown.stderr
-    steps = re.findall(r"^. \| \*\*\* (.+)$", shown.stdout, re.MULTILINE)
-    assert [re.sub(r"/\S+", "PATH", step) for step in steps] == [
-        "A leads",
-        "B stands by",
-        "B was told: NODE_DELETED PATH",
-        "B leads",
-        "B has closed its session",
-    ]
-    for frame in (
-        "A | > ConnectRequest",
-        "A | < ConnectResponse",
-        "A | > create xid=1",
-        "B | < create xid=1 NODE_EXISTS",
-        "B | > exists xid=2",
-        "B | < event NODE_DELETED",
-        "B | > closeSession",
-    ):
-        assert frame in shown.stdout
-    assert "ExistsRequest.watch = True" in shown.stdout
+def test_takeover_shows_its_steps_and_their_frames(zookeeper: Server | External, root: str) -> None:
+    options = ["--hosts", zookeeper.address, "--path", root]
+    with Program(module("examples.takeover", "A", *options)) as first:
+        first.says("^A leads$")
+        with Program(module("examples.takeover", "B", *options)) as second:
+            second.says("^B stands by$")
+            first.send(signal.SIGKILL)
+            second.says("^B leads$")
+            second.send(signal.SIGTERM)
+            assert second.ends() == 0
+    assert second.lines("^B ") == ["B stands by", f"B sees NODE_DELETED {root}", "B leads"]
+    shown = second.printed
+    for frame in ("> ConnectRequest", "< create xid=1 NODE_EXISTS", "> exists xid=2", "< event NODE_DELETED"):
+        assert frame in shown
+    assert "> closeSession" in shown
+    assert "ExistsRequest.watch = True" in shown
 
 
 def test_takeover_without_a_server_says_so_and_fails() -> None:
-    shown = run_example("takeover", "127.0.0.1:1")
-    assert shown.returncode == 1
-    assert "are there servers at 127.0.0.1:1?" in shown.stderr
-    assert "Traceback" not in shown.stderr
+    ended = run("examples.takeover", "A", "--hosts", "127.0.0.1:1")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(r"takeover: no session within .*\n", ended.stderr)
 
 
 # --- the programs of the tutorials

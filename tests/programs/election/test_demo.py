@@ -1,4 +1,4 @@
-"""`python -m election demo`, with servers that are there, that it starts, and without any."""
+"""`python -m election demo`, with a server and without one."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
-
-import pytest
 
 import zkwire
 from tests.conftest import External
-from tests.support.real.distributions import Distribution
+from tests.support.program import run
 from tests.support.real.servers import Server
 
 
 def demo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if name not in ("ZKWIRE_HOSTS", "ZOOKEEPER_HOME")}
     command = [sys.executable, "-m", "election", "demo", *arguments]
-    return subprocess.run(
-        command, env={**clean, **environment}, capture_output=True, text=True, timeout=120, check=False
-    )
+    environment = {**os.environ, **environment}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def steps(shown: str) -> list[str]:
@@ -62,30 +57,23 @@ async def test_demo_shows_the_steps_and_their_frames_and_leaves_nothing(zookeepe
         assert not [name for name in await zk.get_children("/") if name.startswith("demo-")]
 
 
-def test_demo_starts_a_server_where_none_runs(distribution: Distribution, tmp_path: Path) -> None:
-    jars = tmp_path / "lib"
-    jars.mkdir()
-    for jar in distribution.classpath.split(os.pathsep):
-        name = os.path.basename(jar).replace("zookeeper.jar", f"zookeeper-{distribution.version}.jar")
-        (jars / name).symlink_to(jar)
-    shown = demo(ZOOKEEPER_HOME=str(tmp_path))
+def test_demo_runs_beside_a_server_of_its_own_as_make_demo_has_it() -> None:
+    shown = run("tests.support.real.servers", "run", "--", sys.executable, "-m", "election", "demo")
     assert shown.returncode == 0, shown.stderr
-    started, *rest = steps(shown.stdout)
-    assert started.startswith("=== No ZooKeeper at N.N.N.N:N: one was started at N.N.N.N:N")
-    assert rest == SHOW
+    assert steps(shown.stdout) == SHOW
 
 
-@pytest.mark.parametrize(
-    ("arguments", "environment", "says"),
-    [
-        (["--hosts", "127.0.0.1:1"], {}, "no session within 2 s (127.0.0.1:1: "),
-        ([], {"JAVA_HOME": "/nowhere"}, "no ZooKeeper at 127.0.0.1:2181, and none to start (no Java to run one)"),
-    ],
-)
-def test_demo_without_a_server_says_what_it_looked_for(
-    arguments: list[str], environment: dict[str, str], says: str
-) -> None:
-    shown = demo(*arguments, **environment)
-    assert shown.returncode == 2
-    assert f"election: {says}" in shown.stderr
-    assert "Traceback" not in shown.stderr
+def test_demo_without_a_server_says_what_it_looked_for() -> None:
+    for arguments, environment in [(["--hosts", "127.0.0.1:1"], {}), ([], {"ZKWIRE_HOSTS": "127.0.0.1:1"})]:
+        shown = demo(*arguments, **environment)
+        assert shown.returncode == 2
+        assert shown.stderr.startswith("election: no session within 2 s (127.0.0.1:1: ")
+        assert shown.stderr.endswith("; the demo needs a ZooKeeper server: start one, or give --hosts\n")
+        assert shown.stdout == ""
+
+
+def test_candidate_without_a_server_ends_in_one_line() -> None:
+    options = ["--hosts", "127.0.0.1:1", "--session-timeout", "1"]
+    ended = run("election.command.demo", "A", "/demo", *options)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.fullmatch(r"candidate: no session within .*\n", ended.stderr)
