@@ -13,8 +13,7 @@ from ..capture import Capture, Captured, CaptureError, Link, Notice, Stray
 from ..codes import ErrorCode, EventType
 from ..explain.dump import format_frame, title
 from ..frames import Direction
-from ..multi import MultiSequence
-from ..operations import BY_OPCODE, operation_name
+from ..operations import BY_OPCODE
 from ..text import counted, hexadecimal, name_of, printable
 from ..traffic.conversation import SeenFrame
 from ..traffic.selection import CONNECT, SelectionError, opcodes, path_pattern
@@ -138,28 +137,6 @@ def _wanted(options: argparse.Namespace) -> Callable[[SeenFrame | Stray], bool]:
 # --- one frame, as text and as JSON
 
 
-def line(seen: SeenFrame) -> str:
-    """What the frame is: its title, of a reply with the path of its request.
-
-    `trace.title` says the same of any bytes, but maps every field for it, which takes three times as long.
-    """
-    record, header = seen.record, seen.header
-    if (record is None and len(seen.frame.types) != (header is not None)) or not seen.frame.types:
-        return title(seen.frame)  # not what it should be
-    words = [seen.direction.value]
-    if seen.is_handshake:
-        words += [type(record).__name__, f"session={hexadecimal(record.session_id)}", f"time_out={record.time_out} ms"]
-    elif seen.is_notification:
-        words += ["event", name_of(EventType, record.type), str(record.path)]
-    else:
-        words += [operation_name(seen.opcode), f"xid={seen.xid}"]
-        words += [f"path={seen.path}"] if seen.path else []
-        words += [f"items={len(record)}"] if isinstance(record, MultiSequence) else []
-        if seen.direction is Direction.RECEIVED:
-            words += [name_of(ErrorCode, seen.failure), f"zxid={hexadecimal(seen.zxid)}"]
-    return printable(" ".join(words))
-
-
 def latency_ms(seen: SeenFrame) -> float | None:
     """From a request to this reply to it, in milliseconds."""
     return None if seen.request is None else (seen.frame.now - seen.request.frame.now) * 1000
@@ -238,7 +215,7 @@ class _Lines:
         latency = latency_ms(seen)
         took = "" if latency is None else self._paint.dim(f"  {latency:.3f} ms")
         mark = f" (undecoded: {printable(seen.undecoded)})" if seen.undecoded else ""
-        self._print(captured, paint(line(seen) + mark) + took)
+        self._print(captured, paint(title(seen.frame, seen.path) + mark) + took)
         if self._options.hex:
             print(format_frame(seen.frame).partition("\n")[2], end="\n\n")
 

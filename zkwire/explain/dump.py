@@ -18,12 +18,13 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from ..codes import CreateMode, ErrorCode, EventType, KeeperState, OpCode, Xid
-from ..frames import Direction, Frame
+from ..frames import HANDSHAKE, NOTIFICATION, Direction, Frame
 from ..frames import frame as framed
-from ..jute import JuteError
+from ..jute import JuteError, decode_at
 from ..jute.wire import Span, spans
 from ..multi import MultiSequence
 from ..operations import BY_OPCODE, operation_name
+from ..records import ErrorResponse
 from ..text import counted, hexadecimal, name_of, printable
 from .plain import HEXADECIMAL as HEXADECIMAL
 from .plain import SECRETS as SECRETS
@@ -68,44 +69,61 @@ def read_frame(frame: Frame) -> tuple[list[Span], JuteError | None]:
     return found, None
 
 
-def title(frame: Frame) -> str:
-    """One line of what the frame is: `> getData xid=1 path=/app`."""
-    return _title(frame, frame_spans(frame))
+def title(frame: Frame, path: str | None = None) -> str:
+    """One line of what the frame is: `> getData xid=1 path=/app`.
 
-
-def _title(frame: Frame, fields: list[Span]) -> str:
-    found = {span.path.rpartition(".")[2]: span.value for span in reversed(fields)}  # the first of a name counts
-    names = [record_type.__name__ for record_type in frame.types]
+    `path` is that of a reply's request, where it is known: the reply itself does not have it.
+    """
+    found = _values(frame)
     words = [frame.direction.value]
-    if names[:1] == ["ConnectRequest"] or names[:1] == ["ConnectResponse"]:
-        words.append(names[0])
-        words.append(f"session={hexadecimal(found.get('session_id', 0))}")
-        words.append(f"time_out={found.get('time_out')} ms")
-    elif "WatcherEvent" in names and "path" in found:
+    if frame.types == (HANDSHAKE[frame.direction],):
+        session, time_out = hexadecimal(found.get("session_id", 0)), found.get("time_out")
+        words += [frame.types[0].__name__, f"session={session}", f"time_out={time_out} ms"]
+    elif frame.types == NOTIFICATION and "path" in found:
         words += ["event", name_of(EventType, found["type"]), str(found["path"])]
-    elif frame.opcode is not None:
+    elif frame.types != NOTIFICATION and (frame.opcode is not None or "err" in found):
         words += [operation_name(frame.opcode), f"xid={found.get('xid')}"]
-        if any(issubclass(record_type, MultiSequence) for record_type in frame.types):
-            words.append(f"items={sum(span.path.endswith('.done') and not span.value for span in fields)}")
-        elif found.get("path") and frame.direction is Direction.SENT:
-            words.append(f"path={found['path']}")
-        if names[:1] == ["ReplyHeader"] and "err" in found:
-            words.append(name_of(ErrorCode, _failure(frame, fields) or found["err"]))
-        if "zxid" in found:
-            words.append(f"zxid={hexadecimal(found['zxid'])}")
-    elif names[:1] == ["ReplyHeader"] and "WatcherEvent" not in names and "err" in found:  # to a request nobody saw
-        words += ["reply", f"xid={found['xid']}", name_of(ErrorCode, found["err"])]
-        words.append(f"zxid={hexadecimal(found['zxid'])}")
+        path = found.get("path") if frame.direction is Direction.SENT else path
+        words += [f"path={path}"] if path else []
+        words += [f"items={found['items']}"] if "items" in found else []
+        if frame.direction is Direction.RECEIVED and "err" in found:
+            words += [name_of(ErrorCode, found["failure"] or found["err"])]
+        words += [f"zxid={hexadecimal(found['zxid'])}"] if "zxid" in found else []
     else:
         words.append("frame")
     return printable(" ".join(words))
 
 
-def _failure(frame: Frame, fields: list[Span]) -> int:
-    """Why a multi failed, or 0. Its header says 0 in either case (rule 68)."""
-    if frame.opcode != OpCode.MULTI:
-        return 0
-    return next((span.value for span in fields if span.path.endswith("ErrorResponse.err") and span.value), 0)
+def _values(frame: Frame) -> dict[str, Any]:
+    """The values that a title shows, by the names of their fields. `items` counts those of a multi or multiRead;
+    `failure` is why a multi failed, or 0: its header says 0 in either case (rule 68)."""
+    found: dict[str, Any] = {"failure": 0}
+    offset = 0
+    for record_type in frame.types:
+        try:
+            record, offset = decode_at(record_type, frame.payload, offset, len(frame.payload))
+        except JuteError:
+            return found | _values_of_misfit(frame)
+        if isinstance(record, MultiSequence):
+            found["items"] = len(record)
+            errors = (item.body.err for item in record if isinstance(item.body, ErrorResponse))
+            found["failure"] = next(filter(None, errors), 0) if frame.opcode == OpCode.MULTI else 0
+        else:
+            found = {field.name: value for field, value in zip(record_type.FIELDS, record)} | found
+    return found
+
+
+def _values_of_misfit(frame: Frame) -> dict[str, Any]:
+    """The same of bytes that are not these records, as far as they are. This maps each field, which takes longer."""
+    fields, _ = read_frame(frame)
+    found = {span.path.rpartition(".")[2]: span.value for span in reversed(fields)}  # the first of a name counts
+    if any(issubclass(record_type, MultiSequence) for record_type in frame.types):
+        found.pop("path", None)
+        found["items"] = sum(span.path.endswith(".done") and not span.value for span in fields)
+    if frame.opcode == OpCode.MULTI:
+        errors = (span.value for span in fields if span.path.endswith("ErrorResponse.err"))
+        found["failure"] = next(filter(None, errors), 0)
+    return found
 
 
 def format_frame(frame: Frame, *, show_secrets: bool = False, limit: int | None = None) -> str:
@@ -113,7 +131,7 @@ def format_frame(frame: Frame, *, show_secrets: bool = False, limit: int | None 
     bytes only the first and the last are shown."""
     data = framed(frame.payload)
     fields = frame_spans(frame)
-    heading = _title(frame, fields)
+    heading = title(frame)
     size = counted(len(data), "byte")
     rows = [f"{heading}  {size:>{max(78 - len(heading), 0)}}"]
     rows += _rows(data, 0, 4, f"length = {len(frame.payload)}", secret=False, limit=limit)

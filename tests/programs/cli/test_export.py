@@ -17,8 +17,8 @@ from tests.support.pcap_writer import Connection, PcapngWriter, PcapWriter
 from zkwire import multi, records
 from zkwire.capture import Captured
 from zkwire.cli import main
-from zkwire.cli.read import captured_json, line
-from zkwire.explain.dump import frame_spans
+from zkwire.cli.read import captured_json
+from zkwire.explain.dump import frame_spans, title
 from zkwire.frames import Direction, frame
 from zkwire.jute import Record
 from zkwire.operations import BY_OPCODE
@@ -84,7 +84,7 @@ def by_read(captured: list[Captured]) -> list[Row]:
             op = shown.get("op", "reply")
             op = f"opcode {op}" if isinstance(op, int) else op
             place = (each.number, shown["direction"], op, shown.get("xid"), shown.get("path"))
-            rows.append(Row(*place, line(each.what)))
+            rows.append(Row(*place, title(each.what.frame, each.what.path)))
     return sorted(rows, key=lambda row: row.number)
 
 
@@ -271,7 +271,7 @@ def test_every_field_of_every_record_has_its_bytes(lua: Path, path: Path) -> Non
             if span.type == "buffer" and span.value:  # shown without its length, so that filters see the data alone
                 place, size = place + 4, size - 4
             ours.append((place, size, span.type.startswith("vector")))
-        assert [(place, size, name.endswith(".count")) for name, place, size in shown] == ours, line(seen)
+        assert [(place, size, name.endswith(".count")) for name, place, size in shown] == ours, title(seen.frame)
 
 
 def test_replies_name_their_requests_and_requests_their_replies(lua: Path, path: Path) -> None:

@@ -17,7 +17,6 @@ from tests.support.dialogues import read as dialogues_read
 from tests.support.pcap_writer import Connection, PcapWriter
 from tests.support.program import Program, module
 from zkwire.cli import main
-from zkwire.cli.read import line
 from zkwire.explain.dump import title
 from zkwire.frames import frame
 from zkwire.text import printable
@@ -228,7 +227,7 @@ def test_colours_only_on_a_terminal(capture: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TALK))
-def test_a_line_is_the_title_with_the_path_of_the_request(name: str) -> None:
+def test_the_title_of_a_reply_has_the_path_of_its_request(name: str) -> None:
     file = PcapWriter()
     connected(file, name)
     for seen in dialogues_read(file.bytes):
@@ -236,7 +235,7 @@ def test_a_line_is_the_title_with_the_path_of_the_request(name: str) -> None:
         text = title(seen.what.frame)
         if seen.what.request is not None and seen.what.path:
             text = text.replace(f" xid={seen.what.xid}", f" xid={seen.what.xid} path={printable(seen.what.path)}", 1)
-        assert line(seen.what) == text
+        assert title(seen.what.frame, seen.what.path) == text
 
 
 @pytest.mark.parametrize(
@@ -252,12 +251,12 @@ def test_a_line_is_the_title_with_the_path_of_the_request(name: str) -> None:
         b"",
     ],
 )
-def test_a_line_of_other_bytes_is_their_title(payload: bytes) -> None:
+def test_the_title_of_a_request_has_the_path_in_its_own_bytes_also_where_they_do_not_fit(payload: bytes) -> None:
     file = PcapWriter()
     connected(file).client(frame(payload))
     last = dialogues_read(file.bytes)[-1].what
     assert isinstance(last, SeenFrame)
-    assert line(last) == title(last.frame)
+    assert title(last.frame, last.path) == title(last.frame)
 
 
 def test_frames_that_cannot_be_decoded_are_marked_and_the_status_is_1(
