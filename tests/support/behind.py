@@ -79,6 +79,17 @@ class Behind:
         """Let the server be found again."""
         await self.tap.heal()
 
+    def parting(self, fault: Fault) -> Fault:
+        """The fault, after which no server is found until `heal`."""
+
+        def decide(seen: SeenFrame) -> Action:
+            action = fault(seen)
+            if action != PASS:
+                self.tap.refuse()
+            return action
+
+        return decide
+
     @asynccontextmanager
     async def parted(self) -> AsyncIterator[None]:
         """Part until the end of the block."""

@@ -22,10 +22,13 @@ from tests.support.candidates import (
     alone,
     below,
     candidate,
+    candidates,
     children,
     end_session,
     guid_of,
+    in_turn,
     watch_count,
+    watches,
 )
 from tests.support.live import CONNECTED, EPHEMERAL, EXPIRED, PATIENCE, reached
 from tests.support.real.servers import Server
@@ -62,11 +65,7 @@ MODES: list[Mode] = ["sequential", "simple"]
 @pytest.mark.parametrize("mode", MODES)
 async def test_parents_that_somebody_else_is_making_are_made(zookeeper: Server, root: str, mode: Mode) -> None:
     path = f"{root}/a/b/master"
-    async with (
-        administrator(zookeeper) as zk,
-        candidate(zookeeper, path, mode=mode) as slow,
-        candidate(zookeeper, path, mode=mode) as quick,
-    ):
+    async with administrator(zookeeper) as zk, candidates(zookeeper, path, 2, mode=mode) as (slow, quick):
         with held(slow, request(OpCode.CREATE, root)) as fault:
             second = slow.lead()
             await fault.wait()
@@ -87,10 +86,7 @@ async def test_parents_that_somebody_else_is_making_are_made(zookeeper: Server, 
 @pytest.mark.rule("C2")
 async def test_path_that_vanishes_before_the_create_is_made_again(zookeeper: Server, root: str) -> None:
     """As a container does, which the server removes a while after its last child."""
-    async with (
-        administrator(zookeeper) as zk,
-        candidate(zookeeper, root) as who,
-    ):
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         await zk.create(root, mode=CreateMode.CONTAINER)
         with held(who, below(root, OpCode.CREATE)) as fault:
             task = who.lead()
@@ -160,11 +156,7 @@ async def test_term_begins_once_when_the_end_of_its_transaction_is_not_known(
 ) -> None:
     await alone(zookeeper)
     path = f"{root}/master"
-    async with (
-        administrator(zookeeper) as zk,
-        candidate(zookeeper, path, mode=mode) as who,
-        candidate(zookeeper, path, mode=mode) as other,
-    ):
+    async with administrator(zookeeper) as zk, candidates(zookeeper, path, 2, mode=mode) as (who, other):
         async with other.election.lead():
             pass  # makes what is missing
         who.fault = cut(before=match)
@@ -184,10 +176,7 @@ async def test_term_begins_once_when_the_end_of_its_transaction_is_not_known(
 
 @pytest.mark.rule("C6")
 async def test_znode_with_our_guid_of_another_session_is_deleted_and_not_adopted(zookeeper: Server, root: str) -> None:
-    async with (
-        administrator(zookeeper) as zk,
-        candidate(zookeeper, root) as who,
-    ):
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         await zk.create(root)
         released = trio.Event()
         lost = cut(before=below(root, OpCode.CREATE))
@@ -210,20 +199,10 @@ async def test_znode_with_our_guid_of_another_session_is_deleted_and_not_adopted
 async def test_nothing_of_the_old_session_is_adopted_when_it_ended_between_two_tries(
     zookeeper: Server, root: str
 ) -> None:
-    async with (
-        administrator(zookeeper) as zk,
-        candidate(zookeeper, root) as who,
-    ):
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         await zk.create(root)
         lost = cut(before=below(root, OpCode.CREATE, direction=RECEIVED))
-
-        def fault(seen: SeenFrame) -> Action:
-            action = lost(seen)
-            if action != PASS:
-                who.tap.refuse()
-            return action
-
-        who.fault = fault
+        who.fault = who.parting(lost)
         old = who.zk.session_id
         task = who.lead()
         await lost.wait()
@@ -245,11 +224,7 @@ async def test_nothing_of_the_old_session_is_adopted_when_it_ended_between_two_t
 
 @pytest.mark.rule("C10")
 async def test_second_znode_with_our_guid_is_removed(zookeeper: Server, root: str) -> None:
-    async with (
-        administrator(zookeeper) as zk,
-        candidate(zookeeper, root) as leader,
-        candidate(zookeeper, root) as who,
-    ):
+    async with administrator(zookeeper) as zk, candidates(zookeeper, root, 2) as (leader, who):
         async with leader.election.lead() as term:
             task = who.lead()
             await who.until("waiting")
@@ -344,10 +319,7 @@ async def test_session_that_comes_back_with_another_id_is_lost(zookeeper: Server
         candidate(zookeeper, root) as leader,
         candidate(zookeeper, root, timeout=2.0) as who,
     ):
-        first = leader.lead()
-        await first.wait()
-        second = who.lead()
-        await who.until("waiting")
+        first, second = await in_turn((leader, who))
         old = who.zk.session_id
         _, before = await children(zk, root)
 
@@ -365,6 +337,45 @@ async def test_session_that_comes_back_with_another_id_is_lost(zookeeper: Server
         await first.end()
         term = await second.wait()
         assert guid_of(term.node) != guid_of(before)
+        await second.end()
+
+
+# --- connections and sessions
+
+
+@pytest.mark.rule("W6", "W14")
+@pytest.mark.parametrize("mode", MODES)
+async def test_release_during_a_lost_connection_is_told_after_it(zookeeper: Server, root: str, mode: Mode) -> None:
+    path = f"{root}/master"
+    async with candidates(zookeeper, path, 2, mode=mode) as (leader, who):
+        first, second = await in_turn((leader, who))
+        await who.part()
+        await first.end()
+        await who.heal()
+        await second.wait()
+        assert len(who.all(below(path, OpCode.CREATE))) == (1 if mode == "sequential" else 0)
+        await second.end()
+
+
+@pytest.mark.rule("W10", "C3")
+@pytest.mark.parametrize("mode", MODES)
+async def test_waiter_whose_session_expires_enters_again_at_once(zookeeper: Server, root: str, mode: Mode) -> None:
+    path = f"{root}/master"
+    async with administrator(zookeeper) as zk, candidates(zookeeper, path, 2, mode=mode) as (leader, who):
+        first, second = await in_turn((leader, who))
+        old, before = who.zk.session_id, await children(zk, path)
+        await end_session(zookeeper, who.zk.session)
+        await who.until("entering")
+        await who.until("waiting")
+        assert not first.over.is_set()
+        assert who.zk.session_id != old
+        assert await watches(zookeeper, who.zk.session_id) == [(await first.wait()).node]
+        after = await children(zk, path)
+        await first.end()
+        node = (await second.wait()).node
+        if mode == "sequential":
+            assert guid_of(after[1]) != guid_of(before[1])
+            assert node == f"{path}/{after[1]}"
         await second.end()
 
 
@@ -410,14 +421,7 @@ async def test_campaign_cancelled_without_a_connection_ends_with_its_session(zoo
     async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         await zk.create(root)
         lost = cut(before=below(root, OpCode.CREATE, direction=RECEIVED))
-
-        def fault(seen: SeenFrame) -> Action:
-            action = lost(seen)
-            if action != PASS:
-                who.tap.refuse()
-            return action
-
-        who.fault = fault
+        who.fault = who.parting(lost)
         task = who.lead()
         await lost.wait()
         task.cancel()
@@ -466,8 +470,7 @@ async def test_campaign_out_of_time_has_removed_its_znode(zookeeper: Server, roo
     path = f"{root}/master"
     async with (
         administrator(zookeeper) as zk,
-        candidate(zookeeper, path, mode=mode) as leader,
-        candidate(zookeeper, path, mode=mode) as who,
+        candidates(zookeeper, path, 2, mode=mode) as (leader, who),
         leader.election.lead() as term,
     ):
         for timeout in (0, 0.2):
@@ -523,10 +526,7 @@ async def test_contender_of_the_session_in_another_process_is_deleted_and_not_ad
             old = await earlier.create(f"{root}/_c_{GUID}-lock-", mode=SEQUENTIAL)
             session = earlier.session
             earlier.detach()
-        async with (
-            candidate(zookeeper, root, client={"session": session}) as who,
-            who.election.lead() as term,
-        ):
+        async with candidate(zookeeper, root, client={"session": session}) as who, who.election.lead() as term:
             assert who.zk.session_id == session.id
             assert term.node != old
             assert await zk.exists(old) is None
@@ -736,10 +736,8 @@ async def test_body_after_a_deletion_begins_when_every_lease_is_over(
         candidate(zookeeper, path, mode=mode, timeout=2.0) as leader,
         candidate(zookeeper, path, mode=mode, timeout=2.0) as who,
     ):
-        first = leader.lead()
+        first, second = await in_turn((leader, who))
         term = await first.wait()
-        second = who.lead()
-        await who.until("waiting")
         leader.tap.refuse()
         leader.tap.partition()  # it works on, and hears of nothing
         deleted = trio.current_time()

@@ -15,6 +15,7 @@ from tests.support.candidates import (
     administrator,
     alone,
     candidate,
+    candidates,
     children,
     end_session,
     in_turn,
@@ -135,10 +136,8 @@ async def test_deleted_leader_that_still_works_is_no_leader_and_neither_is_the_n
         candidate(zookeeper, root, data=b"two") as two,
         candidate(zookeeper, root) as observer,
     ):
-        first = one.lead()
+        first, second = await in_turn((one, two))
         term = await first.wait()
-        second = two.lead()
-        await two.until("waiting")
         stream = observer.election.observe()
         await until_data(stream, b"one")
         one.tap.partition()
@@ -273,11 +272,7 @@ async def test_stream_ends_with_an_error_when_its_client_does(zookeeper: Server,
 @pytest.mark.parametrize("place", ["list", "holder", "znode"])
 async def test_look_that_is_cancelled_or_closed_leaves_no_watch(zookeeper: Server, root: str, place: str) -> None:
     await alone(zookeeper)
-    async with (
-        candidate(zookeeper, root) as observer,
-        candidate(zookeeper, root) as one,
-        one.election.lead() as term,
-    ):
+    async with candidates(zookeeper, root, 2) as (observer, one), one.election.lead() as term:
         match = {
             "list": reply_to(OpCode.GET_CHILDREN, root),
             "holder": reply_to(OpCode.GET_DATA, f"{root}-holder"),

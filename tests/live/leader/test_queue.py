@@ -59,10 +59,7 @@ async def test_waiter_watches_the_one_before_it_and_nothing_else(zookeeper: Serv
 
 @pytest.mark.rule("W2", "W3")
 async def test_waiter_lists_again_when_the_one_before_goes_before_it_is_watched(zookeeper: Server, root: str) -> None:
-    async with (
-        candidate(zookeeper, root) as leader,
-        candidate(zookeeper, root) as who,
-    ):
+    async with candidates(zookeeper, root, 2) as (leader, who):
         first = leader.lead()
         node = (await first.wait()).node
         with held(who, request(OpCode.GET_DATA, node)) as fault:
@@ -100,14 +97,9 @@ async def test_waiter_whose_predecessor_leaves_waits_for_the_one_before_it(zooke
 
 @pytest.mark.rule("W5")
 async def test_change_of_the_predecessors_data_makes_no_leader(zookeeper: Server, root: str) -> None:
-    async with (
-        candidate(zookeeper, root) as leader,
-        candidate(zookeeper, root) as who,
-    ):
-        first = leader.lead()
+    async with candidates(zookeeper, root, 2) as (leader, who):
+        first, second = await in_turn((leader, who))
         term = await first.wait()
-        second = who.lead()
-        await who.until("waiting")
         for number in range(3):
             await term.proclaim(b"%d" % number)
             await who.until("waiting")
@@ -170,12 +162,7 @@ async def test_waiting_sends_pings_and_nothing_else(zookeeper: Server, root: str
 
 @pytest.mark.rule("W6", "W14")
 async def test_place_is_kept_over_lost_connections(zookeeper: Server, root: str) -> None:
-    async with (
-        administrator(zookeeper) as zk,
-        candidate(zookeeper, root) as leader,
-        candidate(zookeeper, root) as who,
-        candidate(zookeeper, root) as last,
-    ):
+    async with administrator(zookeeper) as zk, candidates(zookeeper, root, 3) as (leader, who, last):
         tasks = await in_turn((leader, who, last))
         names = await children(zk, root)
         for _ in range(3):
@@ -195,58 +182,12 @@ async def test_place_is_kept_over_lost_connections(zookeeper: Server, root: str)
         await tasks[2].end()
 
 
-@pytest.mark.rule("W6")
-async def test_release_during_a_lost_connection_is_told_after_it(zookeeper: Server, root: str) -> None:
-    async with (
-        candidate(zookeeper, root) as leader,
-        candidate(zookeeper, root) as who,
-    ):
-        first = leader.lead()
-        await first.wait()
-        second = who.lead()
-        await who.until("waiting")
-        await who.part()
-        await first.end()
-        await who.heal()
-        await second.wait()
-        assert len(who.all(below(root, OpCode.CREATE))) == 1
-        await second.end()
-
-
-@pytest.mark.rule("W10")
-async def test_waiter_whose_session_expires_enters_again_at_once(zookeeper: Server, root: str) -> None:
-    async with (
-        administrator(zookeeper) as zk,
-        candidate(zookeeper, root) as leader,
-        candidate(zookeeper, root) as who,
-    ):
-        first = leader.lead()
-        await first.wait()
-        second = who.lead()
-        await who.until("waiting")
-        _, before = await children(zk, root)
-        await end_session(zookeeper, who.zk.session)
-        await who.until("entering")
-        await who.until("waiting")
-        assert not first.over.is_set()
-        _, behind = await children(zk, root)
-        assert guid_of(behind) != guid_of(before)
-        await first.end()
-        assert (await second.wait()).node == f"{root}/{behind}"
-        await second.end()
-
-
 # --- the own znode, and the path
 
 
 @pytest.mark.rule("W9", "C3", "C10")
 async def test_waiter_whose_znode_is_deleted_enters_again_behind_all_others(zookeeper: Server, root: str) -> None:
-    async with (
-        administrator(zookeeper) as zk,
-        candidate(zookeeper, root) as leader,
-        candidate(zookeeper, root) as who,
-        candidate(zookeeper, root) as other,
-    ):
+    async with administrator(zookeeper) as zk, candidates(zookeeper, root, 3) as (leader, who, other):
         tasks = await in_turn((leader, who, other))
         names = await children(zk, root)
         await zk.delete(f"{root}/{names[1]}")
@@ -307,12 +248,7 @@ async def test_first_in_the_list_whose_session_ends_before_the_commit_does_not_l
 async def test_path_deleted_under_a_leader_and_its_waiters_is_made_again_and_nobody_is_stranded(
     zookeeper: Server, root: str
 ) -> None:
-    async with (
-        administrator(zookeeper) as zk,
-        candidate(zookeeper, root) as leader,
-        candidate(zookeeper, root) as one,
-        candidate(zookeeper, root) as other,
-    ):
+    async with administrator(zookeeper) as zk, candidates(zookeeper, root, 3) as (leader, one, other):
         tasks = await in_turn((leader, one, other))
         old = await tasks[0].wait()
         await zk.multi([*(Delete(f"{root}/{name}") for name in await children(zk, root)), Delete(root)])
@@ -388,10 +324,7 @@ async def test_path_of_another_dialect_is_refused_before_anything_is_created(zoo
 
 @pytest.mark.rule("W13")
 async def test_contender_of_another_dialect_is_waited_for_where_a_warning_will_do(zookeeper: Server, root: str) -> None:
-    async with (
-        administrator(zookeeper) as zk,
-        candidate(zookeeper, root, mixed="warn") as who,
-    ):
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root, mixed="warn") as who:
         await zk.create(root)
         foreign = await zk.create(f"{root}/{'0' * 32}__lock__", mode=CreateMode.EPHEMERAL_SEQUENTIAL)
         task = who.lead()
@@ -407,8 +340,7 @@ async def test_contender_of_another_dialect_is_waited_for_where_a_warning_will_d
 async def test_waiter_leaves_when_another_dialect_comes(zookeeper: Server, root: str) -> None:
     async with (
         administrator(zookeeper) as zk,
-        candidate(zookeeper, root) as leader,
-        candidate(zookeeper, root) as who,
+        candidates(zookeeper, root, 2) as (leader, who),
         leader.election.lead() as term,
         trio.open_nursery() as nursery,
     ):

@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 import zkwire
 from election import CampaignTimeout, Election, ElectionError, Term
 from tests.support.behind import held
-from tests.support.candidates import administrator, alone, any_of, candidate, end_session, watch_count, watches
+from tests.support.candidates import administrator, alone, any_of, candidate, in_turn, watch_count, watches
 from tests.support.live import EPHEMERAL, PATIENCE
 from tests.support.real.servers import Server
 from zkwire import EventType, OpCode
@@ -120,14 +120,9 @@ async def test_failovers_go_on_at_one_cost_and_nothing_is_sent_between_them(zook
 async def test_change_of_the_leaders_data_is_told_to_observers_and_makes_nobody_create(
     zookeeper: Server, root: str
 ) -> None:
-    async with (
-        simple(zookeeper, root, data=b"old") as leader,
-        simple(zookeeper, root) as who,
-    ):
-        first = leader.lead()
+    async with simple(zookeeper, root, data=b"old") as leader, simple(zookeeper, root) as who:
+        first, _ = await in_turn((leader, who))
         term = await first.wait()
-        who.lead()
-        await who.until("waiting")
         observing = leader.election.observe()
         found = await observing.__anext__()
         assert found is not None
@@ -141,38 +136,6 @@ async def test_change_of_the_leaders_data_is_told_to_observers_and_makes_nobody_
         assert who.requests(since) == [OpCode.EXISTS]
         assert [event.record.type for event in who.events(since)] == [EventType.NODE_DATA_CHANGED]
         await observing.aclose()
-
-
-@pytest.mark.rule("W10", "C3")
-async def test_standby_whose_session_expires_stands_by_in_the_next(zookeeper: Server, root: str) -> None:
-    async with simple(zookeeper, root) as leader, simple(zookeeper, root) as who:
-        first = leader.lead()
-        await first.wait()
-        second = who.lead()
-        await who.until("waiting")
-        old = who.zk.session_id
-        await end_session(zookeeper, who.zk.session)
-        await who.until("entering")
-        await who.until("waiting")
-        assert who.zk.session_id != old
-        assert await watches(zookeeper, who.zk.session_id) == [root]
-        await first.end()
-        await second.wait()
-        await second.end()
-
-
-@pytest.mark.rule("W6", "W14")
-async def test_release_during_a_lost_connection_is_told_after_it(zookeeper: Server, root: str) -> None:
-    async with simple(zookeeper, root) as leader, simple(zookeeper, root) as who:
-        first = leader.lead()
-        await first.wait()
-        second = who.lead()
-        await who.until("waiting")
-        await who.part()
-        await first.end()
-        await who.heal()
-        await second.wait()
-        await second.end()
 
 
 async def test_znode_that_no_leader_made_is_an_error(zookeeper: Server, root: str) -> None:
@@ -292,10 +255,7 @@ async def test_nobody_waits_where_no_jitter_was_asked_for(
 ) -> None:
     monkeypatch.setattr("random.uniform", lambda low, high: 3600.0)
     async with simple(zookeeper, root) as leader, simple(zookeeper, root) as who:
-        first = leader.lead()
-        await first.wait()
-        second = who.lead()
-        await who.until("waiting")
+        first, second = await in_turn((leader, who))
         await first.end()
         await second.wait()
         await second.end()

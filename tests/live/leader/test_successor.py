@@ -9,13 +9,12 @@ import trio
 
 from election import LeadershipLostError
 from tests.support.behind import SENT
-from tests.support.candidates import administrator, candidate, candidates, end_session, watches
+from tests.support.candidates import administrator, candidate, candidates, end_session, in_turn, watches
 from tests.support.live import PATIENCE
 from tests.support.real.servers import Server
 from zkwire import OpCode
 from zkwire.tap.tap import cut
 from zkwire.traffic.conversation import SeenFrame
-from zkwire.traffic.faults import PASS, Action
 
 
 @pytest.mark.rule("P11")
@@ -60,8 +59,7 @@ async def test_successor_of_a_deleted_leader_waits_until_that_one_has_finished(
     path = f"{root}/master"
     async with (
         administrator(zookeeper) as zk,
-        candidate(zookeeper, path, mode=mode) as leader,
-        candidate(zookeeper, path, mode=mode) as who,
+        candidates(zookeeper, path, 2, mode=mode) as (leader, who),
         trio.open_nursery() as nursery,
     ):
         told, finish, finished = trio.Event(), trio.Event(), trio.Event()
@@ -106,10 +104,8 @@ async def test_successor_of_a_deleted_leader_that_is_cut_off_waits_until_its_ses
         candidate(zookeeper, path, mode=mode, timeout=2.0) as leader,
         candidate(zookeeper, path, mode=mode) as who,
     ):
-        first = leader.lead()
+        first, task = await in_turn((leader, who))
         term = await first.wait()
-        task = who.lead()
-        await who.until("waiting")
         leader.tap.partition()
         await zk.delete(term.node)
         await who.until("waiting")
@@ -128,21 +124,11 @@ async def test_successor_of_a_deleted_leader_that_is_cut_off_waits_until_its_ses
 async def test_resignation_whose_request_is_lost_leaves_no_holder_of_a_deleted_znode(
     zookeeper: Server, root: str
 ) -> None:
-    async with (
-        administrator(zookeeper) as zk,
-        candidate(zookeeper, root) as who,
-    ):
+    async with administrator(zookeeper) as zk, candidate(zookeeper, root) as who:
         task = who.lead()
         term = await task.wait()
         lost = cut(before=_resigning)
-
-        def fault(seen: SeenFrame) -> Action:
-            action = lost(seen)
-            if action != PASS:
-                who.tap.refuse()
-            return action
-
-        who.fault = fault
+        who.fault = who.parting(lost)
         task.finish.set()
         await lost.wait()
         await zk.delete(term.node)
