@@ -1,11 +1,14 @@
 """Run one scenario with one peer in this process, and print what it measured as JSON.
 
 python -m benchmarks.peer NAME SCENARIO REPETITIONS
-python -m benchmarks.peer NAME idle SECONDS         one session of that timeout, until killed; prints "idle"
+python -m benchmarks.peer NAME idle SECONDS                 one session of that timeout, until killed; prints "idle"
+python -m benchmarks.peer NAME failovers CONTENDERS ROUNDS  of elections.py
+python -m benchmarks.peer NAME registry MEMBERS CHURN       of elections.py
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -15,12 +18,15 @@ from benchmarks.scenarios import SCENARIOS
 
 
 def main() -> None:
-    name, scenario, number = sys.argv[1:]
+    name, scenario, *numbers = sys.argv[1:]
     peer = load(name)(os.environ["ZKWIRE_HOSTS"])
     if scenario == "idle":
-        peer.idle(float(number))
+        peer.idle(float(numbers[0]))
+    elif scenario in ("failovers", "registry"):
+        print(json.dumps(getattr(peer, scenario)(*map(int, numbers))), flush=True)
+        os._exit(0)  # kazoo's threads wait for turns that never come
     else:
-        meter = Meter(int(number), SCENARIOS[scenario].batch)
+        meter = Meter(int(numbers[0]), SCENARIOS[scenario].batch)
         peer.run(scenario, meter)
         report(meter.result())
 

@@ -7,20 +7,9 @@ from typing import Any
 
 from aiozk import WatchEvent, ZKClient
 
+from benchmarks import scenarios
 from benchmarks.meter import Meter, announce
 from benchmarks.peers import method
-from benchmarks.scenarios import (
-    BATCH,
-    LARGE,
-    LARGE_SIZE,
-    NEW,
-    PARENT,
-    SESSION_TIMEOUT,
-    SMALL,
-    SMALL_DATA,
-    WATCHES,
-    watched_path,
-)
 
 
 class Aiozk:
@@ -36,48 +25,48 @@ class Aiozk:
     async def get_data_serial(self, meter: Meter) -> None:
         zk = await self._connected()
         for _ in meter:
-            await zk.get(SMALL)
+            await zk.get(scenarios.SMALL)
         await zk.close()
 
     async def get_data_500(self, meter: Meter) -> None:
         zk = await self._connected()
         for _ in meter:
-            await asyncio.gather(*(zk.get(SMALL) for _ in range(BATCH)))
+            await asyncio.gather(*(zk.get(scenarios.SMALL) for _ in range(scenarios.BATCH)))
         await zk.close()
 
     async def set_data_500(self, meter: Meter) -> None:
         zk = await self._connected()
         for _ in meter:
-            await asyncio.gather(*(zk.set(SMALL, SMALL_DATA, -1) for _ in range(BATCH)))
+            await asyncio.gather(*(zk.set(scenarios.SMALL, scenarios.SMALL_DATA, -1) for _ in range(scenarios.BATCH)))
         await zk.close()
 
     async def create(self, meter: Meter) -> None:
         zk = await self._connected()
         for _ in meter:
-            await zk.create(f"{NEW}/n-", SMALL_DATA, ephemeral=True, sequential=True)
+            await zk.create(f"{scenarios.NEW}/n-", scenarios.SMALL_DATA, ephemeral=True, sequential=True)
         await zk.close()
 
     async def get_children_10000(self, meter: Meter) -> None:
         zk = await self._connected()
         for _ in meter:
-            await zk.get_children(PARENT)
+            await zk.get_children(scenarios.PARENT)
         await zk.close()
 
     async def get_data_1MB(self, meter: Meter) -> None:
         zk = await self._connected()
         for _ in meter:
-            await zk.get(LARGE)
+            await zk.get(scenarios.LARGE)
         await zk.close()
 
     async def set_data_1MB(self, meter: Meter) -> None:
-        zk, data = await self._connected(), bytes(LARGE_SIZE)
+        zk, data = await self._connected(), bytes(scenarios.LARGE_SIZE)
         for _ in meter:
-            await zk.set(LARGE, data, -1)
+            await zk.set(scenarios.LARGE, data, -1)
         await zk.close()
 
     async def watches_1000(self, meter: Meter) -> None:
         zk = await self._connected()
-        paths = [watched_path(index) for index in range(WATCHES)]
+        paths = [scenarios.watched_path(index) for index in range(scenarios.WATCHES)]
         for _ in meter.untimed():
             events = [zk.wait_for_events([WatchEvent.DATA_CHANGED], path) for path in paths]
             await asyncio.gather(*(zk.get(path, watch=True) for path in paths))
@@ -91,7 +80,7 @@ class Aiozk:
             zk = await self._connected()
             await zk.close()
 
-    async def _connected(self, session_timeout: float = SESSION_TIMEOUT) -> Any:
+    async def _connected(self, session_timeout: float = scenarios.SESSION_TIMEOUT) -> Any:
         zk = ZKClient(self._hosts, session_timeout=session_timeout)
         await zk.start()
         return zk

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kazoo.client import KazooClient
 
+from benchmarks import scenarios
 from benchmarks.meter import Meter, announce
 from benchmarks.peers import method
-from benchmarks.scenarios import (
-    BATCH,
-    LARGE,
-    LARGE_SIZE,
-    NEW,
-    PARENT,
-    SESSION_TIMEOUT,
-    SMALL,
-    SMALL_DATA,
-    WATCHES,
-    watched_path,
-)
 
 
 class Kazoo:
@@ -38,50 +31,50 @@ class Kazoo:
     def get_data_serial(self, meter: Meter) -> None:
         zk = self._connected()
         for _ in meter:
-            zk.get(SMALL)
+            zk.get(scenarios.SMALL)
         zk.stop()
 
     def get_data_500(self, meter: Meter) -> None:
         zk = self._connected()
         for _ in meter:
-            for result in [zk.get_async(SMALL) for _ in range(BATCH)]:
+            for result in [zk.get_async(scenarios.SMALL) for _ in range(scenarios.BATCH)]:
                 result.get()
         zk.stop()
 
     def set_data_500(self, meter: Meter) -> None:
         zk = self._connected()
         for _ in meter:
-            for result in [zk.set_async(SMALL, SMALL_DATA) for _ in range(BATCH)]:
+            for result in [zk.set_async(scenarios.SMALL, scenarios.SMALL_DATA) for _ in range(scenarios.BATCH)]:
                 result.get()
         zk.stop()
 
     def create(self, meter: Meter) -> None:
         zk = self._connected()
         for _ in meter:
-            zk.create(f"{NEW}/n-", SMALL_DATA, ephemeral=True, sequence=True)
+            zk.create(f"{scenarios.NEW}/n-", scenarios.SMALL_DATA, ephemeral=True, sequence=True)
         zk.stop()
 
     def get_children_10000(self, meter: Meter) -> None:
         zk = self._connected()
         for _ in meter:
-            zk.get_children(PARENT)
+            zk.get_children(scenarios.PARENT)
         zk.stop()
 
     def get_data_1MB(self, meter: Meter) -> None:
         zk = self._connected()
         for _ in meter:
-            zk.get(LARGE)
+            zk.get(scenarios.LARGE)
         zk.stop()
 
     def set_data_1MB(self, meter: Meter) -> None:
-        zk, data = self._connected(), bytes(LARGE_SIZE)
+        zk, data = self._connected(), bytes(scenarios.LARGE_SIZE)
         for _ in meter:
-            zk.set(LARGE, data)
+            zk.set(scenarios.LARGE, data)
         zk.stop()
 
     def watches_1000(self, meter: Meter) -> None:
         zk = self._connected()
-        left, done = WATCHES, threading.Event()
+        left, done = scenarios.WATCHES, threading.Event()
 
         def fired(_: Any) -> None:  # all in kazoo's one callback thread
             nonlocal left
@@ -90,9 +83,9 @@ class Kazoo:
                 done.set()
 
         for _ in meter.untimed():
-            left = WATCHES
+            left = scenarios.WATCHES
             done.clear()
-            for result in [zk.get_async(watched_path(index), fired) for index in range(WATCHES)]:
+            for result in [zk.get_async(scenarios.watched_path(index), fired) for index in range(scenarios.WATCHES)]:
                 result.get()
             announce("armed")
             with meter.lap():
@@ -105,7 +98,88 @@ class Kazoo:
             zk.stop()
             zk.close()
 
-    def _connected(self, session_timeout: float = SESSION_TIMEOUT) -> Any:
+    def failovers(self, contenders: int, rounds: int) -> dict[str, float]:
+        # Not at the top: the memory of an idle session would count it.
+        from benchmarks import elections
+
+        clock, path = elections.Clock(), f"/election-{uuid.uuid4().hex}"
+        clients = [self._connected(elections.SESSION_TIMEOUT) for _ in range(2)]
+        leading = threading.Semaphore(0)
+        resign = threading.Semaphore(0)
+
+        def lead() -> None:
+            clock.leads()
+            leading.release()
+            resign.acquire()
+            clock.resigns()
+
+        for number in range(contenders):
+            election = clients[number % 2].Election(path)
+            threading.Thread(target=election.run, args=(lead,), daemon=True).start()
+            while len(clients[0].get_children(path) if clients[0].exists(path) else ()) <= number:
+                time.sleep(0.001)
+        time.sleep(1)  # until the last of them waits
+        before = elections.packets(self._hosts)
+        for number in range(rounds):
+            leading.acquire()
+            if number < rounds - 1:
+                resign.release()
+        return clock.figures(elections.packets(self._hosts) - before)
+
+    def registry(self, members: int, churn: int) -> dict[str, float]:
+        """What a user of ChildrenWatch would write: new names are read, in one batch."""
+        from benchmarks import elections
+
+        path = f"/registry-{uuid.uuid4().hex}"
+        servers, client = (self._connected(elections.SESSION_TIMEOUT) for _ in range(2))
+        view: dict[str, bytes] = {}
+        reads = [0]
+        changed = threading.Event()
+
+        def note(name: str, reply: Any) -> None:
+            view[name] = reply.get()[0]
+            changed.set()
+
+        def read(names: list[str]) -> None:
+            new = [name for name in names if name not in view]
+            reads[0] += len(new)
+            found = [(name, client.get_async(f"{path}/{name}")) for name in new]
+            for name in set(view) - set(names):
+                del view[name]
+            for name, reply in found:
+                reply.rawlink(partial(note, name))
+            changed.set()
+
+        def create(name: str) -> Any:
+            return servers.create_async(f"{path}/{name}", b"x" * 100, ephemeral=True)
+
+        def wait(done: Callable[[], bool]) -> None:
+            while not done():
+                changed.wait(0.01)
+                changed.clear()
+
+        servers.ensure_path(path)
+        began = time.perf_counter()
+        for reply in [create(f"10.0.0.1:{number}") for number in range(members)]:
+            reply.get()
+        registered = time.perf_counter()
+        client.ChildrenWatch(path, read)
+        wait(lambda: len(view) == members)
+        done, reads_at_first = time.perf_counter(), reads[0]
+        for number in range(churn):
+            servers.delete(f"{path}/10.0.0.1:{number}")
+        for number in range(churn):
+            create(f"10.0.0.2:{number}").get()
+        wait(lambda: sum(name.startswith("10.0.0.2:") for name in view) == churn and len(view) == members)
+        return {
+            "register s": registered - began,
+            "read s": done - registered,
+            "reads": reads_at_first,
+            "churn s": time.perf_counter() - done,
+            "reads of the churn": reads[0] - reads_at_first,
+        }
+
+    def _connected(self, session_timeout: float = scenarios.SESSION_TIMEOUT) -> Any:
         zk = KazooClient(self._hosts, timeout=session_timeout)
         zk.start()
         return zk
