@@ -93,7 +93,9 @@ class Arena:
             if peer.curator is None:
                 command = kazoo_peer.contender_command(self._server.address, timeout)
             else:
-                command = curator.contender_command(self._compiled(peer.curator), self._server.address, timeout)
+                # Not in this thread: on a busy machine our own session would expire meanwhile.
+                classpath = await trio.to_thread.run_sync(self._compiled, peer.curator)
+                command = curator.contender_command(classpath, self._server.address, timeout)
             self._processes[key] = await self._nursery.start(run_peer, command, self.history)
         return self._processes[key]
 
