@@ -1,7 +1,7 @@
 """The command line: `python -m election VERB ...`. One verb, one function.
 
-To add a verb, write the function that adds its arguments to a parser and sets `verb` to what does it, and put its row
-into `VERBS`.
+To add a verb, write the function that adds its arguments in arguments.py, the function that does it here, and its row
+in `VERBS`.
 
 Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 usage or no server reached,
 3 connection or session lost, 4 no such znode, no leader or no member, 128 and the signal's number when SIGTERM or
@@ -21,7 +21,7 @@ import random
 import re
 import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -31,7 +31,6 @@ from zkwire import (
     Client,
     CommandParser,
     ZkwireError,
-    add_connection_options,
     beside,
     check_path,
     connect,
@@ -44,53 +43,47 @@ from zkwire.cli.status import DONE, NO_NODE, USAGE, CommandError, run_command, t
 from zkwire.text import printable
 
 from ..errors import CampaignTimeout, ElectionError, RegistryError
-from ..leader.dialects import DIALECTS
 from ..leader.election import Election
 from ..leader.observer import Contender, Leader
 from ..registry.layouts import Member, ServiceInstance
-from ..registry.picking import STRATEGIES, strategy
+from ..registry.picking import strategy
 from ..registry.registration import Registration
 from ..registry.registry import Registry
-from . import demo, watchdog
-from .runner import KILL_AFTER, LeaseTerm, Runner, heeded
+from . import arguments, demo, watchdog
+from .runner import LeaseTerm, Runner
 from .watchdog import NOT_EXECUTABLE, NOT_FOUND
 
-#: What a verb does: its exit status, None for DONE.
-VerbFunction = Callable[[Client, argparse.Namespace], Awaitable[int | None]]
 
-
-def main(arguments: list[str] | None = None) -> int:
+def main(given: list[str] | None = None) -> int:
     """Run one command; its exit status. Without arguments it is the program: see `run_command`."""
-    return run_command("election", _run_verb, arguments)
+    return run_command("election", _run_verb, given)
 
 
-def _run_verb(arguments: list[str]) -> int | None:
-    given, command = _split(arguments)
-    options = _parser().parse_args(given)
+def _run_verb(given: list[str]) -> int | None:
+    before, command = arguments.split(given)
+    options = _parser().parse_args(before)
     parser: argparse.ArgumentParser = options.parser
     if command is not None and not hasattr(options, "command"):
-        parser.error("there is no command to run behind --")
-    if not command and getattr(options, "command", None) is _NEEDED:
-        parser.error("a command is needed, behind --")
+        parser.error("this verb runs no command: leave out --")
+    if not command and getattr(options, "command", None) is arguments.NEEDED:
+        parser.error("a command to run is needed: -- CMD [ARG...]")
     options.command = command or []
     if command and (reason := watchdog.why_not_here()):
         raise CommandError(f"{options.name} -- CMD needs Linux: {reason}")
     connection = connect_arguments(options)
-    if options.name != "demo":
-        _check_path(options.path)
-    return run_until_signal(lambda: _run(options, connection))
+    verb: Verb = options.verb
+    if verb.run is None:
+        return run_until_signal(lambda: demo.show(_demo_access(options, connection)))
+    _check_path(options.path)
+    return run_until_signal(lambda: _in_session(verb, options, connection))
 
 
-async def _run(options: argparse.Namespace, connection: dict[str, Any]) -> int | None:
-    """One session, or for verbs that go on one after another, with these arguments for `connect`."""
-    if options.name == "demo":  # brings its own sessions
-        await demo.show(_demo_access(options, connection))
-        return DONE
-    verb: VerbFunction = options.verb
-    async with connect(
-        **connection, on_frame=print_frame if options.verbose else None, new_session=options.goes_on
-    ) as zk:
-        status = await verb(zk, options)
+async def _in_session(verb: Verb, options: argparse.Namespace, connection: dict[str, Any]) -> int | None:
+    """Run the verb in one session, or in one after another, with these arguments for `connect`."""
+    assert verb.run is not None
+    on_frame = print_frame if options.verbose else None
+    async with connect(**connection, on_frame=on_frame, new_session=verb.goes_on) as zk:
+        status = await verb.run(zk, options)
     return status  # noqa: RET504 (mypy: a block may swallow what is raised in it)
 
 
@@ -263,38 +256,10 @@ async def register(zk: Client, options: argparse.Namespace) -> int:
     async with beside(lambda: _tell_connection(zk, _reporter(options))):
         if options.command:
             return await _register_while_it_runs(registration, options)
-        return await _register_until_a_signal(registration, options)
-
-
-async def _register_until_a_signal(registration: Registration, options: argparse.Namespace) -> int:
-    """The first signal ends it in good order; one that comes before the name is free, or a second, at once."""
-    status = DONE
-    registered, asked = False, trio.Event()
-    failure: Exception | None = None
-
-    async def heed(signals: AsyncIterator[int]) -> None:
-        nonlocal status
-        async for number in signals:
-            if not registered:
-                status = 128 + number
-            if not registered or asked.is_set():
-                nursery.cancel_scope.cancel()
-            asked.set()
-
-    with trio.open_signal_receiver(*heeded("SIGTERM", "SIGINT", "SIGHUP")) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(heed, signals)
-            try:
-                async with registration:
-                    registered = True
-                    _show(options, {"node": registration.node}, f"{registration.node}")
-                    await asked.wait()
-            except Exception as error:  # outside of the nursery, which would wrap it
-                failure = error
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    return status
+        async with registration:
+            _show(options, {"node": registration.node}, f"{registration.node}")
+            await trio.sleep_forever()
+    return DONE
 
 
 async def _register_while_it_runs(registration: Registration, options: argparse.Namespace) -> int:
@@ -430,133 +395,54 @@ def _data_json(data: bytes) -> Any:
         return {"base64": base64.b64encode(data).decode()}
 
 
-# --- arguments
-
-_NEEDED, _ALLOWED = "needed", "allowed"  # a command behind --
-
-
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """The arguments before the first --, and the command behind it; None where there is no --."""
-    given = list(arguments)
-    if "--" not in given:
-        return given, None
-    at = given.index("--")
-    return given[:at], given[at + 1 :]
-
-
-def _run_arguments(parser: argparse.ArgumentParser) -> None:
-    _election_arguments(parser, run, goes_on=True)
-    parser.usage = "%(prog)s [options] PATH -- CMD [ARG...]"
-    parser.set_defaults(command=_NEEDED)
-    parser.add_argument("--data", metavar="TEXT", help="what `leader` and `list` show (default: HOST:PID)")
-    parser.add_argument(
-        "--on-lost",
-        choices=["retry", "exit"],
-        default="retry",
-        help="when leadership is lost: lead again, and run CMD again (default), or exit with status 3",
-    )
-    patience = parser.add_mutually_exclusive_group()
-    patience.add_argument(
-        "--try", action="store_const", const=0, dest="timeout", help="exit with status 1 when somebody else leads"
-    )
-    patience.add_argument(
-        "--timeout", type=_seconds, metavar="S", help="exit with status 1 when it does not lead in S seconds"
-    )
-    _kill_after_argument(parser)
-
-
-def _register_arguments(parser: argparse.ArgumentParser) -> None:
-    _registry_arguments(parser, register, goes_on=True)
-    parser.usage = "%(prog)s [options] PATH NAME [-- CMD [ARG...]]"
-    parser.set_defaults(command=_ALLOWED)
-    parser.add_argument("member", metavar="NAME", help="in layouts other than names an address, HOST:PORT")
-    parser.add_argument("--data", metavar="TEXT", help="names: the znode's data; curator: the payload")
-    _kill_after_argument(parser)
-
-
-def _members_arguments(parser: argparse.ArgumentParser) -> None:
-    _registry_arguments(parser, members, goes_on=True)
-    parser.add_argument(
-        "--watch", action="store_true", help="then a line for each change: + added, ~ updated, - removed"
-    )
-
-
-def _pick_arguments(parser: argparse.ArgumentParser) -> None:
-    _registry_arguments(parser, pick)
-    parser.add_argument("--strategy", choices=list(STRATEGIES), default="random", help="(default: random)")
-
-
-def _election_arguments(parser: argparse.ArgumentParser, verb: VerbFunction, *, goes_on: bool = False) -> None:
-    parser.set_defaults(verb=verb, goes_on=goes_on)
-    parser.add_argument("path", metavar="PATH", help="the election's path")
-    parser.add_argument(
-        "--mode",
-        choices=["sequential", "simple"],
-        default="sequential",
-        help="contenders are children of PATH, first come first led (default), or PATH itself is the leader's",
-    )
-    parser.add_argument(
-        "--dialect", choices=list(DIALECTS), default="native", help="how contenders are named (default: native)"
-    )
-
-
-def _registry_arguments(parser: argparse.ArgumentParser, verb: VerbFunction, *, goes_on: bool = False) -> None:
-    parser.set_defaults(verb=verb, goes_on=goes_on)
-    parser.add_argument("path", metavar="PATH", help="the service's znode")
-    parser.add_argument("--layout", choices=["names", "curator", "serverset"], default="names", help="(default: names)")
-
-
-def _kill_after_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--kill-after",
-        type=_seconds,
-        default=KILL_AFTER,
-        metavar="S",
-        help=f"seconds between CMD's TERM and its KILL, when it is to stop (default: {KILL_AFTER:g})",
-    )
-
-
-def _seconds(text: str) -> float:
-    with suppress(ValueError):
-        if 0 <= float(text) < math.inf:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+# --- the table
 
 
 class Verb(NamedTuple):
-    """One verb: the function that adds its arguments, and one line of help."""
+    """One verb.
+
+    Attributes:
+        arguments: adds its arguments to a parser.
+        run: does it, in a session; its exit status, None for DONE. None: it is the demo, which opens its own sessions.
+        goes_on: whether it goes on in a new session when its session has expired.
+    """
 
     name: str
     arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Client, argparse.Namespace], Awaitable[int | None]] | None
     help: str
+    goes_on: bool = False
 
 
 VERBS = [
-    Verb("run", _run_arguments, "run a command only while leader"),
-    Verb("leader", lambda parser: _election_arguments(parser, leader), "the leader's data"),
+    Verb("run", arguments.run, run, "run a command only while leader", goes_on=True),
+    Verb("leader", arguments.election, leader, "print the leader's data"),
     Verb(
         "observe",
-        lambda parser: _election_arguments(parser, observe, goes_on=True),
-        "who leads, now and at every change: node, token and data",
+        arguments.election,
+        observe,
+        "print who leads, now and at every change: node, token and data",
+        goes_on=True,
     ),
-    Verb("list", lambda parser: _election_arguments(parser, list_), "contenders in the order of their turns: * leads"),
-    Verb("register", _register_arguments, "register a member, for as long as the command runs"),
-    Verb("members", _members_arguments, "the members of a service"),
-    Verb("pick", _pick_arguments, "the address of one member of a service, HOST:PORT"),
-    Verb("demo", lambda parser: None, "two candidates, three servers, a takeover, with the frames; ends by itself"),
+    Verb("list", arguments.election, list_, "print the candidates in the order of their turns; * marks the leader"),
+    Verb("register", arguments.register, register, "register a member, for as long as this runs", goes_on=True),
+    Verb("members", arguments.members, members, "print the members of a service: name and data", goes_on=True),
+    Verb("pick", arguments.pick, pick, "print the address of one member of a service, HOST:PORT"),
+    Verb(
+        "demo",
+        arguments.none,
+        None,
+        "show three registered servers and a takeover between two candidates, with the frames; ends by itself",
+    ),
 ]
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = CommandParser(add_help=False)
-    group = common.add_argument_group("for every verb")
-    add_connection_options(group)
-    group.add_argument("--json", action="store_true", help="results as JSON, one object per line; of run: its messages")
-    group.add_argument("-v", "--verbose", action="store_true", help="every frame, annotated, on stderr")
+    every_verb = arguments.every_verb()
     parser = CommandParser(prog="python -m election", description="Leader election and service registry on ZooKeeper.")
     verbs = parser.add_subparsers(metavar="VERB", dest="name", required=True)
     for verb in VERBS:
-        made = verbs.add_parser(verb.name, parents=[common], help=verb.help, description=verb.help)
+        made = verbs.add_parser(verb.name, parents=[every_verb], help=verb.help, description=verb.help)
         verb.arguments(made)
-        made.set_defaults(parser=made)
+        made.set_defaults(parser=made, verb=verb)
     return parser

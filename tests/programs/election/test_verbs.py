@@ -363,11 +363,11 @@ def test_register_says_for_whom_it_waits(
     waiting = f"election: {node}: waiting: session {session} has it, until it is closed or expires"
     assert second.next(on=second.err) == waiting
     first.send(signal.SIGTERM)
-    assert first.ends() == 0
+    assert first.ends() == 128 + signal.SIGTERM
     if not command:
         assert second.next() == f"{node}"
         second.send(signal.SIGTERM)
-    assert second.ends() == 0
+    assert second.ends() == (0 if command else 128 + signal.SIGTERM)
 
 
 @pytest.mark.parametrize(
@@ -541,7 +541,7 @@ def test_registration_without_a_command_lasts_until_a_signal(
     assert json.loads(data)["port"] == 80
     assert stat.ephemeral_owner
     process.send(signal.SIGTERM)
-    assert process.result() == (0, "", "")
+    assert process.result() == (128 + signal.SIGTERM, "", "")
     assert on_server(lambda zk: zk.get_children(root)) == []
 
 
@@ -554,10 +554,11 @@ def test_registration_that_waits_for_its_name_ends_by_a_signal(
     second = start("register", root, "a", "-v")
     second.next("^> exists", on=second.err)
     second.send(number)
+    expected = 1 if number == signal.SIGINT else 128 + number  # as of every verb
     status, out, _ = second.result()
-    assert (status, out) == (128 + number, "")
+    assert (status, out) == (expected, "")
     first.send(number)
-    assert first.ends() == 0
+    assert first.ends() == expected
 
 
 def test_registration_outlives_its_session(zookeeper: Server, root: str, start: Callable[..., Program]) -> None:
@@ -568,7 +569,7 @@ def test_registration_outlives_its_session(zookeeper: Server, root: str, start: 
     process.send(signal.SIGCONT)
     on_server(lambda zk: has_children(zk, root, 1))
     process.send(signal.SIGTERM)
-    assert process.ends() == 0
+    assert process.ends() == 128 + signal.SIGTERM
 
 
 def test_member_that_cannot_be_read_is_told_of(zookeeper: Server, root: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -670,12 +671,12 @@ def test_null_or_number_as_text_costs_no_member(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["run", "/a"], "a command is needed, behind --"),
-        (["run", "/a", "--"], "a command is needed, behind --"),
+        (["run", "/a"], "a command to run is needed: -- CMD [ARG...]"),
+        (["run", "/a", "--"], "a command to run is needed: -- CMD [ARG...]"),
         (["run", "/a", "true"], "unrecognized arguments: true"),
-        (["run", "/a", "--timeout", "-1", "--", "true"], "'-1' is no number of seconds"),
+        (["run", "/a", "--timeout", "-1", "--", "true"], "'-1' is not a number of seconds"),
         (["run", "/a", "--try", "--timeout", "1", "--", "true"], "not allowed with"),
-        (["leader", "/a", "--", "true"], "there is no command to run behind --"),
+        (["leader", "/a", "--", "true"], "this verb runs no command: leave out --"),
         (["pick", "/a", "--strategy", "best"], "invalid choice: 'best'"),
         ([], "required: VERB"),
     ],
