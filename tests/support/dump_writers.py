@@ -10,9 +10,31 @@ import base64
 import json
 import pprint
 from collections.abc import Callable, Iterable
+from random import Random
 from typing import NamedTuple
 
+from zkwire.codes import OpCode
+from zkwire.frames import frame
+from zkwire.jute import encode
+from zkwire.records import GetDataRequest, RequestHeader, SetDataRequest
+
 Write = Callable[[bytes], str]
+
+PING = bytes.fromhex("00000008fffffffe0000000b")
+GET_DATA = frame(encode(RequestHeader(1, OpCode.GET_DATA)) + encode(GetDataRequest("/app", False)))
+#: Its dumps have equal rows, and its data has every byte.
+LONG = frame(
+    encode(RequestHeader(2, OpCode.SET_DATA)) + encode(SetDataRequest("/a", bytes(100) + bytes(range(256)), -1))
+)
+
+
+def random_bytes() -> list[bytes]:
+    """Frames, whole and cut, and bytes of all sorts."""
+    random = Random(25)
+    found = [PING, GET_DATA, PING + GET_DATA, GET_DATA * 3, PING[:7], GET_DATA[:13], bytes(100), LONG]
+    found += [random.randbytes(random.randrange(1, 90)) for _ in range(20)]
+    found += [bytes(random.choices(b"\0\0\0\x01 a0123 .|<>", k=random.randrange(1, 90))) for _ in range(20)]
+    return found
 
 
 class Tool(NamedTuple):

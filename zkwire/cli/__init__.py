@@ -4,8 +4,6 @@
     program    options of a connection, an end by signals: for our verbs and for other programs
     status     how a command ends: exit statuses, and the line on stderr; election's commands use it too
     common     options that verbs share, results; one session for a verb that speaks to a server
-    input      bytes as people have them: hexadecimal, lists of numbers, text with escapes, base64
-    dumps      those with an offset at the start of each row
     explain    explain
     describe   describe
     read       read

@@ -12,13 +12,13 @@ from typing import Any
 
 from ..explain.dump import hex_rows, value_text
 from ..explain.explained import Explained, Wanted, explain, foreign
+from ..explain.pasted import FORMATS, Found, NotBytes, read_pasted
 from ..explain.plain import plain_field
 from ..frames import Direction
 from ..jute.wire import Span
 from ..operations import opcode_named
 from ..text import counted, printable
 from .common import LIMIT, Paint, json_line, json_option
-from .input import FORMATS, Found, NotBytes, read_octets
 from .status import DONE, FAILED, USAGE, CommandError, complain
 
 
@@ -121,7 +121,7 @@ def _read(raw: bytes, form: str | None, arguments: list[str], name: str = "") ->
     messages."""
     where = f"{name}: " if name else ""
     try:
-        found = read_octets(raw, form)
+        found = read_pasted(raw, form)
     except NotBytes as error:
         if other := foreign(raw.lstrip()):
             raise CommandError(f"{where}the bytes are {other}", USAGE) from None

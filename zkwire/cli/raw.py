@@ -11,13 +11,13 @@ import trio
 
 from ..explain.dump import format_frame
 from ..explain.explained import Explained, Wanted, explain, explain_frame
+from ..explain.pasted import NotBytes, pasted_bytes
 from ..frames import Direction
 from ..hosts import parse_hosts
 from ..tap.by_hand import Dialogue, Outcome, dial_stream
 from ..traffic.conversation import SeenFrame
 from .common import LIMIT, Paint, json_line
 from .explain import explained_json, lines
-from .input import NotBytes, octets
 from .program import connect_arguments, run_until_signal
 from .status import DONE, FAILED, LOST, NO_SERVER, USAGE, CommandError, complain
 
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _octets(option: str, text: str) -> bytes:
     try:
-        data = octets(text.encode(errors="surrogateescape"), "hex")
+        data = pasted_bytes(text.encode(errors="surrogateescape"), "hex")
     except NotBytes as error:
         raise CommandError(f"{option}: {error}", USAGE) from None
     if not data:

@@ -14,6 +14,7 @@ from typing import Any
 from ..client.client import Client
 from ..codes import OpCode, Perms
 from ..explain.explained import explain_frame
+from ..explain.pasted import NotBytes, text_of
 from ..frames import Direction, Frame
 from ..jute.types import BufferType, JuteType, NestedType, VectorType
 from ..multi import MultiItem, MultiSequence
@@ -22,7 +23,6 @@ from ..records import ACL, Id, MultiHeader
 from . import raw
 from .common import LIMIT, Paint, connection_options, in_session, json_line, json_option
 from .explain import explained_json, lines
-from .input import NotBytes, text_of
 from .status import USAGE, CommandError
 
 #: What a field is when the JSON has none of its name.

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
-import shutil
-import subprocess
 from contextlib import suppress
-from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.support.dump_writers import LANGUAGES, OTHERS, TOOLS, Tool, text
-from zkwire.cli.dumps import LAYOUTS
-from zkwire.cli.input import FORMATS, FORMS, Form, NotBytes, octets, read_octets, text_of
+from tests.support.dump_writers import GET_DATA, LANGUAGES, LONG, OTHERS, PING, TOOLS, random_bytes, text
 from zkwire.codes import OpCode
 from zkwire.explain.dump import format_frame
+from zkwire.explain.pasted import FORMATS, FORMS, Form, NotBytes, pasted_bytes, read_pasted, text_of
+from zkwire.explain.pasted_dumps import LAYOUTS
 from zkwire.frames import Direction, Frame, frame
 from zkwire.jute import encode
 from zkwire.records import AuthPacket, ConnectRequest, GetDataRequest, RequestHeader, SetDataRequest
-
-PING = bytes.fromhex("00000008fffffffe0000000b")
-GET_DATA = frame(encode(RequestHeader(1, OpCode.GET_DATA)) + encode(GetDataRequest("/app", False)))
-#: Its dumps have equal rows, and its data has every byte.
-LONG = frame(
-    encode(RequestHeader(2, OpCode.SET_DATA)) + encode(SetDataRequest("/a", bytes(100) + bytes(range(256)), -1))
-)
 
 
 @pytest.mark.parametrize(
@@ -54,16 +43,16 @@ LONG = frame(
     ],
 )
 def test_ping_in_any_dress(text: str) -> None:
-    assert octets(text.encode()) == PING
+    assert pasted_bytes(text.encode()) == PING
 
 
 @settings(deadline=None)
 @given(st.binary(min_size=1, max_size=100))
 def test_hexadecimal_and_base64_of_any_bytes(data: bytes) -> None:
-    assert octets(data.hex().encode(), "hex") == data
-    assert octets(data.hex(" ").encode()) == data
-    assert octets(base64.b64encode(data), "base64") == data
-    assert octets(data, "bytes") == data
+    assert pasted_bytes(data.hex().encode(), "hex") == data
+    assert pasted_bytes(data.hex(" ").encode()) == data
+    assert pasted_bytes(base64.b64encode(data), "base64") == data
+    assert pasted_bytes(data, "bytes") == data
 
 
 @settings(deadline=None)
@@ -73,28 +62,19 @@ def test_dumps_of_our_own_are_read_back(payloads: list[bytes]) -> None:
         Frame(Direction.SENT, encode(RequestHeader(1, 99)) + payload, (RequestHeader,), 99, 0) for payload in payloads
     ]
     text = "\n\n".join(format_frame(each) for each in frames)
-    assert octets(text.encode()) == b"".join(frame(each.payload) for each in frames)
-
-
-@settings(deadline=None)
-@given(st.binary(min_size=1, max_size=200))
-def test_dumps_of_hexdump_are_read_back(data: bytes) -> None:
-    hexdump = shutil.which("hexdump")
-    assert hexdump, "hexdump, of Debian's bsdextrautils"
-    shown = subprocess.run([hexdump, "-v", "-C"], input=data, capture_output=True, check=True).stdout
-    assert octets(shown) == data
+    assert pasted_bytes(text.encode()) == b"".join(frame(each.payload) for each in frames)
 
 
 def test_bytes_are_told_by_a_zero_or_by_what_is_no_text() -> None:
-    assert octets(PING) == PING
-    assert octets(b"\xff\xfe") == b"\xff\xfe"
-    assert octets(b"") == b""
+    assert pasted_bytes(PING) == PING
+    assert pasted_bytes(b"\xff\xfe") == b"\xff\xfe"
+    assert pasted_bytes(b"") == b""
 
 
 def test_rows_whose_offsets_do_not_follow_are_no_dump() -> None:
-    assert octets(b"00000008\n00000001\n") == bytes.fromhex("0000000800000001")
+    assert pasted_bytes(b"00000008\n00000001\n") == bytes.fromhex("0000000800000001")
     with pytest.raises(NotBytes):
-        octets(b"0000: 00 01\n0004: 02 03\nxyz")
+        pasted_bytes(b"0000: 00 01\n0004: 02 03\nxyz")
 
 
 @pytest.mark.parametrize(
@@ -113,33 +93,24 @@ def test_rows_whose_offsets_do_not_follow_are_no_dump() -> None:
 )
 def test_what_is_none_of_them_is_refused(data: bytes, form: str | None, reason: str) -> None:
     with pytest.raises(NotBytes, match=reason):
-        octets(data, form)
+        pasted_bytes(data, form)
 
 
 def test_digits_that_can_be_hexadecimal_or_base64_of_a_frame_are_refused_and_both_are_named() -> None:
     with pytest.raises(NotBytes, match=r"hexadecimal \(--format hex\) or base64 \(--format base64\)"):
-        octets(b"AAAACAAA")
-    assert octets(b"AAAACAAA", "hex") == bytes.fromhex("AAAACAAA")
-    assert octets(b"AAAACAAA", "base64") == base64.b64decode(b"AAAACAAA")
-    assert octets(b"fffffffe0000000b") == bytes.fromhex("fffffffe0000000b")  # base64, but not of a frame
+        pasted_bytes(b"AAAACAAA")
+    assert pasted_bytes(b"AAAACAAA", "hex") == bytes.fromhex("AAAACAAA")
+    assert pasted_bytes(b"AAAACAAA", "base64") == base64.b64decode(b"AAAACAAA")
+    assert pasted_bytes(b"fffffffe0000000b") == bytes.fromhex("fffffffe0000000b")  # base64, but not of a frame
 
 
 def test_dump_of_a_request_with_its_labels() -> None:
     payload = encode(RequestHeader(1, OpCode.GET_DATA)) + encode(GetDataRequest("/dead beef", True))
     shown = format_frame(Frame(Direction.SENT, payload, (RequestHeader, GetDataRequest), 4, 0.0))
-    assert octets(shown.encode()) == frame(payload)
+    assert pasted_bytes(shown.encode()) == frame(payload)
 
 
 # --- every writer
-
-
-def random_bytes() -> list[bytes]:
-    """Frames, whole and cut, and bytes of all sorts."""
-    random = Random(25)
-    found = [PING, GET_DATA, PING + GET_DATA, GET_DATA * 3, PING[:7], GET_DATA[:13], bytes(100), LONG]
-    found += [random.randbytes(random.randrange(1, 90)) for _ in range(20)]
-    found += [bytes(random.choices(b"\0\0\0\x01 a0123 .|<>", k=random.randrange(1, 90))) for _ in range(20)]
-    return found
 
 
 FRAMES = st.lists(st.binary(min_size=8, max_size=70), min_size=1, max_size=3).map(lambda all: b"".join(map(frame, all)))
@@ -157,17 +128,6 @@ SURE = [
 ]
 
 
-@pytest.mark.parametrize(
-    "tool", [tool for tool in TOOLS if shutil.which(tool.command.split()[0])], ids=lambda t: t.command
-)
-def test_models_write_what_the_installed_tools_write(tool: Tool) -> None:
-    for data in random_bytes():
-        environment = {**os.environ, "LC_ALL": "C"}
-        command = tool.command.split()
-        shown = subprocess.run(command, input=data, capture_output=True, check=True, env=environment).stdout.decode()
-        assert tool.write(data) == shown
-
-
 @pytest.mark.parametrize("name", EVERY)
 def test_what_a_writer_writes_is_read_or_refused_and_never_other_bytes(name: str) -> None:
     @settings(deadline=None, max_examples=60, database=None)
@@ -176,7 +136,7 @@ def test_what_a_writer_writes_is_read_or_refused_and_never_other_bytes(name: str
         if name.startswith("base64"):
             data = b"\0" + data  # only what begins as a frame is found out to be base64
         with suppress(NotBytes):
-            assert octets(EVERY[name](data).encode()) == data
+            assert pasted_bytes(EVERY[name](data).encode()) == data
 
     check()
 
@@ -185,7 +145,7 @@ def test_what_a_writer_writes_is_read_or_refused_and_never_other_bytes(name: str
 def test_frames_are_read_in_every_form(name: str) -> None:
     for data in (PING, GET_DATA, PING + GET_DATA, LONG):
         if data is not LONG or not (name.startswith("od -A n") or "-w5" in name):  # stars in these forms are refused
-            assert octets(EVERY[name](data).encode()) == data
+            assert pasted_bytes(EVERY[name](data).encode()) == data
 
 
 @pytest.mark.parametrize("name", SURE)
@@ -194,9 +154,9 @@ def test_bytes_that_are_no_frames_are_read_in_the_usual_forms(name: str) -> None
         shown = EVERY[name](data)
         if "-w5" in name and "*" in shown:  # a row that is cut would look the same
             with pytest.raises(NotBytes, match="repeats a row of 5 bytes"):
-                octets(shown.encode())
+                pasted_bytes(shown.encode())
             continue
-        assert octets(shown.encode()) == data, data
+        assert pasted_bytes(shown.encode()) == data, data
 
 
 CHECKED = ["xxd", "xxd -g 1", "xxd -g 4", "hexdump -C", "od -A x -t x1z", "tcpdump -X", "Netty"]
@@ -221,7 +181,7 @@ def test_row_that_was_altered_or_lost_is_noticed(name: str, data: bytes, draw: s
         lines[where] = line[:at] + draw.draw(st.sampled_from("0123456789abcdefg .|")) + line[at + 1 :]
     assume(any(len(re.findall(r"\b[0-9a-f]{2,8}\b", line)) > 1 for line in lines))  # else no row is left
     try:
-        found = octets("\n".join(lines).encode())
+        found = pasted_bytes("\n".join(lines).encode())
     except NotBytes:
         return
     if change == "digit":  # other bytes, but they look the same beside the dump
@@ -235,13 +195,13 @@ def test_row_that_was_altered_or_lost_is_noticed(name: str, data: bytes, draw: s
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 def test_example_of_each_form_is_read(form: Form) -> None:
-    assert PING.startswith(octets(form.example.encode()))
+    assert PING.startswith(pasted_bytes(form.example.encode()))
     assert form.read(form.example)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_example_of_each_layout_is_read(layout: Any) -> None:
-    assert PING.startswith(octets(layout.example.encode(), "words" if layout.name == "od" else None))
+    assert PING.startswith(pasted_bytes(layout.example.encode(), "words" if layout.name == "od" else None))
 
 
 @pytest.mark.parametrize(
@@ -283,9 +243,9 @@ def test_example_of_each_layout_is_read(layout: Any) -> None:
 def test_text_is_read_as_the_bytes_it_means(text: str, expected: str | None) -> None:
     if expected is None:
         with pytest.raises(NotBytes, match="which are different bytes"):
-            octets(text.encode())
+            pasted_bytes(text.encode())
     else:
-        assert octets(text.encode()) == bytes.fromhex(expected)
+        assert pasted_bytes(text.encode()) == bytes.fromhex(expected)
 
 
 @pytest.mark.parametrize(
@@ -349,7 +309,7 @@ def test_text_is_read_as_the_bytes_it_means(text: str, expected: str | None) -> 
 )
 def test_text_that_cannot_be_read_for_certain_is_refused_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(NotBytes, match=reason):
-        octets(text.encode())
+        pasted_bytes(text.encode())
 
 
 @pytest.mark.parametrize(
@@ -367,11 +327,11 @@ def test_text_that_cannot_be_read_for_certain_is_refused_with_the_reason(text: s
 )
 def test_format_says_which_of_several_forms_it_is(form: str, text: str, expected: str) -> None:
     assert form in FORMATS
-    assert octets(text.encode(), form) == bytes.fromhex(expected)
+    assert pasted_bytes(text.encode(), form) == bytes.fromhex(expected)
 
 
 def test_form_that_alone_gives_whole_frames_is_taken_and_said() -> None:
-    found = read_octets(f" {PING.hex(' ', -2)}\n".encode())
+    found = read_pasted(f" {PING.hex(' ', -2)}\n".encode())
     assert found.data == PING
     assert found.notes == (
         "read as hexadecimal, since only so it is whole frames, not as numbers with the low byte first or "
@@ -383,7 +343,7 @@ def test_dump_of_ours_with_a_masked_field_is_read_and_said() -> None:
     payload = encode(ConnectRequest(0, 0, 10000, 7, b"secret, 16 bytes", False))
     shown = format_frame(Frame(Direction.SENT, payload, (ConnectRequest,), None, 0.0))
     for encoding in ("utf-8", "utf-16", "latin-1"):
-        found = read_octets(shown.encode(encoding))
+        found = read_pasted(shown.encode(encoding))
         assert found.data == frame(encode(ConnectRequest(0, 0, 10000, 7, bytes(16), False)))
         assert found.notes == ("zeros stand for 16 masked bytes",)
 
@@ -396,8 +356,8 @@ def test_row_of_blanks_has_no_text_to_see_beside_it(row: str) -> None:
         part = data[at : at + 16]
         shown = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in part)
         rows.append(row.format(at, f"{part.hex(' ', -2):<39}", shown))
-    assert octets("\n".join(rows).encode()) == data
-    assert octets("\n".join(row.rstrip() for row in rows).encode()) == data
+    assert pasted_bytes("\n".join(rows).encode()) == data
+    assert pasted_bytes("\n".join(row.rstrip() for row in rows).encode()) == data
 
 
 @pytest.mark.parametrize(
@@ -413,9 +373,9 @@ def test_row_of_blanks_has_no_text_to_see_beside_it(row: str) -> None:
 def test_no_pattern_goes_over_a_long_text_again_and_again(text: str, data: bytes | None) -> None:
     if data is None:
         with pytest.raises(NotBytes):
-            octets(text.encode())
+            pasted_bytes(text.encode())
     else:
-        assert octets(text.encode()) == data
+        assert pasted_bytes(text.encode()) == data
 
 
 def test_masked_bytes_without_their_size_are_refused() -> None:
@@ -424,19 +384,19 @@ def test_masked_bytes_without_their_size_are_refused() -> None:
     place = next(at for at, line in enumerate(shown) if "··" in line)
     for rows in (shown[place + 1 :], [*shown[:place], shown[place].partition(" = ")[0], *shown[place + 1 :]]):
         with pytest.raises(NotBytes, match="does not show all bytes"):
-            octets("\n".join(rows).encode())
+            pasted_bytes("\n".join(rows).encode())
 
 
 @pytest.mark.parametrize("size", [0, 1, 11, 12, 13, 40])
 def test_masked_fields_of_any_size_are_read(size: int) -> None:
     payload = encode(RequestHeader(-4, OpCode.AUTH)) + encode(AuthPacket(0, "digest", b"x" * size))
     shown = format_frame(Frame(Direction.SENT, payload, (RequestHeader, AuthPacket), 100, 0.0))
-    assert octets(f"{shown}\n\n{shown}".encode()) == 2 * frame(payload.replace(b"x", b"\0"))
+    assert pasted_bytes(f"{shown}\n\n{shown}".encode()) == 2 * frame(payload.replace(b"x", b"\0"))
 
 
 def test_dump_that_starts_in_the_middle_is_read_and_said() -> None:
     rows = TOOLS[0].write(LONG).split("\n", 1)[1]
-    found = read_octets(rows.encode())
+    found = read_pasted(rows.encode())
     assert found.data == LONG[16:]
     assert found.notes == ("the first row is at offset 00000010: the bytes before it are not there",)
 
@@ -446,7 +406,7 @@ def test_text_may_have_any_encoding_and_line_ends(encoding: str) -> None:
     """As PowerShell and Notepad write files."""
     for shown in (PING.hex(" "), TOOLS[0].write(PING + GET_DATA), repr(list(PING)), repr(PING)):
         data = shown.replace("\n", "\r\n").encode(encoding)
-        assert octets(data) == (PING + GET_DATA if ":" in shown else PING)
+        assert pasted_bytes(data) == (PING + GET_DATA if ":" in shown else PING)
         assert text_of(data) == shown.replace("\n", "\r\n")
 
 
@@ -454,11 +414,11 @@ def test_what_is_not_text_is_said() -> None:
     with pytest.raises(NotBytes, match="neither UTF-8 nor UTF-16"):
         text_of(b"\xff\0")
     with pytest.raises(NotBytes, match="not text at all"):
-        octets(PING, "hex")
+        pasted_bytes(PING, "hex")
 
 
 @settings(deadline=None)
 @given(st.binary(min_size=4).map(lambda data: b"\0" + data))
 def test_bytes_that_begin_as_a_frame_are_taken_as_they_are(data: bytes) -> None:
     assume(any(data[::2]))  # else it may be text in UTF-16
-    assert octets(data) == data
+    assert pasted_bytes(data) == data

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from ..frames import LENGTH_SIZE, MAX_REPLY, REQUEST_HEADER_SIZE, length_at
 from ..text import counted
-from .dumps import CELLS, Found, NotBytes, cell_bytes, dump, with_and_without_padding
+from .pasted_dumps import CELLS, Found, NotBytes, cell_bytes, dump, with_and_without_padding
 
-__all__ = ["FORMATS", "FORMS", "Found", "NotBytes", "octets", "read_octets", "text_of"]
+__all__ = ["FORMATS", "FORMS", "Found", "NotBytes", "pasted_bytes", "read_pasted", "text_of"]
 
 #: No frame begins with a higher byte.
 _LARGEST_FIRST = MAX_REPLY.to_bytes(4, "big")[:1]
@@ -38,12 +38,12 @@ class Form(NamedTuple):
     read: Callable[[str], list[Found]]
 
 
-def octets(data: bytes, form: str | None = None) -> bytes:
-    """The bytes that `data` means: see `read_octets`."""
-    return read_octets(data, form).data
+def pasted_bytes(data: bytes, form: str | None = None) -> bytes:
+    """The bytes that `data` means: see `read_pasted`."""
+    return read_pasted(data, form).data
 
 
-def read_octets(data: bytes, form: str | None = None) -> Found:
+def read_pasted(data: bytes, form: str | None = None) -> Found:
     """The bytes that `data` means, and the form in which it has them. `form` is one of FORMATS; None: found out.
 
     A frame's first byte is a zero, which no text has: data that holds one is bytes, unless it is text in UTF-16.
@@ -84,7 +84,7 @@ def _as_latin(data: bytes) -> Found | None:
     if re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f]", data):
         return None
     try:
-        return read_octets(data.decode("latin-1").encode())
+        return read_pasted(data.decode("latin-1").encode())
     except NotBytes:
         return None
 
