@@ -136,10 +136,11 @@ class ZooKeeperProtocol(asyncio.Protocol):
 async def main(hosts: str, session_timeout: float) -> None:
     zk = ZooKeeperProtocol(hosts, session_timeout)
     running = asyncio.create_task(zk.run())
-    acl = (zkwire.ACL(zkwire.Perms.ALL, zkwire.Id("world", "anyone")),)
     paths = [f"{zk.chroot}/asyncio-{number}" for number in range(10)]
     flags = zkwire.CreateMode.EPHEMERAL
-    await asyncio.gather(*(zk.call("create", zkwire.CreateRequest(path, b"hello", acl, flags)) for path in paths))
+    await asyncio.gather(
+        *(zk.call("create", zkwire.CreateRequest(path, b"hello", zkwire.OPEN_ACL_UNSAFE, flags)) for path in paths)
+    )
     fired = asyncio.get_running_loop().create_future()
     first, *others = await asyncio.gather(
         zk.call("getData", zkwire.GetDataRequest(paths[0], True), watcher=fired),

@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from .cli.program import connect_arguments as connect_arguments
     from .cli.program import run_until_signal as run_until_signal
     from .cli.program import tell_connection as tell_connection
-    from .client.arguments import CREATOR_ALL_ACL as CREATOR_ALL_ACL
-    from .client.arguments import OPEN_ACL_UNSAFE as OPEN_ACL_UNSAFE
-    from .client.arguments import READ_ACL_UNSAFE as READ_ACL_UNSAFE
     from .client.bound import BoundClient as BoundClient
     from .client.client import Client as Client
     from .client.client import connect as connect
@@ -152,7 +149,6 @@ _PUBLIC = {
         "CommandParser EndedBySignal add_connection_options check_path connect_arguments run_until_signal "
         "tell_connection"
     ),
-    "client.arguments": "CREATOR_ALL_ACL OPEN_ACL_UNSAFE READ_ACL_UNSAFE",
     "client.bound": "BoundClient",
     "client.client": "Client connect",
     "client.handles": "StateStream Watch WatchStream",
@@ -181,6 +177,7 @@ _PUBLIC = {
         "SET_WATCHES2 SYNC WHO_AM_I"
     ),
     "records": (
+        "CREATOR_ALL_ACL OPEN_ACL_UNSAFE READ_ACL_UNSAFE "
         "ACL AddWatchRequest AuthPacket CheckVersionRequest CheckWatchesRequest ClientInfo ConnectRequest "
         "ConnectResponse Create2Response CreateRequest CreateResponse CreateTTLRequest DeleteRequest "
         "ErrorResponse ExistsRequest ExistsResponse GetACLRequest GetACLResponse GetAllChildrenNumberRequest "

@@ -9,6 +9,7 @@ the notes and the docstrings. Docstrings are assigned to `__doc__`, since `pytho
 
 from typing import Annotated
 
+from .codes import Perms
 from .jute import Boolean, Buffer, Int, Long, Record, Secret, TrailingBoolean, UString, Vector
 
 # --- org.apache.zookeeper.data
@@ -320,3 +321,13 @@ class GetAllChildrenNumberResponse(Record):
 
 class WhoAmIResponse(Record):
     client_info: Vector[ClientInfo]
+
+
+# --- the ACLs of org.apache.zookeeper.ZooDefs.Ids
+
+#: Anyone may do anything. Source: ZooDefs.Ids.
+OPEN_ACL_UNSAFE: tuple[ACL, ...] = (ACL(Perms.ALL, Id("world", "anyone")),)
+#: Every identity that this connection has authenticated may do anything.
+CREATOR_ALL_ACL: tuple[ACL, ...] = (ACL(Perms.ALL, Id("auth", "")),)
+#: Anyone may read.
+READ_ACL_UNSAFE: tuple[ACL, ...] = (ACL(Perms.READ, Id("world", "anyone")),)

@@ -9,19 +9,12 @@ from typing import TypeVar
 
 from .. import operations as ops
 from .. import paths
-from ..codes import CreateMode, ErrorCode, Perms
+from ..codes import CreateMode, ErrorCode
 from ..errors import BadArgumentsError, LocalProtocolError, RemoteProtocolError, ZooKeeperError, error_from_code
 from ..operations import Operation
-from ..records import ACL, CreateRequest, CreateTTLRequest, Id
+from ..records import ACL, CreateRequest, CreateTTLRequest
 
 T = TypeVar("T")
-
-#: Anyone may do anything. Source: ZooDefs.Ids.
-OPEN_ACL_UNSAFE: tuple[ACL, ...] = (ACL(Perms.ALL, Id("world", "anyone")),)
-#: Every identity that this connection has authenticated may do anything.
-CREATOR_ALL_ACL: tuple[ACL, ...] = (ACL(Perms.ALL, Id("auth", "")),)
-#: Anyone may read.
-READ_ACL_UNSAFE: tuple[ACL, ...] = (ACL(Perms.READ, Id("world", "anyone")),)
 
 
 def server_path(chroot: str, path: str, operation: Operation, *, sequential: bool = False) -> str:

@@ -14,6 +14,7 @@ from ..errors import BadArgumentsError, LocalProtocolError, RemoteProtocolError,
 from ..multi import MultiItem, MultiReadRequest, MultiRequest, MultiResponse, item
 from ..records import (
     ACL,
+    OPEN_ACL_UNSAFE,
     CheckVersionRequest,
     Create2Response,
     CreateResponse,
@@ -28,7 +29,7 @@ from ..records import (
 )
 from ..session.requests import frozen
 from ..text import counted
-from .arguments import OPEN_ACL_UNSAFE, create_request, refusal, required, server_path
+from .arguments import create_request, refusal, required, server_path
 
 if TYPE_CHECKING:
     from ..jute import Record

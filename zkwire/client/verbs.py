@@ -14,6 +14,7 @@ from ..codes import AddWatchMode, CreateMode, ErrorCode, WatcherType
 from ..errors import LocalProtocolError, NoAuthError, NodeExistsError, ZooKeeperError
 from ..records import (
     ACL,
+    OPEN_ACL_UNSAFE,
     AddWatchRequest,
     CheckWatchesRequest,
     ClientInfo,
@@ -33,7 +34,7 @@ from ..records import (
     SyncRequest,
 )
 from ..session.events import Replied
-from .arguments import OPEN_ACL_UNSAFE, acl_of, create_request, refusal, required, server_path
+from .arguments import acl_of, create_request, refusal, required, server_path
 from .call import Call, Owner
 from .handles import Watch, WatchStream
 from .several import (
