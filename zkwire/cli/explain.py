@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..explain.dump import hex_rows, value_text
-from ..explain.explained import Explained, Wanted, explain, foreign
+from ..explain.explained import Explained, explain, foreign
 from ..explain.pasted import FORMATS, Found, NotBytes, read_pasted
 from ..explain.plain import plain_field
+from ..explain.readings import Wanted
 from ..frames import Direction
 from ..jute.wire import Span
 from ..operations import opcode_named
@@ -75,9 +76,9 @@ def _explain(options: argparse.Namespace, data: bytes, more: dict[str, Any]) -> 
                 print()
             for line in lines(explained, paint, None if options.full else LIMIT):
                 print(line)
-        if explained.fault:
+        if explained.problem:
             sys.stdout.flush()
-            first, *others = explained.fault.split("\n")
+            first, *others = explained.problem.split("\n")
             status = complain(first, FAILED)
             for line in [*others, *([f"  hint: {explained.hint}"] if explained.hint else [])]:
                 print(line, file=sys.stderr)
@@ -190,7 +191,7 @@ def explained_json(explained: Explained) -> dict[str, Any]:
         "records": None if reading is None else [kind.__name__ for kind in reading.types],
         "readings": [reading.option for reading in explained.readings],
         "sentence": explained.sentence,
-        "fault": explained.fault or None,
+        "fault": explained.problem or None,
         "fields": [
             {
                 "offset": span.start,

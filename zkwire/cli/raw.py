@@ -10,8 +10,9 @@ from typing import Any
 import trio
 
 from ..explain.dump import format_frame
-from ..explain.explained import Explained, Wanted, explain, explain_frame
+from ..explain.explained import Explained, explain, explain_frame
 from ..explain.pasted import NotBytes, pasted_bytes
+from ..explain.readings import Wanted
 from ..frames import Direction
 from ..hosts import parse_hosts
 from ..tap.by_hand import Dialogue, Outcome, dial_stream
@@ -126,5 +127,5 @@ class _Printer:
             else:
                 print("\n" * bool(self._printed) + "\n".join(lines(each, self._paint, LIMIT)), flush=True)
             self._printed += 1
-            if each.fault:
-                complain(each.fault.split("\n")[0], FAILED)
+            if each.problem:
+                complain(each.problem.split("\n")[0], FAILED)

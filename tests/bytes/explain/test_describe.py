@@ -13,7 +13,8 @@ from zkwire import records
 from zkwire.codes import MAX_TTL_MS, AddWatchMode, CreateMode, ErrorCode, EventType, OpCode
 from zkwire.explain import examples
 from zkwire.explain.describe import RECORDS, described, everything, similar
-from zkwire.explain.explained import ANY, explain
+from zkwire.explain.explained import explain
+from zkwire.explain.readings import ANY
 from zkwire.frames import Direction, frame
 from zkwire.jute import Record, decode, encode
 from zkwire.operations import ANY_OPERATION, BY_OPCODE, CHECK, OPERATIONS, Operation
@@ -76,7 +77,7 @@ def test_example_of_an_operation_is_one(row: Operation) -> None:
     """A request first, then what it was answered with; of SASL as many rounds as it took."""
     shown = the(row.name, "operation")
     explained = list(explain(b"".join(map(bytes.fromhex, shown["example"]))))
-    assert [each.fault for each in explained] == [""] * len(shown["example"])
+    assert [each.problem for each in explained] == [""] * len(shown["example"])
     opcode = OpCode.MULTI if row is CHECK else row.opcode
     asked, *events, answered = explained
     assert (asked.readings[0].direction, asked.readings[0].opcode) == (Direction.SENT, opcode)
@@ -102,7 +103,7 @@ def test_example_of_a_record_is_one(name: str) -> None:
 def test_example_of_an_error_or_event_is_one(each: dict[str, Any]) -> None:
     for example in each["example"]:
         (explained,) = explain(bytes.fromhex(example), ANY)
-        assert explained.fault == ""
+        assert explained.problem == ""
         assert each["number"] in [span.value for span in explained.spans if span.path.endswith((".err", ".type"))]
 
 
