@@ -45,7 +45,8 @@ from zkwire.text import printable
 from ..errors import CampaignTimeout, ElectionError, RegistryError
 from ..leader.election import Election
 from ..leader.observer import Contender, Leader
-from ..registry.layouts import Member, ServiceInstance
+from ..registry.layouts import Member
+from ..registry.layouts.curator import ServiceInstance
 from ..registry.picking import strategy
 from ..registry.registration import Registration
 from ..registry.registry import Registry

@@ -11,10 +11,24 @@ from zkwire import ACL, OPEN_ACL_UNSAFE, Client
 
 from ..ephemeral import path_problem
 from ..errors import RegistryError
-from .layouts import Instance
-from .layouts import layout as _layout
+from .layouts import Instance, Layout, NamesLayout
+from .layouts.curator import CuratorLayout
+from .layouts.serverset import ServersetLayout
 from .registration import Registration
 from .view import Members
+
+
+def layout_of(name: str, path: str, now: Callable[[], float]) -> Layout:
+    """The layout of this name, for the members below `path`; `now()` is in seconds since 1970. Raises RegistryError for
+    a name that is none."""
+    match name:
+        case "names":
+            return NamesLayout()
+        case "curator":
+            return CuratorLayout(path.rpartition("/")[2], now)
+        case "serverset":
+            return ServersetLayout()
+    raise RegistryError(f"there is no layout {name!r:.40}: names, curator, serverset")
 
 
 class Registry:
@@ -28,7 +42,7 @@ class Registry:
         zk: the client. Each registration and each view lives on through its sessions.
         path: the service's znode. It need not exist; who registers makes it and its parents.
         layout: "names", "curator" (Curator's x-discovery: the path ends with the service's name) or "serverset"
-            (Finagle and Aurora). See election/registry/layouts.py.
+            (Finagle and Aurora). See election/registry/layouts.
 
     Raises RegistryError for a layout that is none of them, or a path that cannot be a znode's.
     """
@@ -44,7 +58,7 @@ class Registry:
             raise RegistryError(f"the layout is given by its name, as 'names', not {layout!r:.80}")
         self._zk = zk
         self._path = path
-        self._layout = _layout(layout, path, time.time)
+        self._layout = layout_of(layout, path, time.time)
 
     def register(
         self, member: str | Instance, data: bytes = b"", *, acl: Sequence[ACL] = OPEN_ACL_UNSAFE

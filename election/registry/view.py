@@ -33,7 +33,8 @@ from zkwire import (
 
 from ..ephemeral import UNCERTAIN
 from ..errors import NoMembersError, RegistryError
-from .layouts import Layout, Member, PayloadError
+from .layouts import Layout, Member
+from .layouts.payload import PayloadError
 from .picking import Strategy, strategy
 
 #: Reads that are on their way at once: enough to hide the round trip, few enough for the server's

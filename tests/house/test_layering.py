@@ -45,7 +45,8 @@ NOT_IN_CORE = {"trio", "time", "socket", "ssl", "random", "threading", "asyncio"
 
 #: The files of election/ that compute, and neither wait nor look at anything.
 PURE = ["errors", "leader.sequence", "leader.dialects", "leader.paths", "leader.lease", "leader.witness"]
-PURE += ["registry.picking", "registry.layouts"]
+PURE += ["registry.picking", "registry.layouts", "registry.layouts.curator", "registry.layouts.serverset"]
+PURE += ["registry.layouts.payload"]
 
 #: Imports that close a circle of files, and why each does no harm. They are for type checkers, or inside a function.
 EXEMPT = {

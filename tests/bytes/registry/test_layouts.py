@@ -12,30 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from election.errors import RegistryError
-from election.registry.layouts import (
-    Endpoint,
-    Layout,
-    PayloadError,
-    ServersetMember,
-    ServiceInstance,
-    ServiceType,
-    Status,
-    UriPart,
-    UriSpec,
-    decode_instance,
-    decode_member,
-    encode_instance,
-    encode_member,
-    layout,
-    split_address,
-)
+from election.registry.layouts import Layout, split_address
+from election.registry.layouts.curator import ServiceInstance, ServiceType, decode_instance, encode_instance
+from election.registry.layouts.payload import PayloadError
+from election.registry.layouts.serverset import Endpoint, ServersetMember, Status, decode_member, encode_member
+from election.registry.registry import layout_of
 from zkwire import CreateMode
 
 NOW = 1700000000.5
 
 
 def new(name: str) -> Layout:
-    return layout(name, "/services/daytime", lambda: NOW)
+    return layout_of(name, "/services/daytime", lambda: NOW)
 
 
 #: As Spring Cloud Zookeeper writes it: a typed payload, and a template of the URI.
@@ -67,7 +55,7 @@ def test_curator_payload_is_read_and_written_again_byte_by_byte() -> None:
     assert instance.payload["@class"] == "org.springframework.cloud.zookeeper.discovery.ZookeeperInstance"
     assert instance.registration_time_utc == 1495447829443
     assert instance.service_type is ServiceType.DYNAMIC
-    assert instance.uri_spec == UriSpec.parse("{scheme}://{address}:{port}")
+    assert instance.uri_spec == json.loads(SPRING)["uriSpec"]
     assert encode_instance(instance) == SPRING
 
 
@@ -102,11 +90,10 @@ READ_BY_JACKSON: list[tuple[str, str, str, object]] = [
     ("registrationTimeUTC", "registration_time_utc", '""', 0),
     ("serviceType", "service_type", "null", ServiceType.DYNAMIC),
     ("uriSpec", "uri_spec", "null", None),
-    ("uriSpec", "uri_spec", "{}", UriSpec()),
-    ("uriSpec", "uri_spec", '{"parts":null}', UriSpec()),
-    ("uriSpec", "uri_spec", '{"parts":[null]}', UriSpec()),
-    ("uriSpec", "uri_spec", '{"parts":[{"value":null,"variable":null}]}', UriSpec((UriPart("", False),))),
-    ("uriSpec", "uri_spec", '{"parts":[{"value":5}]}', UriSpec((UriPart("5", False),))),
+    ("uriSpec", "uri_spec", "{}", {}),
+    ("uriSpec", "uri_spec", '{"parts":null}', {"parts": None}),
+    ("uriSpec", "uri_spec", '{"parts":[null]}', {"parts": [None]}),
+    ("uriSpec", "uri_spec", '{"parts":[{"value":5}]}', {"parts": [{"value": 5}]}),
 ]
 
 
@@ -154,7 +141,7 @@ INSTANCES = st.builds(
     payload=JSON,
     registration_time_utc=st.integers(-(2**63), 2**63 - 1),
     service_type=st.sampled_from(ServiceType),
-    uri_spec=st.none() | st.builds(UriSpec, st.lists(st.builds(UriPart, st.text(), st.booleans())).map(tuple)),
+    uri_spec=st.none() | st.dictionaries(st.text(), JSON, max_size=3),
     enabled=st.none() | st.booleans(),
     extra=EXTRA,
 )
@@ -205,7 +192,6 @@ def test_any_data_is_a_member_or_a_payload_error(data: bytes) -> None:
         (b'{"port":true}', "port: expected int, got True"),
         (b'{"serviceType":"FIXED"}', "serviceType: expected one of .*DYNAMIC_SEQUENTIAL.*, got 'FIXED'"),
         (b'{"uriSpec":"http"}', "uriSpec: expected dict, got 'http'"),
-        (b'{"uriSpec":{"parts":[1]}}', "uriSpec.parts: expected objects, got 1"),
         (b'{"enabled":0}', "enabled: expected bool, got 0"),
     ],
 )
@@ -222,21 +208,6 @@ def test_bad_instance_says_what_is_wrong(data: bytes, complaint: str) -> None:
 def test_what_json_cannot_hold_is_refused(payload: Any) -> None:
     with pytest.raises(RegistryError, match="no JSON can be made of"):
         encode_instance(ServiceInstance(payload=payload))
-
-
-def test_uri_spec_is_built_of_the_instance_and_of_variables() -> None:
-    instance = ServiceInstance("n", "i", "10.0.0.1", 80, registration_time_utc=5, service_type=ServiceType.STATIC)
-    spec = UriSpec.parse("{scheme}://{address}:{ port }/{[}{name}{]}/{id}/{ssl-port}{unknown}{service-type}{zone}")
-    assert spec.build(instance, zone="-a") == "http://10.0.0.1:80/{n}/i/static-a"
-    tls = dataclasses.replace(instance, ssl_port=443)
-    assert UriSpec.parse("{scheme} {ssl-port} {registration-time-utc}").build(tls) == "https 443 5"
-    assert UriSpec.parse("{ssl-port}").build(tls, ssl_port=1) == "1"
-
-
-@pytest.mark.parametrize("text", ["{port", "port}", "{a{b}}", "a}b{c}"])
-def test_uri_spec_with_half_a_pair_of_braces_is_refused(text: str) -> None:
-    with pytest.raises(RegistryError, match="a brace without its other half"):
-        UriSpec.parse(text)
 
 
 def test_address_becomes_an_instance_with_curators_defaults() -> None:
@@ -265,7 +236,7 @@ def test_curator_update_keeps_the_identity() -> None:
         curator.updated(entry, ServiceInstance("daytime", "j"))
 
 
-def test_sequential_instance_has_digits_behind_its_id() -> None:
+def test_sequential_instance_has_digits_after_its_id() -> None:
     entry = new("curator").entry(ServiceInstance("daytime", "i", service_type=ServiceType.DYNAMIC_SEQUENTIAL), b"")
     assert (entry.name, entry.mode) == ("i", CreateMode.EPHEMERAL_SEQUENTIAL)
 
@@ -277,7 +248,7 @@ def test_finagle_payload_is_read_and_written_again_byte_by_byte() -> None:
     member = decode_member(FINAGLE)
     assert member.service_endpoint == Endpoint("h1", 1)
     assert (member.status, member.shard, member.metadata) == (Status.ALIVE, 0, {"k": "v"})
-    assert member.addresses() == {("h1", 1): [None, "http"], ("h1", 2): ["admin"]}
+    assert member.additional_endpoints == {"admin": Endpoint("h1", 2), "http": Endpoint("h1", 1)}
     assert encode_member(member) == FINAGLE
 
 

@@ -12,7 +12,8 @@ import trio.testing
 import zkwire
 from election.errors import RegistryError
 from election.registry import registration as module
-from election.registry.layouts import Endpoint, ServersetMember, ServiceInstance, ServiceType, decode_member
+from election.registry.layouts.curator import ServiceInstance, ServiceType
+from election.registry.layouts.serverset import Endpoint, ServersetMember, decode_member
 from election.registry.registration import Registration
 from election.registry.registry import Registry
 from tests.conftest import External

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from election.errors import NoMembersError
-from election.registry.layouts import PayloadError
+from election.registry.layouts.payload import PayloadError
 from election.registry.registry import Registry
 from election.registry.view import Change, Members
 from tests.conftest import External
