@@ -13,7 +13,7 @@ from typing import Any
 from ..explain.dump import hex_rows, value_text
 from ..explain.explained import Explained, explain, foreign
 from ..explain.pasted import FORMATS, Found, NotBytes, read_pasted
-from ..explain.plain import plain_field
+from ..explain.plain import field_as_json
 from ..explain.readings import Wanted
 from ..frames import Direction
 from ..jute.wire import Span
@@ -199,7 +199,7 @@ def explained_json(explained: Explained) -> dict[str, Any]:
                 "bytes": explained.data[span.start : span.end].hex(),
                 "path": span.path,
                 "type": span.type,
-                "value": plain_field(span.path, span.value),
+                "value": field_as_json(span.path, span.value),
                 "text": value_text(span),
             }
             for span in explained.spans

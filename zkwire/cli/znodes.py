@@ -10,7 +10,7 @@ from ..client.client import Client
 from ..client.nursery import beside
 from ..codes import AddWatchMode, CreateMode, EventType, KeeperState
 from ..errors import NoAuthError, NoNodeError, SessionExpiredError
-from ..explain.plain import plain, plain_bytes
+from ..explain.plain import as_json, bytes_as_json
 from ..hosts import parse_hosts
 from ..session.events import WatchedEvent
 from ..text import counted, hexadecimal, name_of
@@ -102,7 +102,7 @@ async def ls(zk: Client, options: argparse.Namespace) -> None:
 async def get(zk: Client, options: argparse.Namespace) -> None:
     data, stat = await zk.get_data(options.path)
     if options.json:
-        show(options, {"path": options.path, "data": plain_bytes(data), "stat": plain(stat)}, [])
+        show(options, {"path": options.path, "data": bytes_as_json(data), "stat": as_json(stat)}, [])
     else:
         sys.stdout.buffer.write(data or b"")
         sys.stdout.buffer.flush()
@@ -112,7 +112,7 @@ async def stat(zk: Client, options: argparse.Namespace) -> None:
     found = await zk.exists(options.path)
     if found is None:
         raise NoNodeError(options.path, "exists")
-    fields = plain(found)
+    fields = as_json(found)
     show(options, fields, [f"{name} = {value}" for name, value in fields.items()])
 
 
@@ -180,7 +180,7 @@ async def config(zk: Client, options: argparse.Namespace) -> None:
     text = (data or b"").decode(errors="replace")
     servers = [line for line in text.splitlines() if line.startswith("server.")]
     version = next((line.partition("=")[2] for line in text.splitlines() if line.startswith("version=")), None)
-    show(options, {"servers": servers, "version": version, "stat": plain(stat)}, text.splitlines())
+    show(options, {"servers": servers, "version": version, "stat": as_json(stat)}, text.splitlines())
 
 
 _VERBS: dict[str, Callable[[Client, argparse.Namespace], Awaitable[None]]] = {

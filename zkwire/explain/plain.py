@@ -30,7 +30,7 @@ HEXADECIMAL = frozenset(
 )
 
 
-def plain_bytes(data: bytes | None) -> Any:
+def bytes_as_json(data: bytes | None) -> Any:
     """A string if the bytes are UTF-8, else base64 under a key that says so. None becomes null."""
     try:
         return None if data is None else data.decode()
@@ -38,33 +38,33 @@ def plain_bytes(data: bytes | None) -> Any:
         return {"base64": base64.b64encode(data or b"").decode()}
 
 
-def plain_field(name: str, value: Any) -> Any:
+def field_as_json(name: str, value: Any) -> Any:
     """A number, a boolean, text or bytes; `name` is the field's, or ends with it after a dot."""
     if isinstance(value, (bytes, bytearray)):
-        return plain_bytes(bytes(value))
+        return bytes_as_json(bytes(value))
     if isinstance(value, int) and name.rpartition(".")[2] in HEXADECIMAL:
         return hexadecimal(value)
     return value
 
 
-def plain(value: Any, *, show_secrets: bool = False, name: str = "") -> Any:
+def as_json(value: Any, *, show_secrets: bool = False, name: str = "") -> Any:
     """A record as JSON has it. Secret fields show only their length, unless secrets are asked for."""
     match value:
         case MultiSequence():
-            return [plain(item, show_secrets=show_secrets) for item in value]
+            return [as_json(item, show_secrets=show_secrets) for item in value]
         case MultiItem(header=header, body=body):
             what = {"op": operation_name(header.type)}
-            return what if body is None else what | plain(body, show_secrets=show_secrets)
+            return what if body is None else what | as_json(body, show_secrets=show_secrets)
         case Record():
             kind = type(value).__name__
             return {
-                field.name: plain(each, show_secrets=show_secrets, name=f"{kind}.{field.name}")
+                field.name: as_json(each, show_secrets=show_secrets, name=f"{kind}.{field.name}")
                 for field, each in zip(type(value).FIELDS, value)
             }
         case tuple():
-            return [plain(each, show_secrets=show_secrets) for each in value]
+            return [as_json(each, show_secrets=show_secrets) for each in value]
         case bytes() if name in SECRETS and not show_secrets:
             return f"<{counted(len(value), 'byte')}>"
         case int() if name == "WatcherEvent.state":
             return name_of(KeeperState, value)
-    return plain_field(name, value)
+    return field_as_json(name, value)

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any
 
 from ..codes import OpCode, Xid
-from ..explain.plain import plain
+from ..explain.plain import as_json
 from ..frames import REPLY_HEADER_SIZE, XID_SIZE, Direction, frame
 from ..jute import Record, TypedTuple, encode
 from ..multi import MultiSequence
@@ -146,7 +146,7 @@ def differences(recorded: Any, given: Any, name: str = "") -> list[str]:
 
 
 def _short(value: Any, name: str) -> str:
-    shown = plain(value, name=name)
+    shown = as_json(value, name=name)
     return shown if isinstance(value, int) and isinstance(shown, str) else f"{shown!r:.80}"
 
 

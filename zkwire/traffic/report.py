@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..codes import AddWatchMode, CreateMode, ErrorCode, EventType, WatcherType
-from ..explain.plain import SECRETS, plain
+from ..explain.plain import SECRETS, as_json
 from ..multi import MultiSequence
 from ..operations import operation_name
 from ..records import ACL, ConnectRequest, ConnectResponse, SetWatches, SetWatches2, Stat
@@ -246,7 +246,7 @@ def entry_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) 
     }
 
     def record(seen: SeenFrame | None) -> Any:
-        return None if seen is None else plain(seen.record, show_secrets=show_secrets)
+        return None if seen is None else as_json(seen.record, show_secrets=show_secrets)
 
     match entry:
         case ConnectionOpened(client=client, server=server):

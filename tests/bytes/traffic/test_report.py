@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.traffic import Traffic
-from zkwire.codes import AddWatchMode, CreateMode, ErrorCode, EventType, OpCode, Xid
-from zkwire.explain.plain import plain
+from zkwire.codes import AddWatchMode, ErrorCode, EventType, OpCode, Xid
 from zkwire.frames import Direction
 from zkwire.jute import Encodable, encode
 from zkwire.multi import MultiItem, MultiRequest, MultiResponse, item
@@ -50,7 +49,6 @@ from zkwire.records import (
     SetSASLResponse,
     SetWatches2,
     Stat,
-    WatcherEvent,
     WhoAmIResponse,
 )
 from zkwire.traffic.causes import AnsweredRequest, Cause
@@ -485,14 +483,3 @@ def test_secrets_are_shown_only_where_they_are_asked_for(make: Callable[[], Entr
         assert PASSWORD.decode() not in shown
     assert "<16 bytes>" in json.dumps(entry_json(entry))
     assert PASSWORD.decode() in json.dumps(entry_json(entry, show_secrets=True))
-
-
-def test_lists_and_records_within_records_are_shown_in_json() -> None:
-    record = CreateRequest("/a", None, WORLD, CreateMode.EPHEMERAL)
-    acl = [{"perms": 31, "id": {"scheme": "world", "id": "anyone"}}]
-    assert plain(record) == {"path": "/a", "data": None, "acl": acl, "flags": 1}
-    assert plain(GetChildrenResponse(("b", "c"))) == {"children": ["b", "c"]}
-
-
-def test_event_as_json_has_no_number_for_its_state() -> None:
-    assert plain(WatcherEvent(1, 3, "/a")) == {"type": 1, "state": "SYNC_CONNECTED", "path": "/a"}
