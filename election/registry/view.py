@@ -1,14 +1,14 @@
-"""The live view of a service's members: what is read, when, and how it is picked from.
+"""The live view of a service's members: what is read, and when.
 
 One persistent recursive watch on the service's path names every member that comes, changes or goes, so that only that
-one is read (rule D13); a one-shot watch would have the whole list read for each. It stands also where there is no such
-path yet. All is read when the view begins, and after every reconnect: servers keep no events for persistent watches.
+one is read (rule D13); after the event of a one-shot watch the whole list would have to be read. The watch can be set
+before there is such a path. All members are read when the view begins, and after every reconnect, since servers keep no
+events for persistent watches.
 """
 
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType, TracebackType
@@ -35,7 +35,7 @@ from ..ephemeral import UNCERTAIN
 from ..errors import NoMembersError, RegistryError
 from .layouts import Layout, Member
 from .layouts.payload import PayloadError
-from .picking import Strategy, strategy
+from .picking import Picker
 
 #: Reads that are on their way at once: enough to hide the round trip, few enough for the server's
 #: globalOutstandingLimit of 1000.
@@ -72,7 +72,7 @@ class Members:
 
     def __init__(
         self,
-        zk: Client,
+        client: Client,
         path: str,
         layout: Layout,
         *,
@@ -82,16 +82,13 @@ class Members:
         on_problem: Callable[[str, Exception], object] | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        if errors < 1 or window < 0 or when_all_down not in ("use", "fail"):
-            raise RegistryError('members: errors is 1 or more, window is seconds, when_all_down is "use" or "fail"')
-        self._zk = zk
+        self._client = client
         self._path = path
         self._layout = layout
-        self._max_errors = errors
-        self._window = window
-        self._when_all_down = when_all_down
+        self._picker = Picker(
+            path, errors=errors, window=window, when_all_down=when_all_down, rng=rng or random.Random()
+        )
         self._on_problem = on_problem
-        self._rng = rng or random.Random()
 
         # the view
         self._members: dict[str, Member] = {}
@@ -113,11 +110,6 @@ class Members:
         self._changed = trio.Event()
         self._left = False
 
-        # what the picks depend on
-        self._strategies: dict[str, Strategy] = {}
-        self._in_flight: dict[str, int] = {}
-        self._errors: dict[str, deque[float]] = {}
-
         self._nursery = HiddenNursery()
         self._tasks: trio.Nursery
         self._whole = trio.Event()
@@ -137,7 +129,7 @@ class Members:
     def stale(self) -> bool:
         """Whether the view may be out of date: from the loss of the connection to a read-write server until all has
         been read again. A connection that is dead is known to be so after 2/3 of the session timeout."""
-        return self._zk.state is not KeeperState.SYNC_CONNECTED or self._read_at != self._losses
+        return self._client.state is not KeeperState.SYNC_CONNECTED or self._read_at != self._losses
 
     @property
     def age(self) -> float:
@@ -149,62 +141,50 @@ class Members:
     # --- picking
 
     def pick(self, strategy_name: str = "random") -> Member:
-        """A member: "random", "round-robin", "sticky" or "least-loaded".
+        """A member. The strategy is "random", "round-robin", "sticky" or "least-loaded".
 
-        Those that are not enabled are never picked. Those that are down (`note_error`) are not; when all are, any is,
-        or with `when_all_down="fail"` none. A stale view is picked from too. Raises NoMembersError.
+        A member that is not enabled is never picked. A member that is down (`note_error`) is picked only if all are
+        down, and with `when_all_down="fail"` not even then. A stale view can be picked from too.
+
+        Raises NoMembersError if there is none to pick, and RegistryError for an unknown strategy.
         """
-        if strategy_name not in self._strategies:
-            self._strategies[strategy_name] = strategy(strategy_name, self._rng)
-        return self._strategies[strategy_name].pick(self._candidates(), self._in_flight)
+        return self._picker.pick(strategy_name, self._candidates(), trio.current_time())
 
     @contextmanager
     def use(self, strategy_name: str = "random") -> Iterator[Member]:
         """Pick a member, and use it in the block: it is in flight, for "least-loaded", until the block is left.
 
-        An exception of the block, other than a cancellation, is an error of the member's; none is a success.
+        An exception of the block, other than a cancellation, counts as an error of the member; leaving the block
+        without one counts as a success.
         """
         member = self.pick(strategy_name)
-        self._in_flight[member.name] = self._in_flight.get(member.name, 0) + 1
-        try:
-            yield member
-        except Exception:
-            self.note_error(member)
-            raise
-        else:
+        with self._picker.in_flight(member.name):
+            try:
+                yield member
+            except Exception:
+                self.note_error(member)
+                raise
             self.note_success(member)
-        finally:
-            self._in_flight[member.name] -= 1
-            if not self._in_flight[member.name]:
-                del self._in_flight[member.name]
 
     def note_error(self, member: Member) -> None:
-        """Using it failed. With `errors` of these within `window` seconds it is down, until fewer of them lie within
-        (rule D12). A new registration under its name starts without errors."""
+        """A use of the member failed. With `errors` of these within `window` seconds the member is down, until fewer of
+        them are that young (rule D12). A new registration under its name starts without errors."""
         present = self._members.get(member.name)
         if present is not None and present.czxid == member.czxid:
-            times = self._errors.setdefault(member.name, deque(maxlen=self._max_errors))
-            times.append(trio.current_time())
+            self._picker.note_error(member.name, trio.current_time())
 
     def note_success(self, member: Member) -> None:
-        """Using it went well: its errors are forgotten."""
-        self._errors.pop(member.name, None)
+        """A use of the member succeeded: its errors are forgotten."""
+        self._picker.forget_errors(member.name)
 
     def _candidates(self) -> Sequence[Member]:
+        """The members that may be used, sorted by name. Raises NoMembersError if there are none."""
         if self._sorted is None:
             self._sorted = [member for member in self.snapshot() if member.enabled]
-        members = self._sorted
-        if not members:
+        if not self._sorted:
             stale = f" (as of {self.age:.0f} s ago, when the connection was lost)" if self.stale else ""
             raise NoMembersError(f"{self._path} has no members that may be used{stale}")
-        since = trio.current_time() - self._window
-        down = {name for name, times in self._errors.items() if len(times) == self._max_errors and times[0] > since}
-        if not down:
-            return members
-        up = [member for member in members if member.name not in down]
-        if not up and self._when_all_down == "fail":
-            raise NoMembersError(f"all members of {self._path} are down: {', '.join(sorted(down))}")
-        return up or members
+        return self._sorted
 
     # --- changes
 
@@ -265,7 +245,7 @@ class Members:
 
     async def _watch_connection(self) -> None:
         """Note each loss of the connection in the turn that follows it, before anything can have been read again."""
-        async for state in self._zk.states():
+        async for state in self._client.states():
             if state is not KeeperState.SYNC_CONNECTED:
                 self._losses += 1
                 if self._lost_at is None:
@@ -274,7 +254,7 @@ class Members:
     async def _watch_members(self) -> None:
         """One watch per session, and notes of what it sees."""
         while True:
-            bound = self._zk.bound()
+            bound = self._client.bound()
             try:
                 async with bound.add_watch(self._path, AddWatchMode.PERSISTENT_RECURSIVE) as events:
                     self._bound = bound
@@ -282,7 +262,7 @@ class Members:
                     async for event in events:
                         self._mark(event)
             except SessionExpiredError:
-                if self._zk.bound().expired:
+                if self._client.bound().expired:
                     raise  # no other will follow
             except UnimplementedError:
                 raise RegistryError("the server has no persistent watches: they came with ZooKeeper 3.6.0") from None
@@ -378,7 +358,7 @@ class Members:
             else:
                 self._members[name] = member
             if member is None or before is None or member.czxid != before.czxid:
-                self._errors.pop(name, None)
+                self._picker.forget_errors(name)
             self._sorted = None
             self._unseen[name] = None
             self._changed.set()

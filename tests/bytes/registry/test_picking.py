@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from election.errors import RegistryError
-from election.registry.picking import STRATEGIES, strategy
+from election.errors import NoMembersError, RegistryError
+from election.registry.picking import STRATEGIES, Picker, strategy
 
 
 class Named(NamedTuple):
@@ -92,3 +92,58 @@ def test_least_loaded_spreads_over_equals() -> None:
 def test_unknown_strategy_is_refused_with_those_there_are() -> None:
     with pytest.raises(RegistryError, match="no strategy 'fastest': random, round-robin, sticky, least-loaded"):
         strategy("fastest", rng())
+
+
+# --- what a view counts
+
+
+def picker(when_all_down: Any = "use", errors: int = 2) -> Picker:
+    return Picker("/s", errors=errors, window=10.0, when_all_down=when_all_down, rng=rng())
+
+
+@pytest.mark.rule("D12")
+def test_member_with_so_many_errors_is_not_picked_while_they_are_within_the_window() -> None:
+    members, picks = named("a", "b"), picker()
+
+    def picked(now: float) -> set[str]:
+        return {picks.pick("random", members, now).name for _ in range(50)}
+
+    picks.note_error("a", 0.0)
+    assert picked(0.0) == {"a", "b"}
+    picks.note_error("a", 5.0)
+    assert picked(9.9) == {"b"}
+    assert picked(10.0) == {"a", "b"}
+    picks.note_error("a", 11.0)
+    assert picked(14.9) == {"b"}, "the errors of 5 and 11 s"
+    picks.forget_errors("a")
+    assert picked(14.9) == {"a", "b"}
+
+
+@pytest.mark.rule("D12")
+def test_when_all_are_down_any_is_picked_or_none() -> None:
+    for when_all_down in ("use", "fail"):
+        picks = picker(when_all_down, errors=1)
+        for name in "ab":
+            picks.note_error(name, 0.0)
+        if when_all_down == "use":
+            assert picks.pick("sticky", named("a", "b"), 1.0).name in "ab"
+        else:
+            with pytest.raises(NoMembersError, match="all members of /s are down: a, b"):
+                picks.pick("sticky", named("a", "b"), 1.0)
+
+
+@pytest.mark.rule("D11")
+def test_uses_in_flight_are_counted_until_their_blocks_are_left() -> None:
+    members, picks = named("a", "b"), picker()
+    with picks.in_flight("a"), picks.in_flight("a"), picks.in_flight("b"):
+        assert picks.pick("least-loaded", members, 0.0).name == "b"
+    with pytest.raises(ValueError, match="mine"), picks.in_flight("a"):
+        raise ValueError("mine")
+    assert {picks.pick("least-loaded", members, 0.0).name for _ in range(50)} == {"a", "b"}
+
+
+@pytest.mark.parametrize("wrong", [{"errors": 0}, {"window": -1.0}, {"when_all_down": "wait"}], ids=str)
+def test_picker_refuses_options_that_mean_nothing(wrong: dict[str, Any]) -> None:
+    options: dict[str, Any] = {"errors": 2, "window": 30.0, "when_all_down": "use", **wrong}
+    with pytest.raises(RegistryError, match="errors is 1 or more"):
+        Picker("/s", **options, rng=rng())

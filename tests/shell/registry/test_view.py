@@ -83,7 +83,7 @@ async def test_uses_are_counted_and_their_outcomes_noted(autojump_clock: MockClo
             with members.use("least-loaded") as three:
                 other = {"a": "b", "b": "a"}[three.name]
                 assert {members.pick("least-loaded").name for _ in range(20)} == {other}
-        assert members._in_flight == {}
+        assert members._picker._in_flight == {}
         with pytest.raises(OSError, match="refused"), members.use() as bad:
             raise OSError("refused")
         assert {members.pick().name for _ in range(20)} == {"a", "b"} - {bad.name}
