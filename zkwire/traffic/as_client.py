@@ -1,9 +1,9 @@
-"""Recorded traffic, sent again to a server, and its replies compared with those that were recorded.
+"""Recorded traffic, sent to a server again, and the server's replies compared with the recorded ones.
 
-What differs from run to run is put in its place: session ids and passwords are those that this server gave, the paths
-of sequential znodes and all below them those that it made, zxids those of its own transactions. Times are not compared,
-nor zxids of transactions that are not in the recording,
-nor the versions and sizes of znodes that were not created in it.
+Values that differ from run to run are replaced: session ids and passwords by those that this server gave, zxids by
+those of its transactions, and the paths of sequential znodes, and of znodes below them, by its names. Not compared are
+times, zxids of transactions that are not in the recording, and versions and sizes of znodes that were not created in
+it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ZXIDS = ("czxid", "mzxid", "pzxid")
 
 
 class Rerun:
-    """What stands now for what stood in the recording. `with_secrets`: the recording has its passwords."""
+    """Knows which value of now replaces each recorded value. `with_secrets`: the recording has its passwords."""
 
     def __init__(self, *, with_secrets: bool = False) -> None:
         self._with_secrets = with_secrets
@@ -51,7 +51,7 @@ class Rerun:
     # --- requests
 
     def why_not_sent(self, recorded: SeenFrame) -> str | None:
-        """Why this request cannot be sent again; None where it can."""
+        """Why this request cannot be sent again; None if it can."""
         if recorded.opcode == OpCode.AUTH and not self._with_secrets:
             return "its secret was left out of the recording (zkwire tap --secrets keeps it)"
         if isinstance(recorded.record, GetSASLRequest):
@@ -69,11 +69,11 @@ class Rerun:
             known = self._zxids.get(changed.relative_zxid, self._last_zxid)
             changed = changed.replace(relative_zxid=known)
         if changed == record or not isinstance(recorded.header, RequestHeader):
-            return recorded.data  # byte for byte, also what cannot be decoded
+            return recorded.data  # byte for byte, so that bytes that cannot be decoded are sent too
         return frame(encode(recorded.header) + encode(changed))
 
     def _renamed(self, value: Any) -> Any:
-        """The record with its paths as they are now."""
+        """The record with the paths of now."""
         if isinstance(value, MultiSequence):
             return type(value)(tuple(MultiItem(header, self._renamed(body)) for header, body in value))
         if isinstance(value, (SetWatches, SetWatches2)):
@@ -87,7 +87,7 @@ class Rerun:
         return value
 
     def path(self, recorded: str | None) -> str | None:
-        """What this path is called now."""
+        """The path of now for a recorded path."""
         if recorded is None:
             return None
         place = len(recorded)
@@ -100,8 +100,8 @@ class Rerun:
     # --- replies
 
     def matches(self, recorded: SeenFrame, now: SeenFrame) -> bool:
-        """Whether this is the frame that came then: the reply to the same request, or an event of the same kind and
-        path."""
+        """Whether a frame of now is the counterpart of a recorded one: the reply to the same request, or an event of
+        the same type and path."""
         if recorded.is_notification or now.is_notification:
             was, is_now = recorded.record, now.record
             if not (isinstance(was, WatcherEvent) and isinstance(is_now, WatcherEvent)):
@@ -110,7 +110,8 @@ class Rerun:
         return recorded.is_handshake == now.is_handshake and recorded.xid == now.xid
 
     def compare(self, recorded: SeenFrame, now: SeenFrame) -> list[str]:
-        """How the frame differs from the one recorded, field by field. What it stands for from now on is learned."""
+        """How a frame differs from the recorded one, field by field. Also learns its values, which replace recorded
+        ones from now on."""
         self._last_zxid = max(self._last_zxid, now.zxid)
         if isinstance(recorded.record, ConnectResponse) and isinstance(now.record, ConnectResponse):
             return self._connected(recorded.record, now.record)
@@ -131,7 +132,7 @@ class Rerun:
         )
 
     def _learn(self, recorded: Any, now: Any) -> None:
-        """What the server called sequential znodes."""
+        """Learn how the server named sequential znodes."""
         if isinstance(recorded, MultiSequence) and isinstance(now, MultiSequence):
             for was, is_now in zip(recorded, now):
                 self._learn(was.body, is_now.body)
@@ -141,7 +142,7 @@ class Rerun:
                 self._paths[recorded.path] = now.path
 
     def _expected(self, recorded: Any, now: Any, parent: str) -> Any:
-        """The recorded value as it should be now; where nothing can be said of that, as it is."""
+        """The recorded value as it should be now. A part that cannot be predicted is taken from now."""
         if type(recorded) is not type(now):
             return recorded
         if isinstance(recorded, MultiSequence):
@@ -175,13 +176,13 @@ class Rerun:
             owner = self._sessions[owner][0]
         elif owner and now.ephemeral_owner:
             owner = now.ephemeral_owner
-        if recorded.czxid not in self._zxids:  # it was there before, and has a past of its own
+        if recorded.czxid not in self._zxids:  # it is older than the recording, so its versions are unknown
             return now.replace(ephemeral_owner=owner, **zxids)
         return recorded.replace(ctime=now.ctime, mtime=now.mtime, ephemeral_owner=owner, **zxids)
 
 
 def _sorted(record: Any) -> Any:
-    """With its lists in an order: servers list in none."""
+    """With its lists sorted: servers give them in any order."""
     lists = {name: getattr(record, name, None) for name in ("children", "ephemerals")}
     lists = {name: tuple(sorted(names)) for name, names in lists.items() if names is not None}
     return record.replace(**lists) if lists else record

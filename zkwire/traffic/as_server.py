@@ -1,13 +1,14 @@
-"""Recorded traffic, played again to a client: the recorded replies, given to whoever asks what was asked then.
+"""Recorded traffic, played to a client: a request that was recorded gets the reply that was recorded.
 
     script = Script(connections(recording.read(file)))
     playing = script.accept()
     stream.send(playing.receive(stream.recv(), now))
 
-A request is matched by its content, not by its xid: the operation and every field but those that differ from run to run
-(zxids, timeouts, passwords, SASL tokens). Of several that are equal the first that was not asked yet counts. Pings are
-answered as they come. An event goes out when all has been asked that was asked before it in the recording, and then
-before the replies behind it. Whoever asks what is not in the recording has diverged: his connection ends.
+A request is matched by its content, not by its xid: by its operation and by every field except those that differ from
+run to run (zxids, timeouts, passwords, SASL tokens). If several recorded requests are equal, the first one that was not
+matched yet is taken. Pings are answered when they come. An event is sent when every request before it in the recording
+has come, and before the replies that come after it there. A client that sends a request which is not in the recording
+has diverged; its connection is closed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from .conversation import Conversation, SeenFrame
 from .recording import RecordedBytes, RecordedClosing, RecordedLine, RecordedOpening
 from .report import frame_text, request_text
 
-#: Fields of requests that differ from run to run, and say nothing of what is asked.
+#: Fields of requests that differ from run to run. They are not compared.
 _VOLATILE: dict[type[Record], tuple[str, ...]] = {
     ConnectRequest: ("protocol_version", "last_zxid_seen", "time_out", "passwd"),
     SetWatches: ("relative_zxid",),
@@ -42,8 +43,14 @@ _VOLATILE: dict[type[Record], tuple[str, ...]] = {
 
 @dataclass
 class RecordedConnection:
-    """One connection of a recording: its frames in the order in which they came, pings left out. `faulted` counts those
-    that a fault acted on; they are as they came, before it."""
+    """One connection of a recording.
+
+    Attributes:
+        number: of the connection, in the recording.
+        frames: in the order in which they came, without pings. A frame that a fault acted on is as it came to the tap.
+        closed_by: "client", "server" or "tap"; "" if the recording has no end of the connection.
+        faulted: how many frames a fault acted on.
+    """
 
     number: int
     frames: list[SeenFrame] = field(default_factory=list)
@@ -52,18 +59,17 @@ class RecordedConnection:
 
     @property
     def session(self) -> int:
-        """The session that its ConnectRequest asks for; 0: a new one."""
+        """The session that its ConnectRequest asks for; 0 for a new one."""
         first = self.frames[0].record
         return first.session_id if isinstance(first, ConnectRequest) else 0
 
 
-#: What happened next: a connection opened, a frame came, a connection ended.
+#: A connection, and what happened on it: None: it was opened; a frame came; or which side closed it.
 RecordedStep = tuple[RecordedConnection, SeenFrame | str | None]
 
 
 def timeline(items: Iterable[RecordedLine]) -> list[RecordedStep]:
-    """All of a recording, in order, without pings: (connection, None) where it opened, (connection, frame), and
-    (connection, who) where it was closed. Connections that are not ZooKeeper's are left out.
+    """The steps of a recording, in order, without pings and without connections that do not speak ZooKeeper's protocol.
 
     Raises:
         RecordingError: as `recording.read`.
@@ -100,16 +106,16 @@ def _is_zookeepers(recorded: RecordedConnection) -> bool:
     return bool(recorded.frames) and isinstance(recorded.frames[0].record, ConnectRequest)
 
 
-# --- what is the same
+# --- comparing
 
 
 def difference(recorded: SeenFrame, given: SeenFrame) -> str | None:
-    """Where two requests differ in what they ask, in words; None where they ask the same."""
+    """How two requests differ, in words; None if they ask for the same."""
     if recorded.opcode != given.opcode:
         return f"{frame_text(recorded)[2:]} was recorded"
     if recorded.record is None or given.record is None:
         same = recorded.frame.payload[XID_SIZE:] == given.frame.payload[XID_SIZE:]
-        return None if same else "the bytes behind the xid differ"
+        return None if same else "the bytes after the xid differ"
     return next(iter(differences(_stable(recorded.record), _stable(given.record))), None)
 
 
@@ -154,8 +160,13 @@ def _short(value: Any, name: str) -> str:
 
 
 class Script:
-    """A recording as a server plays it: each connection that is accepted plays one of those recorded, the first that
-    has not been played and asks for the same session."""
+    """A recording, as a server plays it. Each connection plays one of the recorded connections: the first that was not
+    played yet and that asks for the same session.
+
+    Args:
+        recorded: the connections, in the order in which they were opened.
+        diverged: called with a line for each difference from the recording.
+    """
 
     def __init__(
         self, recorded: Sequence[RecordedConnection], diverged: Callable[[str], object] = lambda text: None
@@ -163,12 +174,12 @@ class Script:
         self._left = list(recorded)
         self._playing = 0
         self._diverged = diverged
-        #: What was not as recorded, in words; `diverged` was called with each.
+        #: The differences from the recording, in words.
         self.divergences: list[str] = []
 
     @property
     def is_over(self) -> bool:
-        """Whether all has been played, and nobody is connected."""
+        """Whether every connection was played, and no client is connected."""
         return not self._left and self._playing == 0
 
     def accept(self) -> Playing:
@@ -191,27 +202,27 @@ class Script:
 
 
 class Playing:
-    """One connection as it is played. `is_over`: nothing more comes, and it is to be closed."""
+    """One connection, as it is played. `is_over`: nothing more will be sent, and the connection must be closed."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
         self._conversation = Conversation()
         self._recorded: RecordedConnection | None = None
-        # Recorded, by their place among the frames of the connection:
-        self._requests: dict[int, SeenFrame] = {}  # not asked yet
-        self._replies: dict[SeenFrame, int] = {}  # by request
-        self._unasked: list[int] = []  # not sent yet, of what answers no request: events
+        # Recorded frames, by their index among the frames of the connection:
+        self._requests: dict[int, SeenFrame] = {}  # requests that have not come yet
+        self._replies: dict[SeenFrame, int] = {}  # replies, by request
+        self._unasked: list[int] = []  # frames that answer no request, such as events, and were not sent yet
         self._zxid = 0
         self.is_over = False
 
     def receive(self, data: bytes, now: float) -> bytes:
-        """Take what the client sent; what to send to it."""
+        """Take bytes of the client. Returns the bytes to send to it, which may be none."""
         sent = b""
         for seen in self._conversation.receive(Direction.SENT, data, now):
             if self.is_over:
                 break
             if isinstance(seen, bytes):
-                self._diverge(f"{counted(len(seen), 'byte', 'that is')} no frame")
+                self._diverge(f"{counted(len(seen), 'byte')} that cannot be a frame")
             elif seen.is_handshake:
                 sent += self._connect(seen)
             elif seen.opcode == OpCode.PING:
@@ -221,7 +232,7 @@ class Playing:
         return sent
 
     def close(self) -> None:
-        """The connection has ended; what was not asked is told of."""
+        """The connection has ended. Requests that have not come are reported."""
         if self._requests and not self.is_over:
             missing = ", ".join(request_text(request) for request in islice(self._requests.values(), 3))
             more = f" and {len(self._requests) - 3} more" if len(self._requests) > 3 else ""
@@ -239,12 +250,12 @@ class Playing:
     def _connect(self, given: SeenFrame) -> bytes:
         record = given.record
         if not isinstance(record, ConnectRequest):
-            self._diverge("a first frame that is no ConnectRequest")
+            self._diverge("the first frame is not a ConnectRequest")
             return b""
         self._recorded = self._script.choose(record.session_id)
         if self._recorded is None:
             what = f"session {record.session_id:#x}" if record.session_id else "a new session"
-            self._diverge(f"asks for {what}, and no connection is left in the recording that did")
+            self._diverge(f"asks for {what}, but no connection of the recording that is left does")
             return b""
         for place, seen in enumerate(self._recorded.frames):
             if seen.direction is Direction.RECEIVED:
@@ -260,7 +271,7 @@ class Playing:
         found = next((place for place, each in self._requests.items() if difference(each, given) is None), None)
         expected = next(iter(self._requests.values()), None)
         if expected is None:
-            self._diverge(f"{request_text(given)}: nothing more was asked in the recording")
+            self._diverge(f"{request_text(given)}: the recording has no more requests")
             return b""
         if found is None:
             why = difference(expected, given) if expected.opcode == given.opcode else None
@@ -268,18 +279,18 @@ class Playing:
             return b""
         asked = self._requests.pop(found)
         if asked is not expected:
-            # It has its answer all the same: a client may order as it likes what does not depend on each other.
+            # It gets its reply: a client may send requests that do not depend on each other in any order.
             text = f"{request_text(given)}: before {request_text(expected)}, which came first"
             self._script.diverged(f"{self._name()}: {text}")
-        # A frame too short for a header has no xid, and no reply that would need one.
+        # A frame that is too short for a header has no xid, and no reply, which would need one.
         return self._send([self._replies.pop(asked)] if asked in self._replies else [], given.xid or 0)
 
     def _send(self, due: list[int], xid: int = 0) -> bytes:
-        """These replies, to the request with this xid, and the events whose time has come, in their order."""
+        """These frames, and the events that are due, in their order. `xid`: of the request that was just matched."""
         assert self._recorded is not None
         frames = self._recorded.frames
-        behind = next(iter(self._requests), len(frames))  # what was recorded from here on waits
-        while self._unasked and self._unasked[0] < behind:
+        waiting = next(iter(self._requests), len(frames))  # frames recorded after this request wait for it
+        while self._unasked and self._unasked[0] < waiting:
             due.append(self._unasked.pop(0))
         data = b"".join(self._answer(frames[place], xid) for place in sorted(due))
         if not self._requests and not self._unasked and self._recorded.closed_by == "server":

@@ -1,12 +1,12 @@
 """Which write caused an event, and which request armed the watch that saw it, as far as an onlooker can tell.
 
-A server since 3.9.0 names the transaction in the event's zxid, and the reply to the write has the same: that is
-certain. Servers before send -1, and so does any server for events that setWatches finds after a gap; then it is the
-latest write that went through the same tap, fits, and is no older than the watch: that is likely.
+Servers from 3.9.0 put the zxid of the transaction into the event, and the reply to the write has the same zxid: then
+the cause is certain. Older servers send -1, and so does every server for events that setWatches finds after a gap. Then
+the likely cause is the latest write through the same tap that fits the event and is not older than the watch.
 
-An event overtakes the reply to its own write (FinalRequestProcessor triggers the watches first), so an event waits for
-the replies to those writes on their way that fit it. Each of these comes or its connection ends, so no event waits for
-ever. Writes that go past the tap are not seen, and neither are the ends of sessions.
+An event comes before the reply to its own write (FinalRequestProcessor triggers the watches first). So an event waits
+for the replies to all unanswered writes that fit it. Each of these replies comes or its connection ends, so no event
+waits forever. Writes that do not pass this tap are not seen, and neither are sessions that end on the server.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _SEQUENTIAL = {mode for mode in CreateMode if mode.is_sequential}
 WRITES = {row.opcode for row in BY_OPCODE.values() if row.writes}
 _CONFIG = "/zookeeper/config"
 
-#: How many writes are remembered.
+#: How many answered writes are remembered.
 _KEPT = 10_000
 
-#: What arms watches that the operations table does not say.
+#: Operations that arm watches by their fields, not by the operations table.
 _ARM_OTHERS = {OpCode.ADD_WATCH, OpCode.SET_WATCHES, OpCode.SET_WATCHES2}
 _ONE_SHOT = {WatcherType.DATA, WatcherType.CHILDREN}
 
 
 class AnsweredRequest(NamedTuple):
-    """A request, in short: what is remembered of it when it has been answered."""
+    """A request that was answered: what is remembered of it. `now` is when it was sent."""
 
     connection: int
     xid: int | None
@@ -47,8 +47,13 @@ class AnsweredRequest(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """What is known of an event. `write` caused it; None where none that fits went through here. `certain` says whether
-    the zxid proves it. `armed` set the watch."""
+    """The cause of an event.
+
+    Attributes:
+        write: the write that caused it; None if no write that fits was seen.
+        certain: whether the zxid proves it.
+        armed: the request that armed the watch; None if it was not seen.
+    """
 
     write: AnsweredRequest | None
     certain: bool
@@ -56,8 +61,8 @@ class Cause(NamedTuple):
 
 
 class _Effect(NamedTuple):
-    """An event that a write causes; `open` where the path is only the beginning of it: a sequential create whose reply
-    has not come."""
+    """An event that a write causes. `open`: the path is only the beginning of the event's path, because the write is a
+    sequential create whose reply has not come."""
 
     type: EventType
     path: str
@@ -69,8 +74,8 @@ class _Effect(NamedTuple):
 
 
 class Causes:
-    """Follows the frames of all connections of one tap; calls `found` with each event, the session of its connection
-    and its cause, in the order in which they are known."""
+    """Follows the frames of all connections of one tap. Calls `found` with each event, the session of its connection,
+    and its cause, as soon as the cause is known."""
 
     def __init__(self, found: Callable[[SeenFrame, int, Cause], object]) -> None:
         self._found = found
@@ -83,16 +88,16 @@ class Causes:
         self._ephemerals: dict[int, set[str]] = {}  # by session
 
     def connected(self, connection: int, session_id: int) -> None:
-        """This connection has this session."""
+        """This connection now has this session."""
         self._sessions[connection] = session_id
 
     def request(self, seen: SeenFrame) -> None:
-        """A request went by."""
+        """A request was seen."""
         if seen.opcode in WRITES:
             self._unanswered.append(seen)
 
     def reply(self, seen: SeenFrame) -> None:
-        """The reply to a request went by."""
+        """A reply was seen."""
         request = seen.request
         if request is None:
             return
@@ -100,19 +105,19 @@ class Causes:
         if request.opcode in WRITES:
             self._unanswered = [each for each in self._unanswered if each is not request]
             if not seen.failure:
-                self._done[seen.zxid] = (_step(request), tuple(self._effects(request, seen)))
+                self._done[seen.zxid] = (_remembered(request), tuple(self._effects(request, seen)))
                 self._note_ephemerals(request, seen)
                 if len(self._done) > _KEPT:
                     del self._done[next(iter(self._done))]
             self._settle()
 
     def event(self, seen: SeenFrame) -> None:
-        """A notification went by."""
+        """A notification was seen."""
         self._waiting.append((seen, self._sessions.get(seen.connection, 0), self._disarm(seen)))
         self._settle()
 
     def closed(self, connection: int) -> None:
-        """The connection ended: no reply comes any more, and its watches are gone."""
+        """The connection ended: no more replies come on it, and its watches are gone."""
         self._armed.pop(connection, None)
         self._unanswered = [request for request in self._unanswered if request.connection != connection]
         self._sessions.pop(connection, None)
@@ -140,8 +145,8 @@ class Causes:
                 yield from _fired(opcode, created or path, is_open)
 
     def _may_cause(self, request: SeenFrame, event: SeenFrame) -> bool:
-        """Whether a write that is on its way may have caused the event. Of a session that ends not all ephemerals need
-        be known here; where the zxid will tell, it is waited for."""
+        """Whether an unanswered write may have caused the event. A session that closes can have ephemerals that were
+        not seen here. If the event has a zxid, its reply will tell, so it is waited for."""
         if request.opcode == OpCode.CLOSE_SESSION and event.zxid > 0:
             return event.record.type in CLOSE_SESSION.fires
         return any(effect.is_of(event.record) for effect in self._effects(request, None))
@@ -149,7 +154,7 @@ class Causes:
     # --- events
 
     def _settle(self) -> None:
-        """Tell of the events whose cause is known, or will not be known better."""
+        """Report the events whose cause is known, or that no further reply can explain."""
         waiting, self._waiting = self._waiting, []
         for event, session, armed in waiting:
             cause = self._cause(event, armed)
@@ -159,7 +164,7 @@ class Causes:
                 self._found(event, session, cause)
 
     def _cause(self, event: SeenFrame, armed: AnsweredRequest | None) -> Cause | None:
-        """None: not known yet."""
+        """None if it is not known yet."""
         if event.zxid > 0 and event.zxid in self._done:
             return Cause(self._done[event.zxid][0], True, armed)
         if event.record is None:
@@ -178,26 +183,26 @@ class Causes:
     def _arm(self, request: SeenFrame, reply: SeenFrame) -> None:
         watches = self._armed.setdefault(request.connection, {})
         for kind, path in _armed_by(request, reply.err):
-            watches[SERVER_TYPE[kind], path] = _step(request)
+            watches[SERVER_TYPE[kind], path] = _remembered(request)
 
     def _disarm(self, event: SeenFrame) -> AnsweredRequest | None:
-        """The latest request that armed a watch for this event; one-shot watches are used up."""
+        """The latest request that armed a watch for this event. One-shot watches are removed."""
         record, watches = event.record, self._armed.get(event.connection, {})
         if record is None or not (record.path or "").startswith("/"):
             return None
         armed = []
         for at in ancestors(record.path):
             for table in TABLE_SEES if at == record.path else (WatcherType.PERSISTENT_RECURSIVE,):
-                step = watches.get((table, at))
-                if step is not None and record.type in TABLE_SEES[table]:
-                    armed.append(step)
+                request = watches.get((table, at))
+                if request is not None and record.type in TABLE_SEES[table]:
+                    armed.append(request)
                     if table in _ONE_SHOT:
                         del watches[table, at]
-        return max(armed, key=lambda step: step.now, default=None)
+        return max(armed, key=lambda request: request.now, default=None)
 
 
 def _armed_by(request: SeenFrame, err: int) -> Iterator[tuple[WatcherKind, str]]:
-    """The watches that a request has set when its reply has this error."""
+    """The watches that a request has armed if its reply has this error."""
     operation = BY_OPCODE.get(request.opcode or 0)
     kind = None if operation is None else operation.arms_on_no_node if err == ErrorCode.NO_NODE else operation.arms
     if kind is not None:
@@ -207,7 +212,7 @@ def _armed_by(request: SeenFrame, err: int) -> Iterator[tuple[WatcherKind, str]]
         return
     elif request.opcode == OpCode.ADD_WATCH:
         if request.record.mode not in ADD_WATCH_ARMS:
-            return  # no server would have said yes, but what passes here need not be a server's
+            return  # a real server would have refused it, but what answers here need not be one
         yield ADD_WATCH_ARMS[request.record.mode], request.record.path
     else:
         for kind in WatcherKind:
@@ -215,12 +220,12 @@ def _armed_by(request: SeenFrame, err: int) -> Iterator[tuple[WatcherKind, str]]
                 yield kind, path
 
 
-def _step(request: SeenFrame) -> AnsweredRequest:
+def _remembered(request: SeenFrame) -> AnsweredRequest:
     return AnsweredRequest(request.connection, request.xid, request.opcode, request.path, request.frame.now)
 
 
 def _fired(opcode: int | None, path: str, is_open: bool = False) -> Iterator[_Effect]:
-    """What an operation on the path causes."""
+    """The events that an operation on the path causes."""
     operation = BY_OPCODE.get(opcode or 0)
     for kind in () if operation is None else operation.fires:
         if kind is EventType.NODE_CHILDREN_CHANGED:
@@ -230,7 +235,7 @@ def _fired(opcode: int | None, path: str, is_open: bool = False) -> Iterator[_Ef
 
 
 def _operations(request: SeenFrame, reply: SeenFrame | None) -> Iterator[tuple[int | None, Any, Any]]:
-    """Opcode, record and result of each operation of a write: of a multi all."""
+    """(opcode, record, result) of each operation of a write. A multi has several."""
     result = None if reply is None else reply.record
     if not isinstance(request.record, MultiSequence):
         yield request.opcode, request.record, result

@@ -1,13 +1,13 @@
 """One connection as an onlooker sees it: bytes of both directions in, frames with their meaning out. No I/O, no clock.
 
     conversation = Conversation()
-    for piece in conversation.receive(Direction.SENT, received, now): ...
+    for seen in conversation.receive(Direction.SENT, data, now): ...
 
-A piece is a `SeenFrame`, one whole frame, or bytes that are no frame: a four-letter word and its answer, TLS, and
-whatever stands behind a length that no frame may have. All pieces of a direction, joined, are its bytes.
+`seen` is a `SeenFrame`, which is one whole frame, or stray bytes, which are not a frame: a four-letter word and its
+answer, TLS, and everything after a length that no frame may have. Joined, they are all bytes of the direction.
 
-The onlooker never refuses anything. It pairs a reply with the oldest request that has none and the reply's xid, so that
-replies out of order, which a client would not take, are still told by what they answer.
+The onlooker refuses nothing. It pairs a reply with the oldest request that has the reply's xid and no reply yet. So a
+reply that comes out of order, which a client would refuse, is still shown with its request.
 """
 
 from __future__ import annotations
@@ -47,11 +47,14 @@ from ..text import counted
 
 @dataclass(frozen=True, eq=False)
 class SeenFrame:
-    """One frame on its way, and what it is.
+    """A frame that was seen on its way, and what it is.
 
-    `header` is None for the handshake, and for a frame too short to have one. `index` counts the frames of this
-    direction on this connection, the handshake's being 0. `request` is what a reply answers, where it was seen.
-    `connection` counts the connections of a tap, from 0.
+    Attributes:
+        frame: its bytes, direction and time.
+        header: None for the handshake, and for a frame that is too short for a header.
+        index: counts the frames of this direction on this connection. The handshake has 0.
+        request: for a reply, the request that it answers, if that was seen; else None.
+        connection: counts the connections of a tap, from 0.
     """
 
     frame: Frame
@@ -66,12 +69,12 @@ class SeenFrame:
 
     @property
     def opcode(self) -> OpCode | int | None:
-        """The request's, of a reply too; None for the handshake and for notifications."""
+        """Of a request, and of the request that a reply answers. None for the handshake and for notifications."""
         return self.frame.opcode
 
     @property
     def data(self) -> bytes:
-        """The frame's bytes, the length in front included."""
+        """The frame's bytes, with the length before the payload."""
         return frame(self.frame.payload)
 
     @property
@@ -85,15 +88,15 @@ class SeenFrame:
 
     @property
     def err(self) -> ErrorCode | int:
-        """A reply's error; 0 for all else."""
+        """The error of a reply; 0 for other frames."""
         if not isinstance(self.header, ReplyHeader):
             return ErrorCode.OK
         return known(ErrorCode, self.header.err)
 
     @property
     def failure(self) -> ErrorCode | int:
-        """Why a request failed; 0 where it did not. A multi that failed says so in its results only: its header has 0
-        (rule 68)."""
+        """Why a request failed, from its reply; 0 if it did not fail. The header of a multi that failed has err 0, and
+        only its results have the error (rule 68 of docs/client-rules.md)."""
         if self.err or self.opcode != OpCode.MULTI or not isinstance(self.record, MultiResponse):
             return self.err
         errors = (known(ErrorCode, item.body.err) for item in self.record if isinstance(item.body, ErrorResponse))
@@ -101,24 +104,23 @@ class SeenFrame:
 
     @property
     def zxid(self) -> int:
-        """A reply's or a notification's; 0 for all else."""
+        """Of a reply or a notification; 0 for other frames."""
         return self.header.zxid if isinstance(self.header, ReplyHeader) else 0
 
     @property
     def xid(self) -> int | None:
-        """None where there is no header."""
+        """None if there is no header."""
         return None if self.header is None else self.header.xid
 
     @property
     def record(self) -> Any:
-        """The record behind the header, or the whole frame of the handshake. None where there is none, or where the
-        bytes are not what they should be."""
+        """The record after the header; for the handshake, the whole frame. None if there is no record, or if the bytes
+        cannot be decoded."""
         return self._decoded[0]
 
     @property
     def undecoded(self) -> str:
-        """Why a record could not be decoded: the field, its offset in the frame, and what is wrong with it. "" if
-        nothing is wrong."""
+        """Why the record could not be decoded: the field, its offset in the frame, and the problem. "" if it could."""
         return self._decoded[1]
 
     @cached_property
@@ -139,13 +141,13 @@ class SeenFrame:
 
     @property
     def path(self) -> str | None:
-        """The path of a request, of what a reply answers, or of a notification."""
+        """The path of a request, of the request that a reply answers, or of a notification. None if it has none."""
         return getattr(self.record, "path", None) if self.request is None else self.request.path
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every path that it names, once each: those of a multi's operations, of a setWatches, and of a reply those of
-        its request and the one that was created."""
+        """Every path in the frame, once each. A multi and a setWatches have several. A reply has those of its request,
+        and the path that was created."""
         own = _paths(self.record)
         return tuple(dict.fromkeys(own if self.request is None else self.request.paths + own))
 
@@ -160,17 +162,17 @@ def _paths(record: Any) -> tuple[str, ...]:
 
 
 class _OneDirection:
-    """One direction."""
+    """The bytes of one direction, as far as they have come."""
 
     def __init__(self) -> None:
         self.frames = FrameBuffer(MAX_REPLY)
-        self.partial = bytearray()  # what has not come out as a piece
-        self.count = 0
-        self.opaque = False
+        self.partial = bytearray()  # bytes that `receive` has not returned yet
+        self.count = 0  # frames
+        self.opaque = False  # whether all further bytes are stray
 
 
 class Conversation:
-    """Follows one connection; `connection` is its number in every SeenFrame."""
+    """Follows one connection. `connection` is the number that its frames get."""
 
     def __init__(self, connection: int = 0) -> None:
         self.connection = connection
@@ -178,7 +180,7 @@ class Conversation:
         self._unanswered: list[SeenFrame] = []
 
     def receive(self, direction: Direction, data: bytes, now: float) -> list[SeenFrame | bytes]:
-        """The pieces that these bytes complete, in order."""
+        """The frames and stray bytes that these bytes complete, in order."""
         way = self._ways[direction]
         way.partial += data
         seen: list[SeenFrame | bytes] = []
@@ -192,31 +194,31 @@ class Conversation:
             except FrameError:
                 way.opaque = True
                 if way.count == 0 and direction is Direction.SENT:
-                    # Not ZooKeeper's framing at all, so the answer is not either: "rw" would never make a frame.
+                    # This is not ZooKeeper's protocol, so the answer will not have frames: "rw" answers "isro".
                     self._ways[Direction.RECEIVED].opaque = True
         if way.opaque and way.partial:
             seen.append(self.take_partial(direction))
         return seen
 
     def partial(self, direction: Direction, skip: int = 0) -> bytes:
-        """The bytes of this direction that have not come out as a piece, a frame's beginning, without the first `skip`
-        of them."""
+        """The bytes of this direction that `receive` has not returned, without the first `skip` of them: the beginning
+        of a frame."""
         return bytes(self._ways[direction].partial[skip:])
 
     def partial_size(self, direction: Direction) -> int:
-        """How many bytes these are."""
+        """How many bytes `receive` has not returned."""
         return len(self._ways[direction].partial)
 
     def take_partial(self, direction: Direction) -> bytes:
-        """The same at the end of the stream, where they are a piece after all."""
+        """Give out the bytes that `receive` has not returned: at the end of the stream they are stray."""
         way = self._ways[direction]
         rest = bytes(way.partial)
         way.partial.clear()
         return rest
 
     def resume(self, direction: Direction) -> bytes:
-        """Bytes of this direction were not seen, and the next ones start a frame behind the handshake. Gives what there
-        is of a frame whose end was missed."""
+        """Go on after bytes of this direction that were not seen. The next bytes start a frame, and it is not the
+        handshake. Returns the beginning of a frame whose end was not seen."""
         way = self._ways[direction]
         way.frames = FrameBuffer(MAX_REPLY)
         way.opaque = False

@@ -1,10 +1,11 @@
-"""What happens on a tap's connections, as entries that a reader can follow: requests with their replies, events with
-their causes, and what was left without an answer.
+"""What happens on the connections of a tap, as entries that a reader can follow: requests with their replies, events
+with their causes, and requests without a reply.
 
-    ledger = EntryMaker(print)
-    async with Tap(server, observer=ledger) as tap: ...
+    maker = EntryMaker(print)
+    async with Tap(server, observer=maker) as tap: ...
 
-An exchange is an entry when its reply comes. `session` is 0 until the handshake has given one.
+An exchange becomes an entry when its reply comes. `session` is 0 until the handshake has given one. `now` is the tap's
+clock, in seconds.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class ConnectionOpened(NamedTuple):
 
 
 class ServerUnreachable(NamedTuple):
-    """A client connected, and there was no server for it."""
+    """A client connected, but no server took its connection."""
 
     connection: int
     session: int
@@ -43,7 +44,7 @@ class ServerUnreachable(NamedTuple):
 
 
 class Handshake(NamedTuple):
-    """The handshake is over."""
+    """The ConnectResponse came. `request` is None if no ConnectRequest was seen."""
 
     connection: int
     session: int
@@ -53,7 +54,7 @@ class Handshake(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """A request was answered; `now` is when. `request` is None for a reply that answers nothing that was asked."""
+    """A request was answered, at `now`. `request` is None for a reply to no request that was seen."""
 
     connection: int
     session: int
@@ -63,7 +64,7 @@ class Exchange(NamedTuple):
 
 
 class UnansweredRequest(NamedTuple):
-    """The connection ended, and this request, or ConnectRequest, had no reply."""
+    """The connection ended before the reply to this request or ConnectRequest."""
 
     connection: int
     session: int
@@ -72,7 +73,7 @@ class UnansweredRequest(NamedTuple):
 
 
 class EventSeen(NamedTuple):
-    """An event; `now` is when it came, which may be before the entry of its cause."""
+    """An event came, at `now`. That may be earlier than the times of the entries before it: it waits for its cause."""
 
     connection: int
     session: int
@@ -82,7 +83,7 @@ class EventSeen(NamedTuple):
 
 
 class FaultInjected(NamedTuple):
-    """A fault acted on this frame; the entry that the frame itself makes comes too."""
+    """A fault acted on this frame. The frame is also in an entry of its own."""
 
     connection: int
     session: int
@@ -92,7 +93,7 @@ class FaultInjected(NamedTuple):
 
 
 class StrayBytesSeen(NamedTuple):
-    """From here on these are bytes that are no frames: `what` names them."""
+    """All further bytes of this direction are stray. `what` names them."""
 
     connection: int
     session: int
@@ -102,7 +103,8 @@ class StrayBytesSeen(NamedTuple):
 
 
 class ConnectionClosed(NamedTuple):
-    """Both sides are closed: `by` is "client", "server" or "tap"; `unanswered` counts the requests without a reply."""
+    """Both sides are closed. `by`: the side that closed first, "client", "server" or "tap". `unanswered`: how many
+    requests have no reply."""
 
     connection: int
     session: int
@@ -125,18 +127,18 @@ Entry = (
 
 
 class _Following:
-    """One connection."""
+    """What is known of one connection."""
 
     def __init__(self) -> None:
         self.session = 0
-        self.handshake: SeenFrame | None = None  # a ConnectRequest without its response
+        self.handshake: SeenFrame | None = None  # the ConnectRequest, until its response comes
         self.unanswered: dict[int, SeenFrame] = {}  # requests by their index
         self.frames = 0
         self.opaque = False
 
 
 class EntryMaker:
-    """An observer of a tap: calls `write` with each entry."""
+    """An observer of a tap. Calls `write` with each entry."""
 
     def __init__(self, write: Callable[[Entry], object]) -> None:
         self._write = write
@@ -203,10 +205,15 @@ class EntryMaker:
 
 
 class Filter(NamedTuple):
-    """What of the entries is wanted. With `opcodes`, `path` or `session` None, that leaves nothing out.
+    """Which entries are wanted.
 
-    Entries on connections as a whole have no operation and no path: they are left out where one of these is asked for.
-    An event has a path, and no operation. Pings are wanted only with `pings`, or where `opcodes` has them.
+    Attributes:
+        opcodes: only entries about these operations; None: about any.
+        path: only entries with a path for which this returns True; None: with any path, or none.
+        session: only entries of this session; None: of any.
+        pings: pings too. Without it they are wanted only if `opcodes` has them.
+
+    An entry about a whole connection has no operation and no path, and an event has no operation.
     """
 
     opcodes: frozenset[int] | None = None
@@ -229,7 +236,7 @@ class Filter(NamedTuple):
 
 
 def frame_of(entry: Entry) -> SeenFrame | None:
-    """The frame that the entry is about, the later one of two; None where it is about the connection."""
+    """The frame that the entry is about, a reply rather than its request; None if it is about the connection."""
     match entry:
         case Handshake(response=seen) | Exchange(reply=seen) | UnansweredRequest(request=seen):
             return seen
@@ -249,23 +256,23 @@ def new_frames(entry: Entry) -> Iterator[SeenFrame]:
             yield seen
 
 
-# --- what is not ZooKeeper's
+# --- names for stray bytes
 
 _HTTP = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC", b"PRI ")
 
 
 def _rest(data: bytes) -> str:
-    """What bytes are that stand behind frames and are none."""
+    """What the stray bytes after a frame are."""
     length = length_at(data)
     if length is not None and not 0 <= length <= MAX_REPLY:
-        return f"no frame: it would be {counted(length, 'byte')} long"
+        return f"not a frame: it would be {counted(length, 'byte')} long"
     return f"{counted(len(data), 'byte')} of a frame whose end did not come"
 
 
 def name_of_bytes(data: bytes) -> str:
-    """What bytes are that are no frame, by their beginning."""
+    """What the stray bytes at the start of a connection are, by their first bytes."""
     if data[:2] == b"\x16\x03":
-        return "TLS: nothing of it can be read here"
+        return "TLS: it cannot be read here"
     if data[:4] in _HTTP:
         return "HTTP"
     if data[:4] == b"SSH-":

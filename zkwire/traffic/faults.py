@@ -1,25 +1,34 @@
-"""Faults of a connection, frame by frame: what may happen to a frame, which frame it happens to, and how often.
+"""Faults of a connection, frame by frame: what is done to a frame, to which frames, and how often.
 
-A fault is called with each frame as it passes, and says what is to happen to it. `Rule` makes one of a matcher and an
-action; `parse_fault` makes one of words:
+A fault is called with each frame when it comes, and returns what is to be done with it. `Rule` makes a fault from a
+matcher and an action; `parse_fault` makes one from words:
 
-    drop reply create                       the first reply to a create is swallowed
-    delay 0.5 request getData /app always   half a second for every getData of /app, and for all behind it
+    drop reply create                       the first reply to a create is dropped
+    delay 0.5 request getData /app always   every getData of /app waits half a second, and so do the frames after it
     cut reply create* /app/** nth 3         the connection ends in place of the third such reply
-    cut inside request setData              half of the request goes on, then the connection ends
-    corrupt reply p=0.1                     one bit, in about every tenth reply
-    dup event nodeDeleted                   the event comes twice
-    reorder reply getData                   the reply goes on behind the next frame
+    cut inside request setData              half of the request is passed on, then the connection ends
+    corrupt reply p=0.1                     one bit is changed, in about every tenth reply
+    dup event nodeDeleted                   the event is sent twice
+    reorder reply getData                   the reply is sent after the next frame
 
     ACTION WHAT [OPERATIONS] [PATH] [HOW OFTEN]
 
-ACTION is drop; delay SECONDS (also 500ms; 1 second where nothing is said); cut [before|inside [BYTES]|after] (before
-where nothing is said; inside: after half of the frame, or after so many bytes of it); corrupt [OFFSET] (one bit of a
-byte that is chosen by chance but never of the length, or of the one with this offset in a dump); dup; reorder. WHAT is
-request, reply or event. OPERATIONS and PATH are those of zkwire.traffic.selection; for events, the types: nodeCreated,
-nodeDeleted, nodeDataChanged, nodeChildrenChanged. HOW OFTEN is once (where nothing is said), nth N, always, or p=P, by
-chance. The handshake and pings, which come as the clock will have it, are matched only where OPERATIONS name them; *
-names all. The same words, chance and traffic give the same faults.
+ACTION       drop
+             delay [SECONDS]      0.5 or 500ms; default 1 second
+             cut [before|inside [BYTES]|after]
+                                  default before; inside: after half of the frame, or after so many bytes of it
+             corrupt [OFFSET]     one bit of the byte at this offset, as dumps count; default: of a byte chosen at
+                                  random, but never of the length
+             dup
+             reorder
+WHAT         request, reply or event
+OPERATIONS   as in zkwire.traffic.selection; for events their types: nodeCreated, nodeDeleted, nodeDataChanged,
+             nodeChildrenChanged
+PATH         as in zkwire.traffic.selection
+HOW OFTEN    once (the default), nth N, always, or p=P: at random, with this probability
+
+The handshake and pings are matched only if OPERATIONS name them (* names all), since the clock decides when pings
+come. The same words, seed and traffic give the same faults.
 """
 
 from __future__ import annotations
@@ -37,11 +46,11 @@ from ..text import counted, folded
 from .conversation import SeenFrame
 from .selection import CONNECT, SelectionError, opcodes, path_pattern
 
-# --- what may happen to a frame
+# --- what may be done to a frame
 
 
 class Side(Enum):
-    """Which of the two TCP connections behind one client."""
+    """Which of the two TCP connections of one client of a tap."""
 
     CLIENT = "client"
     SERVER = "server"
@@ -49,19 +58,19 @@ class Side(Enum):
 
 
 class Waitable(Protocol):
-    """As trio.Event."""
+    """What a `Delay` can wait for, such as a trio.Event. This folder does not know trio."""
 
     async def wait(self) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Pass:
-    """The frame goes on."""
+    """The frame is passed on."""
 
 
 @dataclass(frozen=True)
 class Drop:
-    """The frame is swallowed."""
+    """The frame is not passed on."""
 
     def __str__(self) -> str:
         return "dropped"
@@ -69,7 +78,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Delay:
-    """The frame, and all behind it in its direction, waits for the event or for so many seconds, whichever is first."""
+    """The frame, and everything after it in its direction, waits for `until` or for `seconds`, whichever ends first."""
 
     seconds: float = math.inf
     until: Waitable | None = None
@@ -80,10 +89,11 @@ class Delay:
 
 @dataclass(frozen=True)
 class Cut:
-    """The connection is closed when `at` bytes of the frame have gone on; None: all of it, -1: all but the last.
+    """The connection is closed after `at` bytes of the frame were passed on. None: all bytes; -1: all but the
+    last.
 
-    With `side`, only the TCP connection to that side is closed, and the other one stays, silent. `reset` closes with an
-    RST in place of a FIN.
+    `side`: the TCP connections that are closed; one that is not stays open, and silent. `reset`: close with an RST in
+    place of a FIN.
     """
 
     at: int | None = 0
@@ -97,7 +107,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Replace:
-    """These bytes go on in its place; a frame's have the length in front."""
+    """These bytes are passed on in its place. Those of a frame include its length."""
 
     data: bytes
 
@@ -107,13 +117,13 @@ class Replace:
 
 @dataclass(frozen=True)
 class Corrupt:
-    """The frame goes on with `bits` turned over in the byte at `offset`, as dumps count: the length is 0 to 3."""
+    """The frame is passed on with `bits` flipped in the byte at `offset`, as dumps count: the length is 0 to 3."""
 
     offset: int
     bits: int
 
     def of(self, data: bytes) -> bytes:
-        """The frame's bytes as they go on."""
+        """The bytes that are passed on, for the frame's bytes."""
         return data[: self.offset] + bytes([data[self.offset] ^ self.bits]) + data[self.offset + 1 :]
 
     def __str__(self) -> str:
@@ -122,7 +132,7 @@ class Corrupt:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """The frame goes on twice."""
+    """The frame is passed on twice."""
 
     def __str__(self) -> str:
         return "duplicated"
@@ -130,18 +140,19 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Reorder:
-    """The frame goes on behind the next one of its direction, or at the end of the stream. One that is to do so while
-    another waits lets that one follow it: reordering all of them swaps them in pairs."""
+    """The frame is passed on after the next one of its direction, or at the end of the stream. If a frame waits already
+    when another is to be reordered, the other is passed on and the waiting one follows it. So reordering all frames
+    swaps them in pairs."""
 
     def __str__(self) -> str:
-        return "sent behind the next"
+        return "sent after the next"
 
 
 Action = Pass | Drop | Delay | Cut | Replace | Corrupt | Duplicate | Reorder
 PASS = Pass()
 DROP = Drop()
 
-#: What decides about a frame. It is called in the tap's own tasks, and must not wait.
+#: Decides what is done with a frame. It is called in the tap's own tasks, and must not wait.
 Fault = Callable[[SeenFrame], Action]
 
 # --- which frames
@@ -150,7 +161,7 @@ Match = Callable[[SeenFrame], bool]
 
 
 def request(opcode: int | None = None, path: str | None = None) -> Match:
-    """Matches a request, not the handshake; of that opcode and path, where given."""
+    """Matches a request, but not the handshake. With `opcode` or `path`, only requests that have them."""
 
     def match(seen: SeenFrame) -> bool:
         return seen.direction is Direction.SENT and seen.header is not None and _is(seen, opcode, path)
@@ -159,7 +170,7 @@ def request(opcode: int | None = None, path: str | None = None) -> Match:
 
 
 def reply_to(opcode: int | None = None, path: str | None = None) -> Match:
-    """Matches the reply to a request of that opcode and path, where given."""
+    """Matches the reply to a request. With `opcode` or `path`, only if the request has them."""
 
     def match(seen: SeenFrame) -> bool:
         return seen.request is not None and _is(seen, opcode, path)
@@ -168,12 +179,12 @@ def reply_to(opcode: int | None = None, path: str | None = None) -> Match:
 
 
 def notification(path: str | None = None) -> Match:
-    """Matches a notification, of that path where given."""
+    """Matches a notification. With `path`, only of that path."""
     return lambda seen: seen.is_notification and path in (None, seen.path)
 
 
 def frame_number(direction: Direction, index: int) -> Match:
-    """Matches the index-th frame of a direction; the handshake's is 0."""
+    """Matches the frame of a direction that has this index. The handshake has 0."""
     return lambda seen: seen.direction is direction and seen.index == index
 
 
@@ -181,14 +192,17 @@ def _is(seen: SeenFrame, opcode: int | None, path: str | None) -> bool:
     return opcode in (None, seen.opcode) and path in (None, seen.path)
 
 
-# --- faults made of both
+# --- a match and an action together
 
 
 class Rule:
-    """A fault: the action, or what a callable makes of the frame, for the frames that match; all others pass.
+    """A fault: does `action` to the frames that match, and passes all others on.
 
-    The first `skip` that match pass too, then those for which `chance` is false, and so do all after `times` (None: no
-    limit).
+    Args:
+        action: the action, or a function that returns it for a frame.
+        skip: how many frames that match are passed on first.
+        times: how many frames it acts on at most; None: no limit.
+        chance: a later frame that matches is passed on if this returns False.
     """
 
     def __init__(
@@ -205,7 +219,7 @@ class Rule:
         self._skip = skip
         self._times = times
         self._chance = chance
-        #: The frames it acted on.
+        #: The frames that it acted on, in order.
         self.hits: list[SeenFrame] = []
 
     def __call__(self, seen: SeenFrame) -> Action:
@@ -221,7 +235,8 @@ class Rule:
 
 
 def first_of(*faults: Fault) -> Fault:
-    """The first of the faults that does not let the frame pass decides; those behind it do not see the frame."""
+    """A fault that asks these in order. The first that does something to the frame decides, and the faults after it do
+    not see the frame."""
 
     def fault(seen: SeenFrame) -> Action:
         return next((action for each in faults if (action := each(seen)) != PASS), PASS)
@@ -233,25 +248,25 @@ def first_of(*faults: Fault) -> Fault:
 
 
 class FaultError(ValueError):
-    """Words that are no fault; says which one is wrong, and what may stand there."""
+    """Words that are not a fault. The message has the word that is wrong, and which words can be there."""
 
 
 class Randomness(Protocol):
-    """As random.Random, seeded by whoever wants the same faults again."""
+    """Such as a random.Random. With the same seed, the faults are the same. This folder does not know `random`."""
 
     def random(self) -> float: ...
     def randrange(self, start: int, stop: int) -> int: ...
 
 
 def parse_fault(text: str, chance: Randomness) -> Rule:
-    """The fault that the words name, as above. A path with a space in it stands in quotes.
+    """The fault that the words name, as above. A path with a space in it must be in quotes.
 
     Raises:
-        FaultError: they name none.
+        FaultError: the words are not a fault.
     """
     try:
         return _FaultWords(text, chance).rule()
-    except ValueError as error:  # FaultError and SelectionError are; shlex raises it for a quote that is not closed
+    except ValueError as error:  # a FaultError, a SelectionError, or from shlex: a quote is not closed
         raise FaultError(f"fault {text!r}: {error}") from None
 
 
@@ -260,7 +275,7 @@ _OFTEN = ("once", "nth", "always")
 
 
 class _FaultWords:
-    """A fault's words, taken from the front."""
+    """The words of a fault, taken one by one from the front."""
 
     def __init__(self, text: str, chance: Randomness) -> None:
         self._words = shlex.split(text)
@@ -271,7 +286,7 @@ class _FaultWords:
         match = self._match()
         often = self._often()
         if self._words:
-            raise FaultError(f"{self._words[0]!r} is one word too many, or stands in the wrong place")
+            raise FaultError(f"{self._words[0]!r} is one word too many, or in the wrong place")
         return Rule(match, action, **often)
 
     def _next(self) -> str:
@@ -280,7 +295,7 @@ class _FaultWords:
     def _take(self) -> str:
         return self._words.pop(0) if self._words else ""
 
-    # --- what happens
+    # --- the action
 
     def _action(self) -> Action | Callable[[SeenFrame], Action]:
         word = self._take()
@@ -307,9 +322,9 @@ class _FaultWords:
         try:
             seconds = float(digits) / scale
         except ValueError:
-            raise FaultError(f"expected seconds, as 0.5 or 500ms, got {word!r}") from None
+            raise FaultError(f"expected seconds, such as 0.5 or 500ms, got {word!r}") from None
         if not seconds < math.inf:
-            raise FaultError(f"expected seconds that end, got {word!r}")
+            raise FaultError(f"expected a finite number of seconds, got {word!r}")
         return seconds
 
     def _cut(self) -> Action | Callable[[SeenFrame], Action]:
@@ -334,7 +349,7 @@ class _FaultWords:
 
         return corrupt
 
-    # --- to which frames
+    # --- which frames
 
     def _match(self) -> Match:
         what = self._take()
@@ -391,13 +406,13 @@ def _event_types(names: str) -> frozenset[EventType]:
         key = folded(name)
         if key != "*" and key not in _EVENT_TYPES:
             known = ", ".join(code.name for code in _EVENT_TYPES.values())
-            raise SelectionError(f"{name!r} is no type of event; there are {known}")
+            raise SelectionError(f"{name!r} is not a type of event; there are {known}")
         found |= set(_EVENT_TYPES.values()) if key == "*" else {_EVENT_TYPES[key]}
     return frozenset(found)
 
 
 def _selected(seen: SeenFrame, codes: frozenset[int] | None, *, everything: bool) -> bool:
-    """`everything` takes in what has no name: an opcode that nobody knows, and a reply that answers nothing."""
+    """`everything`: also frames that no name can select, which are unknown opcodes and replies to no request."""
     if seen.is_notification:
         return False
     if seen.is_handshake:

@@ -7,12 +7,12 @@
     {"time": 1763629203.118200, "connection": 0, "closed": "client"}
     {"end": 4}
 
-Times are seconds since 1970, to the microsecond, of what came to the tap. `direction` is as the client sees it: ">" is
-to the server. Each line of `bytes` is one frame with its length in front, in hexadecimal, or a piece of what is no
-frame; all of a direction, joined, are what came. `fault` is what was done with it in place of passing it on. The last
-line says how many lines stand between it and the first, so that a recording that was cut shows it.
+Times are seconds since 1970, to the microsecond, when the bytes came to the tap. `direction` is as the client sees it:
+">" is to the server. The `bytes` of a line are one frame with its length, or stray bytes, in hexadecimal. All lines of
+a direction, joined, are the bytes that came. `fault` is what the tap did with the bytes in place of passing them on.
+The last line has the number of lines between it and the first, so that a recording that was cut can be noticed.
 
-The fields that dumps show as dots (zkwire.explain.dump.SECRETS) are zeros unless `secrets` is true. To explain one:
+The fields that dumps show as dots (zkwire.explain.dump.SECRETS) are zeros unless `secrets` is true. To explain a line:
 
     jq -r 'select(.bytes).bytes' FILE | sed -n 3p | zkwire explain
 """
@@ -41,7 +41,7 @@ class RecordedOpening(NamedTuple):
 
 
 class RecordedBytes(NamedTuple):
-    """A frame, or bytes that are none. `fault` is empty where they went on."""
+    """A frame, or stray bytes. `fault` is empty if they were passed on."""
 
     time: float
     connection: int
@@ -51,7 +51,7 @@ class RecordedBytes(NamedTuple):
 
 
 class RecordedClosing(NamedTuple):
-    """The connection ended, by "client", "server" or "tap"."""
+    """The connection ended. `by` is the side that ended it: "client", "server" or "tap"."""
 
     time: float
     connection: int
@@ -62,11 +62,11 @@ RecordedLine = RecordedOpening | RecordedBytes | RecordedClosing
 
 
 class RecordingError(ValueError):
-    """This is no recording, or not all of one; names the line."""
+    """The file is not a recording, or is not whole. The message names the line."""
 
 
 class Writer:
-    """Items in, lines out, each with its newline: `start`, then `line` for each item, then `end`."""
+    """Makes the text of a recording, each line with its newline: `start`, then `line` for each line, then `end`."""
 
     def __init__(self, *, secrets: bool = False) -> None:
         self._secrets = secrets
@@ -95,7 +95,7 @@ def _text(value: dict[str, Any]) -> str:
 
 
 def without_secrets(seen: SeenFrame) -> bytes:
-    """The frame's bytes, with zeros for what whoever reads them could use to become its owner."""
+    """The frame's bytes, with zeros for passwords and credentials, which a reader could use as their owner."""
     if not (seen.is_handshake or seen.opcode == OpCode.AUTH):
         return seen.data
     from ..explain.dump import SECRETS, frame_spans  # late: construct takes 20 ms to load, and few frames have secrets
@@ -108,10 +108,10 @@ def without_secrets(seen: SeenFrame) -> bytes:
 
 
 def read(lines: Iterable[str]) -> Iterator[RecordedLine]:
-    """The items of a recording, as they are read. What stands before a fault is given before it is raised.
+    """The lines of a recording, as they are read.
 
     Raises:
-        RecordingError: a line is not what it should be, or the recording was cut.
+        RecordingError: after the lines that are right: a line is wrong, or the recording was cut.
     """
     number = 0
     found = 0
@@ -121,21 +121,23 @@ def read(lines: Iterable[str]) -> Iterator[RecordedLine]:
             _check_start(value)
         elif "end" in value:
             if value["end"] != found:
-                raise RecordingError(f"line {number}: {value['end']!r} lines should stand before it, and {found} do")
+                raise RecordingError(
+                    f"line {number}: {value['end']!r} lines should be before it, but there are {found}"
+                )
             return
         else:
             found += 1
             yield _item(value, number)
     if number == 0:
-        raise RecordingError("line 1: no recording: it is empty")
-    raise RecordingError(f"line {number + 1}: cut short: the line is missing that ends a recording")
+        raise RecordingError("line 1: not a recording: it is empty")
+    raise RecordingError(f'line {number + 1}: cut short: the last line of a recording, with its "end", is missing')
 
 
 def has_secrets(first_line: str) -> bool:
-    """Whether a recording that begins with this line holds its secrets.
+    """Whether a recording with this first line has its secrets.
 
     Raises:
-        RecordingError: it is no recording.
+        RecordingError: it is not a recording.
     """
     value = _object(first_line, 1)
     _check_start(value)
@@ -149,7 +151,7 @@ def _object(line: str, number: int) -> dict[str, Any]:
         if number > 1 and not line.endswith("\n"):
             raise RecordingError(f"line {number}: cut short after {counted(len(line), 'character')}") from None
         reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep"
-        what = "no recording" if number == 1 else "no JSON"
+        what = "not a recording" if number == 1 else "not JSON"
         raise RecordingError(f"line {number}: {what}: {reason}") from None
     if not isinstance(value, dict):
         raise RecordingError(f"line {number}: expected a JSON object, got {value!r:.60}")
@@ -158,7 +160,7 @@ def _object(line: str, number: int) -> dict[str, Any]:
 
 def _check_start(value: dict[str, Any]) -> None:
     if value.get("zkwire") != "recording":
-        raise RecordingError('line 1: no recording: it starts with {"zkwire": "recording", ...}')
+        raise RecordingError('line 1: not a recording: that starts with {"zkwire": "recording", ...}')
     if value.get("version") != VERSION:
         raise RecordingError(f"line 1: a recording of version {value.get('version')!r}; this zkwire reads {VERSION}")
 

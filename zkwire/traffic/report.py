@@ -1,11 +1,11 @@
-"""The entries of a ledger as lines of text, and as JSON.
+"""Entries as lines of text, and as JSON.
 
     #0 connect new session, 10 s -> session 0x100000a1b2c0000, 10 s  1.32 ms
     #0 create xid=1 /demo, 2 bytes, EPHEMERAL -> OK zxid=0x5  0.81 ms
     #0 getData xid=2 /demo, watch -> OK 2 bytes, version 0 zxid=0x5  0.22 ms
     #0 event NODE_DATA_CHANGED /demo zxid=0x6 by #1 setData xid=4, 0.40 ms after it was sent; watch of getData xid=2
 
-Latencies are from the request's coming to the tap until the reply's. Secrets are left out, as in dumps.
+A latency is the time between a request and its reply, each when it came to the tap. Secrets are left out, as in dumps.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _text(entry: Entry) -> str:
             asked = "" if request is None else _connect_request(request.record)
             return f"connect {asked} -> {_connect_response(response.record)}{_latency(request, response)}"
         case Exchange(request=None, reply=reply):
-            return f"reply xid={reply.xid} to nothing that was asked here -> {_outcome(reply)}"
+            return f"reply xid={reply.xid} to no request that was seen -> {_outcome(reply)}"
         case Exchange(request=request, reply=reply):
             assert request is not None
             return f"{request_text(request)} -> {_outcome(reply)}{_latency(request, reply)}"
@@ -75,7 +75,7 @@ def _text(entry: Entry) -> str:
 
 
 def frame_text(seen: SeenFrame) -> str:
-    """What a single frame is, with its direction."""
+    """A single frame in short, with its direction."""
     if seen.is_notification:
         record = seen.record
         what = "event" if record is None else f"event {name_of(EventType, record.type)} {record.path}"
@@ -89,7 +89,7 @@ def frame_text(seen: SeenFrame) -> str:
 
 
 def request_text(request: SeenFrame) -> str:
-    """A request in short: operation, xid, path, and what it asks for."""
+    """A request in short: operation, xid, path and fields."""
     if request.header is None:
         return f"a frame of {counted(len(request.data), 'byte')}, too short for a request"
     words = f"{operation_name(request.opcode)} xid={request.xid}"
@@ -118,7 +118,7 @@ def _details(record: Any) -> Iterator[str]:
 
 
 def _detail(name: str, value: Any) -> str:
-    """A field of a request, in a word; nothing where it is as usual."""
+    """A field of a request in short; "" for a value that most requests have."""
     match name, value:
         case (("path" | "prefix_path" | "scheme" | "joining_servers" | "leaving_servers" | "new_members"), str()):
             return value
@@ -150,7 +150,7 @@ def size_text(data: bytes | None) -> str:
 
 
 def _outcome(reply: SeenFrame) -> str:
-    """The error, or OK and what came."""
+    """The error, or OK and the result."""
     failed = reply.failure
     words = [] if reply.header is None else [name_of(ErrorCode, failed)]
     if not failed and reply.record is not None:
@@ -191,7 +191,7 @@ def _connect_request(record: ConnectRequest | None) -> str:
     if record is None:
         return "(undecoded)"
     session = f"session {hexadecimal(record.session_id)}" if record.session_id else "new session"
-    read_only = ", read-only will do" if record.read_only else ""
+    read_only = ", read-only allowed" if record.read_only else ""
     return f"{session}, {record.time_out / 1000:g} s{read_only}"
 
 
@@ -199,7 +199,7 @@ def _connect_response(record: ConnectResponse | None) -> str:
     if record is None:
         return "(undecoded)"
     if record.time_out <= 0:
-        return "REFUSED: the session is expired, or not this client's"
+        return "REFUSED: the session is expired, or the password is wrong"
     read_only = ", read-only" if record.read_only else ""
     return f"session {hexadecimal(record.session_id)}, {record.time_out / 1000:g} s{read_only}"
 
@@ -212,16 +212,16 @@ def _event(entry: EventSeen) -> str:
     if entry.event.zxid > 0:
         words += f" zxid={hexadecimal(entry.event.zxid)}"
     if cause.write is None:
-        words += " by no write that went through here"
+        words += " by no write that was seen"
     else:
         likely = "" if cause.certain else "likely "
         after = _ms(entry.now - cause.write.now)
-        words += f" {likely}by #{cause.write.connection} {_step(cause.write)}, {after} after it was sent"
-    return words + (f"; watch of {_step(cause.armed)}" if cause.armed is not None else "")
+        words += f" {likely}by #{cause.write.connection} {_answered(cause.write)}, {after} after it was sent"
+    return words + (f"; watch of {_answered(cause.armed)}" if cause.armed is not None else "")
 
 
-def _step(step: AnsweredRequest) -> str:
-    return f"{operation_name(step.opcode)} xid={step.xid}"
+def _answered(request: AnsweredRequest) -> str:
+    return f"{operation_name(request.opcode)} xid={request.xid}"
 
 
 def _latency(request: SeenFrame | None, reply: SeenFrame) -> str:
@@ -236,8 +236,13 @@ def _ms(seconds: float) -> str:
 
 
 def entry_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) -> dict[str, Any]:
-    """The same as an object, as zkwire/explain/plain.py says: `kind` says which entry it is, `epoch` is what the
-    ledger's clock lacks for seconds since 1970. Where a frame is not what it should be, `undecoded` says why."""
+    """An entry as JSON, as zkwire/explain/plain.py describes. `kind` says which entry it is. If a frame could not be
+    decoded, `undecoded` says why.
+
+    Args:
+        epoch: added to the times of the entry, it gives seconds since 1970.
+        show_secrets: passwords and credentials too.
+    """
     shown: dict[str, Any] = {
         "kind": _KINDS[type(entry)],
         "time": round(entry.now + epoch, 6),
@@ -268,7 +273,11 @@ def entry_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) 
         case EventSeen(event=event, cause=cause):
             kind = None if event.record is None else name_of(EventType, event.record.type)
             shown |= {"type": kind, "path": event.path, "zxid": hexadecimal(event.zxid) if event.zxid > 0 else None}
-            shown |= {"cause": _step_json(cause.write), "certain": cause.certain, "armed_by": _step_json(cause.armed)}
+            shown |= {
+                "cause": _answered_json(cause.write),
+                "certain": cause.certain,
+                "armed_by": _answered_json(cause.armed),
+            }
             if cause.write is not None:
                 shown["after_ms"] = _rounded(entry.now - cause.write.now)
         case FaultInjected(seen=seen, action=action):
@@ -315,14 +324,14 @@ def _action(action: Action) -> str:
     return type(action).__name__.lower()
 
 
-def _step_json(step: AnsweredRequest | None) -> dict[str, Any] | None:
-    if step is None:
+def _answered_json(request: AnsweredRequest | None) -> dict[str, Any] | None:
+    if request is None:
         return None
     return {
-        "connection": step.connection,
-        "xid": step.xid,
-        "op": operation_name(step.opcode),
-        "path": step.path,
+        "connection": request.connection,
+        "xid": request.xid,
+        "op": operation_name(request.opcode),
+        "path": request.path,
     }
 
 

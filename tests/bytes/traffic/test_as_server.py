@@ -160,8 +160,8 @@ def test_requests_ask_the_same_whatever_differs_from_run_to_run(opcode: int, one
     [
         ((OpCode.GET_DATA, get()), (OpCode.EXISTS, get()), "getData xid=1 /a was recorded"),
         ((OpCode.GET_DATA, get()), (OpCode.GET_DATA, get("/b")), "path: recorded '/a', now '/b'"),
-        ((OpCode.GET_DATA, get()), (OpCode.GET_DATA, None), "the bytes behind the xid differ"),
-        ((999, get()), (999, get("/b")), "the bytes behind the xid differ"),
+        ((OpCode.GET_DATA, get()), (OpCode.GET_DATA, None), "the bytes after the xid differ"),
+        ((999, get()), (999, get("/b")), "the bytes after the xid differ"),
         (
             (OpCode.SET_DATA, SetDataRequest("/a", b"\xff", 1)),
             (OpCode.SET_DATA, SetDataRequest("/a", None, 1)),
@@ -313,8 +313,8 @@ def test_connections_are_played_by_the_session_that_they_ask_for() -> None:
         assert connect(playing, session) == b""
         assert playing.is_over
     assert script.divergences == [
-        "connection ?: asks for a new session, and no connection is left in the recording that did",
-        "connection ?: asks for session 0x6, and no connection is left in the recording that did",
+        "connection ?: asks for a new session, but no connection of the recording that is left does",
+        "connection ?: asks for session 0x6, but no connection of the recording that is left does",
     ]
 
 
@@ -351,7 +351,7 @@ def test_client_that_asks_more_than_was_recorded_is_told_so() -> None:
     playing = script.accept()
     connect(playing)
     ask(playing, 7, OpCode.GET_DATA, get())
-    assert script.divergences == ["connection 0: getData xid=7 /a: nothing more was asked in the recording"]
+    assert script.divergences == ["connection 0: getData xid=7 /a: the recording has no more requests"]
 
 
 def test_client_that_asks_in_another_order_is_answered_and_told_of() -> None:
@@ -384,8 +384,8 @@ def test_client_that_ends_early_is_told_what_it_has_not_asked(count: int, more: 
 def test_what_is_no_client_of_zookeeper_is_told_of() -> None:
     script = Tape().script()
     for data, said in (
-        (b"GET / HTTP/1.1", "14 bytes that are no frame"),
-        (frame(b"??"), "a first frame that is no ConnectRequest"),
+        (b"GET / HTTP/1.1", "14 bytes that cannot be a frame"),
+        (frame(b"??"), "the first frame is not a ConnectRequest"),
     ):
         playing = script.accept()
         assert playing.receive(data, 0.0) == b""

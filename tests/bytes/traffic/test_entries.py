@@ -169,7 +169,7 @@ def test_ledger_tells_of_a_client_for_whom_no_server_was_there() -> None:
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"\x16\x03\x01\x02\x00\x01\x00", "TLS: nothing of it can be read here"),
+        (b"\x16\x03\x01\x02\x00\x01\x00", "TLS: it cannot be read here"),
         (b"GET / HTTP/1.1\r\n", "HTTP"),
         (b"SSH-2.0-OpenSSH", "SSH"),
         (b"ruok", "the four-letter word ruok"),
@@ -190,7 +190,7 @@ def test_what_is_not_zookeepers_is_named_once(data: bytes, what: str) -> None:
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"\xff\xff\xff\xfe??", "no frame: it would be -2 bytes long"),
+        (b"\xff\xff\xff\xfe??", "not a frame: it would be -2 bytes long"),
         (b"\0\0", "2 bytes of a frame whose end did not come"),
     ],
 )

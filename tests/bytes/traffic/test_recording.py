@@ -71,7 +71,7 @@ def test_recording_is_one_json_object_per_line_with_bytes_that_explain_takes() -
 def test_recording_says_whether_it_holds_secrets() -> None:
     assert has_secrets(Writer(secrets=True).start())
     assert not has_secrets(Writer().start())
-    with pytest.raises(RecordingError, match="no recording"):
+    with pytest.raises(RecordingError, match="not a recording"):
         has_secrets("{}")
 
 
@@ -91,7 +91,7 @@ def test_recording_cut_at_any_place_gives_what_is_whole_and_says_where_it_was_cu
 
 def test_recording_that_lacks_lines_in_its_middle_says_so() -> None:
     lines = written(ITEMS).splitlines(keepends=True)
-    with pytest.raises(RecordingError, match=r"^line 5: 4 lines should stand before it, and 3 do"):
+    with pytest.raises(RecordingError, match=r"^line 5: 4 lines should be before it, but there are 3"):
         list(read(lines[:2] + lines[3:]))
 
 
@@ -101,13 +101,13 @@ _START = '{"zkwire": "recording", "version": 1}\n'
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "line 1: no recording: it is empty"),
-        ("hello\n", "line 1: no recording: Expecting value"),
+        ("", "line 1: not a recording: it is empty"),
+        ("hello\n", "line 1: not a recording: Expecting value"),
         ("[1]\n", "line 1: expected a JSON object, got [1]"),
-        ('{"zkwire": 1}\n', "line 1: no recording: it starts with"),
+        ('{"zkwire": 1}\n', "line 1: not a recording: that starts with"),
         ('{"zkwire": "recording", "version": 2}\n', "line 1: a recording of version 2; this zkwire reads 1"),
-        (_START + "oops\n", "line 2: no JSON: Expecting value"),
-        (_START + "[" * 100_000 + "\n", "line 2: no JSON: nested too deep"),
+        (_START + "oops\n", "line 2: not JSON: Expecting value"),
+        (_START + "[" * 100_000 + "\n", "line 2: not JSON: nested too deep"),
         (_START + "{}\n", "line 2: time: expected float or int, got nothing"),
         (_START + '{"time": true}\n', "line 2: time: expected float or int, got True"),
         (_START + '{"time": 1, "connection": "0"}\n', "line 2: connection: expected int, got '0'"),

@@ -139,12 +139,12 @@ def multi_answer(*bodies: Any) -> MultiResponse:
         ),
         (
             handshake(ConnectRequest(0, 9, 10_000, -1, PASSWORD, True), ConnectResponse(0, 10_000, -1, PASSWORD, True)),
-            "connect session 0xffffffffffffffff, 10 s, read-only will do -> session 0xffffffffffffffff, 10 s, read-only"
+            "connect session 0xffffffffffffffff, 10 s, read-only allowed -> session 0xffffffffffffffff, 10 s, read-only"
             "  2.00 ms",
         ),
         (
             handshake(ConnectRequest(0, 9, 10_000, 5, PASSWORD, False), ConnectResponse(0, 0, 0, bytes(16), False)),
-            "connect session 0x5, 10 s -> REFUSED: the session is expired, or not this client's  2.00 ms",
+            "connect session 0x5, 10 s -> REFUSED: the session is expired, or the password is wrong  2.00 ms",
         ),
         (handshake(None, b"??"), "connect  -> (undecoded)"),
         (exchanged(OpCode.EXISTS, ExistsRequest("/a", False), ExistsResponse(STAT)), "exists xid=1 /a -> OK version 5"),
@@ -268,11 +268,11 @@ def test_entry_is_one_line(entry: Entry, line: str) -> None:
     [
         (
             Exchange(1, 5, 0.0, None, received(encode(ReplyHeader(77, -1, 0)))),
-            "#1 reply xid=77 to nothing that was asked here -> OK",
+            "#1 reply xid=77 to no request that was seen -> OK",
         ),
         (
             Exchange(1, 5, 0.0, None, received(b"ab")),
-            "#1 reply xid=None to nothing that was asked here -> (undecoded)",
+            "#1 reply xid=None to no request that was seen -> (undecoded)",
         ),
         (
             UnansweredRequest(1, 5, 2.0, sent(b"\0\0\0\x07\0\0\0\x04??")),
@@ -299,7 +299,7 @@ def test_entry_is_one_line(entry: Entry, line: str) -> None:
             notified(STEP, False, None, -1),
             "#0 event NODE_DELETED /a likely by #3 delete xid=12, 500.00 ms after it was sent",
         ),
-        (notified(None, False, None), "#0 event NODE_DELETED /a zxid=0x6 by no write that went through here"),
+        (notified(None, False, None), "#0 event NODE_DELETED /a zxid=0x6 by no write that was seen"),
         (
             EventSeen(0, 5, 0.0, received(encode(ReplyHeader(-1, -1, 0))), Cause(None, False, None)),
             "#0 event (undecoded)",

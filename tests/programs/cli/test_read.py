@@ -193,7 +193,7 @@ def test_usage_errors_exit_2(capture: Path, tmp_path: Path, capfd: pytest.Captur
     for arguments, words in (
         ([str(tmp_path / "nothing")], "No such file"),
         ([str(tmp_path)], "Is a directory"),
-        ([str(capture), "--op", "nothing"], "'nothing' is no operation"),
+        ([str(capture), "--op", "nothing"], "'nothing' is not an operation"),
         ([str(capture), "--path", "nothing"], "does not start with '/'"),
     ):
         assert main(["read", *arguments]) == 2

@@ -233,7 +233,7 @@ def test_session_that_was_left_open_is_closed(zookeeper: Server | External, root
         witness.close()
 
 
-# --- what is no recording
+# --- files that are not recordings
 
 
 def test_recording_that_was_cut_is_refused_with_the_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -250,7 +250,7 @@ def test_recording_that_was_cut_is_refused_with_the_line(tmp_path: Path, capfd: 
 
 def test_what_is_no_recording_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for data, reason in (
-        (b"", "line 1: no recording"),
+        (b"", "line 1: not a recording"),
         (b"\xff\xfe\x00", "can't decode byte"),
         ((recording.Writer().start() + recording.Writer().end()).encode(), "no connection of ZooKeeper's is in it"),
     ):

@@ -229,7 +229,7 @@ def test_tap_prints_json_that_has_all_and_no_secret(zookeeper: Server | External
 @pytest.mark.parametrize(
     ("data", "name"),
     [
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "> TLS: nothing of it can be read here"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "> TLS: it cannot be read here"),
         (b"GET / HTTP/1.1\r\n\r\n", "> HTTP"),
         (b"isro", "> the four-letter word isro"),
     ],
@@ -303,7 +303,7 @@ def test_tap_says_that_its_address_is_in_use(capfd: pytest.CaptureFixture[str]) 
         (["0", "h:x"], "SERVER 'h:x': 'h:x' in 'h:x': expected a port from 1 to 65535"),
         (["0", "h:2181/app"], "SERVER 'h:2181/app': /app is a client's affair"),
         (["0", "2181", "--fault", "explode"], "fault 'explode': expected drop, delay"),
-        (["0", "2181", "--op", "getDate"], "'getDate' is no operation"),
+        (["0", "2181", "--op", "getDate"], "'getDate' is not an operation"),
         (["0", "2181", "--path", "a"], "path 'a' does not start with '/'"),
     ],
 )
