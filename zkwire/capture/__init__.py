@@ -1,12 +1,12 @@
-"""Captured TCP, put together and read: the bytes of a capture file in, what ZooKeeper's clients and servers said out.
+"""The bytes of a capture file in, the frames of ZooKeeper's clients and servers out.
 
     pcap     a file's packets
-    packet   a packet's headers, down to TCP
-    stream   a direction's bytes in order
+    packet   the headers of a packet, from the link to TCP
+    stream   the bytes of one direction, in order
     resync   where a frame starts in the middle of a stream
     reader   `Capture`: connections and their frames
 
-No I/O, no clock: the time is that of the packets.
+No I/O, no clock: times are those of the packets.
 """
 
 from .packet import Endpoint

@@ -1,7 +1,7 @@
-"""A captured packet's headers: from the link to TCP. Pure functions, no state.
+"""The headers of a captured packet, from the link to TCP. Pure functions, no state.
 
 Link types: Ethernet with any VLAN tags, Linux cooked (v1 and v2), BSD loopback, raw IP. IPv4, and IPv6 with its
-extension headers. Fragments are named, not put together: ZooKeeper's TCP does not send any.
+extension headers. IP fragments are reported and not put together: TCP avoids them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..text import counted
 
 _ETHERNET, _COOKED, _COOKED2 = 1, 113, 276
-_NULL, _LOOP = 0, 108  # a 4-byte address family in front, in the capturing host's byte order or the network's
+_NULL, _LOOP = 0, 108  # begins with a 4-byte address family, in the byte order of the capturing host or of the network
 _RAW = frozenset({12, 14, 101, 228, 229})
 #: Link types whose packets can be read. Source: tcpdump.org's list of link-layer header types.
 LINK_TYPES = frozenset({_ETHERNET, _COOKED, _COOKED2, _NULL, _LOOP}) | _RAW
@@ -38,7 +38,7 @@ class Endpoint(NamedTuple):
 
 class Segment(NamedTuple):
     """One TCP segment. `sequence` and `acknowledged` (None: it acknowledges nothing) are as sent, modulo 2**32; `data`
-    is what was captured of its `length` bytes."""
+    has the bytes that were captured of its `length` bytes."""
 
     source: Endpoint
     target: Endpoint
@@ -61,7 +61,7 @@ class Fragment(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """A packet that carries TCP, or may, and whose headers are not all there or not what they should be."""
+    """A packet that carries or may carry TCP, with a header that is cut or wrong."""
 
     reason: str
 
@@ -71,7 +71,7 @@ class _BrokenError(Exception):
 
 
 def segment_of(link_type: int, data: bytes) -> Segment | Fragment | Broken | None:
-    """What the packet carries; None when that is no TCP."""
+    """What the packet carries; None if it does not carry TCP."""
     try:
         found = _ip_packet(link_type, data)
         if found is None:
@@ -96,7 +96,7 @@ def _ip_packet(link_type: int, data: bytes) -> tuple[int, bytes] | None:
         return _by_version(data)
     if link_type in (_NULL, _LOOP):
         _need(data, 5, "a loopback header")
-        return _by_version(data[4:])  # the family has a number of its own on each system; IP says it again
+        return _by_version(data[4:])  # each system numbers the families in its own way; the IP header says it again
     kind_at, size = {_ETHERNET: (12, 14), _COOKED: (14, 16), _COOKED2: (0, 20)}[link_type]
     _need(data, size, "a link header")
     (kind,) = struct.unpack_from(">H", data, kind_at)
@@ -125,7 +125,7 @@ def _ipv4(data: bytes) -> Segment | Fragment | None:
         return Fragment(source, target, identification, (place & 0x1FFF) * 8)
     if size < 20 or 0 < total < size:
         raise _BrokenError(f"expected an IPv4 header of at least 20 bytes and a packet as long, got {size} of {total}")
-    # 0: the network card cuts it up later, and what was captured is the whole.
+    # A length of 0: the network card cuts the packet up later, so that all of it was captured as one.
     return _tcp(source, target, data[size : total or None], (total or len(data)) - size)
 
 
@@ -150,7 +150,7 @@ def _ipv6(data: bytes) -> Segment | Fragment | None:
 
 
 def _tcp(source: str, target: str, data: bytes, length: int) -> Segment:
-    """`data` is what was captured of `length` bytes."""
+    """The segment whose TCP header starts `data`: the bytes that were captured of `length` bytes."""
     _need(data, 20, "a TCP header")
     ports = struct.unpack_from(">HH", data)
     sequence, acknowledged, offset, flags = struct.unpack_from(">IIBB", data, 4)

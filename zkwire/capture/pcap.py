@@ -1,11 +1,11 @@
-"""Capture files: the bytes of a .pcap or .pcapng file in, in any pieces, packets out. No I/O.
+"""The bytes of a .pcap or .pcapng file in, in any pieces, packets out. No I/O.
 
     reader = PacketReader()
     for packet in reader.receive(data): ...
     reader.end()
 
-Both byte orders, times in micro- and nanoseconds and whatever else a pcapng interface says. Sources: the Internet
-drafts "PCAP Capture File Format" and "PCAP Now Generic (pcapng) Capture File Format".
+It reads both byte orders, and times in microseconds, in nanoseconds, and in the unit that a pcapng interface names.
+Sources: the Internet drafts "PCAP Capture File Format" and "PCAP Now Generic (pcapng) Capture File Format".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..text import counted
 
-#: The longest packet or block that is taken. Nothing on a network is as long; it bounds what a bad length can ask for.
+#: The longest packet or block that is taken, in bytes. No network has longer ones. It limits what a wrong length costs.
 MAX_BLOCK = 64 * 2**20
 
 _MICROSECONDS, _NANOSECONDS = 0xA1B2C3D4, 0xA1B23C4D
@@ -26,10 +26,10 @@ _END_OF_OPTIONS, _IF_TSRESOL, _IF_TSOFFSET = 0, 9, 14
 
 
 class CaptureError(ValueError):
-    """The file is not what it should be.
+    """The file is not a capture, or is damaged.
 
     Attributes:
-        offset: where, in bytes from the start of the file.
+        offset: of the problem, in bytes from the start of the file.
         reason: what was expected and what was seen.
     """
 
@@ -43,8 +43,8 @@ class CaptureError(ValueError):
 
 
 class Packet(NamedTuple):
-    """One captured packet. `number` counts from 1, as Wireshark does; `time_ns` is nanoseconds since 1970; `data` is
-    what was kept of its `length` bytes."""
+    """One captured packet. `number` counts from 1, as in Wireshark; `time_ns` is in nanoseconds since 1970; `data` has
+    the bytes that were kept of its `length` bytes."""
 
     number: int
     time_ns: int
@@ -54,7 +54,7 @@ class Packet(NamedTuple):
 
 
 class _Interface(NamedTuple):
-    """What a pcapng interface block says: `ticks` per second, and seconds to add."""
+    """What a pcapng interface block says. Times have `ticks` per second, and `offset` seconds are added to them."""
 
     link_type: int
     snap_length: int
@@ -63,7 +63,7 @@ class _Interface(NamedTuple):
 
 
 class PacketReader:
-    """Reads one file. What `receive` gives must be taken before the next bytes are given."""
+    """Reads one file. Take all that `receive` yields before the next call."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -80,7 +80,7 @@ class PacketReader:
         """The packets that these bytes complete.
 
         Raises:
-            CaptureError: after the packets in front of the fault. Nothing behind it can be read.
+            CaptureError: the file is damaged. The packets before that place have been yielded; no others can be read.
         """
         self._buffer += data
         start = 0
@@ -100,10 +100,10 @@ class PacketReader:
             self._at += start
 
     def end(self) -> None:
-        """The file ends here.
+        """The file has no more bytes.
 
         Raises:
-            CaptureError: within a packet, or before it began.
+            CaptureError: it ends within a packet, or is empty.
         """
         if self._failed:
             return
@@ -121,7 +121,8 @@ class PacketReader:
         return "a pcap or pcapng file header" if self._header is None else "a packet with its 16-byte header"
 
     def _step(self, start: int) -> tuple[int, Packet | None]:
-        """The size of what stands at `start` of the buffer, 0 when it is not all there yet; and its packet."""
+        """How many bytes the header, packet or block at `start` of the buffer has, 0 if they have not all come; and the
+        packet, if it is one."""
         if self._is_ng:
             return self._block(start)
         return self._file_header(start) if self._header is None else self._record(start, self._header)
@@ -134,7 +135,7 @@ class PacketReader:
         magic = bytes(self._buffer[:4])
         if int.from_bytes(magic, "big") == _SECTION_HEADER:
             self._is_ng = True
-            return self._block(start)  # type: ignore[return-value]  # a section header is no packet
+            return self._block(start)  # type: ignore[return-value]  # a section header is not a packet
         for order, name in ((">", "big"), ("<", "little")):
             number = int.from_bytes(magic, name)  # type: ignore[arg-type]
             if number in (_MICROSECONDS, _NANOSECONDS):
@@ -143,7 +144,7 @@ class PacketReader:
                 self._order = order
                 snap_length, link_type = struct.unpack_from(order + "II", self._buffer, 16)
                 ticks = 10**6 if number == _MICROSECONDS else 10**9
-                # The upper bits say how long a frame check sequence is; IP's own length leaves it out anyway.
+                # The upper bits say how long the frame check sequence is. It needs no care: IP has a length of its own.
                 self._header = _Interface(link_type & 0xFFFF, snap_length, ticks, 0)
                 return 24, None
         hint = ", that is gzip: decompress it first" if magic[:2] == b"\x1f\x8b" else ""
@@ -193,7 +194,7 @@ class PacketReader:
             raise CaptureError(at + 4, f"expected a longer block of type {kind}, its length is {size}") from None
 
     def _section(self, start: int) -> None:
-        """A section may have another byte order, and has interfaces of its own."""
+        """Begin a section: it has its own byte order and its own interfaces."""
         mark = bytes(self._buffer[start + 8 : start + 12])
         orders = {_BYTE_ORDER.to_bytes(4, "big"): ">", _BYTE_ORDER.to_bytes(4, "little"): "<"}
         if mark not in orders:
@@ -206,7 +207,7 @@ class PacketReader:
     def _read_block(self, kind: int, body: bytes, at: int) -> Packet | None:
         unpack = struct.Struct(self._order + _FIXED[kind]).unpack_from if kind in _FIXED else None
         if unpack is None:
-            return None  # names, statistics, comments: no packets
+            return None  # names, statistics, comments
         fields = unpack(body)
         if kind == _INTERFACE:
             self._interfaces.append(self._interface(body, *fields))
@@ -214,7 +215,7 @@ class PacketReader:
         if kind == _SIMPLE_PACKET:
             interface, (length,) = self._interface_of(0, at), fields
             captured = min(length, interface.snap_length or length)
-            time_ns = self._time_ns  # it carries none: that of the packet before
+            time_ns = self._time_ns  # this block has no time: take that of the packet before it
         else:
             number, high, low, captured, length = fields
             interface = self._interface_of(number, at)
@@ -248,5 +249,5 @@ class PacketReader:
         return _Interface(link_type, snap_length, ticks, seconds)
 
 
-#: What stands at the beginning of each block that is read. The old packet block has a count of drops behind its number.
+#: The fields at the start of each block that is read. The old packet block has a count of drops after its number.
 _FIXED = {_INTERFACE: "H2xI", _OLD_PACKET: "H2xIIII", _SIMPLE_PACKET: "I", _ENHANCED_PACKET: "IIIII"}

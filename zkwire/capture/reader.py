@@ -1,15 +1,15 @@
 """`Capture`: the bytes of a capture file in, frames with their connection and their time out.
 
     capture = Capture()
-    for seen in capture.receive(data): ...
-    for seen in capture.end(): ...
+    for captured in capture.receive(data): ...
+    for captured in capture.end(): ...
 
-Segments may come late, twice or in part. What was never captured is told of as a `Notice`: that a capture begins in the
-middle of a connection, that bytes are missing, that IP fragments were left out. Behind a gap frames are found again
-where the bytes allow it: by the length of the frame that the gap lies in, else by the next bytes that are frames.
+Segments may come late, twice or in part. A `Notice` reports what was not captured: a capture that begins in the middle
+of a connection, missing bytes, IP fragments that were left out. After a gap the next frame is found by the length of
+the frame that the gap is in; where that is not known, by looking for bytes that are a frame.
 
-A reply is looked at when all has been seen of what it acknowledges, so that it finds its request however packets were
-shuffled.
+A reply is read only after all bytes that its packet acknowledges. So it is paired with its request also where packets
+were captured out of order.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from .stream import Arrival, Gap, Stream
 #: Where ZooKeeper listens for clients unless its configuration says otherwise.
 DEFAULT_PORT = 2181
 
-#: A packet that is not there so long after its acknowledgement was captured will not come.
+#: A packet that was not captured this long after its acknowledgement will not come.
 _LATE_NS = 10**9
 #: The most bytes of one direction that wait for others.
 _MAX_WAITING = 16 * 2**20
-#: How much of a connection is kept until it is known whether it is ZooKeeper's: bytes of data, and packets.
+#: The most that is kept of a connection before it is known whether it is ZooKeeper's: bytes of data, and packets.
 _MAX_HELD, _MAX_ARRIVALS = 16 * 2**10, 256
 
 _NAMES = {Direction.SENT: "client to server", Direction.RECEIVED: "server to client"}
 
 
 class Link(NamedTuple):
-    """A TCP connection that is ZooKeeper's; `number` counts them from 0."""
+    """A TCP connection between a ZooKeeper client and a server; `number` counts such connections from 0."""
 
     number: int
     client: Endpoint
@@ -47,22 +47,25 @@ class Link(NamedTuple):
 
 
 class Stray(NamedTuple):
-    """Bytes that are no frame: a four-letter word and its answer, TLS."""
+    """Bytes that are not a frame: a four-letter word and its answer, TLS."""
 
     direction: Direction
     data: bytes
 
 
 class Notice(NamedTuple):
-    """Something that was not captured, or cannot be read. `before`: it belongs before the packet that shows it."""
+    """What was not captured or cannot be read, in words. `before`: it happened before the packet that shows it."""
 
     text: str
     before: bool = False
 
 
 class Captured(NamedTuple):
-    """`what` passed on `link` (None: not on one connection), complete with packet `number` at `time_ns`, nanoseconds
-    since 1970."""
+    """A frame, stray bytes, or a notice.
+
+    number, time_ns: of the packet that completed it; the time is in nanoseconds since 1970.
+    link: the connection; None for a notice that is not about a single one.
+    """
 
     number: int
     time_ns: int
@@ -71,7 +74,7 @@ class Captured(NamedTuple):
 
     @property
     def order(self) -> tuple[int, int, bool]:
-        """Sorts what is seen by when it passed."""
+        """A key that sorts by the time of passing."""
         return self.time_ns, self.number, not (isinstance(self.what, Notice) and self.what.before)
 
 
@@ -79,36 +82,36 @@ class Capture:
     """Reads one capture file.
 
     Args:
-        ports: the servers'. None: 2181, and each port to which a ConnectRequest is sent.
+        ports: where the servers listen; None: on 2181, and on each port to which a ConnectRequest is sent.
 
-    What `receive` gives must be taken before the next bytes are given.
+    Take all that `receive` yields before the next call.
     """
 
     def __init__(self, ports: Collection[int] | None = None) -> None:
         self.ports = {DEFAULT_PORT} if ports is None else set(ports)
-        #: What was read so far: packets, those with TCP, and connections that are ZooKeeper's.
+        #: How many were read so far: packets, packets with TCP, and connections of ZooKeeper.
         self.packets = self.segments = self.links = 0
         self._learns = ports is None
         self._reader = PacketReader()
         self._candidates: dict[frozenset[Endpoint], _Candidate] = {}
         self._connections: dict[frozenset[Endpoint], _Connection] = {}
-        self._told: set[object] = set()  # what notices were given of
+        self._told: set[object] = set()  # what has had its notice
 
     def receive(self, data: bytes) -> Iterator[Captured]:
-        """What these bytes of the file complete.
+        """The frames, stray bytes and notices that these bytes of the file complete.
 
         Raises:
-            CaptureError: after all that stands in front of the fault.
+            CaptureError: the file is damaged. All that is complete before that place has been yielded.
         """
         for packet in self._reader.receive(data):
             self.packets += 1
             yield from self._packet(packet)
 
     def end(self) -> Iterator[Captured]:
-        """The file ends here: what still waited for bytes that were never captured.
+        """The file has no more bytes: yields what still waited for bytes that were not captured.
 
         Raises:
-            CaptureError: after that, when the file ends within a packet.
+            CaptureError: the file ends within a packet. All else has been yielded.
         """
         for connection in self._connections.values():
             yield from connection.finish()
@@ -157,7 +160,7 @@ class Capture:
             yield from self._accept(key, server)
 
     def _server(self, first: Segment) -> Endpoint | None:
-        """Which end is the server, by its port and by the first segment that was seen."""
+        """The end that is the server, by its port and by the first captured segment; None: not known."""
         ends = [first.target, first.source]
         if first.syn and first.acknowledged is not None:
             ends.reverse()
@@ -172,17 +175,18 @@ class Capture:
 
 
 class _Candidate:
-    """A connection of which it is not known yet whether it is ZooKeeper's."""
+    """A TCP connection that may be ZooKeeper's: that is not known yet."""
 
     def __init__(self, first: Segment) -> None:
         self.first = first
         self.arrivals: list[Arrival] = []
         self._streams: dict[Endpoint, Stream] = {}  # by target
-        self._begun: dict[Endpoint, bytes | None] = {}  # their first bytes; None: no ConnectRequest
+        self._begun: dict[Endpoint, bytes | None] = {}  # their first bytes; None: these are not a ConnectRequest
         self._held = 0
 
     def add(self, arrival: Arrival) -> None:
-        """Keep it, unless that is much already. What is behind will be told of as missing, should it ever be wanted."""
+        """Keep the segment while there is room. Segments that were not kept are reported as missing bytes, if the
+        connection turns out to be ZooKeeper's."""
         stream = self._streams.setdefault(arrival.segment.target, Stream())
         if self._held <= _MAX_HELD and len(self.arrivals) < _MAX_ARRIVALS:
             self.arrivals.append(arrival)
@@ -190,7 +194,7 @@ class _Candidate:
             stream.receive(arrival)
 
     def server(self, target: Endpoint) -> Endpoint | None:
-        """This end, when a ConnectRequest is sent to it first of all."""
+        """The target, if the first bytes that were sent to it are a ConnectRequest; else None."""
         begun = self._begun.get(target, b"")
         while begun is not None and (piece := self._streams[target].take()) is not None:
             begun += piece.data
@@ -203,26 +207,26 @@ class _Candidate:
         return None
 
 
-class _Way:
-    """One direction of a connection that is ZooKeeper's."""
+class _OneDirection:
+    """One direction of a connection of ZooKeeper."""
 
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
         self.stream = Stream()
-        self.has_begun = False  # whether its SYN was seen, or bytes were handed on
+        self.has_begun = False  # whether its SYN was captured, or bytes were handed on
         self.has_gap = False
-        self.finder: FrameFinder | None = None  # while it is not known where a frame starts
-        self.skip = 0  # bytes of a broken frame that are still to come
-        self.gap: Gap | None = None  # bytes that were given up, and nothing was captured after them yet
+        self.finder: FrameFinder | None = None  # looks for the next frame, while it is not known where that starts
+        self.skip = 0  # bytes still to come of a frame that has a gap in it
+        self.gap: Gap | None = None  # missing bytes that are not reported yet: nothing was captured after them so far
         self.number = self.time_ns = 0  # of the last packet whose bytes were handed on
 
 
 class _Connection:
-    """One connection: two streams, and what is said on them."""
+    """One connection: the stream of each direction, and the frames in them."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._sent, self._received = _Way(Direction.SENT), _Way(Direction.RECEIVED)
+        self._sent, self._received = _OneDirection(Direction.SENT), _OneDirection(Direction.RECEIVED)
         self._conversation = Conversation(link.number)
         self._tells_of_middle = True
         self._finished = False
@@ -232,14 +236,14 @@ class _Connection:
         """Whether this SYN belongs to this connection."""
         return self._ways(segment)[0].stream.is_of(segment)
 
-    def _ways(self, segment: Segment) -> tuple[_Way, _Way]:
-        """The segment's, and the other."""
+    def _ways(self, segment: Segment) -> tuple[_OneDirection, _OneDirection]:
+        """The direction of this segment, and the other one."""
         return (self._sent, self._received) if segment.target == self._link.server else (self._received, self._sent)
 
     def receive(self, arrival: Arrival) -> Iterator[Captured]:
         """What this segment completes."""
         if self._finished:
-            return  # by a reset: nobody took what came after
+            return  # a reset ended the connection: no end reads what came after it
         segment = arrival.segment
         way, other = self._ways(segment)
         way.has_begun = way.has_begun or segment.syn
@@ -263,13 +267,13 @@ class _Connection:
         self._finished = True
         for way, other in ((self._sent, self._received), (self._received, self._sent)):
             if way is self._received:
-                self._holds_back = False  # all that was sent has been seen by now, or is told of as missing
+                self._holds_back = False  # by now the client's bytes have been read, or reported as missing
                 yield from self._drain()
             while way.stream.size or way.stream.is_short:
                 yield from self._give_up(way)
                 yield from self._drain()
             if way.gap is not None and other.stream.has_fin and not way.stream.has_fin:
-                # Both ends are closed. The last acknowledged sequence number is that of a FIN, which is not a byte.
+                # Both ends have closed. The last sequence number that was acknowledged is a FIN's, and not a byte's.
                 way.gap = way.gap._replace(missing=way.gap.missing - 1)
             yield from self._tell_gap(way)
             if way.finder is not None:
@@ -278,8 +282,8 @@ class _Connection:
                 what = _notice(way, f"the stream ends {counted(len(rest), 'byte')} into a frame")
                 yield Captured(way.number, way.time_ns, self._link, what)
 
-    def _late(self, now_ns: int) -> _Way | None:
-        """The direction whose missing bytes will not come any more."""
+    def _late(self, now_ns: int) -> _OneDirection | None:
+        """A direction whose missing bytes will not come any more; None: there is none."""
         for way in (self._sent, self._received):
             stream = way.stream
             too_late = stream.missed_ns is not None and now_ns - stream.missed_ns > _LATE_NS
@@ -288,25 +292,26 @@ class _Connection:
         return None
 
     def _drain(self) -> Iterator[Captured]:
-        """Hand on what is in order."""
+        """Hand on the bytes that are in order."""
         while True:
             way, piece = self._sent, self._sent.stream.take()
             if piece is None and not self._is_held_back():
                 way, piece = self._received, self._received.stream.take()
             if piece is None:
                 return
-            if piece.number > way.number:  # else it waited for one that came later
+            if piece.number > way.number:  # else the piece waited for a packet that came later
                 way.number, way.time_ns = piece.number, piece.time_ns
             yield from self._hand_on(way, piece.data)
 
     def _is_held_back(self) -> bool:
-        """Whether the server's next bytes acknowledge what was not seen yet: they may answer it."""
+        """Whether the server's next bytes acknowledge bytes of the client that were not read yet: they may answer
+        those."""
         waiting, handed = self._received.stream.peek(), self._sent.stream.handed
         if not self._holds_back or waiting is None or waiting.acknowledged is None or handed is None:
             return False
         return self._sent.stream.unwrap(waiting.acknowledged) > handed and self._received.stream.size <= _MAX_WAITING
 
-    def _hand_on(self, way: _Way, data: bytes) -> Iterator[Captured]:
+    def _hand_on(self, way: _OneDirection, data: bytes) -> Iterator[Captured]:
         """The next bytes of one direction."""
         yield from self._tell_gap(way)
         if not way.has_begun:
@@ -331,22 +336,21 @@ class _Connection:
             what = Stray(way.direction, piece) if isinstance(piece, bytes) else piece
             yield Captured(way.number, way.time_ns, self._link, what)
 
-    def _give_up(self, way: _Way) -> Iterator[Captured]:
-        """Go on after bytes that are missing. They are reported only when more follows them, since the last of them may
-        be a FIN."""
+    def _give_up(self, way: _OneDirection) -> Iterator[Captured]:
+        """Go on after missing bytes. They are reported only when more bytes follow: the last of them may be a FIN."""
         gap = way.stream.skip(_LATE_NS)
         if gap is not None:
             yield from self._tell_gap(way)
             way.gap = gap
 
-    def _tell_gap(self, way: _Way) -> Iterator[Captured]:
+    def _tell_gap(self, way: _OneDirection) -> Iterator[Captured]:
         """Report bytes that were given up."""
         gap, way.gap = way.gap, None
         if gap is None or not gap.missing:
             return
         way.has_begun = way.has_gap = True
         partial = self._conversation.resume(way.direction)
-        left = way.skip  # bytes of a frame that are still to come, as far as that is known
+        left = way.skip  # bytes still to come of the frame that the gap is in, as far as its length is known
         if (length := length_at(partial)) is not None:
             left = LENGTH_SIZE + length - len(partial)
         where = ", within a frame" if partial or way.skip else ""
@@ -357,14 +361,14 @@ class _Connection:
             lost = 0 if way.finder is None else way.finder.dropped + len(way.finder.data)
             way.finder = FrameFinder(way.direction, dropped=lost)
 
-    def _left_out(self, way: _Way, size: int) -> Iterator[Captured]:
+    def _left_out(self, way: _OneDirection, size: int) -> Iterator[Captured]:
         if self._tells_of_middle and not way.has_gap:
             self._tells_of_middle = False
             yield Captured(way.number, way.time_ns, self._link, Notice("the capture begins within this connection"))
         if size:
-            what = _notice(way, f"{counted(size, 'byte', 'is')} of no frame that was captured whole")
+            what = _notice(way, f"{counted(size, 'byte')} of frames that were not captured whole")
             yield Captured(way.number, way.time_ns, self._link, what)
 
 
-def _notice(way: _Way, text: str) -> Notice:
+def _notice(way: _OneDirection, text: str) -> Notice:
     return Notice(f"{_NAMES[way.direction]}: {text}")

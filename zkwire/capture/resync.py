@@ -1,8 +1,8 @@
 """Where a frame starts in the middle of a stream.
 
-Nothing marks a frame's beginning, so bytes are taken for one only when they are a whole frame as ZooKeeper would send
-it: a length, a header with a known opcode or error code, and a record that ends exactly where the frame does. Behind it
-must be the end of what was seen, or something that may be a frame again.
+Nothing marks the beginning of a frame. So bytes are taken for a frame only if they are a whole one as ZooKeeper sends
+it: a length, a header with a known opcode or error code, and a record that ends exactly where the frame does. After it
+must come the end of the captured bytes, or bytes that may be another frame.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ..frames import (
 from ..jute import JuteError, decode_at
 from ..operations import BY_OPCODE
 
-#: The longest handshake: passwords have 16 bytes, and nobody's has a multiple of that.
+#: The longest handshake, in bytes. Passwords have 16 bytes; this leaves room for any that other servers may send.
 _MAX_HANDSHAKE = 1024
-#: The longest frame that is looked for: each is waited for until it is whole.
+#: The longest frame that is looked for, in bytes: it is taken only when it is whole, and until then all is kept.
 _MAX_LENGTH = 4 * 2**20
-#: How many bytes without a frame are kept to look for one.
+#: The most bytes without a frame that are kept while one is looked for.
 _MAX_KEPT = 256 * 2**10
 
 #: The records that may follow the header of a reply without an error.
@@ -39,8 +39,8 @@ _RESPONSES = tuple(dict.fromkeys(types[1] for types in map(reply_types, BY_OPCOD
 
 
 def is_handshake(direction: Direction, data: bytes | bytearray) -> bool | None:
-    """Whether these first bytes of a stream are a ConnectRequest, or its answer. None: too few to tell."""
-    length, version = length_at(data), xid_of(data[LENGTH_SIZE:])  # the version is 0; other frames have their xid there
+    """Whether the first bytes of a stream are a ConnectRequest, or its answer. None: they are too few to know."""
+    length, version = length_at(data), xid_of(data[LENGTH_SIZE:])  # the version is 0, where other frames have their xid
     if length is None or version is None:
         return False if any(data[:3]) or any(data[LENGTH_SIZE:]) else None
     if version != 0 or not CONNECT_RESPONSE_SIZE <= length <= _MAX_HANDSHAKE:
@@ -58,9 +58,13 @@ def _is_exactly(record_type: Any, data: bytes | bytearray, start: int, end: int)
 
 
 class FrameFinder:
-    """Takes one direction's bytes until a frame starts in them. They are in `data`, without the first `dropped`.
+    """Takes the bytes of one direction until a frame starts in them.
 
-    With `may_begin` the bytes may be the connection's first; then `is_handshake` says whether they were.
+    Attributes:
+        data: the bytes so far, without the first ones, which were dropped since no frame starts in them.
+        dropped: how many those were.
+        is_handshake: whether the frame that was found is the handshake. Only with `may_begin`: the bytes may be the
+            first of their connection.
     """
 
     def __init__(self, direction: Direction, *, may_begin: bool = False, dropped: int = 0) -> None:
@@ -69,12 +73,13 @@ class FrameFinder:
         self.is_handshake = False
         self._may_begin = may_begin
         self._direction = direction
-        self._starts: list[int] = []  # where segments start: offsets that may be a frame's whose end has not come
-        self._others: list[int] = []  # the same, of all other offsets
+        # Offsets in `data` at which a frame may start whose end has not come: starts of segments, and all others.
+        self._starts: list[int] = []
+        self._others: list[int] = []
         self._looked = 0
 
     def receive(self, data: bytes) -> int | None:
-        """Take one segment's bytes. The offset in `data` at which a frame starts, once there is one."""
+        """Take the bytes of one segment. The offset in `data` at which a frame starts; None: no frame was found yet."""
         self._starts.append(len(self.data))
         self.data += data
         if self._may_begin:
@@ -84,7 +89,8 @@ class FrameFinder:
                 return 0 if verdict else None
             self._may_begin = False
         found, self._starts = self._first(self._starts)
-        if found is None and not self._starts:  # nearly all frames start where a segment does: see those whole first
+        # Nearly all frames start where a segment does. Other places are looked at only when none of those is left.
+        if found is None and not self._starts:
             found, self._others = self._first([*self._others, *range(self._looked, len(self.data))])
             self._looked = len(self.data)
         if found is None:
@@ -92,7 +98,7 @@ class FrameFinder:
         return found
 
     def _first(self, offsets: list[int]) -> tuple[int | None, list[int]]:
-        """The first at which a frame starts; and those at which one may."""
+        """The first of the offsets at which a frame starts; and, if none does, those at which one still may."""
         still_open = []
         for offset in offsets:
             verdict = self._look(self.data, offset)
@@ -112,14 +118,14 @@ class FrameFinder:
             self._others = [offset - first for offset in self._others]
 
     def _look(self, data: bytearray, offset: int) -> bool | None:
-        """Whether a frame starts here. None: it may, and its end has not come."""
+        """Whether a frame starts here. None: not known, since its end has not come."""
         end = self._frame(data, offset)
         if not end:
             return end if end is None else False
         return end == len(data) or self._frame(data, end) != 0
 
     def _frame(self, data: bytearray, offset: int) -> int | None:
-        """The end of the frame that starts here; 0 when none does, None when it may and its end has not come."""
+        """The end of the frame that starts here; 0: none does; None: not known, since its end has not come."""
         length = length_at(data, offset)
         if length is None:
             return None
@@ -139,7 +145,7 @@ class FrameFinder:
         return end if body == end or any(_is_exactly(kind, data, body, end) for kind in record_types) else 0
 
     def _request(self, data: bytearray, start: int, length: int) -> tuple[Any, ...] | None:
-        """The records that may follow the header; None when it is no header."""
+        """The records that may follow the header; None: this is not a header."""
         xid, opcode = REQUEST_HEADER.unpack_from(data, start)
         operation = BY_OPCODE.get(opcode)
         if operation is None or (xid < 0 and xid not in (Xid.PING, Xid.AUTH, Xid.SET_WATCHES)):
@@ -157,5 +163,5 @@ class FrameFinder:
         if xid < 0:
             return None if has_body or xid not in (Xid.PING, Xid.AUTH, Xid.SET_WATCHES) else ()
         if not has_body:
-            return () if zxid else None  # where zeros abound, as in a Stat, an empty reply is found too easily
+            return () if zxid else None  # among many zeros, as in a Stat, bytes look like an empty reply too often
         return None if err else _RESPONSES

@@ -1,4 +1,4 @@
-"""One direction of a TCP connection: its segments, late, twice or overlapping as they may come, as bytes in order."""
+"""One direction of a TCP connection: segments in, which may come late, twice or overlapping; bytes in order out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .packet import Segment
 
 
 class Arrival(NamedTuple):
-    """A segment, the number of its packet and its time, in nanoseconds since 1970."""
+    """A segment, with the number and the time of its packet, in nanoseconds since 1970."""
 
     number: int
     time_ns: int
@@ -17,7 +17,7 @@ class Arrival(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Some bytes, from the unwrapped sequence number `start` on. `acknowledged` is what their segment acknowledged."""
+    """Some bytes. `start` is the unwrapped sequence number of the first; `acknowledged` is as in their segment."""
 
     start: int
     data: bytes
@@ -31,9 +31,12 @@ class Piece(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """`missing` bytes that were sent and not captured. Packet `number` at `time_ns` is the first that shows it: it
-    acknowledges them, comes after them, or was cut short in them. `before`: they were sent before that packet, which is
-    false only if it was cut short in them."""
+    """Bytes that were sent and not captured.
+
+    missing: how many.
+    number, time_ns: of the first packet that shows it: it acknowledges them, follows them, or was cut within them.
+    before: whether they were sent before that packet. False only if it was cut within them.
+    """
 
     missing: int
     number: int
@@ -42,55 +45,55 @@ class Gap(NamedTuple):
 
 
 class Stream:
-    """Puts segments in order. Sequence numbers are unwrapped, so that they do not start over at 2**32."""
+    """Puts segments in order. Sequence numbers are unwrapped: they do not start again at 0 after 2**32."""
 
     def __init__(self) -> None:
-        #: Of the next byte to hand on, and what it was first; None until something of this direction is known.
+        #: The sequence number of the next byte to hand on, and of the first one; None: none is known yet.
         self.next: int | None = None
         self.began: int | None = None
-        #: Since when bytes are known to be missing, because they were acknowledged.
+        #: The time at which bytes were known to be missing, since they were acknowledged; None: none are missing.
         self.missed_ns: int | None = None
-        #: How many bytes wait, for those in front of them or to be taken.
+        #: How many bytes wait: for bytes before them, or to be taken.
         self.size = 0
         self._waiting: list[Piece] = []  # by start
         self._fin: int | None = None
         self._acknowledged: int | None = None
-        self._known = 0  # behind the last byte that was sent
-        # Packets that show that more was sent than was captured: (end of it, number, time, whether it was sent before).
+        self._known = 0  # the sequence number after the last byte that was sent, as far as segments show it
+        # Packets that show that more was sent than was captured: (end of those bytes, number, time, sent before it).
         self._evidence: deque[tuple[int, int, int, bool]] = deque()
 
     def unwrap(self, sequence: int) -> int:
-        """The number nearest to the next byte's."""
+        """The unwrapped number that is nearest to that of the next byte."""
         near = sequence if self.next is None else self.next
         return near + (sequence - near + 2**31) % 2**32 - 2**31
 
     def is_of(self, segment: Segment) -> bool:
-        """Whether this SYN is the beginning of this stream, and not of a later one."""
+        """Whether this SYN begins this stream. False: it begins a later one with the same ports."""
         return self.began is None or self.unwrap(segment.sequence) + 1 == self.began
 
     @property
     def handed(self) -> int | None:
-        """What the other end has acknowledged once it has all that was taken."""
+        """The acknowledgement that the other end sends when it has received all that was taken here."""
         return self.next if self.next is None or self.next != self._fin else self.next + 1
 
     @property
     def ended(self) -> bool:
-        """Whether all was taken, and no more follows."""
+        """Whether all bytes were taken and the stream's end has come."""
         return self.next is not None and self.next == self._fin
 
     @property
     def has_fin(self) -> bool:
-        """Whether the end of this direction was seen."""
+        """Whether the FIN of this direction was captured."""
         return self._fin is not None
 
     @property
     def is_short(self) -> bool:
-        """Whether more is known to have been sent than was taken."""
+        """Whether more bytes are known to have been sent than were taken."""
         return self.next is not None and self.next < self._sent
 
     @property
     def _sent(self) -> int:
-        """Behind the last byte that is known to have been sent."""
+        """The sequence number after the last byte that is known to have been sent."""
         return self._fin if self._fin is not None else max(self._known, self._acknowledged or 0)
 
     def receive(self, arrival: Arrival) -> None:
@@ -132,7 +135,7 @@ class Stream:
             self.next = self.began = self._known = start
 
     def _reached(self) -> int:
-        """What could be acknowledged of what was seen."""
+        """The sequence number up to which every byte was captured."""
         assert self.next is not None
         reached = self.next
         for piece in self._waiting:
@@ -142,7 +145,7 @@ class Stream:
         return reached
 
     def peek(self) -> Piece | None:
-        """What `take` will give, perhaps with bytes in front that were taken before."""
+        """What `take` will return; it may begin with bytes that were taken before."""
         if self.next is None:
             return None
         while self._waiting and self._waiting[0].end <= self.next:
@@ -150,7 +153,7 @@ class Stream:
         return self._waiting[0] if self._waiting and self._waiting[0].start <= self.next else None
 
     def take(self) -> Piece | None:
-        """The next bytes in order; None when they have not come."""
+        """The next bytes in order; None: they have not come."""
         piece = self.peek()
         if piece is None or self.next is None:
             return None
@@ -164,14 +167,14 @@ class Stream:
         return fresh
 
     def skip(self, within_ns: int) -> Gap | None:
-        """Give up the missing bytes before those that wait. If none wait, give up the other bytes that are known to
-        have been sent, but only those that became known within so many nanoseconds. None if nothing is missing."""
+        """Give up missing bytes: all before the bytes that wait. If none wait, all that are known to have been sent, of
+        those only that became known within `within_ns` nanoseconds of the first. None: no bytes are missing."""
         assert self.next is not None
         self.missed_ns = None
         ahead = self._waiting[0] if self._waiting else None
         end = self._sent if ahead is None else ahead.start
         if end <= self.next:
-            return None  # bytes were acknowledged that are beyond the stream's end, and were never sent
+            return None  # the bytes that were acknowledged are after the stream's end: nobody sent them
         self._forget_evidence()
         places = [(number, at_ns, before) for _, number, at_ns, before in self._evidence][:1]
         if ahead is None:

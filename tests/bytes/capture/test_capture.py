@@ -1,4 +1,4 @@
-"""Captures of real servers' frames, in every disorder that a network and a capture bring, and what is read of them."""
+"""Captures of the frames of real servers, disordered in every way that networks and captures bring about."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_a_connect_request_is_known_in_pieces(size: int) -> None:
     assert frames(read(file.bytes)) == said(FRAMES)
 
 
-def test_what_was_said_to_a_port_before_it_was_learnt_is_not_lost() -> None:
+def test_frames_to_a_port_from_before_it_was_learnt_are_not_lost() -> None:
     file = PcapWriter()
     early = Connection(file, client_port=1, server_port=2391)
     say(early, TALK["getData"])
@@ -229,7 +229,7 @@ def test_ports_that_were_used_for_something_else_before() -> None:
     assert (frames(found), notices(found), strays(found)) == (said(FRAMES), [], [])
 
 
-def test_much_of_what_is_not_known_yet_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_is_kept_of_a_connection_that_may_not_be_zookeepers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "_MAX_HELD", 100)
     file = PcapWriter()
     early = Connection(file, client_port=1, server_port=2391)
@@ -368,11 +368,11 @@ def test_capture_that_begins_within_a_frame(start: int, cut: int) -> None:
     assert frames(found) == said(FRAMES[start + 1 :])
     way = "client to server" if direction is SENT else "server to client"
     assert sorted(notices(found)) == sorted(
-        [f"{way}: {counted(len(first), 'byte', 'is')} of no frame that was captured whole", BEGINS]
+        [f"{way}: {counted(len(first), 'byte')} of frames that were not captured whole", BEGINS]
     )
 
 
-def test_frame_is_found_behind_a_beginning_that_is_cut_in_one_segment() -> None:
+def test_frame_is_found_after_a_beginning_that_is_cut_in_one_segment() -> None:
     requests = [frame(golden.payload) for golden in FRAMES[2:] if golden.direction is SENT]
     file = PcapWriter()
     Connection(file).client(b"".join(requests)[7:])
@@ -463,7 +463,7 @@ def test_gap_longer_than_the_frame_it_begins_in() -> None:
     assert frames(found) == said([*HANDSHAKE, *ping])
     assert notices(found) == [
         f"client to server: {len(data) - 17} bytes were not captured, within a frame",
-        "client to server: 5 bytes are of no frame that was captured whole",
+        "client to server: 5 bytes of frames that were not captured whole",
     ]
 
 
@@ -477,7 +477,7 @@ def test_gap_while_no_frame_was_found_yet() -> None:
     say(connection, ping)
     found = read(file.bytes)
     assert frames(found) == said(ping)
-    assert "client to server: 17 bytes are of no frame that was captured whole" in notices(found)
+    assert "client to server: 17 bytes of frames that were not captured whole" in notices(found)
 
 
 def test_handshake_that_is_missing() -> None:
@@ -607,7 +607,7 @@ def test_a_missing_segment_is_given_up_a_second_after_its_acknowledgement() -> N
     assert list(capture.end()) == []
 
 
-def test_what_waits_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_that_wait_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "_MAX_WAITING", 1000)
     ping = TALK["ping"]
     for side in (0, 1):
@@ -621,7 +621,7 @@ def test_what_waits_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(frames(list(capture.receive(file.bytes)))) > 50
 
 
-def test_replies_do_not_wait_for_ever_for_what_they_acknowledge(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replies_do_not_wait_for_ever_for_the_bytes_that_they_acknowledge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "_MAX_WAITING", 1000)
     file = PcapWriter()
     connection = connected(file)
@@ -689,7 +689,7 @@ def test_fin_of_one_side_does_not_stop_the_other() -> None:
     assert frames(read(file.bytes)) == said([*HANDSHAKE, request, reply])
 
 
-# --- what is no frame
+# --- bytes that are not a frame
 
 
 def test_four_letter_words_and_their_answers_are_shown_as_bytes() -> None:
@@ -711,7 +711,7 @@ def test_bytes_without_any_frame_are_counted_not_kept() -> None:
     for _ in range(20):
         connection.client(b"\xff" * 20_000)
     found = read(file.bytes)
-    assert notices(found) == [BEGINS, "client to server: 400000 bytes are of no frame that was captured whole"]
+    assert notices(found) == [BEGINS, "client to server: 400000 bytes of frames that were not captured whole"]
 
 
 def test_fragments_are_named_once_for_each_packet() -> None:
@@ -737,7 +737,7 @@ def test_link_types_that_are_not_known_are_named_once() -> None:
     assert notices(read(file.bytes)) == ["link type 220 is not known: left out"]
 
 
-def test_bad_file_gives_all_in_front_of_the_fault() -> None:
+def test_bad_file_gives_all_before_the_damage() -> None:
     capture = Capture()
     found = capture.receive(whole() + b"\0" * 8 + b"\xff" * 8)
     shown = [next(found) for _ in FRAMES]

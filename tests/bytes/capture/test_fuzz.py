@@ -1,4 +1,4 @@
-"""Captures that were shaken: whatever happened to a file, it is read, or named as bad."""
+"""Damaged captures: every file is either read or reported as bad."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SENT = {golden.payload for golden in dialogue(*NAMES)}
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_whatever_happened_to_a_file_it_is_read_or_named_as_bad(data: st.DataObject) -> None:
+def test_damaged_file_is_read_or_reported_as_bad(data: st.DataObject) -> None:
     """Bytes changed, packets lost, twice or swapped, the end cut off: no other error, and no frame that was never sent
     in a file of which packets alone are lost."""
     packets = data.draw(st.sampled_from(SHAKEN))

@@ -1,4 +1,4 @@
-"""Headers: every link type, both versions of IP, and what is said of packets that are cut or strange."""
+"""Headers: every link type, both versions of IP, and packets that are cut or damaged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def expected(version: int, data: bytes = b"data") -> Segment:
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("link_type", [ETHERNET, COOKED, COOKED2, NULL, LOOP, RAW])
-def test_segment_behind_each_link_header(version: int, link_type: int) -> None:
+def test_segment_after_each_link_header(version: int, link_type: int) -> None:
     assert segment_of(link_type, link(link_type, packet(version))) == expected(version)
     assert link_type in LINK_TYPES
 
@@ -51,7 +51,7 @@ def test_padding_of_a_short_ethernet_frame_is_no_data() -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_length_0_is_that_of_what_was_captured(version: int) -> None:
+def test_length_0_means_all_that_was_captured(version: int) -> None:
     payload = tcp(40000, 2181, 7, 9, ACK, b"data")
     assert segment_of(RAW, ip(*ENDS[version], payload, total=0)) == expected(version)
 
@@ -84,7 +84,7 @@ def test_fragments_are_named() -> None:
         assert segment_of(RAW, whole[:6] + b"\x2c" + whole[7:]) == Fragment(*ENDS[6], 77, offset)
 
 
-def test_what_is_no_tcp_is_left_alone() -> None:
+def test_packet_without_tcp_is_left_alone() -> None:
     assert segment_of(RAW, ip(*ENDS[4], b"udp", protocol=17)) is None
     assert segment_of(RAW, ip(*ENDS[4], b"udp", protocol=17, place=1)) is None
     for following, rest in ((17, b"udp"), (44, struct.pack(">BBHI", 17, 0, 1, 7))):

@@ -1,4 +1,4 @@
-"""Capture files: every kind that is read, byte by byte, and what is said of bad ones."""
+"""Capture files: every kind that can be read, byte by byte, and the errors for bad ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def packets(data: bytes, step: int = 1 << 20) -> list[Packet]:
     return found
 
 
-def fault(data: bytes) -> CaptureError:
+def error_of(data: bytes) -> CaptureError:
     with pytest.raises(CaptureError) as caught:
         packets(data)
     return caught.value
@@ -108,7 +108,7 @@ def test_a_section_brings_byte_order_and_interfaces_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", ["pcap-little", "pcapng-big"])
-def test_file_cut_anywhere_says_where_and_gives_what_stands_before(name: str) -> None:
+def test_file_cut_anywhere_says_where_and_gives_the_packets_before(name: str) -> None:
     whole = two(WRITERS[name]())
     ends = next(size for size in range(len(whole) + 1) if list(PacketReader().receive(whole[:size])))
     for size in range(len(whole)):
@@ -126,12 +126,12 @@ def test_file_cut_anywhere_says_where_and_gives_what_stands_before(name: str) ->
 
 
 def test_empty_file_is_no_capture() -> None:
-    assert str(fault(b"")) == "offset 0: expected a pcap or pcapng file, it is empty"
+    assert str(error_of(b"")) == "offset 0: expected a pcap or pcapng file, it is empty"
 
 
 @pytest.mark.parametrize(("data", "hint"), [(b"GET / HTTP", "47455420"), (b"\x1f\x8b\x08\0", "that is gzip")])
 def test_other_files_are_named(data: bytes, hint: str) -> None:
-    error = fault(data)
+    error = error_of(data)
     assert error.offset == 0
     assert "expected a pcap file (a1b2c3d4 or a1b23c4d) or pcapng (0a0d0d0a)" in error.reason
     assert hint in error.reason
@@ -153,18 +153,18 @@ def test_bad_length_of_a_pcap_packet() -> None:
 
 @pytest.mark.parametrize("size", [0, 8, 13, MAX_BLOCK + 4])
 def test_bad_length_of_a_pcapng_block(size: int) -> None:
-    error = fault(PcapngWriter().bytes + struct.pack("<III", 6, size, 0))
+    error = error_of(PcapngWriter().bytes + struct.pack("<III", 6, size, 0))
     assert error.offset == 48 + 4
     assert error.reason.endswith(f"got {size}")
 
 
 def test_pcapng_block_whose_lengths_differ() -> None:
-    error = fault(PcapngWriter().bytes + struct.pack("<IIII", 5, 16, 0, 20))
+    error = error_of(PcapngWriter().bytes + struct.pack("<IIII", 5, 16, 0, 20))
     assert (error.offset, error.reason) == (48 + 12, "expected the block's length 16 again, got 20")
 
 
 def test_pcapng_without_byte_order() -> None:
-    error = fault(struct.pack("<III", 0x0A0D0D0A, 28, 0x01020304) + bytes(16))
+    error = error_of(struct.pack("<III", 0x0A0D0D0A, 28, 0x01020304) + bytes(16))
     assert error.offset == 8
     assert "04030201" in error.reason
 
@@ -172,18 +172,18 @@ def test_pcapng_without_byte_order() -> None:
 def test_packet_of_an_interface_that_is_not_there() -> None:
     file = PcapngWriter()
     file.block(6, struct.pack("<IIIII", 1, 0, 0, 0, 0))
-    error = fault(file.bytes)
+    error = error_of(file.bytes)
     assert (error.offset, error.reason) == (56, "expected the number of an interface below 1, got 1")
 
 
 def test_packet_longer_than_its_block() -> None:
     file = PcapngWriter()
     file.block(6, struct.pack("<IIIII", 0, 0, 0, 5, 5) + b"four")
-    error = fault(file.bytes)
+    error = error_of(file.bytes)
     assert (error.offset, error.reason) == (76, "expected 5 bytes of a packet, the block has 4")
 
 
-def test_block_too_short_for_what_it_is() -> None:
+def test_block_too_short_for_its_type() -> None:
     file = PcapngWriter()
     file.block(6, b"four")
-    assert "expected a longer block of type 6, its length is 16" in fault(file.bytes).reason
+    assert "expected a longer block of type 6, its length is 16" in error_of(file.bytes).reason

@@ -1,4 +1,4 @@
-"""Where a frame starts in the middle of a stream, on frames of real servers and on what only looks like one."""
+"""Where a frame starts in the middle of a stream: frames of real servers, and bytes that only look like one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FRAMES = dialogue("create", "watch-getData", "ping", "getChildren2", "multi")
 
 
 @pytest.mark.parametrize("golden", FRAMES[2:], ids=lambda golden: golden.name)
-def test_every_frame_is_found_alone_and_behind_other_bytes(golden: Golden) -> None:
+def test_every_frame_is_found_alone_and_after_other_bytes(golden: Golden) -> None:
     data = frame(golden.payload)
     assert FrameFinder(golden.direction).receive(data) == 0
     finder = FrameFinder(golden.direction)
@@ -28,7 +28,7 @@ def test_every_frame_is_found_alone_and_behind_other_bytes(golden: Golden) -> No
     assert together.receive(b"\xff" * 7 + data) == 7
 
 
-def test_a_frame_needs_another_behind_it_or_the_end() -> None:
+def test_a_frame_needs_another_after_it_or_the_end() -> None:
     data = frame(TALK["ping"][0].payload)
     assert FrameFinder(SENT).receive(data + data[:3]) == 0
     assert FrameFinder(SENT).receive(data + b"\xff" * 20) is None
@@ -41,7 +41,7 @@ def test_a_frame_needs_another_behind_it_or_the_end() -> None:
         (SENT, b"\xff\xff\xff\xff\0\0\0\x0b"),  # xid -1
         (SENT, b"\xff\xff\xff\xfe\0\0\0\x0b\0"),  # a ping with a body
         (SENT, b"\0\0\0\1\0\0\0\4"),  # a getData without one
-        (SENT, b"\0\0\0\1\0\0\0\4\0\0\0\1/\0\0"),  # a byte behind it
+        (SENT, b"\0\0\0\1\0\0\0\4\0\0\0\1/\0\0"),  # a byte after it
         (RECEIVED, b"\0\0\0\1" + bytes(7) + b"\1" + b"\0\0\0\1"),  # err 1
         (RECEIVED, b"\0\0\0\1" + b"\xff" * 7 + b"\xfe" + bytes(4)),  # zxid -2
         (RECEIVED, b"\xff" * 12 + bytes(4)),  # an event without a body
@@ -49,10 +49,10 @@ def test_a_frame_needs_another_behind_it_or_the_end() -> None:
         (RECEIVED, b"\xff\xff\xff\xfe" + bytes(13)),  # a ping's with a body
         (RECEIVED, b"\0\0\0\1" + bytes(12)),  # zxid 0 and nothing
         (RECEIVED, b"\0\0\0\1" + bytes(7) + b"\1" + b"\xff\xff\xff\x9b" + bytes(4)),  # NoNode with a body
-        (RECEIVED, b"\0\0\0\1" + bytes(7) + b"\1" + bytes(4) + b"\xff"),  # no record
+        (RECEIVED, b"\0\0\0\1" + bytes(7) + b"\1" + bytes(4) + b"\xff"),  # not a record
     ],
 )
-def test_what_no_peer_sends_is_no_frame(direction: Direction, payload: bytes) -> None:
+def test_bytes_that_no_peer_sends_are_not_a_frame(direction: Direction, payload: bytes) -> None:
     assert FrameFinder(direction).receive(frame(payload)) is None
 
 
@@ -86,7 +86,7 @@ def test_a_stream_may_begin_with_the_handshake_or_not(direction: Direction) -> N
 
 
 def test_where_a_segment_starts_comes_first() -> None:
-    """A plausible beginning at a segment's start is waited for, though a whole frame stands further in."""
+    """A plausible frame at the start of a segment is waited for, although a whole frame comes later in it."""
     data = frame(TALK["create"][0].payload)
     finder = FrameFinder(SENT)
     assert finder.receive(data[:20] + b"\xff" + frame(TALK["ping"][0].payload)) is None
