@@ -34,7 +34,7 @@ def test_file_named_in_the_readme_exists(name: str) -> None:
         ("session.arming", "Arming._remove_unused"),
         ("session.watches", "Watches.set_watches"),
         ("session.watches", "Watches.removals"),
-        ("client.client", "Client._is_read_write"),
+        ("client.dialing", "Dialing._is_read_write"),
     ],
 )
 def test_place_named_in_the_readme_exists(module: str, name: str) -> None:

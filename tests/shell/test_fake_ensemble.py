@@ -171,7 +171,7 @@ async def test_new_server_may_not_have_applied_what_the_old_one_did_not_answer(a
     fake = FakeEnsemble()
     async with fake.running(), trio.open_nursery() as nursery:
         zk = zkwire.connect("10.0.0.1,10.0.0.2", 6.0, dial=fake.dialer("a"))
-        zk._search.preferred = (zk._search.hosts[0], "10.0.0.1")
+        zk._dialing.search.preferred = (zk._dialing.search.hosts[0], "10.0.0.1")
         async with zk:
             await zk.create("/a")
             await trio.sleep(1)

@@ -173,7 +173,7 @@ class Stage:
         while not self.ended:
             zk = fake.client(self.name, self.play.plot.timeout, connect_timeout=math.inf)
             if at is not None:
-                zk._search.preferred = (zk._search.hosts[at], fake.servers[at].address)
+                zk._dialing.search.preferred = (zk._dialing.search.hosts[at], fake.servers[at].address)
             async with zk:
                 await self._contend(zk)
         self.done.set()

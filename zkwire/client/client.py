@@ -1,13 +1,12 @@
-"""The trio shell: `connect` and `Client`. It dials, moves bytes, tells the time, and wakes who waits.
+"""The trio shell: `connect` and `Client`.
 
 A client's tasks, all in one nursery that callers never see:
 
-    _run     one session after another, one connection after another
-    _reader  bytes in; every event of the core is handled here, synchronously: no user code is ever waited for
-    _writer  sleeps until the socket was full or a caller left frames for it
+    _run     one session after another. Dialing finds a server for each, connection after connection
     _timer   sleeps until the session's next deadline
 
-and `_seek_read_write`, where a server in read-only mode will do.
+and, while there is a connection, the two tasks of its Link. `seek_read_write` joins them while the server is in
+read-only mode.
 
 A KeyboardInterrupt in one of these tasks would leave its step half done. So the tasks, and the client's methods in
 their callers' tasks, are protected from it: trio raises it in its main task instead.
@@ -18,10 +17,8 @@ writer gets it within the same turn of trio's loop, together with all other requ
 
 from __future__ import annotations
 
-import logging
 import math
 import os
-import random
 import select
 import ssl
 import weakref
@@ -36,39 +33,26 @@ import trio
 from ..codes import TERMINAL_STATES, AddWatchMode, KeeperState
 from ..errors import LocalProtocolError, NoServerError, ZkwireError
 from ..frames import MAX_REPLY, MAX_REQUEST, Frame
-from ..hosts import Host, parse_hosts
+from ..hosts import parse_hosts
 from ..operations import ADD_WATCH_ARMS, AUTH
 from ..records import AuthPacket
 from ..session.events import NEED_DATA, Disconnected, Failed, Fired, Replied, SessionInfo, StateChanged
 from ..session.requests import frozen
 from ..session.sasl import Mechanism
-from ..session.servers import GROWTH, GROWTH_SERVED, PAUSE_LAST, PAUSE_RESUMING, PAUSE_SHORT, ServerSearch, is_a_while
-from ..session.session import Session
-from ..text import counted, hexadecimal
 from .bound import BoundClient
 from .call import Call
+from .dialing import LEAST_TIMEOUT, Dialing
 from .handles import StateStream
+from .link import Link
 from .nursery import HiddenNursery, root_task
-from .transport import Dial, Transport, dialer, resolve
+from .options import Options
+from .transport import Dial, dialer
 from .verbs import Verbs
 
 _CONNECTED = (KeeperState.SYNC_CONNECTED, KeeperState.CONNECTED_READ_ONLY)
 
-#: Seconds between looks for a read-write server, from the first to the last, doubling.
-SEEK_FIRST, SEEK_LAST = 0.1, 60.0
-#: What a stream raises when it is broken.
-_BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
-#: The least time, in seconds, for finding a first session, even if a shorter session timeout is asked for. It is not
-#: known yet which timeout a server will grant, and servers grant two of their ticks or more.
-LEAST_TIMEOUT = 1.0
-#: A warning is logged after this many sessions in a row that ended too soon; then after twice as many, and so on.
-MANY_SHORT = 3
-#: How long, in seconds, is read on after a write failed.
-LAST_WORDS = 0.2
 #: How long, in seconds, leaving the block waits for the reply to closeSession at most.
 CLOSE_TIMEOUT = 2.0
-
-_log = logging.getLogger("zkwire")
 
 #: All clients that were entered.
 _entered: weakref.WeakSet[Client] = weakref.WeakSet()
@@ -79,7 +63,7 @@ def _abandon_all() -> None:
     of their connections, so that it can write nothing into them; neither the parent nor the server notices that."""
     for client in list(_entered):
         root, client.run_root = client.run_root, None
-        abandon = getattr(client._transport, "abandon", None)
+        abandon = None if client._link is None else getattr(client._link.transport, "abandon", None)
         if abandon is not None:
             abandon()
         if root is not None:
@@ -152,39 +136,22 @@ def connect(
     Entering the block raises NoServerError, AuthFailedError, or SessionExpiredError (with `new_session=False`).
     Raises here: HostsError for a bad connect string, LocalProtocolError for an argument of the wrong type or range.
     """
-    secret = ("session", "auth", "sasl")  # an error names only the types of these
-    for name, value, fits, expected in (
-        ("hosts", hosts, isinstance(hosts, str), "a connect string"),
-        ("session", session, session is None or isinstance(session, SessionInfo), "a SessionInfo or None"),
-        ("read_only", read_only, isinstance(read_only, bool), "True or False"),
-        ("ssl_context", ssl_context, ssl_context is None or isinstance(ssl_context, ssl.SSLContext), "an SSLContext"),
-        ("auth", auth, isinstance(auth, (list, tuple)) and all(map(_is_auth, auth)), "(scheme, bytes) pairs in a list"),
-        ("sasl", sasl, sasl is None or (hasattr(sasl, "start") and hasattr(sasl, "step")), "a Mechanism or None"),
-        ("on_frame", on_frame, on_frame is None or callable(on_frame), "a function or None"),
-        ("new_session", new_session, isinstance(new_session, bool), "True or False"),
-        ("max_frame", max_frame, _is_length(max_frame), "a number of bytes above 0"),
-        ("max_reply", max_reply, _is_length(max_reply), "a number of bytes above 0"),
-        ("dial", dial, dial is None or callable(dial), "a function or None"),
-    ):
-        if not fits:
-            seen = _types(value) if name in secret else f"{value!r:.60}"
-            raise LocalProtocolError(f"connect: {name} is {expected}, not {seen}")
     return Client(
-        hosts,
-        session_timeout,
-        session=session,
-        ssl_context=ssl_context,
-        new_session=new_session,
-        connect_timeout=connect_timeout,
-        dial=dial,
-        session_options={
-            "read_only": read_only,
-            "auth": list(auth),
-            "sasl": sasl,
-            "on_frame": on_frame,
-            "max_frame": max_frame,
-            "max_reply": max_reply,
-        },
+        Options(
+            hosts,
+            session_timeout,
+            session=session,
+            read_only=read_only,
+            ssl_context=ssl_context,
+            auth=auth,
+            sasl=sasl,
+            on_frame=on_frame,
+            new_session=new_session,
+            connect_timeout=connect_timeout,
+            max_frame=max_frame,
+            max_reply=max_reply,
+            dial=dial,
+        )
     )
 
 
@@ -195,47 +162,25 @@ class Client(Verbs):
     servers do; `detach` leaves the session alive instead.
     """
 
-    def __init__(
-        self,
-        hosts: str,
-        session_timeout: float,
-        *,
-        session: SessionInfo | None,
-        ssl_context: ssl.SSLContext | None,
-        new_session: bool,
-        connect_timeout: float | None,
-        dial: Dial | None,
-        session_options: dict[str, Any],
-    ) -> None:
-        if not (isinstance(session_timeout, (int, float)) and 0 < session_timeout < 2**31 / 1000):
-            raise LocalProtocolError(f"session_timeout is seconds, above 0 and below 2147483, not {session_timeout!r}")
-        if not (connect_timeout is None or (isinstance(connect_timeout, (int, float)) and connect_timeout >= 0)):
-            raise LocalProtocolError(f"connect_timeout is seconds, 0 or more, or None, not {connect_timeout!r}")
-        servers, self._chroot = parse_hosts(hosts)
-        self._search = ServerSearch(servers, random.Random())
-        self._timeout = session_timeout
-        self._connect_timeout = max(session_timeout, LEAST_TIMEOUT) if connect_timeout is None else connect_timeout
-        self._connect_by = math.inf  # when entering the block fails
-        self._new_session = new_session
-        self._dial = dial or dialer(ssl_context)
-        self._on_frame: Callable[[Frame], object] | None = session_options["on_frame"]
+    def __init__(self, options: Options) -> None:
+        servers, self._chroot = parse_hosts(options.hosts)
+        self._new_session = options.new_session
+        limit = options.connect_timeout
+        self._connect_timeout = max(options.session_timeout, LEAST_TIMEOUT) if limit is None else limit
+        dial = options.dial or dialer(options.ssl_context)
+        self._dialing = Dialing(
+            servers, dial, self._connect_timeout, check_run=self.check_run, use=self._use, pump=self._pump
+        )
+        self._on_frame = options.on_frame
         self._frames: deque[Frame] = deque()  # not shown to on_frame yet
         self._showing = False
-        on_frame = None if self._on_frame is None else self._frames.append
-        self._options = session_options = {**session_options, "on_frame": on_frame}
-        self._session = Session(session_timeout, session=session, **session_options)
-        self._transport: Transport | None = None
-        self._connection_scope: trio.CancelScope | None = None
-        self._dial_scope = trio.CancelScope()
-        self._writer_task: trio.lowlevel.Task | None = None
+        self._session = options.first_session(None if self._on_frame is None else self._frames.append)
+        self._link: Link | None = None
         self._timer_wake = trio.Event()
         self._changed = trio.Event()  # set, and replaced, at every change of state
         # Weakly: a reader that breaks out of its loop leaves its stream behind.
         self._states: weakref.WeakSet[StateStream] = weakref.WeakSet()
-        self._reason = ""  # why the connection is given up
-        self._session_since: float | None = None  # when the session began on the connection that is or was last
         self._state_reason = ""  # why the state is what it is
-        self._served = False  # whether a request was answered on the connection
         self._leaving = False  # no new session any more
         self._closers: list[Callable[[], Awaitable[object]]] = []
         self._work_scope = trio.CancelScope(shield=True)
@@ -299,11 +244,11 @@ class Client(Verbs):
         _entered.add(self)
         (await self._nursery.open()).start_soon(self._work)
         try:
-            self._connect_by = trio.current_time() + self._connect_timeout
-            with trio.move_on_at(self._connect_by):
+            self._dialing.connect_by = trio.current_time() + self._connect_timeout
+            with trio.move_on_at(self._dialing.connect_by):
                 while self.state not in _CONNECTED and not self._is_over(self.state):
                     await self._changed.wait()
-            self._connect_by = math.inf
+            self._dialing.connect_by = math.inf
             if self.state not in _CONNECTED:
                 raise self._no_session()
         except BaseException as error:
@@ -383,17 +328,13 @@ class Client(Verbs):
             session.add_auth(call, now)
         else:
             session.request(call, now)
-        transport = self._transport
-        if transport is None:
+        link = self._link
+        if link is None:
             self._timer_wake.set()  # a request that waits for a first session may have a deadline
-        elif transport.unsent or session.outstanding > 1:
-            self._wake_writer()
+        elif session.outstanding > 1:
+            link.wake_writer()
         else:
-            data = session.data_to_send(now)
-            if data:
-                transport.send_nowait(data)
-                if transport.unsent:
-                    self._wake_writer()
+            link.flush(now)
         if self._frames:
             self._show_frames()
 
@@ -416,7 +357,8 @@ class Client(Verbs):
     def _disarm(self, path: str, watcher: object) -> None:
         self.check_run()
         self._session.disarm(path, watcher, trio.current_time())
-        self._wake_writer()
+        if self._link is not None:
+            self._link.wake_writer()
         self._show_frames()
 
     def _has_watch(self, server_path: str, mode: AddWatchMode) -> bool:
@@ -457,7 +399,7 @@ class Client(Verbs):
     def _no_session(self) -> ZkwireError:
         if self._is_over(self.state) and self._session.error is not None:
             return self._session.error
-        tried = self._search.report() or "no server answered"
+        tried = self._dialing.search.report() or "no server answered"
         return NoServerError(f"no session within {self._connect_timeout:g} s ({tried})")
 
     @trio.lowlevel.enable_ki_protection
@@ -471,179 +413,12 @@ class Client(Verbs):
 
     async def _run(self) -> None:
         while not self._is_over(self.state):
-            await self._live(self._session)
+            await self._dialing.serve(self._session)
 
-    async def _live(self, session: Session) -> None:
-        """Connections, one after another, until the session is over."""
-        while session.state not in TERMINAL_STATES:
-            had_session = False
-            share = self._search.share(*self._time_to_find(session, trio.current_time()))
-            for host in self._search.round():
-                had_session = await self._try_host(session, host, share)
-                if had_session or session.state in TERMINAL_STATES:
-                    break
-            # Also when the session has expired: a server that refuses every session is asked ever more rarely.
-            growth = GROWTH_SERVED if had_session and self._served else GROWTH
-            with trio.move_on_after(self._search.next_pause(self._longest_pause(session, had_session), growth)):
-                while not self._is_over(self.state):
-                    await self._changed.wait()
-
-    def _time_to_find(self, session: Session, now: float) -> tuple[float, float]:
-        """The time for finding a session, in seconds: all of it, and what is left of it now.
-
-        For a session to be resumed it ends when the server may end the session. For a new one it is the session
-        timeout, or connect_timeout if that is shorter. What is left is never less than a third of all, so that attempts
-        do not become too short to succeed.
-        """
-        if session.may_end_at is not None:
-            whole, end = session.session_timeout, session.may_end_at
-        else:
-            whole, end = max(session.session_timeout, LEAST_TIMEOUT), self._connect_by
-            if end < math.inf:
-                whole = min(whole, self._connect_timeout)
-        return whole, min(max(end - now, whole / 3), whole)
-
-    def _longest_pause(self, session: Session, had_session: bool) -> float:
-        """Seconds until the next round at most. `had_session`: the last attempt had one."""
-        if had_session:
-            return session.session_timeout * PAUSE_SHORT
-        return session.session_timeout * PAUSE_RESUMING if session.info.id else PAUSE_LAST
-
-    async def _try_host(self, session: Session, host: Host, share: float) -> bool:
-        """One attempt at each address of a host, all within `share` seconds; whether a session stood on one."""
-        self.check_run()
-        began = trio.current_time()
-        addresses: list[str] = []
-        self._search.trying(host, "name not resolved in time")
-        with trio.move_on_after(share) as scope:
-            try:
-                addresses = await resolve(host.name, host.port)
-            except OSError as error:
-                self._search.tried(host, f"name not resolved: {error}")
-        if scope.cancelled_caught:
-            self._search.tried(host, f"name not resolved within {share:.3g} s")
-        addresses = self._search.order(host, addresses)
-        for index, address in enumerate(addresses):
-            now = trio.current_time()
-            deadline = now + max((began + share - now) / (len(addresses) - index), 0)
-            if await self._try_address(session, host, address, deadline):
-                return True
-            if session.state in TERMINAL_STATES:
-                return False
-        return False
-
-    async def _try_address(self, session: Session, host: Host, address: str, deadline: float) -> bool:
-        """One connection, from dialling to its end; whether a session stood on it."""
-        transport: Transport | None = None
-        began = trio.current_time()
-        self._reason = "no TCP connection in time"
-        self._search.trying(host, self._reason)
-        with trio.move_on_at(deadline) as self._dial_scope:
-            try:
-                transport = await self._dial(address, host.port, host.name)
-            except (OSError, trio.BrokenResourceError) as error:
-                self._reason = _describe(error)
-        if transport is None:
-            self._search.tried(host, self._reason)
-            return False
-        self._session_since, self._served = None, False
-        try:
-            if session.state not in TERMINAL_STATES:
-                self._transport = transport
-                self._search.trying(host, "no ConnectResponse in time")
-                session.tcp_connected(trio.current_time(), deadline)
-                await self._serve(session, transport)
-        finally:
-            self._transport = None
-            if session.state is KeeperState.AUTH_FAILED:  # a closeSession may be left
-                with trio.CancelScope(shield=True), trio.move_on_after(LAST_WORDS), suppress(*_BROKEN):
-                    await transport.drain()
-            unsent = transport.unsent
-            with trio.CancelScope(shield=True):
-                await transport.aclose()
-            now = trio.current_time()
-            if self._session_since is not None:
-                self._search.way = self._session_since - began
-                self._note_session_ended(session, host, address, now - self._session_since)
-            session.tcp_lost(now, self._reason, unsent)
-            self._pump(now)
-        self._search.tried(host, self._reason)
-        return self._session_since is not None
-
-    def _note_session_ended(self, session: Session, host: Host, address: str, lasted: float) -> None:
-        """Called when a connection has ended on which the session stood. When several in a row ended too soon, the
-        state's reason and the log say so."""
-        search, over = self._search, session.state in TERMINAL_STATES
-        search.had_session(host, address, for_a_while=over or is_a_while(lasted, session.session_timeout))
-        if search.short < 2:
-            return
-        ended = counted(search.short, "connection")
-        self._reason += f", {lasted:.3g} s after the session stood there; {ended} in a row ended so soon"
-        times, rest = divmod(search.short, MANY_SHORT)
-        if not rest and not times & (times - 1):
-            _log.warning(
-                "zkwire: session %s: %s. Does another client use this session, or does a server end each connection?",
-                hexadecimal(session.info.id),
-                self._reason,
-            )
-
-    async def _serve(self, session: Session, transport: Transport) -> None:
-        """Move bytes until the connection is lost or given up."""
-        async with trio.open_nursery() as nursery:
-            self._connection_scope = nursery.cancel_scope
-            nursery.start_soon(self._reader, session, transport)
-            nursery.start_soon(self._writer, session, transport)
-            if self._options["read_only"]:
-                nursery.start_soon(self._seek_read_write)
-            self._timer_wake.set()
-            self._flush(trio.current_time())
-            self._show_frames()
-        self._connection_scope = None
-
-    def _lose(self, reason: str) -> None:
-        """Give up the connection."""
-        self._reason = reason
-        if self._connection_scope is not None:
-            self._connection_scope.cancel()
-
-    # --- the tasks
-
-    @trio.lowlevel.enable_ki_protection
-    async def _reader(self, session: Session, transport: Transport) -> None:
-        try:
-            while True:
-                # The wait comes first: a read tried at once would nearly always fail, and cost a system call.
-                await transport.readable()
-                data = transport.receive_nowait()
-                if data is None:
-                    continue
-                now = trio.current_time()
-                session.receive_data(data, now)
-                self._pump(now)
-                if not data:
-                    return  # the session has seen the end, and the pump has acted on what it said
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self._lose(_describe(error))
-
-    @trio.lowlevel.enable_ki_protection
-    async def _writer(self, session: Session, transport: Transport) -> None:
-        try:
-            while True:
-                await transport.drain()
-                data = session.data_to_send(trio.current_time())
-                if data:
-                    transport.send_nowait(data)
-                elif not transport.unsent:
-                    self._writer_task = trio.lowlevel.current_task()
-                    await trio.lowlevel.wait_task_rescheduled(self._stop_writer)
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            # What the server said before it went is still to be read; the reader then meets the end by itself.
-            await trio.sleep(LAST_WORDS)
-            self._lose(_describe(error))
-
-    def _stop_writer(self, _: Any) -> trio.lowlevel.Abort:
-        self._writer_task = None
-        return trio.lowlevel.Abort.SUCCEEDED
+    def _use(self, link: Link | None) -> None:
+        """Called by Dialing when a connection begins and when it ends."""
+        self._link = link
+        self._timer_wake.set()
 
     @trio.lowlevel.enable_ki_protection
     async def _timer(self) -> None:
@@ -657,53 +432,23 @@ class Client(Verbs):
                 self._session.handle_timeout(now)
                 self._pump(now)
 
-    @trio.lowlevel.enable_ki_protection
-    async def _seek_read_write(self) -> None:
-        """While the server is in read-only mode, ask the others with `isro`, and go to the first that answers "rw"."""
-        pause = SEEK_FIRST
-        while True:
-            while self.state is not KeeperState.CONNECTED_READ_ONLY:
-                await self._changed.wait()
-            await trio.sleep(pause)
-            pause = min(pause * 2, SEEK_LAST)
-            for host in self._search.round():
-                with trio.move_on_after(self.session_timeout / len(self._search.hosts)):
-                    try:
-                        for address in await resolve(host.name, host.port):
-                            if await self._is_read_write(host, address):
-                                self._search.preferred = (host, address)
-                                self._lose(f"{host} is a read-write server")
-                                return
-                    except (OSError, trio.BrokenResourceError):
-                        continue
-
-    async def _is_read_write(self, host: Host, address: str) -> bool:
-        self.check_run()
-        transport = await self._dial(address, host.port, host.name)
-        try:
-            transport.send_nowait(b"isro")
-            await transport.drain()
-            await transport.readable()
-            return transport.receive_nowait() == b"rw"
-        finally:
-            with trio.CancelScope(shield=True):
-                await transport.aclose()
-
     # --- from the core to those who wait
 
     def _pump(self, now: float) -> None:
         """Take every event that the session has, then write what it has to say. Never waits."""
-        session = self._session
+        session, link = self._session, self._link
         while (event := session.next_event(now)) is not NEED_DATA:
             if type(event) is Replied:
                 call = event.request
                 call.replied(event)
-                self._served = True
+                if link is not None:
+                    link.served = True
                 if call.cancelled and call.watcher is not None:
                     session.disarm(call.path, call.watcher, now)
             else:
                 self._take(event)
-        self._flush(now)
+        if link is not None:
+            link.flush(now)
         if self._frames:
             self._show_frames()
 
@@ -715,34 +460,25 @@ class Client(Verbs):
                 for watcher in watchers:
                     watcher.deliver(watched)
             case Disconnected(reason=reason):
-                self._lose(reason)
+                if self._link is not None:
+                    self._link.give_up(reason)
             case StateChanged(state=state, reason=reason):
                 self._state_reason = reason
-                if state in _CONNECTED:
-                    self._session_since = trio.current_time()
+                if self._link is not None and state in _CONNECTED:
+                    self._link.connected_at = trio.current_time()
+                    if state is KeeperState.CONNECTED_READ_ONLY:
+                        self._link.start_soon(self._dialing.seek_read_write, self._session, self._link)
                 over = self._is_over(state)
                 for stream in list(self._states):
                     stream.deliver(state, reason, last=over)
                 if state in TERMINAL_STATES:
-                    self._dial_scope.cancel()
+                    self._dialing.session_ended(is_last=over)
                     if not over:
-                        # In this step, so that whoever is told of the end finds the next session to ask.
+                        # In this step, so that a caller who is told of the end finds the next session to ask.
                         self._session = self._session.successor()
                 changed, self._changed = self._changed, trio.Event()
                 changed.set()
                 self._timer_wake.set()
-
-    def _flush(self, now: float) -> None:
-        """Write at once what the session has to say; the writer has the rest."""
-        transport = self._transport
-        if transport is None:
-            return
-        if not transport.unsent:
-            data = self._session.data_to_send(now)
-            if data:
-                transport.send_nowait(data)
-        if transport.unsent:
-            self._wake_writer()
 
     def _show_frames(self) -> None:
         """Call on_frame with the frames of the step that ends here. It is the caller's code: it may make requests,
@@ -760,28 +496,3 @@ class Client(Verbs):
             self._nursery.fail(error)
         finally:
             self._showing = False
-
-    def _wake_writer(self) -> None:
-        if self._writer_task is not None:
-            task, self._writer_task = self._writer_task, None
-            trio.lowlevel.reschedule(task)
-
-
-def _is_length(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_auth(pair: object) -> bool:
-    return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], bytes)
-
-
-def _types(value: object) -> str:
-    """The type of a value, and the types of what its lists and tuples hold; never the values."""
-    name = type(value).__name__
-    return f"{name} of ({', '.join(map(_types, value))})" if isinstance(value, (list, tuple)) else name
-
-
-def _describe(error: BaseException) -> str:
-    """What broke, in a line: trio hides the operating system's word for it in the cause."""
-    known = error if isinstance(error, OSError) else error.__cause__ or error
-    return f"{type(known).__name__}: {known}" if str(known) else type(known).__name__

@@ -42,8 +42,9 @@ async def in_thread(function: Callable[..., T], *arguments: object) -> T:
 
 def connected_to(zk: Client, ensemble: Ensemble) -> Server:
     """The server that the client's socket leads to."""
-    assert isinstance(zk._transport, SocketTransport)
-    port = zk._transport._socket.getpeername()[1]
+    assert zk._link is not None
+    assert isinstance(zk._link.transport, SocketTransport)
+    port = zk._link.transport._socket.getpeername()[1]
     return next(server for server in ensemble.servers if server.port == port)
 
 

@@ -197,7 +197,7 @@ class FakeEnsemble:
     def client(self, name: str, session_timeout: float, **options: Any) -> zkwire.Client:
         """A client that faults call by this name; what it leaves to chance follows from the seed too."""
         client = zkwire.connect(self.hosts, session_timeout, dial=self.dialer(name), **options)
-        client._search._random = random.Random(f"{self.seed} {name}")
+        client._dialing.search._random = random.Random(f"{self.seed} {name}")
         return client
 
     def _hold(self, connection: Connection) -> None:
