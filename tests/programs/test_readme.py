@@ -20,12 +20,13 @@ from tests.support.real.servers import Server
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+PROGRAMS = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
+#: Which of the programs is which.
+FIRST, SOCKET, ELECTION = range(3)
 
 
 def test_program_of_the_readme_prints_what_the_readme_shows(zookeeper: Server | External) -> None:
-    program = re.search(r"```python\n(.+?)```", README, re.DOTALL)
-    assert program is not None
-    code = program[1].replace("127.0.0.1:2181", zookeeper.address)
+    code = PROGRAMS[FIRST].replace("127.0.0.1:2181", zookeeper.address)
     assert len(code.strip().splitlines()) <= 12
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert shown.returncode == 0, shown.stderr
@@ -35,8 +36,7 @@ def test_program_of_the_readme_prints_what_the_readme_shows(zookeeper: Server | 
 
 
 def test_election_of_the_readme_leads(zookeeper: Server | External, root: str) -> None:
-    program = re.findall(r"```python\n(.+?)```", README, re.DOTALL)[1]
-    code = program.replace("127.0.0.1:2181", zookeeper.address).replace("/jobs", root)
+    code = PROGRAMS[ELECTION].replace("127.0.0.1:2181", zookeeper.address).replace("/jobs", root)
     with Program([sys.executable, "-c", code]) as process:
         lines = [process.next() for _ in range(2)]
     assert re.fullmatch(r"leading with token \d+", lines[0]), lines
@@ -45,12 +45,11 @@ def test_election_of_the_readme_leads(zookeeper: Server | External, root: str) -
 
 def program(number: int, path: Path, hosts: str, root: str) -> list[str]:
     """The command that runs one of the README's programs, from a file as its reader would."""
-    code = re.findall(r"```python\n(.+?)```", README, re.DOTALL)[number]
-    path.write_text(code.replace("127.0.0.1:2181", hosts + root))
+    path.write_text(PROGRAMS[number].replace("127.0.0.1:2181", hosts + root))
     return [sys.executable, str(path)]
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [FIRST, ELECTION])
 def test_program_of_the_readme_without_a_server_says_so_in_one_line(tmp_path: Path, number: int) -> None:
     command = program(number, tmp_path / "first.py", "127.0.0.1:1", "")
     text = (tmp_path / "first.py").read_text().replace("session_timeout=10.0", "session_timeout=3.0")
@@ -62,7 +61,10 @@ def test_program_of_the_readme_without_a_server_says_so_in_one_line(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("number", "path", "problem"),
-    [(0, "/demo", "NODE_EXISTS .*/demo"), (1, "/jobs/nightly-holder", "/jobs/nightly-holder is not ephemeral, .*")],
+    [
+        (FIRST, "/demo", "NODE_EXISTS .*/demo"),
+        (ELECTION, "/jobs/nightly-holder", "/jobs/nightly-holder is not ephemeral, .*"),
+    ],
 )
 async def test_program_of_the_readme_with_a_persistent_znode_in_its_way_says_so_in_one_line(
     zookeeper: Server | External, root: str, tmp_path: Path, number: int, path: str, problem: str
@@ -79,7 +81,7 @@ async def test_program_of_the_readme_with_a_persistent_znode_in_its_way_says_so_
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [FIRST, ELECTION])
 def test_program_of_the_readme_is_stopped_in_one_line_while_it_connects(tmp_path: Path, number: int, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
@@ -97,7 +99,7 @@ async def test_next_leader_of_the_readme_leads_at_once_when_the_first_is_stopped
 ) -> None:
     async with client(zookeeper) as zk:
         await zk.ensure_path(root)
-        command = program(1, tmp_path / "first.py", zookeeper.address, root)
+        command = program(ELECTION, tmp_path / "first.py", zookeeper.address, root)
 
         def play() -> None:
             with Program(command, apart=True) as process:
@@ -117,13 +119,6 @@ def shell(command: str, hosts: str = "127.0.0.1:1") -> subprocess.CompletedProce
     return subprocess.run(
         ["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-
-
-@pytest.mark.parametrize("block", re.findall(r"^```\n\$ (.+?)```", README, re.DOTALL | re.MULTILINE))
-def test_command_of_the_readme_prints_what_the_readme_shows(block: str) -> None:
-    command, _, expected = block.partition("\n")
-    shown = shell(command)
-    assert (shown.returncode, shown.stdout, shown.stderr) == (0, expected, "")
 
 
 def test_daily_commands_of_the_readme_are_done_in_their_order(zookeeper: Server | External) -> None:

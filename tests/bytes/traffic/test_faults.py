@@ -49,7 +49,8 @@ from zkwire.traffic.faults import (
     request,
 )
 
-README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[3]
+PAGES = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/tools.md"))
 DOCUMENTED = zkwire.traffic.faults.__doc__ or ""
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
@@ -327,7 +328,7 @@ def test_first_of_asks_until_one_acts() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", re.findall(r"--fault '([^']+)'", README) + re.findall(r"^    (\w.*?)  +[a-z]", DOCUMENTED, re.M)
+    "text", re.findall(r"--fault '([^']+)'", PAGES) + re.findall(r"^    (\w.*?)  +[a-z]", DOCUMENTED, re.M)
 )
 def test_fault_that_the_documentation_shows_is_one(text: str) -> None:
     assert isinstance(parse_fault(text, Random(0)), Rule)
