@@ -1,6 +1,7 @@
-"""Ephemeral znodes of one session, over lost connections and lost replies: created once, found again, deleted surely.
+"""Ephemeral znodes of a session: created once, found again after a lost reply, and deleted for certain.
 
-Everything here goes on until it is done or the session is over. Elections and registrations both stand on it.
+Elections and registrations both use this. Requests are repeated over lost connections, until they are done or the
+session is over. A parameter `session` is a BoundClient; `client` is the Client that it came from.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ from .errors import ElectionError
 
 T = TypeVar("T")
 
-#: The session is over, or no longer ours to use: its ephemerals are gone or will go, and nothing is left to do.
+#: The session is over, or we cannot use it any more. Its ephemerals are gone or will go, and nothing is left to do.
 SESSION_OVER = (SessionExpiredError, ClosedError, AuthFailedError)
-#: The request may have been applied or not. SessionMoved: it went to a server that the session had left.
+#: The request may have been applied, or not. SessionMoved: it went to a server from which the session had moved.
 UNCERTAIN = (ConnectionLossError, SessionMovedError, ThrottledOpError)
 
-#: Seconds between tries of a server that sheds load, and of one in read-only mode, which has no quorum.
+#: Seconds until a request is repeated, after a server shed it, and after a server in read-only mode refused it.
 PAUSE = 0.05
 READ_ONLY_PAUSE = 0.5
 
 
 def path_problem(path: object) -> str | None:
-    """Why this cannot be the path of an election's or a service's own znode; None if it can."""
+    """Why this cannot be the path of an election or a service, in a few words; None if it can."""
     if not isinstance(path, str):
         return f"a path is a str, not {type(path).__name__}"
     if not path.startswith("/"):
@@ -60,9 +61,10 @@ def path_problem(path: object) -> str | None:
 
 
 async def retried(request: Callable[[], Awaitable[T]]) -> T:
-    """The result of a request that may be sent any number of times: reads, `sync`, `ensure_path`.
+    """Send a request until it is answered, and return its result. For requests that may be applied any number of times:
+    reads, `sync`, `ensure_path`.
 
-    What was never sent waits for the next connection by itself, so that this does not spin while there is none.
+    Each waits for a connection, so this does not run in circles while there is none.
     """
     while True:
         try:
@@ -76,19 +78,19 @@ async def retried(request: Callable[[], Awaitable[T]]) -> T:
 
 
 def must_be_owned(node: str, stat: Stat) -> None:
-    """Raises ElectionError if no session owns this znode, which is in the place of a contender or a leader."""
+    """Raise ElectionError if no session owns this znode of a contender or a leader."""
     if not stat.ephemeral_owner:
         raise ElectionError(
-            f"{node} is not ephemeral, no session owns it, so no candidate made it (it may come from a backup that was "
-            f"restored); while it is there nobody can lead: delete it"
+            f"{node} is not ephemeral, no session owns it, so no candidate created it (perhaps a backup was restored); "
+            f"while it is there nobody can lead: delete it"
         )
 
 
-async def ensured(zk: BoundClient, path: str, acl: Sequence[ACL]) -> None:
-    """Make the path and its parents, also while somebody else deletes them."""
+async def ensured(session: BoundClient, path: str, acl: Sequence[ACL]) -> None:
+    """Create the path and its parents if they are missing, also while somebody else deletes them."""
     while True:
         try:
-            await retried(lambda: zk.ensure_path(path, acl))
+            await retried(lambda: session.ensure_path(path, acl))
         except NoNodeError as error:
             if error.path is None or error.path.rpartition("/")[0] == "":
                 raise  # the chroot is missing, and no path can create that
@@ -96,12 +98,12 @@ async def ensured(zk: BoundClient, path: str, acl: Sequence[ACL]) -> None:
             return
 
 
-async def synced(zk: BoundClient, path: str, request: Callable[[], Awaitable[T]]) -> T:
-    """The same for a read that must see all that was committed before it, so behind a `sync` on its connection: a
-    server that the session has just come to may lag behind what the last one did (rule C5)."""
+async def synced(session: BoundClient, path: str, request: Callable[[], Awaitable[T]]) -> T:
+    """Send a `sync`, then a read, until both are answered; the result of the read, which shows everything that was
+    committed before it. Without the `sync`, a server to which the session has just moved may be late (rule C5)."""
 
     async def both() -> T:
-        sync = zk.sync(path)
+        sync = session.sync(path)
         reply = request()
         await sync
         return await reply
@@ -109,9 +111,9 @@ async def synced(zk: BoundClient, path: str, request: Callable[[], Awaitable[T]]
     return await retried(both)
 
 
-async def read_write(zk: Client) -> None:
-    """Wait until the client is on a server that takes writes, or has no session any more (rule C13)."""
-    states = zk.states()
+async def read_write(client: Client) -> None:
+    """Wait until the client is connected to a server that takes writes, or has no session any more (rule C13)."""
+    states = client.states()
     try:
         async for state in states:
             if state is KeeperState.SYNC_CONNECTED:
@@ -120,17 +122,15 @@ async def read_write(zk: Client) -> None:
         await states.aclose()
 
 
-async def delete_own(zk: BoundClient, path: str, is_ours: Callable[[bytes, Stat], bool]) -> None:
-    """Delete a znode if this session owns it and `is_ours(data, stat)`, by the version that was looked at (rule R1).
-
-    A znode that is not there is deleted already (rule R2).
-    """
+async def delete_own(session: BoundClient, path: str, is_ours: Callable[[bytes, Stat], bool]) -> None:
+    """Delete a znode if the session owns it and `is_ours(data, stat)`. A znode that was written or replaced after that
+    look is not deleted, but looked at again (rule R1). A znode that is not there counts as deleted (rule R2)."""
     while True:
         try:
-            data, stat = await synced(zk, path, lambda: zk.get_data(path))
-            if stat.ephemeral_owner != zk.session.id or not is_ours(data or b"", stat):
+            data, stat = await synced(session, path, lambda: session.get_data(path))
+            if stat.ephemeral_owner != session.session.id or not is_ours(data or b"", stat):
                 return
-            await zk.delete(path, stat.version)
+            await session.delete(path, stat.version)
         except NoNodeError:
             return
         except (BadVersionError, NotReadOnlyError, *UNCERTAIN):
@@ -141,39 +141,40 @@ async def delete_own(zk: BoundClient, path: str, is_ours: Callable[[bytes, Stat]
 
 # --- an ephemeral of our own
 
-#: All of this process: none takes the znode of another for its own.
+#: All OwnedEphemerals of this process. None of them takes a znode that belongs to another.
 _all: WeakSet[OwnedEphemeral] = WeakSet()
 
 
 def is_held(client: Client, path: str) -> bool:
-    """Whether an OwnedEphemeral in the client's present session has this znode."""
+    """Whether an OwnedEphemeral of the client has this znode in the present session."""
     return any(each.node == path and each.client is client and not each.session.expired for each in _all)
 
 
 class OwnedEphemeral:
-    """One ephemeral znode of one session: never created twice, whatever replies are lost (rules C4 to C7).
+    """One ephemeral znode of one session. It is never created twice, whichever replies are lost (rules C4 to C7).
 
         znode = OwnedEphemeral(client, client.bound(), "/services/daytime/h1:8897", mode=CreateMode.EPHEMERAL, acl=acl)
         while not await znode.create(b"data"): ...
         await znode.delete()
 
-    A `create` whose reply is lost may have been applied. So the znode is looked for before it is created again. It is
-    ours if this session owns it and its name has our GUID. Where other programs decide what names look like and leave
-    no room for a GUID, it is ours if it has the data that we sent, and no other OwnedEphemeral of the client has it.
+    If the reply to a create is lost, the create may have been applied. So the znode is looked for before it is created
+    again. A znode is ours if this session owns it and its name has our GUID. In a layout of other programs, whose names
+    have no place for a GUID, it is ours if this session owns it, it has the data that we sent, and it does not belong
+    to another OwnedEphemeral of the client.
 
-    Every method raises SessionExpiredError, ClosedError or AuthFailedError when the session is over: then the znode is
-    gone, or goes soon.
+    Every method raises SessionExpiredError, ClosedError or AuthFailedError when the session is over. The znode is gone
+    then, or goes soon.
 
     Args:
-        client, session: the session is `client.bound()`; the znode is never looked for in another one (rule C7).
+        client, session: the session is `client.bound()`. The znode is never looked for in another session (rule C7).
         path: where to create it; with a sequential mode the path without the digits.
         mode: EPHEMERAL or EPHEMERAL_SEQUENTIAL.
         acl: the znode's.
         has_guid: whether `path` contains a GUID that nobody else uses.
 
     Attributes:
-        node: the path of the znode, digits included; None before it is created, and after `delete` or `forget`.
-        may_exist: False if certainly no request of ours has created a znode that is still there.
+        node: the path of the znode, with its digits; None before it is created, and after `delete` or `forget`.
+        may_exist: False if it is certain that no znode of ours is there.
     """
 
     def __init__(
@@ -201,8 +202,9 @@ class OwnedEphemeral:
     async def create(self, data: bytes) -> bool:
         """Send one request to create the znode, and find out what became of it.
 
-        Returns whether the znode is there; `node` is its path. After False it is certain that it is not, and that it
-        does not come later: call it again. On a server in read-only mode it waits, and sends nothing (rule C13).
+        Returns True when the znode is there; `node` is its path. False means: it is not there, and does not appear
+        later either; call this again. While the client is connected to a server in read-only mode, this waits (rule
+        C13).
 
         Raises NoNodeError if the parent is missing, NodeExistsError, and whatever else the server refuses it with. No
         znode was created then.
@@ -212,7 +214,7 @@ class OwnedEphemeral:
         self._data, self.may_exist = data, True
         try:
             self.node = await self.session.create(self._path, data, mode=self._mode, acl=self._acl)
-        except NotReadOnlyError:  # the request waited for a connection, and this one is to such a server
+        except NotReadOnlyError:  # the request had waited for a connection, and the first was to a read-only server
             self.may_exist = False
             await read_write(self.client)
         except UNCERTAIN as error:
@@ -227,10 +229,9 @@ class OwnedEphemeral:
         return self.node is not None
 
     async def find(self) -> None:
-        """Set `node` to the path of our znode if a request of ours has created one, else to None.
+        """Look for a znode that a request of ours has created, and set `node` to its path, or to None.
 
-        With a GUID there may be others that have it: a second one, or that of another session. They are deleted (rule
-        C6).
+        Any other znode with our GUID is deleted: a second one, or one that another session owns (rule C6).
         """
         ours: list[tuple[str, int]] = []
         others: list[tuple[str, int]] = []
@@ -248,10 +249,10 @@ class OwnedEphemeral:
                     await retried(partial(self.session.delete, path, version))
 
     async def delete(self) -> None:
-        """Delete the znode, also one whose creation was not answered. When this returns it is gone and does not come
+        """Delete the znode, also if the create was not answered. When this returns, the znode is gone and does not come
         back (rules C9, R2, D5)."""
         if not self.session.session.id:
-            return  # the session has never begun: nothing was sent
+            return  # the session has not begun, so nothing was sent
         if self.may_exist and (self.node is None or self._has_guid):
             await self.find()
         if self.node is not None:
@@ -259,15 +260,15 @@ class OwnedEphemeral:
         self.forget()
 
     def forget(self) -> None:
-        """The znode is not there any more: somebody deleted it, or the session is over."""
+        """Note that the znode is not there any more, since somebody deleted it or the session is over."""
         self.node = None
         self.may_exist = False
 
     async def _candidates(self) -> list[tuple[str, bytes, Stat]]:
-        """The znodes that may be ours, as all servers agree.
+        """Path, data and Stat of each znode that may be ours.
 
-        The `sync` makes that final: a create that was still on its way is done by then, or will be refused, since its
-        connection has lost the session (rule C5).
+        The `sync` makes that final. A create that was still on its way is applied by then, or it will be refused, since
+        the session has left the connection that it came on (rule C5).
         """
 
         async def look() -> list[tuple[str, bytes, Stat]]:
