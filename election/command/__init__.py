@@ -1,1 +1,1 @@
-"""The command line: `python -m election`."""
+"""The command line `python -m election`, and the command that runs only while leader."""

@@ -1,1 +1,1 @@
-"""Who provides a service: registrations, and a live view of them."""
+"""Service registry: registrations, and live views of the members of a service."""

@@ -40,29 +40,33 @@ class Registration:
         async with registry.register("10.0.0.1:8897") as registration:
             await registration.update(b"...")
 
-    Entering the block returns when the znode is there. If another session owns a znode of that name, it waits for the
-    end of that session: a process that was killed and started again gets its name when its earlier session has expired.
-    In the block the znode is created again in every new session (rule D1) and, after a growing pause, when somebody
-    deletes it (rule D3). A reconnect within the session changes nothing (rule D2).
+    Entering the block returns when the znode is there. If another session owns a znode of that name, entering waits for
+    the end of that session: a process that was killed and started again gets its name back when its earlier session has
+    expired. During the block the znode is created again in every new session (rule D1), and after a growing pause when
+    somebody deletes it (rule D3). A reconnect within the session changes nothing (rule D2).
 
-    Leaving the block deletes the znode, and returns when it is gone, or the session is over (rule D5). Leaving a block
-    that is cancelled takes 2 s at most; if the znode cannot be deleted by then, that is done as soon as there is a
+    Leaving the block deletes the znode, and returns when it is gone or the session is over (rule D5). Leaving a block
+    that is cancelled takes 2 s at most; a znode that could not be deleted by then is deleted as soon as there is a
     connection.
 
-    The block is cancelled, and raises: RegistryError when a znode of that name would never go; NoAuthError and whatever
-    else forbids the znode; SessionExpiredError with `new_session=False`; ClosedError; AuthFailedError.
+    The block is cancelled, and raises one of these, when there is nothing left to do:
+
+        RegistryError        a znode of that name belongs to no session, or to this client already
+        NoAuthError          the znode must not be created; any other refusal of the servers is raised too
+        SessionExpiredError  and the client was made with `new_session=False`
+        ClosedError, AuthFailedError
     """
 
     def __init__(
         self, client: Client, path: str, layout: Layout, entry: Entry, *, acl: Sequence[ACL] = OPEN_ACL_UNSAFE
     ) -> None:
-        #: Called with the path and the session that owns it, before waiting for the end of that session. It must not
-        #: wait. If it raises, the registration ends.
+        #: Called before waiting for the end of another session, with the path of the znode and the id of the session
+        #: that owns it. It must not wait. If it raises, the registration ends.
         self.on_waiting: Callable[[str, int], object] | None = None
         self._client = client
         self._path = path
         self._layout = layout
-        self._entry = entry  # what is wanted
+        self._entry = entry  # what the znode is to contain
         self._acl = tuple(acl)  # used again after each expiry
         self._written: Entry | None = None  # what the znode contains
         self._znode: OwnedEphemeral | None = None  # of the present session
@@ -86,12 +90,17 @@ class Registration:
         return self._entry.data
 
     async def update(self, new: bytes | Instance) -> None:
-        """Give the member new contents (names: bytes; curator: a payload as bytes, or an instance; serverset: a
-        member).
+        """Give the member new contents.
 
-        Returns when they are written, or a later update has taken their place; waits for a connection where there is
-        none. Registering again registers them (rule D4). Raises RegistryError where the layout has no such contents, or
-        the registration has ended; and what the server says against them, and then they are not registered.
+        Returns when they are written, or a later update has replaced them; without a connection it waits for one. When
+        the znode has to be created again, it is created with them (rule D4).
+
+        Args:
+            new: names: the data; curator: the payload as text in UTF-8, or a ServiceInstance; serverset: a
+                ServersetMember.
+
+        Raises RegistryError if the layout does not have such contents, or the registration has ended. If the server
+        refuses the contents, raises its error, and the contents before them stay.
         """
         former = self._entry
         wanted = self._entry = self._layout.updated(former, new)
@@ -120,13 +129,13 @@ class Registration:
                 self._written = wanted
 
     async def deregister(self) -> None:
-        """Delete the znode and keep it up no longer, as leaving the block does. May be called again.
+        """Delete the znode and do not create it again, as leaving the block does. May be called more than once.
 
-        The outcome of a create that is on its way is found out first, so that nothing comes back (rules C9, D5).
+        If a create is on its way, its outcome is found out first, so that the znode does not come back (rules C9, D5).
         """
         self._work_scope.cancel()
         with trio.CancelScope(shield=True):
-            await self._ended.wait()  # at once, or after its own _remove_soon
+            await self._ended.wait()  # at once, or after the task's own _remove_soon
         try:
             await self._remove()
         except trio.Cancelled:
@@ -155,7 +164,7 @@ class Registration:
     # --- keeping it up
 
     async def _work(self) -> None:
-        """Our task. A cancellation of the block does not reach it: the znode is still to be deleted then."""
+        """Our task. It is shielded from a cancellation of the block, since it has the znode to delete."""
         try:
             with self._work_scope:
                 await self._keep()
@@ -167,20 +176,20 @@ class Registration:
             self._exists(None)
 
     async def _keep(self) -> None:
-        """Keep the znode up in one session after the other."""
+        """Keep the znode in one session after another."""
         while True:
             session = self._client.bound()
             try:
                 await self._keep_in(session)
             except SessionExpiredError:
                 if self._client.bound().expired:
-                    raise  # no other will follow
+                    raise  # no session follows
             finally:
                 self._exists(None)
             self._former.add(session.session.id)
 
     async def _keep_in(self, session: BoundClient) -> None:
-        """Create the znode, and again whenever it was deleted, until the session is over: SessionExpiredError."""
+        """Create the znode, and create it again when somebody deleted it. Raises SessionExpiredError in the end."""
         path, entry = f"{self._path}/{self._entry.name}", self._entry
         znode = self._znode = OwnedEphemeral(self._client, session, path, mode=entry.mode, acl=self._acl)
         while True:
@@ -193,7 +202,7 @@ class Registration:
                 await self._pause_before_repair(trio.current_time() - since)
 
     async def _create(self, znode: OwnedEphemeral) -> str:
-        """Create the znode with what is wanted, as soon as its name is free; its path."""
+        """Create the znode as soon as its name is free. Returns its path."""
         while znode.node is None:
             entry = self._entry
             try:
@@ -206,13 +215,15 @@ class Registration:
         return znode.node
 
     async def _until_free(self, session: BoundClient, path: str) -> None:
-        """Return when a znode that has our name may be gone: it is never adopted (rule R4)."""
+        """Wait until another znode with our name may be gone. Such a znode is never adopted (rule R4)."""
         stat, watch = await retried(lambda: session.exists_and_watch(path))
         async with watch:
             if stat is None:
                 return
             if stat.ephemeral_owner == 0:
-                raise RegistryError(f"{path} is there, and no session owns it: it would never go")
+                raise RegistryError(
+                    f"{path} is not ephemeral, no session owns it, so it would never go: delete it, or change the name"
+                )
             if is_held(self._client, path):
                 raise RegistryError(f"{path} is registered by this client already")
             if stat.ephemeral_owner in (session.session.id, *self._former):
@@ -226,7 +237,7 @@ class Registration:
                 await watch.wait()  # whatever the event is, the next create shows what happened
 
     async def _until_deleted(self, znode: OwnedEphemeral) -> None:
-        """Return when the znode was deleted. Raises SessionExpiredError when the session is over."""
+        """Wait until somebody has deleted the znode. Raises SessionExpiredError when the session is over."""
         session, node = znode.session, znode.node
         assert node is not None
         while True:
@@ -236,7 +247,7 @@ class Registration:
                 return
             async with watch:
                 if stat.ephemeral_owner != session.session.id:
-                    return  # somebody else's, after ours was deleted
+                    return  # it is another session's, which created it after ours was deleted
                 event = await watch.wait()
             if event.type != EventType.NODE_DATA_CHANGED:
                 return
@@ -248,15 +259,15 @@ class Registration:
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     def _exists(self, node: str | None) -> None:
-        """Note that the znode exists at this path, or is not known to exist."""
+        """Note that the znode exists at this path; None if it is not known to exist."""
         self._node = node
         moved, self._moved = self._moved, trio.Event()
         moved.set()
 
-    # --- taking it down
+    # --- deleting it
 
     async def _remove(self) -> None:
-        """Delete the znode, also one that we may have created, in the present session."""
+        """Delete the znode, if it exists or may exist."""
         if self._znode is None or self._removed:
             return
         with suppress(*SESSION_OVER):  # the znode goes with the session
@@ -264,7 +275,7 @@ class Registration:
         self._removed = True
 
     async def _remove_soon(self) -> None:
-        """Delete the znode within CLEANUP_TIMEOUT; if that takes longer, it goes on after this has returned."""
+        """Delete the znode within CLEANUP_TIMEOUT; if that is not enough, in a task that outlives the caller."""
         with trio.CancelScope(shield=True), trio.move_on_after(CLEANUP_TIMEOUT):
             await self._remove()
         if not self._removed:
@@ -273,6 +284,6 @@ class Registration:
     async def _remove_alone(self) -> None:
         try:
             await self._remove()
-        except Exception:  # nobody is left to be informed: the znode goes with the session
+        except Exception:  # no caller is left that could get it; the znode goes with the session
             if self._znode is not None:
                 self._znode.forget()

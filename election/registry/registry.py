@@ -1,4 +1,4 @@
-"""A service's registry: who registers, and who looks."""
+"""The registry of one service: it makes registrations and views."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Registry:
         async with registry.members() as members: ...
 
     Args:
-        zk: the client. Each registration and each view lives on through its sessions.
-        path: the service's znode. It need not exist; who registers makes it and its parents.
-        layout: "names", "curator" (Curator's x-discovery: the path ends with the service's name) or "serverset"
+        zk: the client. Registrations and views go on when it gets a new session.
+        path: the service's znode. It need not exist: the first registration creates it, and its parents.
+        layout: "names", "curator" (Curator's x-discovery; the path ends with the name of the service) or "serverset"
             (Finagle and Aurora). See election/registry/layouts.
 
-    Raises RegistryError for a layout that is none of them, or a path that cannot be a znode's.
+    Raises RegistryError for another layout, or a path that a znode cannot have.
     """
 
     def __init__(self, zk: Client, path: str, layout: str = "names") -> None:
@@ -63,15 +63,15 @@ class Registry:
     def register(
         self, member: str | Instance, data: bytes = b"", *, acl: Sequence[ACL] = OPEN_ACL_UNSAFE
     ) -> Registration:
-        """A registration, for `async with`. Be ready to serve before you enter it.
+        """A registration, for `async with`. Start to serve before you enter it: clients find you at once.
 
         Args:
-            member: its name, which in the layouts other than "names" is an address, "host:port" or "[host]:port"; or
-                a ServiceInstance (curator) or a ServersetMember (serverset) with all fields.
-            data: names: the znode's data; curator: text for the payload; serverset has none.
-            acl: the znode's.
+            member: its name; in the layouts other than "names" an address, "host:port" or "[host]:port". Or all its
+                fields: a ServiceInstance (curator) or a ServersetMember (serverset).
+            data: names: the data of the znode; curator: the payload, text in UTF-8; serverset: must be empty.
+            acl: the ACL of the znode.
 
-        Raises RegistryError for what the layout does not have.
+        Raises RegistryError for a member or data that the layout does not have.
         """
         if not isinstance(data, bytes):
             raise RegistryError(
@@ -93,11 +93,12 @@ class Registry:
         """A live view, for `async with`.
 
         Args:
-            errors, window: a member with so many errors within so many seconds is down. The defaults are Curator's.
-            when_all_down: whether any of them is picked then, or none.
-            on_problem: called with the znode's name and the error whenever a member could not be read; it must not
-                wait, and what it raises ends the view.
-            rng: for chance that can be repeated.
+            errors, window: a member that has had this many errors (`note_error`) within this many seconds is down. The
+                defaults are Curator's.
+            when_all_down: "use": when all members are down, any of them is picked; "fail": none, NoMembersError.
+            on_problem: called with the name of the znode and the error whenever a member cannot be read. It must not
+                wait. If it raises, the view ends with that error.
+            rng: the source of chance for picks; default: a new random.Random().
         """
         return Members(
             self._zk,

@@ -31,23 +31,24 @@ from zkwire import (
     WatchedEvent,
 )
 
-from ..ephemeral import UNCERTAIN
+from ..ephemeral import PAUSE, UNCERTAIN
 from ..errors import NoMembersError, RegistryError
 from .layouts import Layout, Member
 from .layouts.payload import PayloadError
 from .picking import Picker
 
-#: Reads that are on their way at once: enough to hide the round trip, few enough for the server's
-#: globalOutstandingLimit of 1000.
+#: Reads that are sent at once: enough to hide the round trip, and few enough for globalOutstandingLimit, 1000, of the
+#: servers.
 READS_AT_ONCE = 500
-#: Seconds until a read is tried again.
-PAUSE = 0.05
+
+#: What was read of a member: its data and Stat; a NoAuthError if it may not be read; None if it is not there.
+Reading = tuple[bytes, Stat] | NoAuthError | None
 
 
 class Change(NamedTuple):
-    """What became of a member. `member` is the one that is there now, or that has gone.
+    """One change of a view. `member` is the member as it is now; with "removed", as it was.
 
-    A registration that took the place of another under the same name is seen as "removed", then "added".
+    When one registration replaces another of the same name, that is "removed", then "added".
     """
 
     kind: Literal["added", "updated", "removed"]
@@ -55,19 +56,23 @@ class Change(NamedTuple):
 
 
 class Members:
-    """The members of a service, for `async with`: inside the block the view is whole, and follows what happens.
+    """A live view of the members of a service, for `async with`. In the block it is complete, and follows every change.
 
         async with registry.members() as members:
             members.snapshot()
             with members.use("least-loaded") as member: ...
             async for change in members: ...
 
-    Iterating gives the changes since the block was entered, so that these applied to the snapshot taken at its start
-    give the present one; of several changes of one member that nobody took, only their outcome. One task iterates.
+    Iterating gives the changes since the block was entered: applied to a snapshot taken at its start, they give the
+    present one. Several changes of one member that were not taken yet become one, their outcome. Only one task may
+    iterate.
 
-    The block is cancelled, and raises, when nothing will ever be seen again: ClosedError, AuthFailedError,
-    SessionExpiredError with `new_session=False`, NoAuthError when the path may not be read, RegistryError where the
-    servers are older than 3.6 and have no persistent watches.
+    The block is cancelled, and raises one of these, when the view cannot go on:
+
+        NoAuthError          the path may not be read
+        RegistryError        the servers have no persistent watches: they are older than 3.6
+        SessionExpiredError  and the client was made with `new_session=False`
+        ClosedError, AuthFailedError
     """
 
     def __init__(
@@ -92,19 +97,19 @@ class Members:
 
         # the view
         self._members: dict[str, Member] = {}
-        self._sorted: list[Member] | None = None  # of those that are enabled; None: to be made
+        self._sorted: list[Member] | None = None  # those that are enabled; None: to be made again
         self._problems: dict[str, Exception] = {}
         self._losses = 0  # how often the connection was lost
-        self._read_at = -1  # the value of `_losses` when all was last read
+        self._read_at = -1  # `_losses` when all members were last read
         self._lost_at: float | None = None
 
         # what is still to be read
-        self._bound: BoundClient | None = None  # the session that the watch stands in
+        self._bound: BoundClient | None = None  # the session that has the watch
         self._all = False
-        self._named: dict[str, bool] = {}  # False: it is known to be gone
+        self._named: dict[str, bool] = {}  # False: it is gone
         self._marked = trio.Event()
 
-        # what the reader of changes has not seen
+        # what the iterator has given, and what it has still to give
         self._seen: dict[str, Member] = {}
         self._unseen: dict[str, None] = {}
         self._changed = trio.Event()
@@ -117,23 +122,23 @@ class Members:
     # --- the view
 
     def snapshot(self) -> list[Member]:
-        """All members, sorted by name; also those that say that they may not be used."""
+        """All members, sorted by name, also those that are not enabled."""
         return sorted(self._members.values(), key=lambda member: member.name)
 
     @property
     def problems(self) -> Mapping[str, Exception]:
-        """Why members are left out, by the name of their znode: a PayloadError, or a NoAuthError (rule D9)."""
+        """Why members are left out: by the name of the znode, a PayloadError or a NoAuthError (rule D9)."""
         return MappingProxyType(self._problems)
 
     @property
     def stale(self) -> bool:
-        """Whether the view may be out of date: from the loss of the connection to a read-write server until all has
-        been read again. A connection that is dead is known to be so after 2/3 of the session timeout."""
+        """Whether the view may be out of date: from the loss of the connection until all members have been read again.
+        A server that does not answer any more is noticed after 2/3 of the session timeout."""
         return self._client.state is not KeeperState.SYNC_CONNECTED or self._read_at != self._losses
 
     @property
     def age(self) -> float:
-        """For how many seconds it has been stale; 0.0 when it is not."""
+        """For how many seconds the view has been stale; 0.0 if it is not."""
         if not self.stale or self._lost_at is None:
             return 0.0
         return trio.current_time() - self._lost_at
@@ -205,7 +210,7 @@ class Members:
             name = next(iter(self._unseen))
             before, now = self._seen.get(name), self._members.get(name)
             if before is not None and (now is None or now.czxid != before.czxid):
-                del self._seen[name]  # it stays unseen: there may be another now
+                del self._seen[name]  # `name` stays in `_unseen`: there may be another member of that name now
                 return Change("removed", before)
             del self._unseen[name]
             if now is not None and now != before:
@@ -244,7 +249,7 @@ class Members:
     # --- our tasks
 
     async def _watch_connection(self) -> None:
-        """Note each loss of the connection in the turn that follows it, before anything can have been read again."""
+        """Count each loss of the connection. This runs before anything can be read over the next connection."""
         async for state in self._client.states():
             if state is not KeeperState.SYNC_CONNECTED:
                 self._losses += 1
@@ -252,7 +257,7 @@ class Members:
                     self._lost_at = trio.current_time()
 
     async def _watch_members(self) -> None:
-        """One watch per session, and notes of what it sees."""
+        """Keep one watch in each session, and mark what its events name."""
         while True:
             bound = self._client.bound()
             try:
@@ -263,7 +268,7 @@ class Members:
                         self._mark(event)
             except SessionExpiredError:
                 if self._client.bound().expired:
-                    raise  # no other will follow
+                    raise  # no session follows
             except UnimplementedError:
                 raise RegistryError("the server has no persistent watches: they came with ZooKeeper 3.6.0") from None
             except UNCERTAIN:
@@ -284,7 +289,7 @@ class Members:
             self._marked.set()
 
     async def _read(self) -> None:
-        """Read what is marked. What is marked meanwhile is read next, as one."""
+        """Read what is marked. What is marked meanwhile is read in the next round."""
         while True:
             await self._marked.wait()
             self._marked = trio.Event()
@@ -295,7 +300,7 @@ class Members:
             try:
                 found = await (self._read_all(bound) if whole else self._read_named(bound, named))
             except SessionExpiredError:
-                continue  # the next session's watch marks all
+                continue  # when the watch of the next session is set, all is marked
             except UNCERTAIN:
                 await trio.sleep(PAUSE)
                 if bound is self._bound and not bound.expired:
@@ -309,18 +314,16 @@ class Members:
                 self._take(name, result)
             self._whole.set()
 
-    async def _read_all(self, bound: BoundClient) -> dict[str, tuple[bytes, Stat] | NoAuthError | None]:
+    async def _read_all(self, bound: BoundClient) -> dict[str, Reading]:
         try:
             names = await bound.get_children(self._path)
         except NoNodeError:
             return {}
         return await self._read_named(bound, {name: True for name in names if self._layout.is_member(name)})
 
-    async def _read_named(
-        self, bound: BoundClient, named: Mapping[str, bool]
-    ) -> dict[str, tuple[bytes, Stat] | NoAuthError | None]:
-        """What each znode has, or why nobody knows; None for those that are gone."""
-        found: dict[str, tuple[bytes, Stat] | NoAuthError | None] = dict.fromkeys(named)
+    async def _read_named(self, bound: BoundClient, named: Mapping[str, bool]) -> dict[str, Reading]:
+        """What was read of each member of these names."""
+        found: dict[str, Reading] = dict.fromkeys(named)
         names = [name for name, there in named.items() if there]
         for start in range(0, len(names), READS_AT_ONCE):
             some = names[start : start + READS_AT_ONCE]
@@ -335,8 +338,8 @@ class Members:
                     found[name] = error
         return found
 
-    def _take(self, name: str, result: tuple[bytes, Stat] | NoAuthError | None) -> None:
-        """A member as it is now."""
+    def _take(self, name: str, result: Reading) -> None:
+        """Put what was read into the view."""
         member: Member | None = None
         problem: Exception | None = None
         if isinstance(result, NoAuthError):
