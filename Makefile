@@ -40,7 +40,7 @@ types: venv ## mypy, strict
 	$(BIN)/mypy
 
 coverage: venv zookeeper ## the sans-IO core, every branch, each module by its own tests
-	.ci/core-coverage $(BIN)/python
+	$(BIN)/python .ci/core-coverage
 
 python-3.14: venv ## the tests of the sans-IO core on CPython 3.14, which Pyodide carries, in Node.js
 	.ci/python-3.14 $(BIN)/python

@@ -67,3 +67,13 @@ def strays(captured: Iterable[Captured]) -> list[Stray]:
 def said(goldens: Iterable[Golden]) -> list[tuple[Direction, bytes]]:
     """What `frames` should give for these."""
     return [(golden.direction, golden.payload) for golden in goldens]
+
+
+SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
+NAMES = ("create", "watch-getData", "ping", "getChildren2", "multi")
+FRAMES = dialogue(*NAMES)
+BEGINS = "the capture begins within this connection"
+
+
+def frames_seen(found: list[Captured]) -> list[SeenFrame]:
+    return [captured.what for captured in found if isinstance(captured.what, SeenFrame)]

@@ -68,9 +68,10 @@ from zkwire.traffic.entries import (
 from zkwire.traffic.faults import DROP, Delay
 from zkwire.traffic.report import entry_json, entry_text
 
+WORLD = (ACL(31, Id("world", "anyone")),)
+
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 STAT = Stat(1, 2, 3, 4, 5, 6, 7, 0x100, 9, 10, 11)
-WORLD = (ACL(31, Id("world", "anyone")),)
 
 
 def exchanged(
