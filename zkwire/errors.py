@@ -1,18 +1,18 @@
-"""What can go wrong, by whose doing.
+"""Every error that zkwire raises.
 
 ZkwireError
   ProtocolError           a rule of the protocol was broken
-    LocalProtocolError      by us or our caller; nothing was sent
+    LocalProtocolError      by the caller; nothing was sent
     RemoteProtocolError     by the server; the connection is replaced
   ClosedError             the client was closed
   NoServerError           no server gave a session in time
   ReplyTooLongError       the reply has more bytes than the client takes
-  ZooKeeperError          a code of KeeperException: one class per code, below
+  ZooKeeperError          a code of KeeperException; one class for each code
     ConnectionLossError     says whether the request may have been applied
     SessionExpiredError, AuthFailedError, NoNodeError, NodeExistsError, BadVersionError, ...
 
-The meaning of each code is what its class assigns to `__doc__`, since `zkwire explain` and `zkwire describe` show it:
-`python -OO` would strip a bare docstring.
+The classes of codes assign their docstrings to `__doc__`: `zkwire explain` and `zkwire describe` show them, and
+`python -OO` would strip them otherwise.
 """
 
 from __future__ import annotations
@@ -32,19 +32,21 @@ class ProtocolError(ZkwireError):
 
 
 class LocalProtocolError(ProtocolError):
-    """The caller asked for what cannot or must not be sent. Not a byte was."""
+    """The caller's request cannot or must not be sent. Nothing was sent, and nothing has changed."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """The server sent what the protocol does not allow. The message has field path and offset, or expected and seen."""
+    """The server sent something that the protocol does not allow. The message says what was expected and seen, and, if
+    it is in a field, in which one at which offset."""
 
 
 class ClosedError(ZkwireError):
-    """The client was closed before the request was answered, or before it was made."""
+    """The client was closed, before the request was made or before it was answered."""
 
 
 class NoServerError(ZkwireError):
-    """No server gave a session within `connect_timeout`. The message has each server tried and what it did."""
+    """No server gave a session within `connect_timeout`. The message lists each server that was tried, and what it
+    did."""
 
 
 class ReplyTooLongError(ZkwireError):
@@ -53,8 +55,8 @@ class ReplyTooLongError(ZkwireError):
 
     Attributes:
         path, operation: of the request, as in ZooKeeperError.
-        length: bytes of the reply.
-        limit: bytes that are taken.
+        length: of the reply, in bytes.
+        limit: the longest reply that is taken, in bytes.
     """
 
     def __init__(self, path: str | None, operation: str, length: int, limit: int) -> None:
@@ -76,16 +78,18 @@ class ZooKeeperError(ZkwireError):
     """An error code of the server, or one of the codes that its clients use for themselves.
 
     Attributes:
-        code: the number, as on the wire; an `ErrorCode` where it is a known one.
-        path: the path of the request, as the caller gave it, where it had one.
-        operation: the request's name in ZooKeeper ("getData"), where there was one.
-        reason: what is wrong, in words, where more than the code is known: for BadArgumentsError, AuthFailedError, and
-            NoNodeError of a client with a chroot.
-        index, results: of a failed multi: which operation failed, and what became of each.
+        code: the number, as on the wire; an `ErrorCode` if it is a known one.
+        path: of the request, as the caller gave it; None: it has none.
+        operation: ZooKeeper's name of the request, "getData"; None: there was no request.
+        reason: what is wrong, in words, if more than the code is known; else "". BadArgumentsError and AuthFailedError
+            have one, and NoNodeError of a client with a chroot.
+        index: of a failed multi: the place of the operation that failed, from 0; else None.
+        results: of a failed multi: for each operation its error, or None for those before the one that failed; else
+            None.
     """
 
     CODE: ClassVar[ErrorCode | None] = None
-    #: The first release that has the code; "" where all known ones have. Source: KeeperException.java of each release.
+    #: The first release that has the code; "": every release has it. Source: KeeperException.java of each release.
     SINCE: ClassVar[str] = ""
     index: int | None = None
     results: list[ZooKeeperError | None] | None = None
@@ -106,13 +110,13 @@ class ZooKeeperError(ZkwireError):
 
 
 class SystemErrorError(ZooKeeperError):
-    __doc__ = "Marks the range of errors of the system. No server sends it."
+    __doc__ = "Marks where the codes of system errors begin. No server sends it, and zkwire never raises it."
 
     CODE = ErrorCode.SYSTEM_ERROR
 
 
 class RuntimeInconsistencyError(ZooKeeperError):
-    __doc__ = "An operation of a multi that was not tried, since one before it failed."
+    __doc__ = "The operation stands in a multi after one that failed, and was not tried."
 
     CODE = ErrorCode.RUNTIME_INCONSISTENCY
 
@@ -127,9 +131,9 @@ class ConnectionLossError(ZooKeeperError):
     __doc__ = """The connection was lost before the reply came.
 
     Attributes:
-        written: how much of the request went to the server: "in full", "partly", or "not sent".
-        maybe_applied: whether the server can have executed it. Only a request written in full can have been.
-        cause: what ended the connection.
+        written: how much of the request was written to the connection: "in full", "partly", or "not sent".
+        maybe_applied: whether the server may have executed it. True only for a request that was written in full.
+        cause: what ended the connection, in words; or "".
     """
 
     CODE = ErrorCode.CONNECTION_LOSS
@@ -156,39 +160,41 @@ class ConnectionLossError(ZooKeeperError):
 
 
 class MarshallingError(ZooKeeperError):
-    __doc__ = "The server could not parse the request's body, or an enumeration in it."
+    __doc__ = (
+        "The server could not parse the request's body, or does not know a value in it that has to be one of an enum."
+    )
 
     CODE = ErrorCode.MARSHALLING_ERROR
 
 
 class UnimplementedError(ZooKeeperError):
-    __doc__ = """The server does not know the operation (and closes the connection), or has it switched off (and does
-    not)."""
+    __doc__ = """The server does not know the operation, and closes the connection; or it has switched the operation
+    off, and keeps the connection."""
 
     CODE = ErrorCode.UNIMPLEMENTED
 
 
 class OperationTimeoutError(ZooKeeperError):
-    __doc__ = "A client's own code: no server sends it."
+    __doc__ = "A code for a client's own use: no server sends it, and zkwire never raises it."
 
     CODE = ErrorCode.OPERATION_TIMEOUT
 
 
 class BadArgumentsError(ZooKeeperError):
-    __doc__ = """An illegal path, mode or time to live: found here before anything was sent (then `reason` says what is
-    wrong with it), or by the server."""
+    __doc__ = """An illegal path, mode or time to live, found by the server or by zkwire before anything was sent: then
+    `reason` says what is wrong with it."""
 
     CODE = ErrorCode.BAD_ARGUMENTS
 
 
 class InvalidStateError(ZooKeeperError):
-    __doc__ = "The C client's own code."
+    __doc__ = "A code for the C client's own use: no server sends it, and zkwire never raises it."
 
     CODE = ErrorCode.INVALID_STATE
 
 
 class UnknownSessionError(ZooKeeperError):
-    __doc__ = "Servers use it among themselves."
+    __doc__ = "A code that servers use among themselves: no client receives it."
 
     CODE = ErrorCode.UNKNOWN_SESSION
     SINCE = "3.5.0"
@@ -202,27 +208,27 @@ class NewConfigNoQuorumError(ZooKeeperError):
 
 
 class ReconfigInProgressError(ZooKeeperError):
-    __doc__ = "Another reconfiguration is under way."
+    __doc__ = "reconfig: another reconfiguration has not ended yet."
 
     CODE = ErrorCode.RECONFIG_IN_PROGRESS
     SINCE = "3.5.0"
 
 
 class SSLConnectionError(ZooKeeperError):
-    __doc__ = "The C client's own code."
+    __doc__ = "A code for the C client's own use: no server sends it, and zkwire never raises it."
 
     CODE = ErrorCode.SSL_CONNECTION_ERROR
     SINCE = "3.6.0"
 
 
 class APIError(ZooKeeperError):
-    __doc__ = "Marks the range of errors of single operations. No server sends it."
+    __doc__ = "Marks where the codes of refused operations begin. No server sends it, and zkwire never raises it."
 
     CODE = ErrorCode.API_ERROR
 
 
 class NoNodeError(ZooKeeperError):
-    __doc__ = "The znode does not exist; for create, its parent."
+    __doc__ = "The znode does not exist; in a create, its parent does not."
 
     CODE = ErrorCode.NO_NODE
 
@@ -234,37 +240,37 @@ class NoAuthError(ZooKeeperError):
 
 
 class BadVersionError(ZooKeeperError):
-    __doc__ = "The znode, its ACL or the ensemble's configuration has another version than the one asked for."
+    __doc__ = "The version in the request is not that of the znode, of its ACL, or of the ensemble's configuration."
 
     CODE = ErrorCode.BAD_VERSION
 
 
 class NoChildrenForEphemeralsError(ZooKeeperError):
-    __doc__ = "The parent is ephemeral."
+    __doc__ = "The parent is ephemeral, and ephemeral znodes have no children."
 
     CODE = ErrorCode.NO_CHILDREN_FOR_EPHEMERALS
 
 
 class NodeExistsError(ZooKeeperError):
-    __doc__ = "There is such a znode already."
+    __doc__ = "A znode with this path exists already."
 
     CODE = ErrorCode.NODE_EXISTS
 
 
 class NotEmptyError(ZooKeeperError):
-    __doc__ = "The znode has children, and only one without can be deleted."
+    __doc__ = "The znode has children, so it cannot be deleted."
 
     CODE = ErrorCode.NOT_EMPTY
 
 
 class SessionExpiredError(ZooKeeperError):
-    __doc__ = "The session the request belonged to is over, and its ephemerals are gone or about to go."
+    __doc__ = "The session of the request has ended, and the server has deleted its ephemeral znodes or soon will."
 
     CODE = ErrorCode.SESSION_EXPIRED
 
 
 class InvalidCallbackError(ZooKeeperError):
-    __doc__ = "A client's own code: no server sends it."
+    __doc__ = "A code for a client's own use: no server sends it, and zkwire never raises it."
 
     CODE = ErrorCode.INVALID_CALLBACK
 
@@ -276,73 +282,75 @@ class InvalidACLError(ZooKeeperError):
 
 
 class AuthFailedError(ZooKeeperError):
-    __doc__ = "The server refused an auth packet or the SASL exchange; `reason` says which. Terminal for the client."
+    __doc__ = "The server refused an auth packet or the SASL exchange; `reason` says which. The session ends with it."
 
     CODE = ErrorCode.AUTH_FAILED
 
 
 class ClosingError(ZooKeeperError):
-    __doc__ = "The C client's own code."
+    __doc__ = "A code for the C client's own use: no server sends it, and zkwire never raises it."
 
     CODE = ErrorCode.CLOSING
 
 
 class NothingError(ZooKeeperError):
-    __doc__ = "The C client's own code."
+    __doc__ = "A code for the C client's own use: no server sends it, and zkwire never raises it."
 
     CODE = ErrorCode.NOTHING
 
 
 class SessionMovedError(ZooKeeperError):
-    __doc__ = "The session goes on at another server. Servers close the connection instead of sending it."
+    __doc__ = "The session has moved to another server. Servers close the connection instead of sending this code."
 
     CODE = ErrorCode.SESSION_MOVED
 
 
 class NotReadOnlyError(ZooKeeperError):
-    __doc__ = "A write, sync or multi on a server in read-only mode."
+    __doc__ = "The server is in read-only mode, and the request is a write, a sync or a multi."
 
     CODE = ErrorCode.NOT_READ_ONLY
     SINCE = "3.4.0"
 
 
 class EphemeralOnLocalSessionError(ZooKeeperError):
-    __doc__ = "The session is a local one, of one server only, and may not become a global one."
+    __doc__ = "The session is local to one server, and may not become a global one, as an ephemeral znode needs."
 
     CODE = ErrorCode.EPHEMERAL_ON_LOCAL_SESSION
     SINCE = "3.5.0"
 
 
 class NoWatcherError(ZooKeeperError):
-    __doc__ = "This connection has no such watch, so none was found or removed."
+    __doc__ = "This connection has no such watch."
 
     CODE = ErrorCode.NO_WATCHER
     SINCE = "3.5.0"
 
 
 class RequestTimeoutError(ZooKeeperError):
-    __doc__ = "The Java client's own code."
+    __doc__ = "A code for the Java client's own use: no server sends it, and zkwire never raises it."
 
     CODE = ErrorCode.REQUEST_TIMEOUT
     SINCE = "3.5.5"
 
 
 class ReconfigDisabledError(ZooKeeperError):
-    __doc__ = "The server has no reconfigEnabled."
+    __doc__ = "The server does not allow reconfig: its configuration has no reconfigEnabled=true."
 
     CODE = ErrorCode.RECONFIG_DISABLED
     SINCE = "3.5.3"
 
 
 class SessionClosedRequireSaslAuthError(ZooKeeperError):
-    __doc__ = "The server demands an authentication scheme that this connection did not use first."
+    __doc__ = "The server requires an authentication scheme with which this connection has not authenticated."
 
     CODE = ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH
     SINCE = "3.5.9"
 
 
 class QuotaExceededError(ZooKeeperError):
-    __doc__ = "A quota of the znode or of one above it is used up, and the server has enforceQuota."
+    __doc__ = (
+        "A quota of the znode or of one above it is used up, and the server's configuration has enforceQuota=true."
+    )
 
     CODE = ErrorCode.QUOTA_EXCEEDED
     SINCE = "3.7.0"
@@ -361,6 +369,6 @@ BY_CODE: dict[int, type[ZooKeeperError]] = {
 
 
 def error_from_code(code: int, path: str | None = None, operation: str | None = None) -> ZooKeeperError:
-    """The exception for a code; one this client does not know is a plain ZooKeeperError that carries the number."""
+    """The exception for a code. A code that zkwire does not know becomes a plain ZooKeeperError with that number."""
     cls = BY_CODE.get(code)
     return ZooKeeperError(path, operation, code) if cls is None else cls(path, operation)
