@@ -1,1 +1,1 @@
-"""zkwire beside its peers: `python -m benchmarks`. See benchmarks/README.md."""
+"""zkwire compared with other clients: `python -m benchmarks`. See benchmarks/README.md."""

@@ -1,4 +1,4 @@
-"""zkwire, its peers and a bare socket on the same server, in turns, as one table.
+"""Measure zkwire, other clients and a bare socket on one server, in turns, and print a table for each scenario.
 
 ZKWIRE_HOSTS=127.0.0.1:2181 python -m benchmarks [--quick] [--only SCENARIO]... [--rounds N]
 """
@@ -24,7 +24,7 @@ from benchmarks.prepare import znodes
 from benchmarks.scenarios import BATCH, SCENARIOS, SMALL, SMALL_DATA, Scenario
 from benchmarks.targets import Target
 
-#: Rows that are in some scenarios only.
+#: Rows that only some scenarios have.
 _ROWS_OF = {
     "zkwire in order": ("get_data-500", "set_data-500"),
     "zkwire on_frame": ("tracing",),
@@ -52,7 +52,7 @@ async def _run(hosts: str, chosen: Sequence[str], quick: bool, rounds: int) -> N
     met: list[Target] = []
     results: dict[str, dict[str, Rounds]] = {}
     async with znodes(hosts):
-        # From here on it is one process at a time, and nothing else runs in this one.
+        # From here on one process runs at a time, and this one only waits.
         for name in chosen:
             if name not in SCENARIOS:
                 continue
@@ -88,7 +88,7 @@ async def _run(hosts: str, chosen: Sequence[str], quick: bool, rounds: int) -> N
 
 
 def measure(hosts: str, scenario: Scenario, rows: Iterable[str], repetitions: int, rounds: int) -> dict[str, Rounds]:
-    """Each client's turn comes once a round."""
+    """Measure each client once in each round."""
     found: dict[str, list[Measurement]] = {name: [] for name in rows}
     for _ in range(rounds):
         for name, measurements in found.items():
@@ -117,7 +117,7 @@ def table(results: Mapping[str, Rounds]) -> str:
 
 
 def _installed() -> list[str]:
-    """The rows whose packages are here. Says which are not, and why. Compiles what must be."""
+    """The clients that can run here. Prints which cannot, and why. Compiles those that need it."""
     found = []
     for name in PEERS:
         try:
@@ -144,7 +144,7 @@ def _measure_once(hosts: str, name: str, scenario: Scenario, repetitions: int) -
         line = ""
         for line in process.stdout:
             if line == "armed\n":
-                time.sleep(0.01)  # until the client is waiting
+                time.sleep(0.01)  # the client needs this long until it waits
                 _send(hosts, fire_watches(), 1)
     if process.returncode:
         raise SystemExit(f"{name} failed in {scenario.name}")
@@ -161,7 +161,7 @@ def _send(hosts: str, frames: bytes, replies: int) -> None:
 
 
 def _tap(hosts: str, quick: bool, rounds: int) -> float:
-    """Microseconds that a tap adds."""
+    """Print the table of taps. Returns the microseconds that a tap adds."""
     scenario = SCENARIOS["get_data-serial"]
     repetitions = scenario.quick if quick else scenario.repetitions
     found = tapped.measure(hosts, rounds, lambda way: _measure_once(way, "bare socket", scenario, repetitions))
@@ -201,13 +201,13 @@ def _python(module: str, *arguments: str) -> str:
 
 
 def _figures(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows of figures by name, as a table."""
+    """A table of rows that have the same keys."""
     texts = [[f"{value:,.1f}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
     return "\n" + _grid([list(rows[0]), *texts])
 
 
 def _grid(rows: Sequence[Sequence[str]]) -> str:
-    """Columns that stand under each other, the first to the left; Markdown too."""
+    """A table with aligned columns, the first one to the left. It is Markdown too."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
         "| "

@@ -1,4 +1,4 @@
-"""How soon the next leader leads, what that costs the server, and what a large registry costs; kazoo beside.
+"""How soon the next leader leads, how many packets that costs, and what a large registry costs; compared with kazoo.
 
 Each measurement runs in a process of its own (benchmarks/peer.py).
 """
@@ -15,24 +15,24 @@ import time
 from typing import Any
 
 CLIENTS = ("zkwire", "kazoo")
-CONTENDERS = (5, 100, 1000)
+CANDIDATES = (5, 100, 1000)
 MEMBERS, CHURN = 10_000, 100
-#: Seconds; no session may expire while a thousand contenders get ready.
+#: Seconds; no session may expire while a thousand candidates enter.
 SESSION_TIMEOUT = 60.0
 
 
 def failovers(hosts: str, rounds: int) -> list[dict[str, Any]]:
-    """Rows of figures, by client and number of contenders."""
+    """One row for each client and number of candidates."""
     rows = []
-    for contenders in CONTENDERS:
+    for candidates in CANDIDATES:
         for client in CLIENTS:
-            row = _in_a_process(client, "failovers", hosts, str(contenders), str(min(rounds, contenders - 1)))
-            rows.append({"client": client, "contenders": contenders, **row})
+            row = _in_a_process(client, "failovers", hosts, str(candidates), str(min(rounds, candidates - 1)))
+            rows.append({"client": client, "candidates": candidates, **row})
     return rows
 
 
 def registries(hosts: str, members: int) -> list[dict[str, Any]]:
-    """Rows of figures, by client."""
+    """One row for each client."""
     return [
         {"client": client, **_in_a_process(client, "registry", hosts, str(members), str(CHURN))} for client in CLIENTS
     ]
@@ -47,7 +47,7 @@ def _in_a_process(client: str, what: str, hosts: str, *arguments: str) -> dict[s
 
 
 def packets(hosts: str) -> int:
-    """Requests and replies that the server has counted (four-letter word srvr)."""
+    """The number of packets that the server has received and sent so far (four-letter word srvr)."""
     host, _, port = hosts.partition("/")[0].rpartition(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(b"srvr")
@@ -56,7 +56,7 @@ def packets(hosts: str) -> int:
 
 
 class Clock:
-    """From each resignation to the next leader."""
+    """Measures the time from each resignation to the next leader."""
 
     def __init__(self) -> None:
         self.milliseconds: list[float] = []

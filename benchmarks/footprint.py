@@ -1,4 +1,4 @@
-"""What a client costs before it does anything: import, memory, threads, wake-ups. Each in processes of its own."""
+"""What a client costs before it does anything: import, memory, threads, wake-ups. Each runs in processes of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMPORTS = {
     "aiozk": "import aiozk",
 }
 
-# CPU around the import, since others' load is not its cost, and what Linux says of the process behind it.
+# CPU time of the import, which other load does not change, and what Linux reports about the process afterwards.
 _IMPORTER = """
 import time
 before = time.process_time()
@@ -50,11 +50,14 @@ class Idle(NamedTuple):
 
 
 def imported(name: str, times: int) -> Imported:
-    """Import in a fresh process, several times, with bytecode at hand as behind an installed package. Raises
-    ImportError."""
+    """Import in a new process, several times, with compiled bytecode, as an installed package has it.
+
+    Raises:
+        ImportError: the package is not installed.
+    """
     found = []
     with tempfile.TemporaryDirectory(prefix="zkwire-benchmark-") as bytecode:
-        # Of a place of its own: a work tree may have none, or none that is current.
+        # In a directory of its own: a work tree may have no bytecode, or an old one.
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
         for _ in range(times + 1):
             process = subprocess.run(
@@ -79,7 +82,7 @@ COMMANDS = {
 
 
 def cold(times: int) -> dict[str, float]:
-    """Milliseconds that each command takes, the least of all times, by turns. $ZKWIRE_HOSTS names a server."""
+    """The milliseconds that each command takes: the least of all its runs. $ZKWIRE_HOSTS names a server."""
     least = dict.fromkeys(COMMANDS, float("inf"))
     with tempfile.TemporaryDirectory(prefix="zkwire-benchmark-") as bytecode:
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
@@ -92,7 +95,7 @@ def cold(times: int) -> dict[str, float]:
 
 
 def idle(names: Sequence[str], session_timeout: float, intervals: int) -> dict[str, Idle]:
-    """One idle session of each client, all at the same time: none disturbs another by doing nothing.
+    """Measure one idle session of each client, all at the same time: idle ones do not disturb each other.
 
     Raises:
         ChildProcessError: one of them did not get a session.
@@ -108,7 +111,7 @@ def idle(names: Sequence[str], session_timeout: float, intervals: int) -> dict[s
             assert process.stdout is not None
             if process.stdout.readline() != "idle\n":
                 raise ChildProcessError(f"{name} has no session")
-        time.sleep(interval)  # what connecting left to do is done by then
+        time.sleep(interval)  # work that is left from connecting ends meanwhile
         before = {name: _switches(process.pid) for name, process in processes.items()}
         began = time.monotonic()
         time.sleep(interval * intervals)

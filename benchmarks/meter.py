@@ -1,4 +1,4 @@
-"""Measures CPU and time around operations, and says what came of it."""
+"""Measures the CPU and the time of operations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Rounds(NamedTuple):
         return statistics.median(self._figures(name))
 
     def ratio(self, name: str, other: Rounds) -> float:
-        """The median of the ratios within each round: what slows the machine for a while slows both."""
+        """The median of the ratios within each round. In one round both clients run on an equally loaded machine."""
         return statistics.median(ours / theirs for ours, theirs in zip(self._figures(name), other._figures(name)))
 
     def difference(self, name: str, other: Rounds) -> float:
@@ -41,7 +41,7 @@ class Rounds(NamedTuple):
 
 
 class Meter:
-    """Counts CPU and time of repetitions, after some that do not count.
+    """Measures CPU and time of repetitions. The first ones warm up, and do not count.
 
     for _ in meter:                     # or, where a repetition needs preparation:
         one repetition                  #     for _ in meter.untimed():
@@ -71,7 +71,7 @@ class Meter:
         self._laps += laps
 
     def untimed(self) -> Iterator[None]:
-        """One repetition more than is counted, to warm up."""
+        """Repetitions that `lap` measures, and one before them to warm up."""
         for index in range(self.repetitions + 1):
             yield
             if index == 0:
@@ -97,7 +97,7 @@ class Meter:
 
 
 def announce(word: str) -> None:
-    """Tell the process that started this one how far we are: "armed" makes it fire the watches."""
+    """Tell the process that started this one what is done. At "armed" it fires the watches."""
     print(word, flush=True)
 
 

@@ -2,8 +2,8 @@
 
 python -m benchmarks.peer NAME SCENARIO REPETITIONS
 python -m benchmarks.peer NAME idle SECONDS                 one session of that timeout, until killed; prints "idle"
-python -m benchmarks.peer NAME failovers CONTENDERS ROUNDS  of elections.py
-python -m benchmarks.peer NAME registry MEMBERS CHURN       of elections.py
+python -m benchmarks.peer NAME failovers CANDIDATES ROUNDS  see elections.py
+python -m benchmarks.peer NAME registry MEMBERS CHURN       see elections.py
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> None:
         peer.idle(float(numbers[0]))
     elif scenario in ("failovers", "registry"):
         print(json.dumps(getattr(peer, scenario)(*map(int, numbers))), flush=True)
-        os._exit(0)  # kazoo's threads wait for turns that never come
+        os._exit(0)  # kazoo's other candidates still wait to lead
     else:
         meter = Meter(int(numbers[0]), SCENARIOS[scenario].batch)
         peer.run(scenario, meter)

@@ -1,4 +1,4 @@
-"""The znodes that the scenarios read and write, made before and removed after."""
+"""The znodes of the scenarios: made before the run and removed after it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def znodes(hosts: str) -> AsyncIterator[None]:
             try:
                 await _remove(hosts)
             except zkwire.NoServerError as error:
-                print(f"{ROOT} is still there: {error}", file=sys.stderr)  # and hides nothing that was raised above
+                print(f"{ROOT} is still there: {error}", file=sys.stderr)  # an exception of the block is more important
 
 
 async def _remove(hosts: str) -> None:
@@ -59,6 +59,6 @@ async def _remove(hosts: str) -> None:
                 try:
                     await call
                 except zkwire.NoNodeError:
-                    continue  # an ephemeral one of a session that was just ending
+                    continue  # an ephemeral znode whose session ended just now
             await zk.delete(f"{ROOT}/{parent}")
         await zk.delete(ROOT)

@@ -1,4 +1,4 @@
-"""A relay that knows nothing of what it relays: what a process in between costs, whoever writes it in trio.
+"""A relay that does not look at what it relays. It shows what any process in between costs that is written in trio.
 
 python -m benchmarks.relay HOST:PORT           prints its address to stderr, as zkwire tap does
 """

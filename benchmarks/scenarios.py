@@ -1,4 +1,4 @@
-"""What is measured: the scenarios, how often each is done, and the znodes that they use."""
+"""What is measured: the scenarios, how often each is repeated, and the znodes that they use."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ WATCHES = 1_000
 SMALL_DATA = b"x" * 100
 #: A setData request of 0xfffff bytes, the longest that a server takes: header, path, data, version.
 LARGE_SIZE = 0xFFFFF - (8 + 4 + len(LARGE) + 4 + 4)
-#: Seconds. Long enough that no ping falls into a measurement, but servers clamp it.
+#: Seconds. Long enough that no client pings during a measurement, though a server may grant less.
 SESSION_TIMEOUT = 30.0
 
 
 class Scenario(NamedTuple):
-    """One row block of the table.
+    """One table.
 
     A repetition does `batch` operations; its time is one latency. CPU and throughput are per operation.
     """

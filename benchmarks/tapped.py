@@ -1,4 +1,4 @@
-"""What `zkwire tap` adds to a request: the same client on the same server, straight and through taps, in turns."""
+"""What `zkwire tap` adds to a request: the same client on the same server, directly and through taps, in turns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.meter import Measurement, Rounds
 
 _TAP = ["zkwire", "tap", "0", "{hosts}"]
 
-#: Row of the table: the module that stands in between, and its arguments; None: nothing does.
+#: Row of the table: the module between client and server, and its arguments; None: nothing is between them.
 ROWS: dict[str, list[str] | None] = {
     "straight": None,
     "a relay that reads nothing": ["benchmarks.relay", "{hosts}"],
@@ -24,7 +24,7 @@ ROWS: dict[str, list[str] | None] = {
 
 
 def measure(hosts: str, rounds: int, once: Callable[[str], Measurement]) -> dict[str, Rounds]:
-    """Each way's turn comes once a round. `once` measures the client on the hosts that it is given."""
+    """Measure each way once in each round. `once` measures the client, given the hosts to connect to."""
     found: dict[str, list[Measurement]] = {name: [] for name in ROWS}
     with ExitStack() as stack:
         ways = {
@@ -38,14 +38,13 @@ def measure(hosts: str, rounds: int, once: Callable[[str], Measurement]) -> dict
 
 
 def added(results: dict[str, Rounds], name: str) -> float:
-    """Microseconds that this way adds to the median latency: the median over the rounds of the differences within
-    each."""
+    """Microseconds that this way adds to the median latency: the median of the differences within each round."""
     return results[name].difference("median", results["straight"])
 
 
 @contextmanager
 def _between(hosts: str, command: list[str]) -> Iterator[str]:
-    """The address of what stands in between. All that it prints is thrown away, but it does print it."""
+    """Run the process between client and server. Yields its address. What it prints goes to /dev/null."""
     words = [word.format(hosts=hosts) for word in command]
     with subprocess.Popen(
         [sys.executable, "-m", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

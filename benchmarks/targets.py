@@ -8,7 +8,7 @@ from typing import NamedTuple
 from benchmarks.footprint import Idle, Imported
 from benchmarks.meter import Rounds
 
-#: [scenario][peer]
+#: by scenario, then by client
 Results = Mapping[str, Mapping[str, Rounds]]
 
 
@@ -42,7 +42,7 @@ _RATIOS = [
 
 
 def of_scenarios(results: Results) -> list[Target]:
-    """The targets whose two figures were measured."""
+    """The targets for which both figures were measured."""
     return [
         Target(f"{scenario}: {measure} of {ours} / {peer}", limit, rows[ours].ratio(measure, rows[peer]))
         for scenario, ours, measure, peer, limit in _RATIOS

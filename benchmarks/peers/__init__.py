@@ -1,4 +1,4 @@
-"""The clients that are measured, one module each. A peer's module is imported in its own process only."""
+"""The clients that are measured, one module each. Only the process that measures a client imports its module."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from benchmarks.meter import Meter
 
 
 class Peer(Protocol):
-    """A client, in the scenarios that it takes part in. Each is a method: `get_data-500` is `get_data_500`."""
+    """A client. Each scenario that it takes part in is a method: `get_data_500` for `get_data-500`."""
 
     def __init__(self, hosts: str) -> None: ...
 
     def run(self, scenario: str, meter: Meter) -> None:
-        """Do the scenario's repetitions, as the meter says, with a session of its own."""
+        """Do the repetitions that the meter asks for, in a session of its own."""
 
     def idle(self, session_timeout: float) -> None:
         """Open a session, print "idle", and do nothing until killed."""

@@ -1,6 +1,6 @@
-"""A blocking socket from the standard library: requests encoded beforehand go out, frames are counted in.
+"""A blocking socket: it sends requests that were encoded before, and counts the frames that come back.
 
-It decodes nothing, so no client in Python can take less CPU. Its xids are all 1: servers give them back unread.
+It decodes nothing, so no client in Python can use less CPU. Its xids are all 1: servers return an xid as it is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class BareSocket:
         getattr(self, method(scenario))(meter)
 
     def idle(self, session_timeout: float) -> None:
-        """Without pings: the session expires, the process stays."""
+        """No pings: the session expires, but the process stays."""
         _connection = Connection(self._hosts, session_timeout)
         announce("idle")
         threading.Event().wait()
@@ -100,7 +100,7 @@ class Connection:
         self.exchange(_LENGTH.pack(len(body)) + body, 1)
 
     def exchange(self, frames: bytes, replies: int) -> None:
-        """Send the frames, and take as many frames as there are to be replies."""
+        """Send the frames, and read this number of replies."""
         if frames:
             self._socket.sendall(frames)
         unpack, receive = _LENGTH.unpack_from, self._socket.recv
@@ -128,7 +128,7 @@ class Connection:
         self._buffer = buffer[offset:]
 
     def close(self) -> None:
-        """Close the session too."""
+        """Close the session and the connection."""
         self.exchange(request(_CLOSE_SESSION), 1)
         self._socket.close()
 

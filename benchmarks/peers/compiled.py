@@ -1,4 +1,4 @@
-"""Peers in other languages: a program beside this file, compiled on first use, takes this process's place."""
+"""Clients in other languages: a program beside this file is compiled on first use, and replaces this process."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from benchmarks.scenarios import (
 
 
 class CompiledPeer(ABC):
-    """Its program is given: HOSTS SCENARIO REPETITIONS WARM_UP TIMEOUT_MS, and the scenarios' constants in its
-    environment. It prints what benchmarks/meter.py prints."""
+    """The arguments of its program are HOSTS SCENARIO REPETITIONS WARM_UP TIMEOUT_MS. The constants of scenarios.py are
+    in its environment. It prints what benchmarks/meter.py prints."""
 
     def __init__(self, hosts: str) -> None:
         self._hosts = hosts
@@ -35,7 +35,7 @@ class CompiledPeer(ABC):
     @classmethod
     @abstractmethod
     def build(cls) -> Path:
-        """The program. Raises ImportError when what it needs is not installed."""
+        """Compile it. Returns the program. Raises ImportError when something that it needs is not installed."""
 
     def run(self, scenario: str, meter: Meter) -> None:
         self._become(scenario, meter.repetitions, meter.warm_up, SESSION_TIMEOUT)
@@ -62,15 +62,15 @@ class CompiledPeer(ABC):
 
 
 def compiled(source: str, suffix: str, command: list[str], environment: dict[str, str] | None = None) -> Path:
-    """The program that `command SOURCE -o PROGRAM` makes, with "{}" for both; made once per source text.
+    """The program that `command` compiles; it has "{}" for the source and for the program. Made once per source text.
 
-    Raises ImportError with what the compiler says.
+    Raises ImportError with the compiler's message.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zkwire" / "benchmarks"
     program = cache / hashlib.sha256(f"{source}{command}".encode()).hexdigest()[:16]
     if not program.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        # Under a name of our own first, since another run may be compiling the same.
+        # First under another name, since a second run may compile the same program.
         text, made = cache / f"{program.name}-{os.getpid()}{suffix}", cache / f"{program.name}-{os.getpid()}"
         text.write_text(source)
         try:

@@ -76,7 +76,7 @@ class Kazoo:
         zk = self._connected()
         left, done = scenarios.WATCHES, threading.Event()
 
-        def fired(_: Any) -> None:  # all in kazoo's one callback thread
+        def fired(_: Any) -> None:  # kazoo calls this in one thread
             nonlocal left
             left -= 1
             if not left:
@@ -98,8 +98,8 @@ class Kazoo:
             zk.stop()
             zk.close()
 
-    def failovers(self, contenders: int, rounds: int) -> dict[str, float]:
-        # Not at the top: the memory of an idle session would count it.
+    def failovers(self, candidates: int, rounds: int) -> dict[str, float]:
+        # Not at the top: its memory would count as an idle session's.
         from benchmarks import elections
 
         clock, path = elections.Clock(), f"/election-{uuid.uuid4().hex}"
@@ -113,12 +113,12 @@ class Kazoo:
             resign.acquire()
             clock.resigns()
 
-        for number in range(contenders):
+        for number in range(candidates):
             election = clients[number % 2].Election(path)
             threading.Thread(target=election.run, args=(lead,), daemon=True).start()
             while len(clients[0].get_children(path) if clients[0].exists(path) else ()) <= number:
                 time.sleep(0.001)
-        time.sleep(1)  # until the last of them waits
+        time.sleep(1)  # by then the last one waits
         before = elections.packets(self._hosts)
         for number in range(rounds):
             leading.acquire()
@@ -127,7 +127,7 @@ class Kazoo:
         return clock.figures(elections.packets(self._hosts) - before)
 
     def registry(self, members: int, churn: int) -> dict[str, float]:
-        """What a user of ChildrenWatch would write: new names are read, in one batch."""
+        """As a user of ChildrenWatch would write it: the data of new names is read in one batch."""
         from benchmarks import elections
 
         path = f"/registry-{uuid.uuid4().hex}"

@@ -92,14 +92,14 @@ class Zkwire:
             async with self._connect():
                 pass
 
-    def failovers(self, contenders: int, rounds: int) -> dict[str, float]:
-        return trio.run(self._failovers, contenders, rounds)
+    def failovers(self, candidates: int, rounds: int) -> dict[str, float]:
+        return trio.run(self._failovers, candidates, rounds)
 
     def registry(self, members: int, churn: int) -> dict[str, float]:
         return trio.run(self._registry, members, churn)
 
-    async def _failovers(self, contenders: int, rounds: int) -> dict[str, float]:
-        # Not at the top: the memory of an idle session would count them.
+    async def _failovers(self, candidates: int, rounds: int) -> dict[str, float]:
+        # Not at the top: their memory would count as an idle session's.
         from benchmarks import elections
         from election import Election, Term
 
@@ -118,7 +118,7 @@ class Zkwire:
             self._connect(elections.SESSION_TIMEOUT) as other,
             trio.open_nursery() as nursery,
         ):
-            for number in range(contenders):
+            for number in range(candidates):
                 election = Election((one, other)[number % 2], path)
                 nursery.start_soon(contend, election)
                 async for state in election.states():

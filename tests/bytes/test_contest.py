@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import contest, judge
-from tests.support.contending import ENTER, EXIT, GUARDED_ASKED, GUARDED_DONE, STEP
+from tests.support.candidate_process import ENTER, EXIT, GUARDED_ASKED, GUARDED_DONE, STEP
 from tests.support.contest import Record
 from tests.support.fenced_resource import Resource
 from tests.support.judge import Pause, Stint

@@ -1,4 +1,4 @@
-"""Curator's recipes as contenders: its versions on this machine, and a process that runs them (Contender.java)."""
+"""Curator's recipes as candidates: the versions on this machine, and the process that runs them (Candidate.java)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tests.support.real.distributions import DEBIAN_JARS, NoZooKeeper, find_distributions, java
 
-SOURCE = Path(__file__).with_name("Contender.java")
+SOURCE = Path(__file__).with_name("Candidate.java")
 
-#: The recipes that contend, by the dialect that they speak.
+#: The recipes, with the dialect that each speaks.
 RECIPES = {"selector": "native", "mutex": "native", "latch": "curator-latch"}
 
 
@@ -31,8 +31,8 @@ class Curator:
 
 
 def find_curators() -> list[Curator]:
-    """All versions of Curator on this machine, never none: Debian's package, and what the ZooKeeper distributions of
-    `make zookeeper-matrix` carry.
+    """All versions of Curator on this machine, at least one: Debian's package, and those in the ZooKeeper distributions
+    of `make zookeeper-matrix`.
 
     Raises:
         NoCurator: there is none.
@@ -60,14 +60,14 @@ def _debian() -> list[Curator]:
     ]
     if not jar.exists() or not versions:
         return []
-    # Its manifest names Curator's other jars and ZooKeeper's, and their manifests the rest, but for a logging library.
+    # Its manifest names Curator's other jars and ZooKeeper's. Their manifests name the rest, except a logging library.
     return [Curator(versions[0], os.pathsep.join(map(str, [jar, DEBIAN_JARS / "slf4j-simple.jar"])))]
 
 
-def compile_contender(curator: Curator, directory: Path) -> str:
-    """Compile Contender.java; the classpath to run it with.
+def compile_candidate(curator: Curator, directory: Path) -> str:
+    """Compile Candidate.java. Returns the classpath to run it with.
 
-    By the compiler's module, which a plain Java runtime has, too: there need be no `javac`.
+    This uses the compiler's module, which a Java runtime without `javac` has too.
     """
     command = [java(), "-m", "jdk.compiler/com.sun.tools.javac.Main", "-d", str(directory), "-cp", curator.classpath]
     done = subprocess.run([*command, str(SOURCE)], capture_output=True, text=True, timeout=120, check=False)
@@ -75,15 +75,15 @@ def compile_contender(curator: Curator, directory: Path) -> str:
     return os.pathsep.join([str(directory), curator.classpath])
 
 
-def contender_command(classpath: str, hosts: str, timeout: float) -> list[str]:
-    """What runs the contenders (tests/peers/process.py); session timeout in seconds."""
+def candidate_command(classpath: str, hosts: str, timeout: float) -> list[str]:
+    """The command that runs the candidates (tests/peers/process.py). `timeout`: the session timeout in seconds."""
     options = ["-Xms32m", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
     quiet = ["-Dorg.apache.logging.log4j.level=OFF", "-Dorg.slf4j.simpleLogger.defaultLogLevel=off"]
-    return [java(), *options, *quiet, "-cp", classpath, "Contender", hosts, str(int(timeout * 1000))]
+    return [java(), *options, *quiet, "-cp", classpath, "Candidate", hosts, str(int(timeout * 1000))]
 
 
 def main() -> int:
-    """Print the versions of this machine; 2 if there is none."""
+    """Print the versions on this machine. Returns 2 if there is none."""
     try:
         for curator in find_curators():
             print("Curator", curator.version)

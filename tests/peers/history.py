@@ -1,4 +1,4 @@
-"""Who led when: what contenders of all kinds report, and what must be true of it."""
+"""Who led when: what candidates of all programs report."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.support.judge import Stint
 
 
 class Happening(NamedTuple):
-    """What a contender reports.
+    """What a candidate reports.
 
     Attributes:
-        what: "leading" (its body begins), "stopped" (its body has ended, and leadership is about to be given up),
+        what: "leading" (its body begins), "stopped" (its body has ended; it is about to give up leadership),
             "left" (its session is closed) or "failed".
-        name: the contender's.
+        name: the name of the candidate.
         at: CLOCK_MONOTONIC in nanoseconds: one clock for all processes.
     """
 
@@ -26,7 +26,7 @@ class Happening(NamedTuple):
 
 
 class History:
-    """All happenings, in the order in which they were heard of. For trio's thread only."""
+    """All happenings, in the order in which they arrived. To be used in trio's thread only."""
 
     def __init__(self) -> None:
         self.happenings: list[Happening] = []
@@ -44,12 +44,12 @@ class History:
         """Wait until it has happened.
 
         Raises:
-            AssertionError: the contender failed, or `patience` seconds are over.
+            AssertionError: the candidate failed, or `patience` seconds are over.
         """
         await self.said(what, name, patience)
 
     async def said(self, start: str, name: str, patience: float = 30.0) -> str:
-        """The first of what the contender reports that begins with `start`. Raises as `reached`."""
+        """Wait for a report of the candidate that begins with `start`. Returns the first. Raises as `reached`."""
         with trio.move_on_after(patience):
             while True:
                 for what, whose, _ in self.happenings:
@@ -60,7 +60,7 @@ class History:
         raise AssertionError(f"{name}: no {start!r} within {patience} s: {self.happenings}")
 
     def stints(self) -> list[Stint]:
-        """All terms. Where a contender stops more than once, the first time counts."""
+        """All terms. Where a candidate reports "stopped" more than once, the first time counts."""
         found = []
         for what, name, at in self.happenings:
             if what == "leading":
@@ -70,6 +70,6 @@ class History:
         return found
 
     def leaders(self) -> list[str]:
-        """Who led or leads, in the order in which they began."""
+        """The names of all that have led, in the order in which they began."""
         began = sorted((at, name) for what, name, at in self.happenings if what == "leading")
         return [name for _, name in began]

@@ -1,6 +1,6 @@
-"""kazoo's recipes as contenders: python -m tests.peers.kazoo_peer HOSTS SESSION_TIMEOUT_MS; see tests/peers/process.py.
+"""kazoo's recipes as candidates: python -m tests.peers.kazoo_peer HOSTS SESSION_TIMEOUT_MS; see tests/peers/process.py.
 
-Recipes: "election", "lock"; and "read", for its name.
+Recipes: "election", "lock", and "read" (its name is what a test looks at).
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 
 from kazoo.client import KazooClient
 
-#: The recipes that contend, by the dialect that they speak.
+#: The recipes, with the dialect that each speaks.
 RECIPES = {"election": "kazoo", "lock": "kazoo"}
 
 
-def contender_command(hosts: str, timeout: float) -> list[str]:
-    """What runs this module; session timeout in seconds."""
+def candidate_command(hosts: str, timeout: float) -> list[str]:
+    """The command that runs this module. `timeout`: the session timeout in seconds."""
     return [sys.executable, "-m", "tests.peers.kazoo_peer", hosts, str(int(timeout * 1000))]
 
 
-class Contender(threading.Thread):
-    """A contender with a client, and so a session, of its own."""
+class Candidate(threading.Thread):
+    """A candidate with a client and a session of its own."""
 
     def __init__(self, hosts: str, timeout: float, recipe: str, name: str, path: str) -> None:
         super().__init__(daemon=True)
@@ -42,7 +42,7 @@ class Contender(threading.Thread):
     def run(self) -> None:
         try:
             self._client.start(20)
-            self.contend()
+            self.take_part()
             self._client.stop()
             self._client.close()
             self.say("left")
@@ -50,7 +50,7 @@ class Contender(threading.Thread):
             traceback.print_exc()
             self.say("failed")
 
-    def contend(self) -> None:
+    def take_part(self) -> None:
         if self._recipe == "election":
             self._client.Election(self._path, self._id).run(self._lead)
         else:
@@ -64,23 +64,23 @@ class Contender(threading.Thread):
         self.say("stopped")
 
 
-class Onlooker(Contender):
-    def contend(self) -> None:
+class Onlooker(Candidate):
+    def take_part(self) -> None:
         self.say("saw:" + ",".join(self._client.Election(self._path).contenders()))
 
 
 def main() -> None:
     hosts, timeout = sys.argv[1], int(sys.argv[2]) / 1000
-    contenders: dict[str, Contender] = {}
+    candidates: dict[str, Candidate] = {}
     for line in sys.stdin:
         verb, *words = line.split()
         if verb == "leave":
-            contenders[words[0]].leave.set()
+            candidates[words[0]].leave.set()
             continue
         recipe, name, path = words
-        contenders[name] = (Contender if verb == "enter" else Onlooker)(hosts, timeout, recipe, name, path)
-        contenders[name].start()
-    os._exit(0)  # as a crash: no session is closed
+        candidates[name] = (Candidate if verb == "enter" else Onlooker)(hosts, timeout, recipe, name, path)
+        candidates[name].start()
+    os._exit(0)  # like a crash: no session is closed
 
 
 if __name__ == "__main__":

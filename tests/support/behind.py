@@ -1,10 +1,10 @@
-"""Clients whose connections a test cuts and holds up: behind a tap, with every frame that passes, or on a `Line`.
+"""Clients whose connections a test cuts: behind a tap, with every frame that passes, or on a `Line`.
 
-Both have the same words:
+Both use the same words:
 
     cut     end the connection; the client may connect again at once
-    part    the same, and no server is found until `heal`
-    held    what matches waits until the end of a block
+    part    end the connection; the client reaches no server until `heal`
+    held    a frame waits until the end of a block
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Behind:
     """A client behind a tap, and every frame that passed.
 
     Attributes:
-        fault: what the tap does.
-        other: another client, straight on the server, where `behind` made this.
+        fault: decides what the tap does with each frame; None: pass it on.
+        other: a second client, connected to the server directly. Only the context manager `behind` sets it.
     """
 
     other: Client
@@ -66,21 +66,21 @@ class Behind:
         return [each for each in self.frames[since:] if each.is_notification]
 
     async def cut(self) -> None:
-        """Cut, and return when the client knows it: what it does next goes to the next connection."""
+        """Cut the connection. Returns when the client knows it: what it sends next goes to the next connection."""
         self.tap.cut()
         await reached(self.zk, DISCONNECTED)
 
     async def part(self) -> None:
-        """Cut, and let no server be found until `heal`."""
+        """Cut the connection, and refuse new ones until `heal`. Returns when the client knows it."""
         self.tap.refuse()
         await self.cut()
 
     async def heal(self) -> None:
-        """Let the server be found again."""
+        """Accept connections again."""
         await self.tap.heal()
 
     def parting(self, fault: Fault) -> Fault:
-        """The fault, after which no server is found until `heal`."""
+        """The same fault; when it does something, the tap refuses new connections from then on, until `heal`."""
 
         def decide(seen: SeenFrame) -> Action:
             action = fault(seen)
@@ -98,7 +98,7 @@ class Behind:
         await self.heal()
 
     async def settle(self) -> None:
-        """Return when a request has come through."""
+        """Return when the server has answered a request."""
         while isinstance(await outcome(self.zk.sync()), ConnectionLossError):
             continue
 
@@ -107,7 +107,7 @@ class Behind:
 async def behind(
     server: Addressed, session_timeout: float = 10.0, *, fault: Fault | None = None, **options: Any
 ) -> AsyncIterator[Behind]:
-    """A client behind a tap, and another one straight on the server; the whole block has a minute."""
+    """A client behind a tap, and a second one, `other`, without a tap. The block may take a minute."""
     with trio.fail_after(60):
         async with Tap(server.address) as tap:
             connecting = zkwire.connect(tap.address, session_timeout, connect_timeout=20, **options)
@@ -121,7 +121,7 @@ async def behind(
 def held(at: Behind | Tap, match: Match, *, skip: int = 0) -> Iterator[When]:
     """The first frame that matches, after `skip` others, waits until the end of the block.
 
-    The result's `wait()` returns when it has come.
+    Yields the fault: its `wait()` returns when that frame has come.
     """
     released = trio.Event()
     at.fault = fault = When(match, Delay(until=released), skip=skip)
@@ -132,7 +132,7 @@ def held(at: Behind | Tap, match: Match, *, skip: int = 0) -> Iterator[When]:
 
 
 async def outcome(awaitable: Awaitable[Any]) -> Any:
-    """Its result, or its error."""
+    """The result; the error, if it raises a ZkwireError."""
     try:
         return await awaitable
     except ZkwireError as error:
@@ -140,7 +140,7 @@ async def outcome(awaitable: Awaitable[Any]) -> Any:
 
 
 class Line:
-    """The way to the servers, for `connect(dial=line.dial)`."""
+    """The connections of one client, for `connect(dial=line.dial)`."""
 
     def __init__(self) -> None:
         self._dial = dialer(None)
@@ -159,7 +159,7 @@ class Line:
         return transport
 
     def refuse(self) -> None:
-        """Let no new connection be made until `heal`; those that are open go on."""
+        """Make no new connection until `heal`. Open ones go on."""
         self._whole = trio.Event()
 
     def part(self) -> None:
@@ -173,7 +173,7 @@ class Line:
         self._whole.set()
 
     def hold(self) -> None:
-        """Hand on nothing that comes until `release`."""
+        """Keep back everything that the servers send until `release`."""
         self.flowing = trio.Event()
 
     def release(self) -> None:
@@ -191,19 +191,19 @@ class _LineTransport(SocketTransport):
 
 
 async def part(zk: Client, line: Line) -> None:
-    """Part, and wait until the client knows."""
+    """Part the line. Returns when the client knows it."""
     line.part()
     await reached(zk, DISCONNECTED)
 
 
 async def heal(zk: Client, line: Line) -> None:
-    """Heal, and wait until the client is connected again."""
+    """Heal the line. Returns when the client is connected again."""
     line.heal()
     await reached(zk, CONNECTED)
 
 
 async def expire(zk: Client, line: Line, server: Addressed) -> None:
-    """End the client's session from elsewhere while it cannot know, then let it find out."""
+    """Part the line, close the client's session from another connection, and heal the line."""
     session = zk.session
     await part(zk, line)
     async with client(server, session=session) as elsewhere:

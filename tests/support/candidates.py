@@ -1,4 +1,4 @@
-"""What the tests of elections share: candidates behind a tap, and what the server knows of them."""
+"""What the tests of elections share: candidates behind a tap, and what the server says about them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Candidate(Behind):
         self._nursery = nursery
 
     async def until(self, state: str) -> None:
-        """Wait until the election is in the state, from where the last `until` found its own."""
+        """Wait for the next time that the election enters the state, after the one that the last `until` waited for."""
         with trio.fail_after(PATIENCE):
             async for each in self.seen:
                 self.states.append(each)
@@ -41,7 +41,7 @@ class Candidate(Behind):
                     return
 
     def lead(self) -> Leading:
-        """Lead once, in the background."""
+        """Start a task that leads once."""
         task = Leading(self)
         self._nursery.start_soon(task.run)
         return task
@@ -51,8 +51,8 @@ class Candidate(Behind):
 async def candidate(
     server: Server, path: str, *, timeout: float = 10.0, client: dict[str, Any] | None = None, **options: Any
 ) -> AsyncIterator[Candidate]:
-    """One that may lead: `client` are options of connect, the others of Election. The block has a minute. What leads
-    in the background is cancelled at its end."""
+    """A candidate. `client`: options of `connect`; all others are options of `Election`. The block may take a minute.
+    Tasks that `lead` started are cancelled at its end."""
     with trio.fail_after(60):
         async with (
             Tap(server.address) as tap,
@@ -65,13 +65,13 @@ async def candidate(
 
 @asynccontextmanager
 async def candidates(server: Server, path: str, count: int, **options: Any) -> AsyncIterator[list[Candidate]]:
-    """So many of them."""
+    """`count` candidates with the same options."""
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(candidate(server, path, **options)) for _ in range(count)]
 
 
 async def in_turn(everybody: Iterable[Candidate]) -> list[Leading]:
-    """Let one after another enter: the first leads, the others wait."""
+    """Let the candidates enter one after another: the first leads, the others wait."""
     tasks: list[Leading] = []
     for who in everybody:
         tasks.append(who.lead())
@@ -103,25 +103,25 @@ class Leading:
             self.over.set()
 
     async def wait(self) -> Term:
-        """The term, when it has begun."""
+        """Wait until the term begins. Returns it."""
         with trio.fail_after(PATIENCE):
             await self.began.wait()
         assert self.term is not None
         return self.term
 
     async def end(self) -> None:
-        """Finish, and return when the znodes are gone."""
+        """End the block, and wait until its znodes are deleted."""
         self.finish.set()
         with trio.fail_after(PATIENCE):
             await self.over.wait()
 
     def cancel(self) -> None:
-        """Cancel what it does now."""
+        """Cancel the block, or the wait for it."""
         self._scope.cancel()
 
 
 async def any_of(tasks: Sequence[Leading]) -> Leading:
-    """The first of them whose term has begun."""
+    """Wait until the term of one of them begins. Returns that one."""
 
     async def watch(task: Leading) -> None:
         await task.began.wait()
@@ -137,27 +137,27 @@ async def any_of(tasks: Sequence[Leading]) -> Leading:
 
 @asynccontextmanager
 async def administrator(server: Server) -> AsyncIterator[Client]:
-    """A client straight on the server."""
+    """A client that is connected to the server directly."""
     async with zkwire.connect(server.address, connect_timeout=PATIENCE) as zk:
         yield zk
 
 
 async def end_session(server: Server, session: SessionInfo) -> None:
-    """Close a session from elsewhere."""
+    """Close a session from another connection."""
     async with zkwire.connect(server.address, session=session, new_session=False, connect_timeout=PATIENCE):
         pass
 
 
 async def alone(server: Server) -> None:
-    """Wait until the server has seen the clients of earlier tests go, and holds no watches of theirs."""
+    """Wait until the connections of earlier tests are closed, and all their watches removed."""
     with trio.fail_after(PATIENCE):
         while await _figure(server, "zk_num_alive_connections") > 1:  # noqa: ASYNC110 - only the server can tell
-            await trio.sleep(0.02)  # one is that of the question
+            await trio.sleep(0.02)  # this question takes a connection too
     assert await watch_count(server) == 0
 
 
 async def watch_count(server: Server) -> int:
-    """How many watches of any kind the server holds for anybody."""
+    """How many watches the server has, of all kinds and all sessions."""
     return await _figure(server, "zk_watch_count")
 
 
@@ -169,7 +169,7 @@ async def _figure(server: Server, name: str) -> int:
 
 
 async def watches(server: Server, session_id: int) -> list[str]:
-    """The paths that a session watches, by the server's own table, which leaves out watches of children."""
+    """The paths that a session watches. The server's own list, which leaves out watches of children."""
     text = await trio.to_thread.run_sync(server.four_letter, "wchc")
     found = []
     for block in re.split(r"^0x", text, flags=re.MULTILINE)[1:]:
@@ -180,20 +180,20 @@ async def watches(server: Server, session_id: int) -> list[str]:
 
 
 async def children(zk: Client, path: str) -> list[str]:
-    """In the order of their numbers."""
+    """The names of the children, in the order of their numbers."""
     await zk.sync(path)
     return sorted(await zk.get_children(path), key=lambda name: name[-10:])
 
 
 def guid_of(node: str) -> str:
-    """The GUID in the name of a contender of the native dialect."""
+    """The GUID in the name of a candidate's znode (native dialect)."""
     found = re.search(r"_c_([0-9a-f-]{36})-lock-", node)
     assert found is not None, node
     return found[1]
 
 
 def below(path: str, opcode: OpCode, *, direction: Direction = SENT) -> Match:
-    """Matches requests of an opcode for anything below the path, or the replies to them."""
+    """Matches requests with this opcode for any znode below the path, or the replies to them."""
 
     def match(seen: SeenFrame) -> bool:
         asked = seen if direction is SENT else seen.request

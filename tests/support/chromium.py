@@ -1,5 +1,5 @@
-"""A headless Chromium that tests ask about a page, over DevTools' pipe: no port, no web socket, nothing to install but
-the browser.
+"""A headless Chromium, which tests ask about a page. It uses the pipe of DevTools: no port, no web socket, and nothing
+to install except the browser.
 
     with Chromium() as browser:
         browser.show(path, width=360)
@@ -71,7 +71,7 @@ class Chromium:
         self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
-        # Else no element has the focus, in a page without a window.
+        # Without this no element of a page without a window can have the focus.
         self.ask("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def __exit__(
@@ -107,7 +107,7 @@ class Chromium:
         return answer["result"].get("value")
 
     def press(self, key: str, code: int) -> None:
-        """One key, as a person presses it."""
+        """Press a key."""
         for kind in ("rawKeyDown", "keyUp"):
             self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
@@ -116,7 +116,7 @@ class Chromium:
         self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def ask(self, method: str, **parameters: Any) -> Any:
-        """One command of the DevTools protocol, and its result."""
+        """Send one command of the DevTools protocol. Returns its result."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session is not None:

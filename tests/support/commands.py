@@ -1,4 +1,4 @@
-"""Commands for runners and watchdogs, that say what they see over a FIFO, and whether anything of them is left."""
+"""Commands for runners and watchdogs. They report over a FIFO, which also shows whether a process of them is left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.processes import wait_until
 
 
 class Fifo:
-    """What processes say, and whether one of them is left: whoever holds it open, or had it from its parent."""
+    """What processes report, and whether any of them is left: all that opened it or inherited it count."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,11 +31,11 @@ class Fifo:
 
     def _has_line(self) -> bool:
         with suppress(BlockingIOError):
-            self._text += os.read(self._descriptor, 4096).decode()  # nothing, while nobody has opened it
+            self._text += os.read(self._descriptor, 4096).decode()  # no process has opened it
         return "\n" in self._text
 
     def nobody_is_left(self) -> bool:
-        """Whether all that ever held it have ended by now. Lines that they left can still be read."""
+        """Whether all processes that had it open have ended. Lines that they wrote can still be read."""
         try:
             while data := os.read(self._descriptor, 4096):
                 self._text += data.decode()
@@ -48,12 +48,12 @@ class Fifo:
 
 
 def shell(script: str, fifo: Fifo | None = None) -> list[str]:
-    """The command that runs it, with the FIFO open as its descriptor 9."""
+    """The command that runs the script in sh, with the FIFO open as descriptor 9."""
     return ["sh", "-c", (f"exec 9>{fifo.path}; " if fifo else "") + script]
 
 
 def python(script: str, fifo: Fifo) -> list[str]:
-    """The command that runs it, with `say(text)` to the FIFO, which its children get too."""
+    """The command that runs the script in Python. `say(text)` writes to the FIFO, which children inherit."""
     prelude = f"""
 import os, signal, sys, time
 fifo = os.open({str(fifo.path)!r}, os.O_WRONLY)
@@ -64,10 +64,10 @@ def say(text):
     return [sys.executable, "-I", "-S", "-c", prelude + script]
 
 
-#: Says "ready", and does as little as possible about anything.
+#: Reports "ready", and ignores SIGTERM, SIGINT and SIGHUP.
 STUBBORN = "trap '' TERM INT HUP; echo ready >&9; while :; do sleep 1000; done"
 
-#: Two descendants leave the group; one is a daemon by the book, and both ignore what can be ignored.
+#: Two descendants leave the process group, one of them as a daemon does (two forks, setsid). Both ignore SIGTERM.
 RUNAWAYS = """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if os.fork() == 0:

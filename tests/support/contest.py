@@ -1,4 +1,4 @@
-"""What contenders of tests/support/contending.py have done, and what must be true of what they counted.
+"""What the candidates of candidate_process.py have done, and what must be true of what they counted.
 
 Times of records are nanoseconds of CLOCK_MONOTONIC.
 """
@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.contending import (
+from tests.support.candidate_process import (
     ENTER,
     EXIT,
     FENCED_ASKED,
@@ -33,7 +33,7 @@ class Record(NamedTuple):
 
 
 class Tape:
-    """The records of one process, read as they are written."""
+    """The records of one process, read while it writes them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -41,7 +41,7 @@ class Tape:
         self.records: list[Record] = []
 
     def read(self) -> list[Record]:
-        """All so far."""
+        """All records so far."""
         if self._path.exists():
             with self._path.open("rb") as file:
                 file.seek(self._place)
@@ -53,7 +53,7 @@ class Tape:
 
 
 def stints(who: str, records: Iterable[Record], pauses: Sequence[Pause], *, is_over: bool) -> list[Stint]:
-    """The bodies of one process, in seconds; `is_over` when it has ended, by itself or not."""
+    """The bodies of one process, with times in seconds. `is_over`: the process has ended, by itself or not."""
     found: list[Stint] = []
     last = 0.0
     for record in records:
@@ -73,8 +73,10 @@ def stints(who: str, records: Iterable[Record], pauses: Sequence[Pause], *, is_o
 
 
 def lost_updates(records: Iterable[Record], asked_kind: int, done_kind: int, final: int) -> list[str]:
-    """Whether each number that was acknowledged was another one, and the last says how many there were, or more by some
-    of those whose acknowledgement was lost."""
+    """What is wrong with a counter: a number was acknowledged twice, or the last one is not the number of writes.
+
+    A write whose reply was lost may count or not.
+    """
     records = list(records)
     asked = [record for record in records if record.kind == asked_kind]
     done = [record.number for record in records if record.kind == done_kind]
@@ -87,19 +89,19 @@ def lost_updates(records: Iterable[Record], asked_kind: int, done_kind: int, fin
 
 
 def wrong_guarded(records: Iterable[Record], final: int) -> list[str]:
-    """What is wrong with the znode that was counted in."""
+    """What is wrong with the count in the znode."""
     return lost_updates(records, GUARDED_ASKED, GUARDED_DONE, final)
 
 
 def wrong_fenced(records: Iterable[Record], final: int, tokens: Sequence[int]) -> list[str]:
-    """What is wrong with the resource that was counted in; `tokens` are those that it accepted, in order."""
+    """What is wrong with the count in the resource. `tokens`: those that it accepted, in order."""
     records = list(records)
     found = lost_updates(records, FENCED_ASKED, FENCED_DONE, final)
     if any(one >= other for one, other in pairwise(tokens)):
-        found.append(f"the resource accepted an older token behind a newer one: {tokens}")
+        found.append(f"the resource accepted an older token after a newer one: {tokens}")
     return found
 
 
 def refusals(records: Iterable[Record]) -> int:
-    """How often the resource refused."""
+    """How many writes the resource refused."""
     return sum(record.kind == FENCED_REFUSED for record in records)

@@ -1,4 +1,4 @@
-"""Connections made of golden frames, for captures: a handshake, some conversations, and what a reader should say."""
+"""Connections made of golden frames, for captures: a handshake, some conversations, and what a reader should print."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSION = "3.9.4"
 CONVERSATIONS = {name: frames for (version, name), frames in conversations(load()).items() if version == VERSION}
 #: One handshake, as it is on most connections.
 HANDSHAKE = CONVERSATIONS["connect"]
-#: Conversations that may stand on one connection behind a handshake.
+#: Conversations that may be on one connection, after a handshake.
 TALK = {
     name: frames
     for name, frames in CONVERSATIONS.items()

@@ -1,7 +1,7 @@
 """How tools and languages write bytes as text: models of their output, for the tests of what `zkwire explain` reads.
 
-`TOOLS` are programs that write a dump of their input: a test compares the models with those that are installed.
-`LANGUAGES` are what programs print, and `OTHERS` what has no command to compare it with.
+`TOOLS` are programs that write a dump of their input; a test compares the models with the programs that are installed.
+`LANGUAGES` is what programs in these languages print. `OTHERS` has no command to compare with.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def rows(data: bytes, width: int = 16) -> Iterable[tuple[int, bytes]]:
 
 
 def starred(lines: Iterable[tuple[bytes, str]], width: int = 16) -> list[str]:
-    """The lines, with a star for those that repeat the whole row above them."""
+    """The lines, with a star in place of rows that are equal to the row above."""
     found: list[str] = []
     above = None
     for piece, line in lines:
@@ -277,7 +277,7 @@ _GO = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r",
 
 
 def strace(data: bytes) -> str:
-    """Octal digits, as few as can be, but three before a digit."""
+    """Octal escapes with as few digits as possible, but three before a digit."""
     named = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
     found = ""
     for place, byte in enumerate(data):

@@ -1,7 +1,8 @@
-"""Contenders of an election on a fake ensemble, what they did and when, and what must be true of it.
+"""Candidates of an election on a fake ensemble: what they did and when, and what must be true of that.
 
-A `Plot` says all: who contends and how, what goes wrong, and how the servers are set. `play` plays it under a virtual
-clock and gives a `Story`; `faults_of` says what is wrong with that. So a search can choose plots, and shrink them.
+A `Plot` is the input: who takes part and how, what goes wrong, and how the servers are set. `play` plays it under a
+virtual clock and returns a `Story`; `wrongs` says what is wrong with that. So a search can choose plots, and shrink
+them.
 """
 
 from __future__ import annotations
@@ -24,26 +25,26 @@ PATH = "/a/e/master"
 COUNTER = "/counter"
 HOLDERS = {"sequential": "/a/e/master-holder", "simple": "/a/e-master-holder"}
 EPOCHS = {"sequential": "/a/e/master-epoch", "simple": "/a/e-master-epoch"}
-#: What an administrator may delete with all below it, and no leader's second znode with it.
+#: What an administrator may delete, with everything below it, without the holder.
 TREES = {"sequential": "/a/e/master", "simple": "/a/e"}
-#: The same, and the whole election is deleted.
+#: What an administrator may delete to delete the whole election.
 ABOVE = "/a"
 
 How = Literal["run", "lead", "impatient", "cancelled", "campaign", "count", "outside", "restart"]
 
 
 class Player(NamedTuple):
-    """A contender, over and over until the curtain. `at` is the server that it connects to first, if it is to be one.
+    """What one candidate does, again and again until the curtain. `at`: the server that it connects to first.
 
-    how          what it does with each turn
+    how          what it does with each term
     run          keeps it, with `Election.run`
-    lead         keeps it for `stays` seconds, then rests for `rests`
-    impatient    the same, and waits for no more than `stays` for it
-    cancelled    all that is cancelled after `stays`, wherever it is
-    restart      as lead, and closes its session each time
-    campaign     the same without a block: proclaims at each step, and resigns
+    lead         keeps it for `stays` seconds, then rests for `rests` seconds
+    impatient    as lead, but waits for it at most `stays` seconds
+    cancelled    is cancelled after `stays` seconds, whether it waits or leads
+    restart      as lead, but closes its session after each term
+    campaign     as lead, but without a block: it proclaims at each step, and resigns
     count        keeps it, and counts in `COUNTER` by `term.guarded`
-    outside      keeps it, and counts in a variable, which nothing but the turn protects
+    outside      keeps it, and counts in a variable that only leadership protects
     """
 
     how: How = "run"
@@ -54,9 +55,9 @@ class Player(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """`timeout` is T in seconds; `tick` is at most half of it. With `lingers` a body that is cancelled uses up its
-    grace. In a fault "leading" is who leads then, or the znode of that; "tree" is all that contenders create, "above"
-    that and all else of the election, "holder" and "epoch" the two znodes beside."""
+    """`timeout` is T in seconds; `tick` is at most half of it. With `lingers` a body that is cancelled uses all of its
+    grace. Names in a fault: "leading" is the candidate that leads then, or its znode; "tree" is everything that
+    candidates create; "above" is that and the rest of the election; "holder" and "epoch" are two znodes beside it."""
 
     players: tuple[Player, ...]
     faults: tuple[Fault, ...] = ()
@@ -78,16 +79,16 @@ class Story:
         self.plot = plot
         self.stints: list[Stint] = []
         self.history: list[Commit] = []
-        self.curtain = math.inf  # when contenders were asked to end
+        self.curtain = math.inf  # when the candidates were told to end
         self.healed = 0.0  # when the last fault was over
-        self.unfounded: list[str] = []  # leases that go beyond what the leading server stands for
+        self.unfounded: list[str] = []  # leases that end later than the session may on the leading server
         self.counted = 0  # acknowledged
-        self.perhaps = 0  # sent, and not known
+        self.perhaps = 0  # sent, and neither acknowledged nor refused
         self.counter = 0
         self.counted_outside = self.outside = 0
         self.children_at_rest: list[str] = []
         self.watches_at_rest: list[str] = []
-        self.left: list[str] = []  # of znodes and watches, when all had ended
+        self.left: list[str] = []  # znodes and watches, after all had ended
         self.alive_at_rest = 0
 
 
@@ -124,7 +125,7 @@ class Play:
                     for stage in stages:
                         await stage.done.wait()
                 if ending.cancelled_caught:
-                    story.left.append("a contender that does not end")
+                    story.left.append("a candidate that does not end")
                 await trio.sleep(plot.tick)  # for the last deletions to reach every server
                 story.left += [path for path, node in fake.tree.nodes.items() if node.owner]
                 story.left += [f"watch on {path}" for path in fake.watches()]
@@ -135,7 +136,7 @@ class Play:
 
     @property
     def patience(self) -> float:
-        """Within which a body runs again when all is well, in seconds."""
+        """Seconds until a body runs again after the last fault is over."""
         return 2 * (self.plot.timeout + self.plot.tick) + 2.0
 
     def _children(self) -> tuple[str, ...]:
@@ -143,7 +144,7 @@ class Play:
         return () if node is None else node.children
 
     def _resolve(self, fault: Fault) -> Fault | None:
-        """Who "leading" is, and which znode; nothing when nobody is."""
+        """The fault with the candidate or path that its names stand for; None if nobody leads now."""
         named = {"tree": TREES[self.plot.mode], "above": ABOVE}
         named |= {"holder": HOLDERS[self.plot.mode], "epoch": EPOCHS[self.plot.mode]}
         if fault.how in named:
@@ -244,7 +245,7 @@ class Stage:
             stint.ended = trio.current_time()
 
     def _check_lease(self, stint: Stint, zk: Client, end: float) -> None:
-        """If from now on the servers heard nothing of the session: would the lease be over before it ends?"""
+        """Note a lease that may end after its session, if the servers heard nothing from the client from now on."""
         leader = self.play.fake.leader
         if leader is not None and leader.leadership is not None and self.play.plot.renewal == "commit":
             promised = leader.leadership.tracker.promised.get(zk.session_id)
@@ -305,13 +306,13 @@ class Stage:
 
 
 def play(plot: Plot) -> Story:
-    """All of it, under a virtual clock."""
+    """Play a plot under a virtual clock."""
     trio._core._run._r.seed(plot.seed)
     return trio.run(Play(plot).run, clock=MockClock(autojump_threshold=0), instruments=[_Spinning()])
 
 
 class _Spinning(trio.abc.Instrument):
-    """Fails where tasks go on and on while the virtual clock stands."""
+    """Fails when tasks run again and again while the virtual clock stands still."""
 
     LIMIT = 20_000
 
@@ -331,12 +332,12 @@ class _Spinning(trio.abc.Instrument):
 
 
 def overlaps(story: Story) -> list[str]:
-    """Two bodies at a time."""
+    """Two bodies at the same time."""
     return [str(overlap) for overlap in judge.overlaps(story.stints)]
 
 
 def late_exits(story: Story) -> list[str]:
-    """Bodies that worked when the servers had already ended the session, so that another could have led."""
+    """Bodies that worked after the servers had ended their session, when another candidate could have led."""
     found = []
     for commit in story.history:
         if commit.path == HOLDERS[story.plot.mode] and commit.kind is EventType.NODE_DELETED and commit.closed:
@@ -361,7 +362,7 @@ def falling_tokens(story: Story) -> list[str]:
 
 
 def queue_jumpers(story: Story) -> list[str]:
-    """Bodies that began while somebody who had come earlier was still in the queue."""
+    """Bodies that began while an earlier candidate was still in the queue."""
     if story.plot.mode == "simple":
         return []
     found = []
@@ -382,7 +383,7 @@ def queue_jumpers(story: Story) -> list[str]:
 
 
 def twins(story: Story) -> list[str]:
-    """Two znodes of one campaign at a time: the same name but for the number."""
+    """Two znodes of one campaign at the same time: their names differ in the number only."""
     there: set[str] = set()
     found = []
     for commit in story.history:
@@ -401,17 +402,17 @@ def leftovers(story: Story) -> list[str]:
     """Znodes and watches that nobody needs."""
     found = [f"left behind: {each}" for each in story.left]
     if story.plot.mode == "sequential" and len(story.children_at_rest) > story.alive_at_rest:
-        found.append(f"{story.alive_at_rest} contenders have {story.children_at_rest}")
+        found.append(f"{story.alive_at_rest} candidates have {story.children_at_rest}")
     if len(story.watches_at_rest) > story.alive_at_rest:
-        found.append(f"{story.alive_at_rest} contenders have watches on {story.watches_at_rest}")
+        found.append(f"{story.alive_at_rest} candidates have watches on {story.watches_at_rest}")
     return found
 
 
 def standstill(story: Story) -> list[str]:
-    """Nobody led again in good time, although somebody wanted to."""
+    """Nobody led again in time, although a candidate wanted to."""
     if not any(player.how in ("run", "count", "outside") for player in story.plot.players):
         return []
-    if any(stint.ended > story.curtain - 1.5 for stint in story.stints):  # between two of them there may be a moment
+    if any(stint.ended > story.curtain - 1.5 for stint in story.stints):  # there may be a moment between two terms
         return []
     return [f"nobody leads at {story.curtain:.3f}, all was well since {story.healed:.3f}"]
 

@@ -1,4 +1,4 @@
-"""A third system that leaders write to: it keeps the highest fencing token it has seen, and takes nothing older.
+"""A resource that leaders write to. It keeps the highest fencing token that it has seen, and refuses lower ones.
 
     python -m tests.support.fenced_resource
 
@@ -9,8 +9,8 @@ prints the port that it listens on. One line asks, one line answers:
     report NAME                JSON: {"number": ..., "tokens": those accepted, in order, repetitions left out,
                                "refused": how many requests}
 
-What comes with a lower token than one before is answered with "stale". A process of its own, so that it stands still
-with nobody.
+A request with a lower token than an earlier one is answered with "stale". It is a process of its own, so that it is
+never stopped together with a candidate.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _Handler(socketserver.StreamRequestHandler):
                     answer = self.server.resources[name].answer(verb, *arguments)
                 self.wfile.write(answer.encode() + b"\n")
         except ConnectionError:
-            return  # whoever asked was killed
+            return  # the client was killed
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@
     0000  00 00 00 11                                      length = 17
     ...
 
-Only the comments and the hex column are read; what stands right of it is for people, and test_golden_frames.py holds it
-equal to what `zkwire.format_frame` prints. A NAME is CONVERSATION-STEP-KIND, as "getData-NoNode-02-reply". A
-conversation is one connection, its handshake left out unless that is what it shows. `make frames` records them
+Only the comments and the hex column are read. The text to the right of it is for people; test_golden_frames.py compares
+it with what `zkwire.format_frame` prints. A NAME is CONVERSATION-STEP-KIND, as "getData-NoNode-02-reply". A
+conversation is one connection, without its handshake unless that is what it shows. `make frames` records them
 (tests/support/record_frames.py).
 """
 

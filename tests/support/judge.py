@@ -1,4 +1,4 @@
-"""What must be true of every election, however a test has watched it: no two lead at a time, and tokens rise."""
+"""What must be true of every election, in whatever way a test watches it: no two lead at a time, and tokens rise."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
-#: Seconds within which a process that goes on has come to run, on a machine with much else to do.
+#: Seconds until a process that got SIGCONT runs again, on a machine with much else to do.
 WAKING = 1.0
 
 
 class Pause(NamedTuple):
-    """Within which a process surely stood still: from when it was seen to be stopped until it was told to go on."""
+    """A time in which a process was stopped: from when the test saw that until the test sent SIGCONT."""
 
     stopped: float
     continued: float
@@ -25,12 +25,11 @@ class Stint:
 
     Attributes:
         who: the candidate.
-        ended: infinite while it lasts.
+        ended: infinite while it goes on.
         token: the term's; 0 where it is not known.
         node: the path of the leader's znode; empty where it is not known.
         steps: when the body did something.
-        pauses: while the test had stopped the process. Nothing runs in one, and what follows it may be no more than the
-            step that was under way.
+        pauses: when the process was stopped. Nothing runs in a pause. After it, the step that was under way may end.
     """
 
     who: str
@@ -45,7 +44,7 @@ class Stint:
         return f"<{self.who} {self.token:#x} {self.node} {self.began:.4f} to {self.ended:.4f}>"
 
     def pieces(self, now: float) -> list[tuple[float, float]]:
-        """When it was at work. After a pause the first step does not count: it was under way."""
+        """The times in which it worked: (begin, end). The first step after a pause does not count: it was under way."""
         end = min(self.ended, now)
         begin, found = self.began, []
         for pause in self.pauses:
@@ -69,7 +68,7 @@ def overlaps(stints: Sequence[Stint], now: float = math.inf) -> list[Overlap]:
 
     Args:
         stints: of one election.
-        now: the time of those that have not ended.
+        now: the end of those that go on.
     """
     pieces = sorted((piece, index) for index, stint in enumerate(stints) for piece in stint.pieces(now))
     found = []
@@ -89,8 +88,8 @@ def falling_tokens(stints: Sequence[Stint]) -> list[str]:
 
 
 def stale_steps(stints: Sequence[Stint]) -> tuple[int, list[str]]:
-    """How many steps were taken after a later term had begun, and which of them are more than the one that may have
-    been under way when the process was stopped."""
+    """How many steps were taken after a later term had begun; and which of them are wrong: all but the one that
+    was under way when the process was stopped."""
     count, wrong = 0, []
     for stint in stints:
         began = min((other.began for other in stints if other.token > stint.token), default=math.inf)

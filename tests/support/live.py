@@ -1,4 +1,4 @@
-"""What the tests against servers share: clients with a deadline, and waiting for what must come."""
+"""What the tests against servers share: clients with a deadline, and functions that wait."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from zkwire.records import ConnectRequest
 
 CONNECTED, DISCONNECTED, EXPIRED = KeeperState.SYNC_CONNECTED, KeeperState.DISCONNECTED, KeeperState.EXPIRED
 EPHEMERAL = CreateMode.EPHEMERAL
-#: Above what a loaded machine adds to what is promised, in seconds.
+#: Seconds that a loaded machine may add to a time that the tests check.
 SLACK = 5.0
-#: Session timeout in seconds of clients whose timing is no matter; the servers take 0.5 to 60.
+#: Session timeout in seconds, for clients whose timing does not matter. The servers grant 0.5 to 60.
 TIMEOUT = 10.0
-#: Seconds until a test gives up waiting for what must come.
+#: Seconds until a test stops waiting, and fails.
 PATIENCE = 20.0
 
 
@@ -34,7 +34,7 @@ class Addressed(Protocol):
 async def client(
     server: Addressed, chroot: str = "", timeout: float = TIMEOUT, **options: Any
 ) -> AsyncIterator[Client]:
-    """A client of a server or of `ensemble.hosts`; the whole block has a minute."""
+    """A client of a server or an ensemble. The block may take a minute."""
     with trio.fail_after(60):
         async with zkwire.connect(server.address + chroot, timeout, **options) as zk:
             yield zk
@@ -51,7 +51,7 @@ async def reached(zk: Client, *wanted: KeeperState) -> None:
 
 
 async def until_gone(zk: Client, path: str) -> None:
-    """Wait until there is no such znode."""
+    """Wait until the znode does not exist."""
     with trio.fail_after(PATIENCE):
         while True:
             stat, watch = await zk.exists_and_watch(path)
@@ -62,7 +62,7 @@ async def until_gone(zk: Client, path: str) -> None:
 
 
 async def watched_paths(server: Server) -> set[str]:
-    """The paths that any connection to this server watches."""
+    """The paths that the sessions of this server watch."""
     text = await trio.to_thread.run_sync(server.four_letter, "wchp")
     return {line for line in text.splitlines() if line.startswith("/")}
 

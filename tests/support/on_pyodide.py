@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-#: Their recursion is deeper than WebAssembly's stack, which ends the whole run.
+#: Their recursion is too deep for WebAssembly's stack, and that ends the whole run.
 TOO_DEEP = "what_is_no_recording_is_refused_with_its_line and nested"
 
 
@@ -42,14 +42,14 @@ def main(files: Sequence[str]) -> int:
 
 
 def compile_all() -> None:
-    """Code for which 3.14 has a warning, such as `return` in `finally`, is an error."""
+    """Compile all modules. Code for which 3.14 has a warning, such as `return` in `finally`, is an error."""
     for package in ("zkwire", "election", "tests", "examples", "benchmarks", "docs"):
         for path in Path(package).rglob("*.py"):
             compile(path.read_bytes(), str(path), "exec")
 
 
 def import_all() -> None:
-    """Every module of both packages, those for trio too."""
+    """Import every module of both packages, also those that need trio."""
     import_trio()
     for package in ("zkwire", "election"):
         path = importlib.import_module(package).__path__
@@ -59,7 +59,7 @@ def import_all() -> None:
 
 
 def import_trio() -> None:
-    """Trio can be imported here but not run: it knows no such platform, and asks Linux for one more function."""
+    """Import trio, which does not know this platform and asks for one more function of Linux. It cannot run here."""
     platform, sys.platform = sys.platform, "linux"
     os.pidfd_open = None  # type: ignore[assignment]
     try:

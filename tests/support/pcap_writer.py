@@ -1,4 +1,4 @@
-"""Writes capture files: packets around bytes that tests, and the recorder of docs/session.pcap, have at hand.
+"""Writes capture files: packets around the bytes of tests, and of the recorder of docs/session.pcap.
 
 file = PcapWriter()
 connection = Connection(file)
@@ -20,7 +20,7 @@ START = 1_700_000_000  # seconds since 1970, of the first packet
 def tcp(
     source: int, target: int, sequence: int, acknowledged: int, flags: int, data: bytes, options: bytes = b""
 ) -> bytes:
-    """A TCP segment. Checksums are 0: as a network card that computes them leaves them."""
+    """A TCP segment. Checksums are 0, as in packets whose checksums the network card computes."""
     offset = (20 + len(options)) // 4
     fields = (source, target, sequence % 2**32, acknowledged % 2**32, offset << 4, flags, 65535, 0, 0)
     return struct.pack(">HHIIBBHHH", *fields) + options + data
@@ -38,7 +38,7 @@ def ip(
 
 
 def link(link_type: int, packet: bytes) -> bytes:
-    """The packet behind the header that its link type has."""
+    """The packet after the header of its link type."""
     is_v6 = packet[0] >> 4 == 6
     kind = 0x86DD if is_v6 else 0x0800
     if link_type == ETHERNET:
@@ -111,7 +111,7 @@ class Connection:
     ) -> None:
         self.file = file
         self.ends = ((client, client_port), (server, server_port))
-        self.sequence = list(first)  # of the next byte: client's, server's
+        self.sequence = list(first)  # sequence number of the next byte of the client, of the server
 
     def handshake(self) -> None:
         for side, flags in ((0, SYN), (1, SYN | ACK)):

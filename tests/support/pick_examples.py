@@ -2,7 +2,7 @@
 
     python -m tests.support.pick_examples
 
-Nothing is made up: each example is whole frames of one conversation with a real server, or a record's bytes in one.
+Each example is real: whole frames of one conversation with a server, or the bytes of a record in one of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Processes that end when ours does, and ports that stay free while their servers are down."""
+"""Processes that end when ours does, and ports that stay free while their servers are stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOST = "127.0.0.1"
 POLL_INTERVAL = 0.02  # seconds
 
 # Signals that Python ignores would stay ignored in the program that replaces it, hence the first two resets. The third:
-# a pytest that was started in the background has SIGINT ignored, and the program is to heed it all the same.
+# a pytest that was started in the background ignores SIGINT, and the program must not.
 _DIE_WITH_STARTER = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
@@ -33,11 +33,11 @@ _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
 def spawn(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Start `command` so that the kernel kills it when this process ends, in whatever way (on Linux only).
+    """Start `command` so that the kernel kills it when this process ends, however it ends (on Linux only).
 
     The kernel does that when the *thread* that started it ends. A worker thread (trio's end after ten idle seconds)
-    would take the program with it, so everyone but the main thread has one long-lived thread start it.
-    A launcher asks for the signal instead of `preexec_fn`, which Python warns about in processes with threads.
+    would take the program with it. So every thread but the main one lets one long-lived thread start it.
+    A launcher asks the kernel for that. `preexec_fn` could, but Python warns about it in processes with threads.
 
     Args:
         command: the program and its arguments.
@@ -56,10 +56,10 @@ _given_ports: set[int] = set()
 
 
 def free_port() -> int:
-    """A loopback TCP port nobody listens on, below the range the kernel takes for outgoing connections.
+    """A free loopback TCP port, below the range that the kernel uses for outgoing connections.
 
-    A port from that range may be lost while its server is down: to any client, or to one that connects to this very
-    port and, with nobody there, is connected to itself.
+    While its server is stopped, any client may take a port of that range. A client that connects to this very port may
+    even be connected to itself.
     """
     for _ in range(1000):
         port = random.SystemRandom().randrange(12000, 32000)
@@ -75,10 +75,10 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
-    """Whether `condition` came true within `timeout` seconds."""
+    """Wait until `condition()` is true, at most `timeout` seconds. Returns whether it was."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(POLL_INTERVAL)  # another process changes it, and tells nobody
+        time.sleep(POLL_INTERVAL)  # another process changes it; there is no event to wait for
     return True

@@ -1,4 +1,4 @@
-"""Programs in processes of their own: start one, wait for what it prints, send it a signal, wait for its end."""
+"""Programs in processes of their own: start one, wait until it prints a line, send it a signal, wait for its end."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ PATIENCE = 60.0
 class Output:
     """What a program prints on one stream.
 
-    It goes to a file without a name, so the program never waits for a reader, and a test can look at all of it again.
+    It goes to a file without a name. So the program never waits for a reader, and a test can read all of it again.
     """
 
     def __init__(self) -> None:
         self.file = TemporaryFile()  # noqa: SIM115 - `close` closes it
         self._kept: str | None = None  # all of it, when the file is closed
-        self._passed = 0  # characters that `next` has handed out or passed over
+        self._passed = 0  # characters that `next` has returned or passed over
 
     @property
     def text(self) -> str:
         """Everything so far."""
         if self._kept is not None:
             return self._kept
-        # Not by `read`, which would move the position at which the program writes.
+        # `read` would move the position at which the program writes.
         return os.pread(self.file.fileno(), os.fstat(self.file.fileno()).st_size, 0).decode(errors="replace")
 
     def lines(self, pattern: str = "") -> list[str]:
@@ -54,7 +54,7 @@ class Output:
         return self.text[self._passed :]
 
     def take(self, pattern: str) -> str | None:
-        """The next line in which the pattern is found, when it is there already; lines before it are passed over."""
+        """The next line in which the pattern is found; None if there is none yet. Lines before it are passed over."""
         found = re.search(rf"^.*(?:{pattern}).*\n", self.rest, re.MULTILINE)
         if found is None:
             return None
@@ -63,11 +63,11 @@ class Output:
 
 
 class Program:
-    """A command in a process of its own, which is killed at the end of the `with` block, or when ours ends.
+    """A command in a process of its own. It is killed at the end of the `with` block, or when our process ends.
 
     Attributes:
         out: what it prints on stdout.
-        err: what it prints on stderr; the same as `out`, unless the two are `apart`.
+        err: what it prints on stderr; the same object as `out`, unless the two are kept `apart`.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class Program:
         """Start it.
 
         Args:
-            command: the program and its arguments; see `module`.
+            command: the program and its arguments. `module` makes one.
             apart: keep stdout and stderr apart.
-            keys: its stdin is a pipe, for `press` and `close_keys`; else it is empty.
+            keys: its stdin is a pipe, for `press` and `close_keys`. By default its stdin is empty.
             terminal: its stdin is a terminal, for `press`.
-            options: of `subprocess.Popen`; `stdout` or `stderr` replaces `out` or `err`.
+            options: of `subprocess.Popen`. `stdout` or `stderr` among them replaces `out` or `err`.
         """
         self.out = Output()
         self.err = Output() if apart else self.out
@@ -91,7 +91,7 @@ class Program:
         elif keys:
             stdin, self._keys = os.pipe()
         streams = {"stdin": stdin, "stdout": self.out.file, "stderr": self.err.file}
-        # A program has to flush what it prints by itself.
+        # A program must flush by itself.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         self.popen = spawn(command, **{"env": environment, **streams, **options})
         if self._keys is not None:
@@ -122,19 +122,19 @@ class Program:
         return self.out.lines(pattern)
 
     def says(self, pattern: str, times: int = 1) -> list[str]:
-        """Wait until so many lines on stdout, counted from its start, have the pattern. Returns those lines."""
+        """Wait until `times` lines on stdout have the pattern, counted from the first line. Returns those lines."""
         wait_until(lambda: len(self.lines(pattern)) >= times or not self.is_alive, PATIENCE)
         found = self.lines(pattern)
         assert len(found) >= times, f"{times} x {pattern!r} expected in:\n{self.printed}"
         return found
 
     def next(self, pattern: str = "", *, on: Output | None = None) -> str:
-        """Wait for the next line on stdout, or `on` stderr, that has the pattern. Lines before it are passed over."""
+        """Wait for the next line with the pattern, on stdout or `on` the other stream. Passes over lines before it."""
         output = self.out if on is None else on
         found: list[str] = []
 
         def arrived() -> bool:
-            is_over = not self.is_alive  # before the look at the file
+            is_over = not self.is_alive  # ask before reading: what it prints last is read too
             found.extend(line for line in [output.take(pattern)] if line is not None)
             return bool(found) or is_over
 
@@ -147,13 +147,13 @@ class Program:
         self.popen.send_signal(number)
 
     def stop(self) -> None:
-        """Send SIGSTOP; returns when it stands still."""
+        """Send SIGSTOP. Returns when the process has stopped."""
         self.send(signal.SIGSTOP)
         status = Path(f"/proc/{self.pid}/status")
         assert wait_until(lambda: not self.is_alive or "(stopped)" in status.read_text(), PATIENCE)
 
     def ends(self) -> int:
-        """Wait for its end; its exit status."""
+        """Wait until it ends. Returns its exit status."""
         try:
             return self.popen.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -161,11 +161,11 @@ class Program:
             raise AssertionError(f"it did not end within {PATIENCE:g} s; it printed:\n{self.printed}") from None
 
     def result(self) -> tuple[int, str, str]:
-        """Wait for its end: its exit status, and what is after the last `next` on stdout and on stderr."""
+        """Wait until it ends. Returns its exit status, and what it printed after the last `next`: stdout, stderr."""
         return self.ends(), self.out.rest, self.err.rest
 
     def cpu_seconds(self) -> float:
-        """What it has used of a processor so far, in steps of 10 ms (proc(5): utime and stime in ticks of 100 Hz)."""
+        """CPU time so far in seconds, in steps of 0.01 (proc(5): utime and stime, in ticks of 100 Hz)."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / 100
 
@@ -176,13 +176,13 @@ class Program:
         assert os.write(self._keys, data) == len(data)
 
     def close_keys(self) -> None:
-        """The end of its stdin."""
+        """Close its stdin."""
         if self._keys is not None:
             os.close(self._keys)
             self._keys = None
 
     def kill(self) -> None:
-        """End it at once. Idempotent."""
+        """End it with SIGKILL. Idempotent."""
         self.popen.kill()
         self.popen.wait(PATIENCE)
         self.close_keys()

@@ -3,9 +3,9 @@
     python -m tests.support.record_frames                 talk to the servers
     python -m tests.support.record_frames --reformat      only print the bytes anew, after a change of format_frame
 
-The peer is a blocking socket and zkwire's records, not its Client: what is recorded owes nothing to the code it tests.
+The peer is a blocking socket with zkwire's records, not its Client: recordings do not depend on the code they test.
 Every conversation has a connection and a session of its own, with xids from 1, on servers that nobody else uses. So a
-recording differs from the one before in volatile fields alone, and a conversation that does not differ otherwise keeps
+recording differs from the one before in volatile fields only, and a conversation that does not differ otherwise keeps
 its files.
 """
 
@@ -64,7 +64,7 @@ from zkwire.records import (
 )
 from zkwire.session.sasl import DigestMD5
 
-#: The longest the servers grant, in ms: a session that ends by expiry would move the zxids at a time of its own.
+#: The longest timeout that servers grant, in ms: a session that expired would change the zxids at any time.
 TIME_OUT = 60000
 DAY = 86_400_000  # ms: no recording takes so long that the server removes a TTL znode
 OPEN = (ACL(31, Id("world", "anyone")),)
@@ -74,7 +74,7 @@ OTTER = (*OPEN, ACL(1, Id("ip", "127.0.0.1")), ACL(1, Id("digest", "\N{OTTER}:x"
 #: What `auth` makes of bob:pw, in the form that ACLs have it.
 BOB = "bob:" + base64.b64encode(hashlib.sha1(b"bob:pw").digest()).decode()
 ONE_USER = (ACL(31, Id("digest", BOB)), ACL(1, Id("world", "anyone")))
-#: A quota of one znode, itself, enforced.
+#: A quota that allows one znode, itself.
 NO_MORE = b"count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=1"
 #: The first of the xids of requests that are not recorded.
 CROWD = 1000
@@ -85,7 +85,7 @@ _PATIENCE = 20.0  # seconds; a server that does not answer is an error
 
 
 class RecordingError(Exception):
-    """A server did not do what the conversation is there to show."""
+    """A server did not do what the conversation should show."""
 
 
 class Peer:
@@ -154,7 +154,7 @@ class Conversation:
         return response
 
     def bare_header(self) -> ReplyHeader:
-        """The same where the server answers with a ReplyHeader alone."""
+        """The same, where the server answers with a ReplyHeader only."""
         self._send(encode(self._connect), (ConnectRequest,), None, "ConnectRequest")
         return decode_at(ReplyHeader, *self._receive((ReplyHeader,), None, "its answer, no ConnectResponse", "reply"))[
             0
@@ -163,7 +163,7 @@ class Conversation:
     # --- requests
 
     def ask(self, operation: Operation, record: Any = None, err: int = 0) -> Any:
-        """Record a request and its reply, and check the reply's error code. Gives the response."""
+        """Record a request and its reply, and check the reply's error code. Returns the response."""
         self.request(operation, record)
         return self.reply(operation, err)
 
@@ -179,7 +179,7 @@ class Conversation:
         self._send(encode(header) + body, tuple(types), operation.opcode, f"{operation.name} request")
 
     def reply(self, operation: Operation, err: int = 0, types: Sequence[Any] = ()) -> Any:
-        """Record the reply to the request made last. `types` are those of a body behind an error."""
+        """Record the reply to the last request. `types`: the records of the body after an error."""
         if err == 0 and operation.response is not None:
             types = (operation.response,)
         what = f"{operation.name} reply"
@@ -196,8 +196,8 @@ class Conversation:
         return response
 
     def ask_in_a_crowd(self, others: tuple[Operation, Any], operation: Operation, record: Any, err: int) -> None:
-        """Record a request and its reply, where fifty others, of which nothing is kept, come before it in one piece.
-        What the server is still at work on then is up to its threads: so again until it refuses the last with `err`."""
+        """Record a request and its reply. Fifty other requests, which are not kept, are sent before it in one piece.
+        How far the server is then depends on its threads, so this is repeated until the last is refused with `err`."""
         crowd = [encode(RequestHeader(CROWD + place, others[0].opcode)) + encode(others[1]) for place in range(50)]
         asked = encode(RequestHeader(self._xid + 1, operation.opcode)) + encode(record)
         for _ in range(100):
@@ -221,7 +221,7 @@ class Conversation:
         self._check((event.type, event.path) == (kind, path), f"expected {kind.name} of {path}, got {event}")
 
     def detach(self) -> None:
-        """Leave the session to whoever resumes it."""
+        """Do not close the session: another connection resumes it."""
         self._open = False
 
     def end(self) -> None:
@@ -282,7 +282,7 @@ class Recording:
 
     @contextlib.contextmanager
     def preparing(self, server: Server) -> Iterator[Conversation]:
-        """A conversation of which nothing is kept."""
+        """A conversation that is not recorded."""
         kept = len(self.frames)
         with self.talk(server, "preparation", "") as conversation:
             yield conversation
@@ -322,7 +322,7 @@ def create(path: str, data: bytes | None = b"", mode: CreateMode = CreateMode.PE
 
 
 def record_creates_and_deletes(recording: Recording, server: Server) -> None:
-    """Creates, also of the znodes that later conversations look at, and deletes."""
+    """Creates and deletes. Later conversations use some of these znodes."""
     with recording.preparing(server) as admin:
         for path, data in (("/app", b"hello"), ("/app/a", b""), ("/app/b", None), ("/app/doomed", b"")):
             admin.ask(op.CREATE, create(path, data))
@@ -387,7 +387,7 @@ def record_creates_and_deletes(recording: Recording, server: Server) -> None:
 
 
 def record_reads_and_writes(recording: Recording, server: Server) -> None:
-    """What else there is to do with single znodes; those of the creates are there."""
+    """All other operations on one znode. They use the znodes of `record_creates_and_deletes`."""
     no_node, bad_version = ErrorCode.NO_NODE, ErrorCode.BAD_VERSION
     recording.ask(
         server,
@@ -469,7 +469,7 @@ def record_reads_and_writes(recording: Recording, server: Server) -> None:
     with recording.talk(server, "exists-private", "exists of a znode that lets nobody READ") as c:
         c.ask(op.EXISTS, ExistsRequest("/private", False), ErrorCode.NO_AUTH if asks else 0)
     for operation in (op.SYNC, op.GET_EPHEMERALS):
-        # Nothing in a well-formed request of these can go wrong.
+        # A well-formed request of these cannot fail.
         name = f"{operation.name}-MarshallingError"
         with recording.talk(server, name, f"{operation.name} without its body") as c:
             c.raw_request(operation, b"", (RequestHeader,))
@@ -535,7 +535,7 @@ def record_multi(recording: Recording, server: Server) -> None:
     refused: list[tuple[Operation, Any, Any, Sequence[Any]]] = [
         (op.MULTI, OpCode.SET_ACL, SetACLRequest("/multi", OPEN, -1), ()),
         (op.MULTI_READ, OpCode.EXISTS, ExistsRequest("/multi", False), ()),
-        # An error in the header, and a body behind it.
+        # An error in the header, and a body after it.
         (op.MULTI_READ, OpCode.DELETE, DeleteRequest("/multi", -1), (op.MULTI_READ.response,)),
     ]
     for operation, opcode, record, types in refused:
@@ -551,7 +551,7 @@ def record_multi(recording: Recording, server: Server) -> None:
 
 
 def record_watches(recording: Recording, server: Server) -> None:
-    """Every event, from every kind of watch; and the operations on watches."""
+    """Every event, from every kind of watch, and the operations on watches."""
     created, deleted = EventType.NODE_CREATED, EventType.NODE_DELETED
     data, children = EventType.NODE_DATA_CHANGED, EventType.NODE_CHILDREN_CHANGED
     no_watcher = ErrorCode.NO_WATCHER
@@ -637,7 +637,7 @@ def record_watches(recording: Recording, server: Server) -> None:
 
 
 def record_connection(recording: Recording, server: Server) -> None:
-    """What concerns the connection and its identities."""
+    """The operations on a connection and its identities."""
     with recording.talk(server, "ping", "ping on its own") as c:
         c.ask(op.PING)
     with recording.talk(server, "auth", "auth with digest, and the identities before and after") as c:
@@ -793,8 +793,8 @@ def record_limits(recording: Recording) -> None:
 
 
 def record_shedding(recording: Recording) -> None:
-    """What a server refuses that does one request at a time, and sheds those that have waited for more than 1 ms. On a
-    busy machine any request may wait for so long, so no other one is sent to it."""
+    """What a server refuses that handles one request at a time, and sheds those that have waited more than 1 ms. On a
+    busy machine any request may wait that long, so no others are sent to it."""
     jvm = ["-Dzookeeper.request_throttle_max_requests=1", "-Dzookeeper.throttled_op_wait_time=1"]
     with Ensemble(recording.distribution, 1, jvm=jvm) as ensemble:
         (server,) = ensemble.servers
@@ -808,7 +808,7 @@ def record_shedding(recording: Recording) -> None:
 
 
 def record_read_only(recording: Recording) -> None:
-    """A member of an ensemble that is alone: read-only, with and without local sessions."""
+    """A member of an ensemble whose other members do not run: read-only, with and without local sessions."""
     with alone(recording.distribution, {"localSessionsEnabled": "true"}) as server:
         read_only = connect_request(read_only=True)
         with recording.talk(server, "connect-read-only", "a read-only server", read_only) as c:
@@ -842,7 +842,7 @@ def alone(distribution: Distribution, config: Mapping[str, str]) -> Iterator[Ser
 
 
 def save(frames: Sequence[Golden]) -> int:
-    """Write the frames of one version in place of those there. How many frames are in conversations that changed."""
+    """Replace the frames of one version. Returns how many frames are in conversations that changed."""
     (version,) = {golden.version for golden in frames}
     before = _units(golden for golden in load() if golden.version == version)
     written = 0
@@ -861,7 +861,7 @@ def save(frames: Sequence[Golden]) -> int:
 
 
 def _units(frames: Iterable[Golden]) -> dict[str, list[Golden]]:
-    """What is kept or written as one: a conversation, but all handshakes together, since one resumes another."""
+    """What is kept or replaced together: a conversation; all handshakes are one, since one of them resumes another."""
     units: dict[str, list[Golden]] = {}
     for (_, conversation), goldens in conversations(frames).items():
         units.setdefault("connect" if conversation.startswith("connect") else conversation, []).extend(goldens)

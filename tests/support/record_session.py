@@ -1,8 +1,8 @@
 """Records docs/session.pcap from a real server: the session that docs/session.html shows. `make session`.
 
-A worker makes an ephemeral znode that an observer watches; the worker falls silent, and its session expires. The bytes
-and the times are those of the server and of two blocking sockets; the packets around them are made here, so that no
-root is needed.
+A worker makes an ephemeral znode that an observer watches. Then the worker sends nothing more, and its session expires.
+The bytes and the times are real, of a server and two blocking sockets. The packets around them are made here, so that
+this needs no root.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Peer:
         self._captured.handshake()
 
     def _note(self) -> None:
-        """What comes next is captured now."""
+        """Let the next packet have the current time."""
         self._file.now = max(time.time(), self._file.now)
 
     def send(self, payload: bytes) -> None:
@@ -96,7 +96,7 @@ class Peer:
 
 
 def record(distribution: Distribution) -> bytes:
-    """The session, once more."""
+    """Record the session anew."""
     file = PcapWriter()
     file.now, file.step = 0.0, 1e-6
     with Server(distribution) as server:
@@ -110,7 +110,7 @@ def record(distribution: Distribution) -> bytes:
         observer.event(EventType.NODE_DATA_CHANGED)
         observer.ask(2, OpCode.EXISTS, ExistsRequest(PATH, True))
         worker.ask(Xid.PING, OpCode.PING)
-        observer.event(EventType.NODE_DELETED)  # the worker said nothing for as long as its timeout
+        observer.event(EventType.NODE_DELETED)  # the worker sent nothing for as long as its timeout
         worker.end()
         again = Peer(server, file, "192.0.2.10", 40002)
         assert session.passwd is not None

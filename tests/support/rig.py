@@ -1,7 +1,7 @@
-"""Real contenders on a real ensemble: processes of their own, each with proxies between it and the servers.
+"""Candidates on a real ensemble, in processes of their own, each with taps between it and the servers.
 
-A `Rig` has one `Fleet` for each election, a fleet has `Slot`s, and in each slot a contender runs: when its process ends
-another one is started in its place, as a supervisor would. Its `Link` is what can be held, delayed, cut and reset.
+A `Rig` has one `Fleet` for each election, a fleet has `Slot`s, and in each slot a candidate runs. When its process
+ends, the slot starts another one, as a supervisor would. A candidate's `Link` can be held, delayed, cut and reset.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import zkwire
 from election import Election
 from election.leader.paths import ElectionPaths, Mode
 from tests.support import contest, judge
-from tests.support.contending import STEP
+from tests.support.candidate_process import STEP
 from tests.support.contest import Record, Tape
 from tests.support.judge import Overlap, Pause, Stint
 from tests.support.live import watched_paths
@@ -34,17 +34,17 @@ from zkwire.traffic.faults import DROP, PASS, Action, Delay, Fault, Match, Repla
 
 T = TypeVar("T")
 
-#: Session timeout of contenders, and the servers' tick, in seconds.
+#: Session timeout of the candidates, and the servers' tick, in seconds.
 TIMEOUT, TICK = 2.0, 0.5
-#: Seconds until a test gives up waiting for a leader; 2 * (TIMEOUT + TICK) on a machine with nothing else to do.
+#: Seconds until a test stops waiting for a leader. A machine with nothing else to do needs 2 * (TIMEOUT + TICK).
 PATIENCE = 40.0
 
-#: How a contender may end by itself: a body that is still there at the end of its lease ends its process.
+#: The exit status of a candidate whose body had not ended at the end of its lease.
 OVERRUN = 3
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for something that nobody tells of."""
+    """Wait until `condition()` is true, where there is no event to wait for."""
     with trio.move_on_after(PATIENCE):
         while True:
             if condition():
@@ -54,7 +54,7 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 
 
 async def persistently(operation: Callable[[], Awaitable[T]]) -> T:
-    """The result of an operation that may be repeated, while servers come and go."""
+    """The result of an operation. It is repeated when a connection is lost, so it must be safe to repeat."""
     while True:
         try:
             return await operation()
@@ -63,11 +63,11 @@ async def persistently(operation: Callable[[], Awaitable[T]]) -> T:
 
 
 class Link:
-    """The way of one contender to the servers, by a tap for each of them.
+    """The connections of one candidate to the servers, with a tap for each server.
 
     Attributes:
-        session: the last one that a server has granted on it.
-        server: the number of the server that the last connection leads to.
+        session: the session that a server granted last.
+        server: the number of the server of the last connection.
     """
 
     def __init__(self, servers: Sequence[str]) -> None:
@@ -87,7 +87,7 @@ class Link:
 
     @contextmanager
     def rule(self, rule: Fault) -> Iterator[None]:
-        """What is asked about each frame meanwhile."""
+        """Ask this rule about each frame until the end of the block."""
         self._rules.append(rule)
         try:
             yield
@@ -96,7 +96,7 @@ class Link:
 
     @contextmanager
     def held(self, *directions: Direction) -> Iterator[None]:
-        """Nothing passes in these directions meanwhile, on no connection; it goes on behind."""
+        """Hold all frames in these directions, on all connections, until the end of the block."""
         healed = trio.Event()
         try:
             with self.rule(lambda each: Delay(until=healed) if each.direction in directions else PASS):
@@ -110,7 +110,7 @@ class Link:
 
 
 class _Eye:
-    """What a link sees of one of its taps."""
+    """Tells a link what one of its taps sees."""
 
     def __init__(self, link: Link, index: int) -> None:
         self._link = link
@@ -135,7 +135,7 @@ class _Eye:
 
 
 class Stall:
-    """A rule: of the first frame that matches only half goes on, and nothing of its connection behind it."""
+    """A rule: only half of the first frame that matches goes on, and nothing after it in the same direction."""
 
     def __init__(self, match: Match) -> None:
         self._match = match
@@ -152,7 +152,7 @@ class Stall:
 
 
 class Slot:
-    """A place for one contender, and all processes that were in it, one after another."""
+    """A place for one candidate, and all processes that ran in it, one after another."""
 
     def __init__(self, fleet: Fleet, name: str, link: Link) -> None:
         self.name = name
@@ -161,7 +161,7 @@ class Slot:
         self.statuses: list[int] = []  # of those that ended
         self._fleet = fleet
         self._runs: list[tuple[Program, Tape, list[Pause]]] = []
-        self._stops = 0  # how many faults hold it
+        self._stops = 0  # how many faults have stopped it
         self._stopped: dict[Program, float] = {}  # since when
         self._was_killed = False
         self._starting = trio.Lock()
@@ -176,7 +176,7 @@ class Slot:
 
     @property
     def is_contending(self) -> bool:
-        """Whether its process waits or leads, by what it says."""
+        """Whether its process waits or leads, by what it prints."""
         states = [line.split()[-1] for line in self.program.lines(" (idle|entering|waiting|leading|suspended|lost)$")]
         return self.is_alive and states[-1:] in (["waiting"], ["leading"])
 
@@ -188,11 +188,11 @@ class Slot:
             *("--mode", fleet.mode, "--timeout", str(fleet.timeout), *fleet.options),
         ]
         self._was_killed = False
-        program = await trio.to_thread.run_sync(Program, module("tests.support.contending", *arguments))
+        program = await trio.to_thread.run_sync(Program, module("tests.support.candidate_process", *arguments))
         self._runs.append((program, Tape(Path(f"{stem}.records")), []))
 
     async def keep(self) -> None:
-        """Start it again whenever it has ended, until it is to leave."""
+        """Start a new process whenever one has ended, until `leave`."""
         while True:
             await trio.sleep(0.05)
             async with self._starting:
@@ -204,14 +204,14 @@ class Slot:
                     await self.start()
 
     async def stop(self) -> None:
-        """SIGSTOP; returns when it stands still."""
+        """SIGSTOP. Returns when the process has stopped."""
         program = self.program
         self._stops += 1
         await trio.to_thread.run_sync(program.stop)
         self._stopped.setdefault(program, time.monotonic())
 
     def go_on(self) -> None:
-        """SIGCONT, when nobody else has stopped it."""
+        """SIGCONT, unless another fault has stopped it too."""
         self._stops -= 1
         if self._stops == 0:
             for program, _, pauses in self._runs:
@@ -224,13 +224,13 @@ class Slot:
         self.program.send(signal.SIGKILL)
 
     async def leave(self) -> None:
-        """SIGTERM; returns when it has ended in good order."""
+        """SIGTERM. Returns when the process has ended in good order."""
         self.is_leaving = True
         program = self.program
         if program.is_alive:
             program.send(signal.SIGTERM)
             await until(lambda: not program.is_alive, f"{self.name} to end")
-        # Killed by the SIGTERM: it had not come to listen for it.
+        # Killed by the SIGTERM: it had no handler for it yet.
         assert program.popen.returncode in (0, OVERRUN, -signal.SIGTERM), program.printed
 
     async def come_back(self) -> None:
@@ -245,7 +245,7 @@ class Slot:
 
     @property
     def last_step(self) -> int:
-        """When its present process took its last step; 0 before the first."""
+        """When its current process took its last step, in nanoseconds; 0 before the first step."""
         return next((record.time for record in reversed(self._runs[-1][1].read()) if record.kind == STEP), 0)
 
     def records(self) -> list[Record]:
@@ -255,14 +255,14 @@ class Slot:
         found = []
         for index, (program, tape, pauses) in enumerate(self._runs):
             is_over = not program.is_alive  # before it is read
-            # One that stands still now does so until it goes on.
+            # One that is stopped now stays so until SIGCONT.
             now = [Pause(self._stopped[program], time.monotonic())] if program in self._stopped else []
             found += contest.stints(f"{self.name}-{index}", tape.read(), pauses + now, is_over=is_over)
         return found
 
 
 class Fleet:
-    """The contenders of one election."""
+    """The candidates of one election."""
 
     def __init__(self, rig: Rig, mode: Mode, timeout: float, options: Sequence[str]) -> None:
         self.rig = rig
@@ -277,7 +277,7 @@ class Fleet:
         self.recovered_in: list[float] = []  # seconds
 
     def stints(self) -> list[Stint]:
-        """All so far, in the order in which they began."""
+        """All so far, in the order of their beginnings."""
         return sorted((each for slot in self.slots for each in slot.stints()), key=lambda each: each.began)
 
     def records(self) -> list[Record]:
@@ -285,7 +285,7 @@ class Fleet:
 
     @property
     def leader(self) -> Slot:
-        """Whose body began last."""
+        """The slot whose body began last."""
         latest = self.stints()[-1]
         return next(slot for slot in self.slots if latest.who.startswith(f"{slot.name}-"))
 
@@ -295,7 +295,7 @@ class Fleet:
         return [slot for slot in self.slots if slot is not leader]
 
     async def works(self, *, other_than: Slot | None = None) -> None:
-        """Wait until a body takes a step from now on; within a slot other than the one that is given, if so."""
+        """Wait until a body takes a step after now. `other_than`: a slot whose steps do not count."""
         now = time.monotonic_ns()
 
         def stepped() -> bool:
@@ -307,7 +307,7 @@ class Fleet:
             raise AssertionError(f"{error}; {self.stints()[-5:]}\n{self.logs()}") from None
 
     async def recovers(self) -> None:
-        """Wait until a body works; nothing that was done so far is wrong."""
+        """Wait until a body works. Nothing so far may be wrong."""
         began = trio.current_time()
         await self.works()
         self.recovered_in.append(trio.current_time() - began)
@@ -316,11 +316,11 @@ class Fleet:
         assert not (found := self.wrongs()), "\n".join([*found, self.logs()])
 
     def logs(self) -> str:
-        """What the present processes have said."""
+        """What the current processes have printed."""
         return "\n".join(f"{slot.name}:\n{slot.program.printed}" for slot in self.slots)
 
     async def node(self) -> str | None:
-        """The leader's znode."""
+        """The path of the leader's znode; None when nobody leads."""
         leader = await persistently(Election(self.rig.zk, self.path, mode=self.mode).leader)
         return None if leader is None else leader.node
 
@@ -329,7 +329,7 @@ class Fleet:
         return all(slot.is_contending for slot in self.slots)
 
     def overlaps(self) -> list[Overlap]:
-        """Two bodies at a time so far; the pair that was so for longest first."""
+        """Pairs of bodies that worked at the same time so far, the longest overlap first."""
         return judge.overlaps(self.stints(), time.monotonic())
 
     def wrongs(self) -> list[str]:
@@ -339,11 +339,11 @@ class Fleet:
         return found + judge.falling_tokens(stints) + judge.stale_steps(stints)[1]
 
     async def wrong_counts(self) -> list[str]:
-        """What is wrong with what they counted; when all have left."""
+        """What is wrong with what they counted. Call it when all have left."""
         zk = self.rig.zk
 
         async def read() -> int:
-            await zk.sync(self.counter)  # a server that stood still may not know of the last ones yet
+            await zk.sync(self.counter)  # a server that was stopped may not know the last writes yet
             return int((await zk.get_data(self.counter))[0] or b"")
 
         final = await persistently(read)
@@ -364,7 +364,7 @@ class Fleet:
 
 
 class Rig:
-    """All of it, for one test. Made by `rig`."""
+    """The whole rig, for one test. Made by the context manager `rig`."""
 
     def __init__(
         self, ensemble: Ensemble, root: str, directory: Path, zk: Client, port: int, nursery: trio.Nursery
@@ -379,7 +379,7 @@ class Rig:
         self._nursery = nursery
 
     async def add(self, mode: Mode, size: int, *options: str, timeout: float = TIMEOUT) -> Fleet:
-        """A fleet; returns when one of it works."""
+        """Start a fleet. Returns it when one of its bodies works."""
         fleet = Fleet(self, mode, timeout, options)
         self.fleets.append(fleet)
         await self.zk.create(fleet.counter, b"0")
@@ -395,20 +395,20 @@ class Rig:
         return fleet
 
     def report(self, name: str) -> dict[str, Any]:
-        """What the resource knows."""
+        """The report of the resource."""
         with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
             connection.sendall(f"report {name}\n".encode())
             answer: dict[str, Any] = json.loads(connection.makefile().readline())
         return answer
 
     async def all_well(self) -> None:
-        """Wait until a body of each fleet works; nothing that was done so far is wrong."""
+        """Wait until a body of each fleet works. Nothing so far may be wrong."""
         async with trio.open_nursery() as nursery:
             for fleet in self.fleets:
                 nursery.start_soon(fleet.recovers)
 
     async def leave(self) -> list[str]:
-        """All contenders leave. What they have left behind, or counted wrongly."""
+        """Let all candidates leave. Returns what they left on the servers, or counted wrongly."""
         await self.all_contend()
         async with trio.open_nursery() as nursery:
             for fleet in self.fleets:
@@ -419,7 +419,7 @@ class Rig:
             found += await fleet.wrong_counts()
             await self._until_gone(fleet)
         for server in self.ensemble.servers:
-            # Those of a session that was not closed go with its connection, which a server may find out later.
+            # Watches of a session that was not closed go with its connection. A server may notice its end later.
             with trio.move_on_after(PATIENCE):
                 while True:
                     paths = {path for path in await watched_paths(server) if path.startswith(self.root)}
@@ -430,7 +430,7 @@ class Rig:
         return found
 
     async def all_contend(self) -> None:
-        """Nobody is out of the race, and nobody is in it twice."""
+        """Wait until every candidate waits or leads, with one znode each."""
         for fleet in self.fleets:
             await until(fleet.is_complete, "all to contend")
             if fleet.mode == "sequential":
@@ -445,7 +445,7 @@ class Rig:
         return await persistently(lambda: self.zk.get_children(path))
 
     async def _until_gone(self, fleet: Fleet) -> None:
-        """No contender, no holder: at once where a session was closed, else when it has expired."""
+        """Wait until no candidate's znode and no holder is left: at the close of its session, or at its expiry."""
         left: list[str] = []
         with trio.move_on_after(PATIENCE):
             while True:
@@ -472,7 +472,7 @@ async def _open(tap: Tap, task_status: trio.TaskStatus[None]) -> None:
 
 @asynccontextmanager
 async def rig(ensemble: Ensemble, root: str, directory: Path) -> AsyncIterator[Rig]:
-    """Servers, a resource and an administrator; fleets are to be added."""
+    """A rig with servers, a resource and an administrator. Fleets are added with `add`."""
     resource = await trio.to_thread.run_sync(Program, module("tests.support.fenced_resource"))
     try:
         (port,) = await trio.to_thread.run_sync(resource.says, r"^\d+$")

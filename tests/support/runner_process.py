@@ -1,10 +1,10 @@
-"""A runner in a process of its own, without a server: leadership is what this script says.
+"""A runner in a process of its own, without a server: the test decides when it leads.
 
     python -m tests.support.runner_process CONTROL LEASES on-lost kill-after COMMAND...
 
-CONTROL is a FIFO, on which it is told "stall" (no renewal any more), "lose" (leadership is lost now) and "win" (the
-next term may begin; the first one begins by itself). Each end of a lease is written to the file LEASES before the
-watchdog hears of it. What it reports goes to stderr.
+CONTROL is a FIFO. It takes the orders "stall" (renew no more), "lose" (leadership is lost now) and "win" (the next term
+may begin; the first one begins by itself). The end of each lease is written to the file LEASES before the watchdog gets
+it. Reports go to stderr.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from election.clocks import boottime
 from election.command.runner import Runner
 from election.errors import LeadershipLostError
 
-#: Seconds: the lease, its last part in which the body has been cancelled, and the time between renewals.
+#: Seconds: the length of a lease, the part at its end in which the body is cancelled, and the time between renewals.
 LEASE, GRACE, INTERVAL = 3.0, 2.0, 0.1
 
 
@@ -40,7 +40,7 @@ class Term:
 
 
 class Leadership(trio.abc.Instrument):
-    """What an election would be. As there, no step of trio's loop begins when the body is to be cancelled."""
+    """Stands for an election. As there, no task runs after the deadline before the body is cancelled."""
 
     def __init__(self, control: str, leases: str) -> None:
         self._control = control

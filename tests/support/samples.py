@@ -1,4 +1,4 @@
-"""A few frames that many tests are about. Those of real servers are in golden.py."""
+"""A few frames that several tests use. Frames of real servers: golden.py."""
 
 from __future__ import annotations
 

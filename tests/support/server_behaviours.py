@@ -1,7 +1,7 @@
-"""What a server does, as scripts that run against any: a real one, or the fake one that is to be like it.
+"""What a server does, as scripts that run against a real server and against the fake one.
 
-A script gets `connect`, which makes a client of the server, and a path of its own; it gives what it observed, without
-what differs from run to run (zxids, ids, times).
+A script gets `connect`, which makes a client of the server, and a path of its own. It returns what it observed, without
+the values that differ from run to run (zxids, ids, times).
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from zkwire.records import ReplyHeader, WatcherEvent
 Connect = Callable[..., Client]
 Script = Callable[[Connect, str], Awaitable[list[Any]]]
 
-#: Seconds that a session lasts; the servers' ticks are half a second.
+#: Session timeout in seconds. The servers' ticks are half a second.
 TIMEOUT = 2.0
 TICK = 0.5
 
 
 class Received:
-    """For `on_frame`: what came, in order, but for handshakes and pings."""
+    """For `on_frame`: what was received, in order, without handshakes and pings."""
 
     def __init__(self) -> None:
         self.frames: list[Any] = []
@@ -57,7 +57,7 @@ class Received:
 
 
 def essence(stat: Stat, session_id: int) -> tuple[Any, ...]:
-    """What of a Stat does not differ from run to run."""
+    """The fields of a Stat that do not differ from run to run."""
     owner = "own" if stat.ephemeral_owner == session_id else "none" if not stat.ephemeral_owner else "other"
     same = stat.czxid == stat.mzxid, stat.czxid == stat.pzxid
     return stat.version, stat.cversion, owner, stat.data_length, stat.num_children, *same
@@ -211,7 +211,7 @@ async def watches_over_a_gap(connect: Connect, root: str) -> list[Any]:
                 assert watch.event is None
                 await other.set_data(f"{root}/same", b"")
             event = await watch.wait()
-            # A deletion may be seen before the creation behind it, or both as one change.
+            # A deletion may be seen before the creation after it, or both as one change.
             seen.append((name, name == "again" or event.type, event.path))
     return seen
 
@@ -267,7 +267,7 @@ async def close_from_outside(connect: Connect, root: str) -> list[Any]:
 
 
 async def expiry(connect: Connect, root: str) -> list[Any]:
-    """A session lives for its timeout at least, and nothing is said at its end."""
+    """A session lasts at least as long as its timeout. The server sends nothing at its end."""
     seen: list[Any] = []
     async with connect() as other:
         received = Received()
@@ -279,7 +279,7 @@ async def expiry(connect: Connect, root: str) -> list[Any]:
         assert stat is not None
         event = await watch.wait()
         lived = trio.current_time() - last
-        # Loaded machines are late, never early. The reply that we count from is later than the touch by a round trip.
+        # A loaded machine is late, never early. We count from a reply, so from a round trip after the request.
         seen += [event.type, lived > TIMEOUT - 0.1, received.frames]
     return seen
 

@@ -1,4 +1,4 @@
-"""Elections on the pretended ensemble, for tests under a virtual clock."""
+"""Elections on the fake ensemble, for tests under a virtual clock."""
 
 from __future__ import annotations
 
@@ -61,6 +61,6 @@ async def stage(size: int = 3, **options: Any) -> AsyncIterator[Stage]:
 
 @contextmanager
 def loses(reason: str | None = None) -> Iterator[None]:
-    """The block ends with a LeadershipLostError that gives the reason."""
+    """The block must raise a LeadershipLostError with this reason."""
     with pytest.raises(LeadershipLostError, match=reason):
         yield

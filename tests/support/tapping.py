@@ -1,4 +1,4 @@
-"""A `zkwire tap` as its users run it, in a process of its own, and a client that is nothing but a socket."""
+"""`zkwire tap` and `zkwire replay` in processes of their own, as users run them, and a client that is a bare socket."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from zkwire.traffic import recording
 
 
 class Listening(Program):
-    """A command of zkwire that says on stderr where it listens: `tap`, or `replay` as a server.
+    """A command that prints on stderr where it listens: `zkwire tap`, or `zkwire replay` as a server.
 
     Attributes:
-        address: where that is.
+        address: host and port.
     """
 
     def __init__(self, *arguments: str) -> None:
@@ -31,13 +31,13 @@ class Listening(Program):
         self.address = match[1]
 
     def interrupt(self, number: int = signal.SIGINT) -> list[str]:
-        """End it as its user would: all lines that it has printed."""
+        """End it by a signal, as a user would. Returns all lines that it has printed."""
         self.send(number)
         assert self.ends() == 0, self.printed
         return self.lines()
 
     def shown(self) -> list[str]:
-        """Its lines, without the time and the connection before them."""
+        """The lines that it has printed, without the time and the connection at their beginning."""
         return [line.split(" ", 2)[2] for line in self.lines()]
 
 
@@ -47,7 +47,7 @@ def tap(target: str, *arguments: str, listen: str = "0") -> Listening:
 
 
 class Peer:
-    """A blocking socket that speaks in frames: a client, and nothing of zkwire's own client."""
+    """A client that is a blocking socket: it sends and reads frames, and uses nothing of zkwire's own client."""
 
     def __init__(self, address: str) -> None:
         name, _, port = address.rpartition(":")
@@ -78,7 +78,7 @@ class Peer:
         return self.take()
 
     def ends(self) -> bool:
-        """Whether the next thing is the end of the stream."""
+        """Whether the stream ends here."""
         try:
             return self.socket.recv(1) == b""
         except ConnectionResetError:
@@ -94,7 +94,7 @@ class Peer:
 
 
 def written(directory: Path, opcode: OpCode = OpCode.EXISTS, *, fault: str = "") -> Path:
-    """A recording of one request and its reply."""
+    """Write a recording of one request and its reply. Returns its path."""
     request = encode(RequestHeader(1, opcode)) + encode(ExistsRequest("/a", False))
     chunks = [
         (Direction.SENT, encode(ConnectRequest(0, 0, 10_000, 0, b"", False))),

@@ -29,7 +29,7 @@ def no_node(xid: int, zxid: int = 5) -> bytes:
 
 
 class Traffic:
-    """One connection: each call is one frame, told to the observer, at the time `now`, and gives its SeenFrame."""
+    """One connection. Each call is one frame at the time `now`. The observer gets it, and the call returns it."""
 
     def __init__(self, connection: int = 0, observer: Observer | None = None) -> None:
         self.now = 0.0

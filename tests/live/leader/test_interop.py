@@ -65,7 +65,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
 
     def classpath(found: Curator) -> str:
         if found not in done:
-            done[found] = curator.compile_contender(found, tmp_path_factory.mktemp("contender"))
+            done[found] = curator.compile_candidate(found, tmp_path_factory.mktemp("contender"))
         return done[found]
 
     return classpath
@@ -91,11 +91,11 @@ class Arena:
         key = (peer.curator, timeout)
         if key not in self._processes:
             if peer.curator is None:
-                command = kazoo_peer.contender_command(self._server.address, timeout)
+                command = kazoo_peer.candidate_command(self._server.address, timeout)
             else:
                 # Not in this thread: on a busy machine our own session would expire meanwhile.
                 classpath = await trio.to_thread.run_sync(self._compiled, peer.curator)
-                command = curator.contender_command(classpath, self._server.address, timeout)
+                command = curator.candidate_command(classpath, self._server.address, timeout)
             self._processes[key] = await self._nursery.start(run_peer, command, self.history)
         return self._processes[key]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 DEBIAN_JARS = Path("/usr/share/java")
 
-# What the manifest of Debian's zookeeper.jar forgets: a logging library behind slf4j, without which there is no log,
-# and the half of netty without which TLS connections fail (NoClassDefFoundError). Debian's packages depend on them all.
+# Missing in the manifest of Debian's zookeeper.jar: a logging library for slf4j, without which there is no log, and the
+# part of netty without which TLS connections fail (NoClassDefFoundError). Debian's packages depend on all of them.
 DEBIAN_EXTRA_JARS = [
     "slf4j-simple.jar",
     "netty-codec.jar",
@@ -45,7 +45,7 @@ class Distribution:
 
 
 def find_distributions() -> list[Distribution]:
-    """All ZooKeeper distributions of this machine, the one to prefer first; never empty.
+    """All ZooKeeper distributions on this machine, at least one, the preferred one first.
 
     In this order: the unpacked Apache release at `$ZOOKEEPER_HOME`, Debian's package, and the cache that
     `make zookeeper-matrix` fills, newest first.
@@ -86,7 +86,7 @@ def find_distribution(version: str | None = None) -> Distribution:
 
 
 def cache_directory() -> Path:
-    """Where `make zookeeper-matrix` puts versions that Debian has not: `$ZKWIRE_CACHE`, or ~/.cache/zkwire."""
+    """Where `make zookeeper-matrix` puts versions that Debian lacks: `$ZKWIRE_CACHE`, or ~/.cache/zkwire."""
     return Path(os.environ.get("ZKWIRE_CACHE") or Path.home() / ".cache" / "zkwire")
 
 

@@ -1,7 +1,7 @@
 """Real ZooKeeper servers on loopback: found, started, stopped, killed, frozen.
 
-Plain and synchronous, without dependencies, so that tests, benchmarks and the Makefile can all use it. It never falls
-back to anything: no server to be found is `NoZooKeeper`, an error that says how to get one.
+Plain and synchronous, without dependencies, so that tests, benchmarks and the Makefile can all use it. Where there is
+no server it raises `NoZooKeeper`, which says how to get one.
 
     python -m tests.support.real.servers list
     python -m tests.support.real.servers classpath [--version 3.8]
@@ -44,22 +44,22 @@ __all__ = [
 START_TIMEOUT = 30.0  # seconds; a loaded two-core machine needs about two
 STOP_TIMEOUT = 5.0  # seconds between SIGTERM and SIGKILL
 
-# Last one wins in a JVM, so a caller's own options override these.
+# In a JVM the last option wins, so a caller's own options override these.
 JVM_OPTIONS = [
     "-Xms32m",
     "-Xmx256m",
-    "-XX:TieredStopAtLevel=1",  # these three save start-up work, which counts with many short-lived servers
+    "-XX:TieredStopAtLevel=1",  # these three make the start faster, which matters with many short-lived servers
     "-XX:+UseSerialGC",
     "-Xshare:auto",
     "-Dzookeeper.extendedTypesEnabled=true",  # TTL znodes
     "-Dzookeeper.jmx.log4j.disable=true",
-    "-Dzookeeper.forceSync=no",  # no test pulls the plug, so none needs fsync
+    "-Dzookeeper.forceSync=no",  # no test turns the power off, so none needs fsync
     "-Dzookeeper.preAllocSize=1024",  # KiB; the default writes 64 MiB of zeros for every log file
     "-Dorg.apache.logging.log4j.level=WARN",  # log4j 2 without a file: to the console, at this level
 ]
 
-# Whichever logging library a distribution carries finds its file on the classpath. All write to the console, which goes
-# to `zookeeper.log` together with whatever the JVM itself has to say.
+# A distribution has one of these logging libraries, which finds its file on the classpath. All write to the console,
+# which goes to `zookeeper.log` together with what the JVM itself prints.
 LOGGING_FILES = {
     "simplelogger.properties": "org.slf4j.simpleLogger.defaultLogLevel=warn\n",
     "log4j.properties": (
@@ -77,7 +77,7 @@ LOGGING_FILES = {
 
 
 class ServerError(Exception):
-    """A server did not start or does not serve; the message ends with the tail of its log."""
+    """A server did not start or does not serve. The message ends with the end of its log."""
 
 
 # --- one server ------------------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ _open_servers: set[Server] = set()
 @atexit.register
 def _close_servers() -> None:
     for server in list(_open_servers):
-        server.kill()  # nobody is left to profit from an orderly end
+        server.kill()  # their data goes too, so they need not end in good order
         server.close()
 
 
@@ -189,7 +189,7 @@ class Server(Started):
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
         command = [java(), *JVM_OPTIONS, *self.jvm, "-cp", classpath, main, str(configuration)]
         with self.log.open("ab") as log:
-            # In a session of its own a Ctrl-C at the terminal does not reach it.
+            # In a session of its own, so that Ctrl-C at the terminal does not reach it.
             self._process = spawn(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         _open_servers.add(self)
         if wait:
@@ -237,13 +237,13 @@ class Server(Started):
 
     def suspend(self) -> None:
         """Freeze the process (SIGSTOP): its connections stay open and nothing answers. Returns when all its threads
-        stand still."""
+        have stopped."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
             wait_until(self._stands_still, START_TIMEOUT)
 
     def _stands_still(self) -> bool:
-        """Whether no thread runs (proc(5); where there is no /proc, that is believed)."""
+        """Whether all threads have stopped (proc(5)); True where there is no /proc."""
         assert self._process is not None
         threads = Path(f"/proc/{self._process.pid}/task")
         if not threads.exists():
@@ -252,7 +252,7 @@ class Server(Started):
         return all(state in "TtZX" for state in states)
 
     def resume(self) -> None:
-        """Let a suspended process go on (SIGCONT); time has passed for it, so sessions may expire at once."""
+        """Let a suspended process go on (SIGCONT). Time has passed, so sessions may expire at once."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
 
@@ -349,10 +349,10 @@ class Ensemble(Started):
         settings = {
             "initLimit": "10",  # ticks: 5 s to join
             "syncLimit": "4",  # ticks: 2 s until a silent peer is given up
-            "standaloneEnabled": "false",  # an ensemble of one is one too, and reconfig may shrink to it
+            "standaloneEnabled": "false",  # so that an ensemble may have one member
         }
         for myid, (client, quorum, election) in enumerate(ports, start=1):
-            # The part behind the semicolon came with reconfig, in 3.5.
+            # The part after the semicolon came with reconfig, in 3.5.
             client_part = f";{HOST}:{client}" if distribution.version_tuple >= (3, 5) else ""
             settings[f"server.{myid}"] = f"{HOST}:{quorum}:{election}{client_part}"
         settings |= config or {}
@@ -452,7 +452,7 @@ def _run(command: Sequence[str], hosts: str) -> int:
     def pass_on(number: int, frame: FrameType | None) -> None:
         process.send_signal(number)
 
-    # Ctrl-C reaches the command by itself, and what it does about it is its own affair.
+    # Ctrl-C reaches the command too, which decides what to do.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, pass_on)
     try:
         status = process.wait()

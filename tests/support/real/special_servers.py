@@ -1,4 +1,4 @@
-"""Real ZooKeeper servers that want more than a TCP connection: TLS with client certificates, SASL DIGEST-MD5."""
+"""Real ZooKeeper servers that demand more than a TCP connection: TLS with client certificates, SASL DIGEST-MD5."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ authorityKeyIdentifier = keyid
 
 @dataclass(frozen=True)
 class Certificates:
-    """PEM files of one certificate authority and of the server and the client it vouches for; keys without password.
+    """PEM files of a certificate authority, and of a server and a client with its certificates. Keys have no password.
 
     `server` and `client` hold the key and the certificate in one file, as both ZooKeeper and Python's ssl take them.
     The certificates are for 127.0.0.1 and localhost; the client's subject is CN=client.
@@ -44,7 +44,7 @@ class Certificates:
     client: Path
 
     def client_context(self, *, with_certificate: bool = True) -> ssl.SSLContext:
-        """A context that trusts the server and, unless told otherwise, shows the client's certificate."""
+        """A context that trusts the server and, by default, shows the client's certificate."""
         context = ssl.create_default_context(cafile=str(self.authority))
         if with_certificate:
             context.load_cert_chain(str(self.client))
@@ -55,7 +55,7 @@ def make_certificates(directory: Path) -> Certificates:
     """Make an authority, and a server's and a client's certificate, in `directory` with the `openssl` command (3.0).
 
     Raises:
-        subprocess.CalledProcessError: openssl failed; its complaint is on stderr.
+        subprocess.CalledProcessError: openssl failed; its message is on stderr.
     """
     directory.mkdir(parents=True, exist_ok=True)
     configuration = directory / "openssl.cnf"
@@ -100,7 +100,7 @@ class TlsServer(Server):
 
     @property
     def secure_address(self) -> str:
-        """Where TLS is spoken; `address` stays plain."""
+        """The address of the TLS port; `address` is that of the plain one."""
         return f"{HOST}:{self.secure_port}"
 
 

@@ -1,19 +1,18 @@
-"""A contender whose body works without a pause and writes down what it does, for tests that stop, kill and cut it off.
+"""A candidate whose body works without a pause and records what it does, for tests that stop, kill and cut it off.
 
-    python -m tests.support.contending HOSTS PATH COUNTER RECORDS PORT NAME [options]
+    python -m tests.support.candidate_process HOSTS PATH COUNTER RECORDS PORT NAME [options]
 
-The body takes a step each 1 to 5 ms. Some of them count, by reading a number and writing a greater one: NAME of the
-resource at PORT (tests/support/fenced_resource.py), with the fencing token, and the znode COUNTER, by `term.guarded`.
-SIGTERM ends it in good order.
+The body takes a step each 1 to 5 ms. Some steps read a number and write the next one: NAME of the resource at PORT
+(tests/support/fenced_resource.py), with the fencing token, and the znode COUNTER, by `term.guarded`. SIGTERM ends it in
+good order.
 
-RECORDS is a file mapped into memory, so that what was written is there whatever becomes of the process. It holds
-`RECORD`s, zeros behind the last one; times are nanoseconds of CLOCK_MONOTONIC and of CLOCK_BOOTTIME, which all
-processes of a machine share.
+RECORDS is a file mapped into memory: what was written stays there if the process is killed. It holds `RECORD`s, and
+zeros after the last one. Times are nanoseconds of CLOCK_MONOTONIC and of CLOCK_BOOTTIME, which all processes of a
+machine share.
 
-With --broken the package is made unsafe on purpose: "holder" takes away another leader's holder instead of waiting for
-it, "witness" takes every znode that is gone for one of an expired session. With --unfenced the resource is given no
-token. Both show that the tests would see it. With --unguarded the znode is left alone, so that the body never waits for
-the servers.
+--broken makes the package unsafe on purpose: "holder" deletes another leader's holder instead of waiting for its end,
+"witness" takes every deleted znode for one of an expired session. --unfenced gives the resource no token. Both show
+that the tests find such errors. --unguarded does not write the znode, so that the body never waits for the servers.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ import trio
 
 import zkwire
 from election import Election, Term
-from election.leader import campaign as contender
+from election.leader import campaign as campaigns
 from election.leader import witness
 from zkwire import Client, ConnectionLossError, NoNodeError, SessionExpiredError, SessionMovedError, SetData
 
 #: kind, token, number, monotonic, boottime
 RECORD = struct.Struct("<5q")
 CAPACITY = 500_000
-#: Kinds. The number of STEP counts from 1 in each term; of the others it is what was to be written.
+#: Kinds. The number of a STEP counts from 1 in each term; that of the others is the number to write.
 ENTER, STEP, EXIT, FENCED_ASKED, FENCED_DONE, FENCED_REFUSED, GUARDED_ASKED, GUARDED_DONE = range(1, 9)
 
 
@@ -110,7 +109,7 @@ class Body:
     async def _count_guarded(self, term: Term) -> None:
         put = self._records.put
         try:
-            # Behind a sync: a write whose reply was lost must be seen, or be refused.
+            # After a sync: it must see a write whose reply was lost, unless that write is refused.
             sync, reading = self._zk.sync(self._counter), self._zk.get_data(self._counter)
             await sync
             number = int((await reading)[0] or b"") + 1
@@ -125,19 +124,19 @@ class Body:
 
 
 def break_holder() -> None:
-    """Make contenders remove another leader's holder instead of waiting until it goes."""
+    """Let candidates delete another leader's holder instead of waiting for its end."""
 
-    async def remove(campaign: contender.Campaign) -> None:
+    async def remove(campaign: campaigns.Campaign) -> None:
         try:
             await campaign.session.delete(campaign.plan.paths.holder)
         except (NoNodeError, ConnectionLossError):
             return
 
-    setattr(contender.Campaign, "_wait_for_holder", remove)  # noqa: B010 - the type checker knows that it is a method
+    setattr(campaigns.Campaign, "_wait_for_holder", remove)  # noqa: B010 - the type checker knows that it is a method
 
 
 def break_witness() -> None:
-    """Make contenders blind to the signs of deleted znodes."""
+    """Let candidates miss the signs of deleted znodes."""
     setattr(witness.Witness, "suspect", lambda self, until: None)  # noqa: B010 - as above
 
 
@@ -145,7 +144,7 @@ BROKEN = {"holder": break_holder, "witness": break_witness}
 
 
 async def tell(election: Election) -> None:
-    """What it goes through, for whoever reads its log."""
+    """Print its states."""
     async for state in election.states():
         print(f"{time.monotonic():.3f} {state}", flush=True)
 

@@ -21,18 +21,18 @@ import org.apache.curator.framework.recipes.locks.InterProcessSemaphoreV2;
 import org.apache.curator.retry.RetryOneTime;
 
 /**
- * Curator's recipes as contenders: java Contender CONNECT_STRING SESSION_TIMEOUT_MS; see tests/peers/process.py.
+ * Curator's recipes as candidates: java Candidate CONNECT_STRING SESSION_TIMEOUT_MS; see tests/peers/process.py.
  *
  * Recipes: "selector", "mutex", "latch"; and, for their names, "read", "write", "semaphore".
  */
-public final class Contender {
-    private static final Map<String, Contender> ALL = new ConcurrentHashMap<>();
+public final class Candidate {
+    private static final Map<String, Candidate> ALL = new ConcurrentHashMap<>();
 
     private final String id;
     private final CuratorFramework client;
     private final CountDownLatch leave = new CountDownLatch(1);
 
-    private Contender(String id, CuratorFramework client) {
+    private Candidate(String id, CuratorFramework client) {
         this.id = id;
         this.client = client;
     }
@@ -47,10 +47,10 @@ public final class Contender {
             }
             CuratorFramework client = CuratorFrameworkFactory.newClient(
                     arguments[0], Integer.parseInt(arguments[1]), 15_000, new RetryOneTime(100));
-            Contender contender = new Contender(words[2], client);
-            ALL.put(contender.id, contender);
+            Candidate candidate = new Candidate(words[2], client);
+            ALL.put(candidate.id, candidate);
             boolean looks = words[0].equals("look");
-            Thread thread = new Thread(() -> contender.run(looks, words[1], words[3]), contender.id);
+            Thread thread = new Thread(() -> candidate.run(looks, words[1], words[3]), candidate.id);
             thread.setDaemon(true);
             thread.start();
         }
@@ -71,7 +71,7 @@ public final class Contender {
             if (looks) {
                 look(recipe, path);
             } else {
-                contend(recipe, path);
+                takePart(recipe, path);
             }
             client.close();
             say("left");
@@ -81,7 +81,7 @@ public final class Contender {
         }
     }
 
-    private void contend(String recipe, String path) throws Exception {
+    private void takePart(String recipe, String path) throws Exception {
         switch (recipe) {
             case "selector" -> select(path);
             case "latch" -> latch(path);
