@@ -5,15 +5,17 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import trio
 
 import zkwire
-from tests.support.real.servers import Server
 from zkwire import Client, CreateMode, Direction, Frame, KeeperState, NoServerError, OpCode
 from zkwire.records import ConnectRequest
+
+if TYPE_CHECKING:
+    from tests.support.real.servers import Server  # tests that need no server use this module too
 
 CONNECTED, DISCONNECTED, EXPIRED = KeeperState.SYNC_CONNECTED, KeeperState.DISCONNECTED, KeeperState.EXPIRED
 EPHEMERAL = CreateMode.EPHEMERAL
