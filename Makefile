@@ -55,11 +55,11 @@ docs-test: venv zookeeper tools ## whether they are as they should be, in Chromi
 	$(BIN)/python -m pytest tests/house/test_docs_pages.py tests/live/test_docs_pages.py $(ARGS)
 
 demo: venv zookeeper ## two candidates, three registered servers, a takeover, with the frames
-	$(BIN)/python -m tests.support.real.servers run -- $(BIN)/python -m election demo
+	$(BIN)/python -m tests.support.real run -- $(BIN)/python -m election demo
 
 bench: venv zookeeper ## zkwire against its peers, in one run
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
-	$(BIN)/python -m tests.support.real.servers run --jvm=-XX:TieredStopAtLevel=4 -- $(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m tests.support.real run --jvm=-XX:TieredStopAtLevel=4 -- $(BIN)/python -m benchmarks $(ARGS)
 
 frames: venv zookeeper ## record tests/frames again, from real servers
 	$(BIN)/python -m tests.support.record_frames

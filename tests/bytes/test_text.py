@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import election
 import zkwire
 from zkwire.codes import ErrorCode
 from zkwire.text import counted, folded, hexadecimal, name_of, printable
@@ -55,8 +54,8 @@ def test_every_message_counts_by_the_one_function_that_knows_the_singular() -> N
     nouns = "bytes|characters|connections|differences|elements|faults|frames|packets|replies|requests|results"
     plurals = re.compile(rf"(of |to )?\{{([^{{}}]+)\}} (?:{nouns}|znodes|descendants)\b")
     found = []
-    for package in (zkwire, election):
-        for path in Path(package.__file__ or "").parent.rglob("*.py"):
+    for package in ("zkwire", "election"):
+        for path in Path(zkwire.__file__).parents[1].joinpath(package).rglob("*.py"):
             if path.parent.name == "jute":
                 continue  # stands below codes.py, and has its singulars beside it
             for of, number in plurals.findall(path.read_text(encoding="utf-8")):

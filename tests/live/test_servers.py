@@ -335,7 +335,7 @@ def test_run_passes_hosts_and_status_on() -> None:
     command = [
         sys.executable,
         "-m",
-        "tests.support.real.servers",
+        "tests.support.real",
         "run",
         "--",
         "sh",
@@ -352,7 +352,7 @@ def test_run_passes_hosts_and_status_on() -> None:
 
 
 def test_run_hands_a_termination_on() -> None:
-    command = [sys.executable, "-m", "tests.support.real.servers", "run", "--", "sh", "-c", "echo ready; exec sleep 60"]
+    command = [sys.executable, "-m", "tests.support.real", "run", "--", "sh", "-c", "echo ready; exec sleep 60"]
     environment = {name: value for name, value in os.environ.items() if name != "ZKWIRE_HOSTS"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as runner:
         assert runner.stdout is not None

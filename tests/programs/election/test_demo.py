@@ -58,7 +58,7 @@ async def test_demo_shows_the_steps_and_their_frames_and_leaves_nothing(zookeepe
 
 
 def test_demo_runs_beside_a_server_of_its_own_as_make_demo_has_it() -> None:
-    shown = run("tests.support.real.servers", "run", "--", sys.executable, "-m", "election", "demo")
+    shown = run("tests.support.real", "run", "--", sys.executable, "-m", "election", "demo")
     assert shown.returncode == 0, shown.stderr
     assert steps(shown.stdout) == SHOW
 
