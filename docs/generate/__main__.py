@@ -1,4 +1,4 @@
-"""Write the pages, or with --check say which of them are not as they should be."""
+"""Write the pages; with --check, name those that are out of date instead."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
             path.write_text(text, encoding="utf-8")
             print(path)
     for path in stale:
-        print(f"{path} is not what the declarations make of it: run make docs, and commit it", file=sys.stderr)
+        print(f"{path} is out of date: run make docs, and commit the result", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -20,7 +20,7 @@ DOCS = Path(__file__).parent.parent
 PAGE = DOCS / "session.html"
 RECORDING = DOCS / "session.pcap"
 
-#: The colours' names, and what they are for. The first whose test holds is a field's.
+#: The names of the colours, and what they are for.
 KINDS = {
     "length": "length of the frame",
     "header": "header: xid, opcode, error",
@@ -34,7 +34,7 @@ KINDS = {
 
 
 class Field(NamedTuple):
-    """One field of a frame, or its length, with its place in the frame."""
+    """One field of a frame, or the length before it, with its place in the frame."""
 
     path: str
     type: str
@@ -54,7 +54,7 @@ def frames() -> list[Captured]:
 
 
 def fields(frame: Frame) -> Iterator[Field]:
-    """All fields of a frame. They tile it."""
+    """All fields of a frame. Together they cover each of its bytes once."""
     whole = len(frame.payload).to_bytes(4, "big") + frame.payload
     length = Span("length", "int", -4, 0, len(frame.payload))
     for span in (length, *frame_spans(frame)):
@@ -64,7 +64,7 @@ def fields(frame: Frame) -> Iterator[Field]:
 
 
 def _value(span: Span) -> str:
-    """As dumps show it, without Python's dress."""
+    """As dumps show it, but without Python's notation."""
     if span.type == "buffer":
         return f"'{span.value.decode()}'" if span.value.isascii() and any(span.value) else f"{len(span.value)} bytes"
     if span.type == "boolean":
@@ -151,7 +151,7 @@ def _item(identifier: str, field: Field) -> str:
 
 
 def _hex(field: Field) -> str:
-    """The bytes; of a string or a buffer, the length in front set apart."""
+    """The bytes; those of a length before a string or a buffer are marked."""
     prefix = 4 if field.type in ("ustring", "buffer") else 0
     front, rest = field.data[:prefix].hex(" "), field.data[prefix:].hex(" ")
     return (f'<span class="prefix">{front}</span> ' if front else "") + rest

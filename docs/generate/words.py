@@ -1,7 +1,7 @@
-"""What session.html says: of each frame why it is sent, and of each field what its bytes mean there.
+"""What session.html says: why each frame is sent, and what the bytes of each field mean there.
 
-Before these sentences stands each field's note, from zkwire/records.py: unit, enum and range are not said again here. A
-field that nothing is said of is an error, so that no byte of the page is without its sentence.
+The page shows each field's note from zkwire/records.py first, so unit, enum and range are not repeated here. A field
+without a sentence here is an error: every byte of the page is explained.
 """
 
 from __future__ import annotations
@@ -14,44 +14,44 @@ from zkwire.codes import CreateMode, ErrorCode, EventType, Perms, Xid
 from zkwire.explain.describe import RECORDS
 from zkwire.operations import BY_OPCODE
 
-#: Who is who, by connection.
+#: The names of the clients, by connection.
 NAMES = {0: "worker", 1: "observer", 2: "worker, again"}
 
 #: Why each frame is sent, in the order of the recording.
 STORY = [
-    "A worker opens a TCP connection and sends this first. It is the only kind of request without a header, and "
-    "nothing in it says that it is one: that it comes first does.",
-    "The session stands. The id and the password are all that it takes to go on with it over another connection.",
-    "The worker makes itself known. The znode is ephemeral: it goes when the worker's session ends, however it ends.",
-    "The path comes back because a sequential znode's is only known now; this one is as it was asked for.",
-    "Somebody else, with a TCP connection and a session of their own, wants to know where the worker is.",
-    "Their timeout is longer, so they may be silent for longer.",
-    "The observer reads the worker's znode. One byte at the end sets a watch: tell me when this changes, once.",
-    "Data and metadata, in one piece. The watch stands from here on.",
-    "The worker moves to another port. The version says: only if nobody else changed it since.",
-    "The new metadata: the version went up, and mzxid is the transaction that did it.",
-    "Nobody asked for this frame: it is the watch. It says what happened and to which znode, but not the new data. The "
-    "watch is used up.",
-    "So the observer asks again, and sets the next watch in the same request, so that no change between falls through.",
-    "The znode is there, and the watch stands again.",
-    "The worker has nothing to say, and says that. Clients do so when a third of the timeout went by without a frame.",
-    "The answer tells the client that the server lives. It carries the last transaction that this server knows.",
-    "Two seconds of silence: the worker's session expired, and the leader deleted its ephemeral znode. That is what "
-    "the observer sees. All that the worker sees is that its connection was closed.",
-    "The worker comes back and wants to go on with its session: the same first frame, now with an id and the password "
-    "(and no last zxid, since this worker kept none).",
-    "The server refuses: a timeout of 0 says that the session is over. Then it closes the connection. The worker must "
-    "begin a new session, and its znode is gone for good.",
-    "The observer looks once more, without a watch.",
-    "No such znode. An error has a header and nothing after it, and the connection goes on as before.",
-    "The observer says goodbye. That ends the session at once; merely closing the connection would leave its ephemeral "
-    "znodes and watches to the timeout.",
+    "A worker opens a TCP connection and sends this first. It is the only kind of request without a header. The server "
+    "knows it by its place: it comes first.",
+    "The server grants the session. A client needs only its id and password to resume it on another connection.",
+    "The worker registers itself. The znode is ephemeral: the server deletes it when the worker's session ends.",
+    "The reply has the path, since the server chooses that of a sequential znode. This one is the path of the request.",
+    "An observer, with its own TCP connection and session, wants to know where the worker is.",
+    "The observer asked for a longer timeout, so it may be silent for longer.",
+    "The observer reads the worker's znode. The byte at the end sets a watch: the next change causes one event.",
+    "The data and the metadata in one reply. The watch is set from now on.",
+    "The worker moves to another port. The version means: only if nobody else has changed the znode since.",
+    "The new metadata: the version is higher by one, and mzxid is the transaction that set the data.",
+    "This frame answers no request: the watch has fired. It says what happened to which znode, not the new data. "
+    "The watch is used up.",
+    "So the observer reads again, and sets the next watch in the same request. This way it misses no change.",
+    "The new data. The watch is set again.",
+    "A ping: the worker has nothing to ask. Clients send one when they have sent nothing for a third of the timeout.",
+    "The reply shows the client that the server lives. It carries the last transaction that this server knows.",
+    "The worker sent nothing for two seconds. Its session expired, and the leader deleted its ephemeral znode. The "
+    "observer gets this event. The worker only sees that its connection was closed.",
+    "The worker comes back and wants to resume its session: the same first frame, now with the id and the password. It "
+    "has no last zxid, since this worker has not kept it.",
+    "The server refuses: a timeout of 0 means that the session is over. Then it closes the connection. The worker must "
+    "begin a new session, and its znode does not come back.",
+    "The observer reads once more, without a watch.",
+    "There is no such znode. An error is a header with nothing after it. The connection stays open.",
+    "The observer ends its session at once. If it only closed the connection, its ephemeral znodes would stay until "
+    "the timeout.",
     "The last frame. The server closes the connection after it.",
 ]
 
 
 def _opcode(value: int) -> str:
-    return f"{value} is {BY_OPCODE[value].name}. The fields after the header depend on it."
+    return f"{value} is {BY_OPCODE[value].name}. It says which fields follow the header."
 
 
 def _xid(value: int) -> str:
@@ -59,7 +59,7 @@ def _xid(value: int) -> str:
         return "-1 is reserved for notifications: this frame answers no request."
     if value == Xid.PING:
         return "-2 is reserved for pings."
-    return "It says which reply belongs to which request."
+    return "The reply has the same number, so the client knows which request it belongs to."
 
 
 def _flags(value: int) -> str:
@@ -80,74 +80,74 @@ def _perms(value: int) -> str:
     return f"Here: {', '.join(each.name or '' for each in Perms if each in Perms(value) and each is not Perms.ALL)}."
 
 
-#: What is said of a field, by "Record.field" or by the field's name alone; a function is given the value.
+#: The sentence about a field, by "Record.field" or by the field's name alone; a function gets the value.
 _FIELDS: dict[str, str | Callable[[Any], str]] = {
-    "length": "Every frame begins with the count of the bytes after these four. It shows where the next frame starts.",
+    "length": "Every frame begins with the count of the bytes after these four. The next frame starts after them.",
     # the handshake
-    "protocol_version": "Every other frame has its xid here.",
-    "last_zxid_seen": "So a client never goes back in time.",
-    "ConnectRequest.time_out": "How long the client may be silent. It is a wish: the server puts it within its own "
+    "protocol_version": "In every other frame the xid is here.",
+    "last_zxid_seen": "A server that is behind it refuses the client, so the client never sees an older state.",
+    "ConnectRequest.time_out": "How long the client wants to be allowed to be silent. The server clamps it to its own "
     "bounds.",
     "ConnectResponse.time_out": lambda value: (
-        "The client's pings and its patience follow from it."
+        "The client derives from it when to ping and when to give up the server."
         if value
-        else "The server sends 0 when the session was closed or is unknown, or the password is wrong, and says no more."
+        else "The server sends 0 when the session was closed or is unknown, or the password is wrong."
     ),
     "ConnectRequest.session_id": lambda value: (
-        "The client goes on with this one." if value else "The client has none yet."
+        "The client resumes this session." if value else "The client has no session yet."
     ),
     "ConnectResponse.session_id": lambda value: (
-        "The same all over the ensemble. The session's ephemeral znodes carry it." if value else "There is none."
+        "The id is the same on all servers. The session's ephemeral znodes carry it."
+        if value
+        else "There is no session."
     ),
-    "ConnectRequest.passwd": "It proves whose session it is. Four bytes of length stand in front.",
-    "ConnectResponse.passwd": "Any client with id and password can take the session over. The server computes the "
-    "password from the id, so it is worth no more than the id is. (This server ran for the recording only.)",
-    "ConnectRequest.read_only": "For reading, that is: such a server takes no writes.",
-    "ConnectResponse.read_only": "Some clients that do not send the byte break when they get one.",
+    "ConnectRequest.passwd": "It proves that the session is the client's. Its length is in the four bytes before it.",
+    "ConnectResponse.passwd": "Any client that has id and password can take over the session. The server computes the "
+    "password from the id, so the id alone is enough. (This server ran for the recording only.)",
+    "ConnectRequest.read_only": "Such a server takes no writes.",
+    "ConnectResponse.read_only": "Some clients that do not send this byte fail when they receive it.",
     # headers
     "xid": _xid,
     "RequestHeader.type": _opcode,
     "ReplyHeader.zxid": "A transaction's number: the epoch of the leader in the upper half, a counter in the lower.",
     "err": _err,
     # requests and responses
-    "path": "Where in the tree. Strings are UTF-8 with four bytes of length in front.",
-    "CreateResponse.path": "The znode that was made.",
-    "WatcherEvent.path": "The znode that it happened to.",
-    "data": "Any bytes, here an address as text; ZooKeeper does not look into them. Four bytes of length stand in "
-    "front, and -1 there means null.",
-    "acl": "Who may do what: a list, and this is the count of its elements.",
+    "path": "The znode. Strings are UTF-8, after four bytes with their length.",
+    "CreateResponse.path": "The znode that was created.",
+    "WatcherEvent.path": "The znode that has changed.",
+    "data": "Any bytes, here an address as text. ZooKeeper does not look into them. Their length is in the four bytes "
+    "before them; -1 means null.",
+    "acl": "Who may do what. This is the number of elements of the list.",
     "perms": _perms,
-    "scheme": '"world" has a single id, anyone. Others are "digest", "ip", "x509", "sasl".',
-    "id": "Anyone at all.",
+    "scheme": '"world" has one id, "anyone". Other schemes are "digest", "ip", "x509", "sasl".',
+    "id": "Everybody.",
     "flags": _flags,
-    "watch": lambda value: (
-        "Here one is set: this one bit is all that there is to it on the wire." if value else "Here none is set."
-    ),
-    "SetDataRequest.version": "With another version there the answer is BAD_VERSION.",
+    "watch": lambda value: "A watch is set. On the wire it is only this byte." if value else "No watch is set.",
+    "SetDataRequest.version": "If the znode has another version, the reply is BAD_VERSION.",
     "WatcherEvent.type": _event,
-    "state": "Clients use the field for changes of their own.",
+    "state": "Clients use the other values for changes of their own state.",
     # Stat
-    "czxid": "No two znodes have the same, so it tells a znode from one made later under the same path.",
-    "mzxid": "A new ACL, or a child that comes or goes, leaves it alone.",
-    "ctime": "For people: what came first is told by zxids, since clocks differ.",
-    "mtime": "For people: what came first is told by zxids, since clocks differ.",
+    "czxid": "No two znodes have the same one, so it distinguishes a znode from a later one with the same path.",
+    "mzxid": "A new ACL, and a child that is created or deleted, do not change it.",
+    "ctime": "For people. To find out what came first compare zxids: clocks differ.",
+    "mtime": "For people. To find out what came first compare zxids: clocks differ.",
     "version": "What setData and delete compare their version with.",
-    "cversion": "Only the znode's own children count, not theirs.",
+    "cversion": "Counts the znode's own children only, not theirs.",
     "aversion": "What setACL compares its version with.",
     "ephemeral_owner": lambda value: (
-        "The znode goes with this session." if value else "The znode stays until somebody deletes it."
+        "The znode is deleted when this session ends." if value else "The znode stays until somebody deletes it."
     ),
-    "data_length": "Known here without asking for the data.",
+    "data_length": "Here without asking for the data.",
     "num_children": "Ephemeral znodes cannot have any.",
-    "pzxid": "What is done with a child's data leaves it alone.",
+    "pzxid": "A change of a child's data does not change it.",
 }
 
 
 def of_field(path: str, value: Any) -> str:
-    """The sentences for a field, `path` being its span's: its note first.
+    """The sentences about a field, its note first. `path` is that of its span.
 
     Raises:
-        KeyError: nothing is said of it.
+        KeyError: there is no sentence about it.
     """
     record, _, name = path.replace("[", ".").rpartition(".")
     name = name or path

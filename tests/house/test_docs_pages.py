@@ -35,7 +35,7 @@ def test_a_page_that_differs_is_named(
     assert main(["--check"]) == 1
     page.write_text("old")
     assert main(["--check"]) == 1
-    assert f"{page} is not what" in capfd.readouterr().err
+    assert f"{page} is out of date" in capfd.readouterr().err
     assert main([]) == 0
     assert page.read_text() == "new"
     assert main(["--check"]) == 0
