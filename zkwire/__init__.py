@@ -117,7 +117,6 @@ if TYPE_CHECKING:
     from .operations import Operation as Operation
     from .records import *  # noqa: F403
     from .session.connection import Connection as Connection
-    from .session.connection import ConnectionState as ConnectionState
     from .session.events import NEED_DATA as NEED_DATA
     from .session.events import AuthReplied as AuthReplied
     from .session.events import Connected as Connected
@@ -139,6 +138,7 @@ if TYPE_CHECKING:
     from .session.sasl import SaslError as SaslError
     from .session.servers import ServerSearch as ServerSearch
     from .session.session import Session as Session
+    from .session.states import ConnectionState as ConnectionState
     from .tap.tap import Tap as Tap
 
 __version__ = "0.1.0"
@@ -187,7 +187,7 @@ _PUBLIC = {
         "SetACLRequest SetACLResponse SetDataRequest SetDataResponse SetSASLRequest SetSASLResponse "
         "SetWatches SetWatches2 Stat SyncRequest SyncResponse WatcherEvent WhoAmIResponse"
     ),
-    "session.connection": "Connection ConnectionState",
+    "session.connection": "Connection",
     "session.events": (
         "AuthReplied Connected Disconnected Failed Fired NEED_DATA NeedData Notified Ponged Replied "
         "SessionInfo SessionRefused StateChanged TooLong WatchedEvent"
@@ -196,6 +196,7 @@ _PUBLIC = {
     "session.sasl": "DigestMD5 Mechanism SaslError",
     "session.servers": "ServerSearch",
     "session.session": "Session",
+    "session.states": "ConnectionState",
     "tap.tap": "Tap",
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}

@@ -38,7 +38,7 @@ from zkwire.records import (
     ReplyHeader,
     SetSASLResponse,
 )
-from zkwire.session.connection import Connection, ConnectionState
+from zkwire.session.connection import Connection
 from zkwire.session.events import (
     NEED_DATA,
     AuthReplied,
@@ -55,6 +55,7 @@ from zkwire.session.events import (
 from zkwire.session.requests import Request, XidCounter
 from zkwire.session.sasl import DigestMD5, SaslError
 from zkwire.session.session import Session
+from zkwire.session.states import ConnectionState
 
 SEED = int(os.environ.get("ZKWIRE_FUZZ_SEED", "1"))
 COUNT = int(os.environ.get("ZKWIRE_FUZZ_COUNT", "200000"))

@@ -32,10 +32,11 @@ from zkwire.records import (
     SyncResponse,
     WatcherEvent,
 )
-from zkwire.session.connection import Connection, ConnectionState
+from zkwire.session.connection import Connection
 from zkwire.session.events import NEED_DATA, AuthReplied, Connected, Notified, Ponged, Replied, SessionRefused
 from zkwire.session.requests import Request, XidCounter
 from zkwire.session.session import Session
+from zkwire.session.states import ConnectionState
 
 GOLDENS = load()
 VERSIONS = sorted({golden.version for golden in GOLDENS})

@@ -13,9 +13,10 @@ from ..codes import ErrorCode
 from ..operations import ADD_WATCH, ADD_WATCH_ARMS, REMOVE_WATCHES, SET_WATCHES, SET_WATCHES2, WatcherKind
 from ..records import SetWatches, SetWatches2
 from ..text import counted
-from .connection import Connection, ConnectionState
+from .connection import Connection
 from .events import Replied, WatchedEvent
 from .requests import SET_WATCHES_FRAME, OwnRequest, Request
+from .states import ConnectionState
 from .watches import SET_WATCHES_MAX_LENGTH, Watches
 
 _SET_WATCHES_LISTS = (WatcherKind.DATA, WatcherKind.EXIST, WatcherKind.CHILD)

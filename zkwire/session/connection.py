@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
 from typing import Any, Literal
 
 from ..codes import ErrorCode, EventType, KeeperState, OpCode, Xid, known
@@ -61,6 +60,7 @@ from .events import (
     WatchedEvent,
 )
 from .requests import Request, XidCounter, body_of
+from .states import CONNECTION_TRANSITIONS, ConnectionState
 
 #: The shortest ConnectResponse: without readOnly.
 _SHORTEST_CONNECT_RESPONSE = CONNECT_RESPONSE_SIZE + PASSWORD_SIZE
@@ -69,30 +69,6 @@ _SHORTEST_CONNECT_RESPONSE = CONNECT_RESPONSE_SIZE + PASSWORD_SIZE
 #: is taken for something that is not a frame: the first bytes of a text are a greater number, and no server can send so
 #: long a reply.
 LONGEST_DROPPED = 2**30
-
-
-class ConnectionState(Enum):
-    """Where a stream is in its life. The last two are terminal."""
-
-    HANDSHAKING = "handshaking"  # ConnectRequest sent, ConnectResponse awaited
-    ESTABLISHED = "established"
-    CLOSING = "closing"  # closeSession is the last frame sent; replies still come
-    CLOSED = "closed"
-    FAILED = "failed"  # the server broke the protocol; never used again
-
-
-#: The whole life of a connection: state, what happened, state after. What is not here is not possible.
-TRANSITIONS: dict[tuple[ConnectionState, str], ConnectionState] = {
-    (ConnectionState.HANDSHAKING, "ConnectResponse"): ConnectionState.ESTABLISHED,
-    (ConnectionState.HANDSHAKING, "SessionRefused"): ConnectionState.CLOSED,
-    (ConnectionState.HANDSHAKING, "lost"): ConnectionState.CLOSED,
-    (ConnectionState.HANDSHAKING, "RemoteProtocolError"): ConnectionState.FAILED,
-    (ConnectionState.ESTABLISHED, "closeSession"): ConnectionState.CLOSING,
-    (ConnectionState.ESTABLISHED, "lost"): ConnectionState.CLOSED,
-    (ConnectionState.ESTABLISHED, "RemoteProtocolError"): ConnectionState.FAILED,
-    (ConnectionState.CLOSING, "lost"): ConnectionState.CLOSED,
-    (ConnectionState.CLOSING, "RemoteProtocolError"): ConnectionState.FAILED,
-}
 
 
 class _Shown(RemoteProtocolError):
@@ -458,9 +434,9 @@ class Connection:
         if self._on_frame is not None:
             self._on_frame(Frame(direction, payload, types, opcode, now))
 
-    def _change_state(self, happened: str) -> None:
+    def _change_state(self, trigger: str) -> None:
         """The only place where the state changes."""
-        self.state = TRANSITIONS[self.state, happened]
+        self.state = CONNECTION_TRANSITIONS[self.state, trigger]
 
 
 def _watched(event: WatcherEvent, zxid: int) -> WatchedEvent:

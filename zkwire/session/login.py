@@ -14,10 +14,11 @@ from ..errors import AuthFailedError, LocalProtocolError
 from ..operations import AUTH, CLOSE_SESSION, SASL
 from ..records import AuthPacket, GetSASLRequest
 from ..text import name_of
-from .connection import Connection, ConnectionState
+from .connection import Connection
 from .events import AuthReplied, Replied
 from .requests import OwnRequest, Request, body_of
 from .sasl import FIPS_HINT, Mechanism, SaslError
+from .states import ConnectionState
 
 
 class Login:

@@ -41,7 +41,7 @@ from ..operations import AUTH, CLOSE_SESSION, PING, SASL
 from ..records import ConnectRequest, ConnectResponse
 from ..text import counted, hexadecimal
 from .arming import Arming
-from .connection import Connection, ConnectionState
+from .connection import Connection
 from .events import (
     NEED_DATA,
     AuthReplied,
@@ -61,30 +61,12 @@ from .events import (
 from .login import Login
 from .requests import OwnRequest, Request, XidCounter, body_of, ended_error, resumable, watch_problem
 from .sasl import Mechanism
+from .states import SESSION_TRANSITIONS, ConnectionState
+from .tracing import Tracer
+from .waiting import Waiting
 
 _DISCONNECTED, _CONNECTED = KeeperState.DISCONNECTED, KeeperState.SYNC_CONNECTED
-_READ_ONLY, _EXPIRED = KeeperState.CONNECTED_READ_ONLY, KeeperState.EXPIRED
-_AUTH_FAILED, _CLOSED = KeeperState.AUTH_FAILED, KeeperState.CLOSED
-
-#: The whole life of a session: state, what happened, state after. What is not here is not possible. EXPIRED, CLOSED and
-#: AUTH_FAILED are terminal.
-TRANSITIONS: dict[tuple[KeeperState, str], KeeperState] = {
-    (_DISCONNECTED, "logged in"): _CONNECTED,
-    (_DISCONNECTED, "logged in read-only"): _READ_ONLY,  # the server is in read-only mode
-    (_DISCONNECTED, "refused"): _EXPIRED,  # the server has answered with time_out 0, or with another session's id
-    (_DISCONNECTED, "silence"): _EXPIRED,  # no valid frame for 4/3 of the session timeout (rule 40)
-    (_DISCONNECTED, "authentication failed"): _AUTH_FAILED,
-    (_DISCONNECTED, "closed"): _CLOSED,  # close() without a connection, or closeSession answered or never answered
-    (_DISCONNECTED, "detached"): _CLOSED,
-    (_CONNECTED, "lost"): _DISCONNECTED,
-    (_CONNECTED, "authentication failed"): _AUTH_FAILED,
-    (_CONNECTED, "closed"): _CLOSED,
-    (_CONNECTED, "detached"): _CLOSED,
-    (_READ_ONLY, "lost"): _DISCONNECTED,
-    (_READ_ONLY, "authentication failed"): _AUTH_FAILED,
-    (_READ_ONLY, "closed"): _CLOSED,
-    (_READ_ONLY, "detached"): _CLOSED,
-}
+_READ_ONLY = KeeperState.CONNECTED_READ_ONLY
 
 _NEW_PASSWORD = bytes(PASSWORD_SIZE)
 
@@ -144,16 +126,14 @@ class Session:
         self.watches = self._arming.watches
         self._max_frame = max_frame
         self._max_reply = max_reply
-        self._tracer = None if on_frame is None else _Tracer(on_frame)
+        self._tracer = None if on_frame is None else Tracer(on_frame)
         self._xids = XidCounter()
         self._connection: Connection | None = None
         self._awaits_tcp_lost = False  # our caller is to close the connection and to call tcp_lost
         self._read_only = False  # the server that the connection goes to is in read-only mode
         self._deadline = 0.0  # by when the connection must be logged in
         self._last_frame: float | None = None  # when the last valid frame came
-        self._queue: deque[Request] = deque()  # waiting for a connection, in call order
-        self._cancelled: set[Request] = set()  # on the connection, and not to be kept when they never left
-        self._unserved_since: float | None = None  # since when requests wait and the session is not connected
+        self._waiting = Waiting()
         self._lost_why = ""  # what ended the last connection
         self._events: deque[SessionEvent] = deque()
 
@@ -213,11 +193,9 @@ class Session:
         reason += self._arming.lost([request for request, written in doubtful if written == "in full"])
         for request, written in doubtful:
             self._fail(request, ConnectionLossError(request.path, request.operation.name, written, reason))
-        kept = [request for request in unwritten if not (type(request) is OwnRequest or request in self._cancelled)]
-        self._cancelled.clear()
-        self._queue.extendleft(reversed(kept))
-        if self._queue or self._login.unanswered():
-            self._note_waiting(now)
+        self._waiting.put_back(unwritten)
+        if self._waiting.requests or self._login.unanswered():
+            self._waiting.note(now)
         if self.error is not None:
             self._end("closed", self.error)  # closing, and the answer will not come
         elif self.state is not _DISCONNECTED:
@@ -233,8 +211,8 @@ class Session:
                 f"no valid frame for {now - expiry + self.session_timeout * 4 / 3:.3g} s, 4/3 of the session timeout",
             )
             return
-        unserved_until = self._unserved_until()
-        if unserved_until is not None and now >= unserved_until:
+        waiting_until = self._waiting.until(self.session_timeout)
+        if waiting_until is not None and now >= waiting_until:
             self._give_up_waiting()
         if self._connection is not None and not self._awaits_tcp_lost:
             reason = self._connection.handle_timeout(now)
@@ -267,9 +245,9 @@ class Session:
                 self._send(request, now)
             return
         body_of(request.operation, request.record, self._max_frame)  # to raise now what it would raise later
-        self._queue.append(request)
+        self._waiting.requests.append(request)
         if self.state is _DISCONNECTED:
-            self._note_waiting(now)
+            self._waiting.note(now)
 
     def cancel(self, request: Request) -> None:
         """The caller gave up. A request still waiting for a connection is forgotten, and so is one that has not left
@@ -277,10 +255,10 @@ class Session:
         if request.operation is AUTH:
             if not request.end and request in self._login.packets:
                 self._login.packets.remove(request)
-        elif self._queue and request in self._queue:
-            self._queue.remove(request)
+        elif request in self._waiting.requests:
+            self._waiting.requests.remove(request)
         elif self._connection is not None:
-            self._cancelled.add(request)
+            self._waiting.cancelled.add(request)
 
     def add_auth(self, request: Request, now: float) -> None:
         """Send an auth packet now, and again on every connection to come. It is not lost with a connection: the reply
@@ -295,7 +273,7 @@ class Session:
         body_of(AUTH, request.record, self._max_frame)  # what cannot be sent must not come back either
         self._login.add(request, now)
         if self.state is _DISCONNECTED:
-            self._note_waiting(now)
+            self._waiting.note(now)
 
     def disarm(self, path: str, watcher: Any, now: float) -> None:
         """A watcher's interest in the path ends; the server is told when it was the last (rule 67)."""
@@ -365,7 +343,7 @@ class Session:
         deadlines = [
             None if self._connection is None or self._awaits_tcp_lost else self._connection.next_deadline(),
             self._expiry(),
-            self._unserved_until(),
+            self._waiting.until(self.session_timeout),
             self._deadline if self._is_authenticating() else None,
         ]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -402,21 +380,10 @@ class Session:
             return None
         return self._last_frame + self.session_timeout * 4 / 3
 
-    def _note_waiting(self, now: float) -> None:
-        """A request waits. It fails when the session expires. But there may be no session yet. Or servers may grant one
-        again and again that never stands, since no auth is answered. Then the request fails after a time without."""
-        if self._unserved_since is None:
-            self._unserved_since = now
-
-    def _unserved_until(self) -> float | None:
-        """When requests have waited long enough for a session that stands."""
-        return None if self._unserved_since is None else self._unserved_since + self.session_timeout * 4 / 3
-
     def _give_up_waiting(self) -> None:
-        """No session has stood for too long: everything that waits for one fails."""
-        self._unserved_since = None
+        """The session was not connected for too long: everything that waits for it fails."""
         cause = f"no server: {self._lost_why}" if self._lost_why else "no server"
-        for request in self._take_queue():
+        for request in self._waiting.take_all():
             self._fail(request, ConnectionLossError(request.path, request.operation.name, "not sent", cause))
         for request in self._login.unanswered():
             self._login.packets.remove(request)
@@ -463,9 +430,8 @@ class Session:
         """Everything that must come first has been answered: set the watches, then send the queue."""
         assert self._connection is not None
         self._arming.begin(self._connection, self.last_zxid, now)
-        self._unserved_since = None
         self._change_state("logged in read-only" if self._read_only else "logged in", "")
-        for request in self._take_queue():
+        for request in self._waiting.take_all():
             try:
                 self._send(request, now)
             except LocalProtocolError as error:
@@ -482,10 +448,10 @@ class Session:
         if self.state in TERMINAL_STATES:
             return
         self.error = error
-        self._unserved_since = None
         connection, self._connection = self._connection, None
         doubtful, unwritten = ([], []) if connection is None else connection.lost()
-        for request in [request for request, _ in doubtful] + unwritten + self._take_queue() + self._login.packets:
+        unanswered = [request for request, _ in doubtful] + unwritten
+        for request in unanswered + self._waiting.take_all() + self._login.packets:
             self._fail(request, ended_error(error, request))
         watchers = self.watches.all_watchers()
         self.watches.clear()
@@ -498,7 +464,7 @@ class Session:
 
     def _change_state(self, trigger: str, reason: str) -> None:
         """The only place where the state changes."""
-        self.state = TRANSITIONS[self.state, trigger]
+        self.state = SESSION_TRANSITIONS[self.state, trigger]
         self._events.append(StateChanged(self.state, reason))
 
     # --- requests and replies
@@ -519,8 +485,8 @@ class Session:
         # While watches are on their way to the server, a loss must make us ask again for changes since the same zxid.
         if event.zxid > self.last_zxid and not self._arming.restoring:
             self.last_zxid = event.zxid
-        if self._cancelled:
-            self._cancelled.discard(request)
+        if self._waiting.cancelled:
+            self._waiting.cancelled.discard(request)
         if request.watcher is not None and (reason := self._arming.take_reply(event, self.last_zxid, now)):
             self._give_up_connection(reason)
         if event.err and event.err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
@@ -574,30 +540,3 @@ class Session:
     def _fail(self, request: Request, error: ZkwireError) -> None:
         if type(request) is not OwnRequest:
             self._events.append(Failed(request, error))
-
-    def _take_queue(self) -> list[Request]:
-        requests = list(self._queue)
-        self._queue.clear()
-        return requests
-
-
-class _Tracer:
-    """Calls on_frame. It is not our code, and this may be the middle of a step, so its exception is kept for later."""
-
-    def __init__(self, on_frame: Callable[[Frame], object]) -> None:
-        self.on_frame = on_frame
-        self._has_raised = False
-        self._kept: BaseException | None = None
-
-    def __call__(self, frame: Frame) -> None:
-        if not self._has_raised:
-            try:
-                self.on_frame(frame)
-            except BaseException as error:
-                self._has_raised, self._kept = True, error
-
-    def raise_kept(self) -> None:
-        """Raise the exception, once."""
-        if self._kept is not None:
-            raised, self._kept = self._kept, None
-            raise raised

@@ -58,7 +58,7 @@ from zkwire.records import (
     SyncResponse,
     WatcherEvent,
 )
-from zkwire.session.connection import TRANSITIONS, Connection, ConnectionState
+from zkwire.session.connection import Connection
 from zkwire.session.events import (
     NEED_DATA,
     AuthReplied,
@@ -71,6 +71,7 @@ from zkwire.session.events import (
     WatchedEvent,
 )
 from zkwire.session.requests import Request, XidCounter
+from zkwire.session.states import CONNECTION_TRANSITIONS, ConnectionState
 
 HANDSHAKING, ESTABLISHED = ConnectionState.HANDSHAKING, ConnectionState.ESTABLISHED
 CLOSING, CLOSED, FAILED = ConnectionState.CLOSING, ConnectionState.CLOSED, ConnectionState.FAILED
@@ -770,17 +771,19 @@ _HAPPENS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("state", "happened"), TRANSITIONS, ids=lambda value: getattr(value, "value", value))
+@pytest.mark.parametrize(
+    ("state", "happened"), CONNECTION_TRANSITIONS, ids=lambda value: getattr(value, "value", value)
+)
 def test_connection_goes_every_way_of_its_table(state: ConnectionState, happened: str) -> None:
     connection = _INTO[state]()
     assert connection.state is state
     _HAPPENS[happened](connection)
-    assert connection.state is TRANSITIONS[state, happened]
+    assert connection.state is CONNECTION_TRANSITIONS[state, happened]
 
 
 @pytest.mark.parametrize("state", [CLOSED, FAILED], ids=lambda state: state.value)
 def test_connection_leaves_a_terminal_state_by_nothing(state: ConnectionState) -> None:
-    assert not any(before is state for before, _ in TRANSITIONS)
+    assert not any(before is state for before, _ in CONNECTION_TRANSITIONS)
     connection = established()
     _HAPPENS["lost" if state is CLOSED else "RemoteProtocolError"](connection)
     for data in (connect_response(), refusal(), struct.pack(">i", -1), reply(1), b""):

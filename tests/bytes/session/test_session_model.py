@@ -315,7 +315,7 @@ class SessionAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def what_was_executed_and_not_answered_has_not_been_kept(self) -> None:
-        for request in self.session._queue:
+        for request in self.session._waiting.requests:
             assert self.token(request) not in self.server.executed
 
     @staticmethod
