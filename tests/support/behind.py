@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 import zkwire
-from tests.support.live import CONNECTED, DISCONNECTED, Addressed, client, reached
+from tests.support.live import CONNECTED, DISCONNECTED, TIMEOUT, Addressed, client, reached
 from zkwire import Client, ConnectionLossError, Direction, OpCode, ZkwireError
 from zkwire.client.transport import SocketTransport, Transport, dialer
 from zkwire.tap.tap import Tap, When
@@ -188,6 +188,14 @@ class _LineTransport(SocketTransport):
     async def readable(self) -> None:
         await super().readable()
         await self._line.flowing.wait()
+
+
+@asynccontextmanager
+async def on_line(server: Addressed, timeout: float = TIMEOUT, **options: Any) -> AsyncIterator[tuple[Client, Line]]:
+    """A client on a line, and the line. The block may take a minute."""
+    line = Line()
+    async with client(server, timeout=timeout, dial=line.dial, **options) as zk:
+        yield zk, line
 
 
 async def part(zk: Client, line: Line) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import External
-from tests.support.behind import Line, heal, part
+from tests.support.behind import Line, heal, on_line, part
 from tests.support.live import CONNECTED, EPHEMERAL, client, sent
 from tests.support.real.distributions import Distribution
 from tests.support.real.servers import Server
@@ -89,8 +89,7 @@ async def test_server_that_enforces_authentication_ends_a_client_without_it(enfo
 
 
 async def test_server_that_enforces_authentication_serves_who_has_it(enforcing: Server, root: str) -> None:
-    line = Line()
-    async with client(enforcing, dial=line.dial, auth=[("digest", b"bob:pw")]) as zk:
+    async with on_line(enforcing, auth=[("digest", b"bob:pw")]) as (zk, line):
         await zk.create(root, mode=EPHEMERAL)
         await part(zk, line)
         await heal(zk, line)
@@ -103,8 +102,7 @@ async def test_server_that_enforces_authentication_serves_who_has_it(enforcing: 
 
 
 async def test_sasl_digest_md5_authenticates_on_every_connection(sasl: Server) -> None:
-    line = Line()
-    async with client(sasl, dial=line.dial, sasl=DigestMD5("bob", "secret")) as zk:
+    async with on_line(sasl, sasl=DigestMD5("bob", "secret")) as (zk, line):
         for _ in range(2):
             assert ("sasl", "bob") in [(identity.auth_scheme, identity.user) for identity in await zk.who_am_i()]
             await part(zk, line)

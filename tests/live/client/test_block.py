@@ -10,7 +10,7 @@ import trio.testing
 
 import zkwire
 from tests.conftest import External
-from tests.support.behind import Line, heal, part
+from tests.support.behind import Line, heal, on_line, part
 from tests.support.live import EPHEMERAL, client
 from tests.support.processes import HOST, free_port
 from tests.support.real.servers import Server
@@ -90,8 +90,7 @@ async def test_cancellation_ends_entering_a_block_that_finds_no_server() -> None
 async def test_client_leaves_no_task_and_no_socket_behind(zookeeper: Server | External, root: str) -> None:
     open_before = len(os.listdir("/dev/fd"))
     tasks_before = trio.lowlevel.current_statistics().tasks_living
-    line = Line()
-    async with client(zookeeper, dial=line.dial) as zk, zk.add_watch(root, zkwire.AddWatchMode.PERSISTENT):
+    async with on_line(zookeeper) as (zk, line), zk.add_watch(root, zkwire.AddWatchMode.PERSISTENT):
         for _ in range(3):
             await part(zk, line)
             await heal(zk, line)

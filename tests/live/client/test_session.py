@@ -13,7 +13,7 @@ import trio.testing
 
 import zkwire
 from tests.conftest import External
-from tests.support.behind import Line, expire, heal, part
+from tests.support.behind import expire, heal, on_line, part
 from tests.support.live import (
     CONNECTED,
     DISCONNECTED,
@@ -51,8 +51,7 @@ async def test_session_timeout_is_what_the_server_made_of_it(server: Server, ask
 @pytest.mark.rule(7)
 async def test_reconnect_asks_for_the_original_timeout(server: Server) -> None:
     frames: list[Frame] = []
-    line = Line()
-    async with client(server, timeout=3600.0, dial=line.dial, on_frame=frames.append) as zk:
+    async with on_line(server, timeout=3600.0, on_frame=frames.append) as (zk, line):
         await part(zk, line)
         await heal(zk, line)
         assert [int.from_bytes(frame.payload[12:16], "big") for frame in connect_requests(frames)] == [3_600_000] * 2
@@ -172,8 +171,7 @@ async def test_forked_process_is_refused_and_its_parent_unharmed(zookeeper: Serv
 
 
 async def test_session_is_resumed_in_another_process(zookeeper: Server | External, root: str) -> None:
-    line = Line()
-    async with client(zookeeper, dial=line.dial) as zk:
+    async with on_line(zookeeper) as (zk, line):
         await zk.create(root, mode=EPHEMERAL)
         await part(zk, line)
         arguments = [zookeeper.address, str(zk.session.id), zk.session.password.hex()]
@@ -238,8 +236,7 @@ async def test_request_after_the_block_raises_closed(zookeeper: Server | Externa
 async def test_resuming_a_session_from_elsewhere_closes_the_older_connection(
     zookeeper: Server | External, root: str
 ) -> None:
-    line = Line()
-    async with client(zookeeper, dial=line.dial) as older:
+    async with on_line(zookeeper) as (older, line):
         await older.create(root, mode=EPHEMERAL)
         line.refuse()
         async with client(zookeeper, session=older.session) as newer:
@@ -271,8 +268,7 @@ async def test_resuming_with_a_wrong_password_is_refused_and_the_owner_goes_on(
 async def test_request_that_was_never_written_survives_the_loss_of_its_connection(
     zookeeper: Server | External, root: str
 ) -> None:
-    line = Line()
-    async with client(zookeeper, dial=line.dial) as zk:
+    async with on_line(zookeeper) as (zk, line):
         await zk.create(root)
         # The first is written at once, the rest are left to the writer, which finds the line cut.
         written = zk.set_data(root, b"1")
@@ -292,8 +288,7 @@ async def test_request_that_was_never_written_survives_the_loss_of_its_connectio
 @pytest.mark.rule(28, 39)
 async def test_client_opens_a_new_session_after_expiry(zookeeper: Server | External, root: str) -> None:
     frames: list[Frame] = []
-    line = Line()
-    async with client(zookeeper, dial=line.dial, on_frame=frames.append) as zk:
+    async with on_line(zookeeper, on_frame=frames.append) as (zk, line):
         await zk.create(root, mode=EPHEMERAL)
         session_id = zk.session_id
         states = zk.states()
@@ -310,8 +305,7 @@ async def test_client_opens_a_new_session_after_expiry(zookeeper: Server | Exter
 
 @pytest.mark.rule(33)
 async def test_client_without_new_session_is_over_after_expiry(zookeeper: Server | External) -> None:
-    line = Line()
-    async with client(zookeeper, dial=line.dial, new_session=False) as zk:
+    async with on_line(zookeeper, new_session=False) as (zk, line):
         states = zk.states()
         await expire(zk, line, zookeeper)
         with trio.fail_after(PATIENCE):
@@ -323,8 +317,7 @@ async def test_client_without_new_session_is_over_after_expiry(zookeeper: Server
 async def test_request_that_waited_for_a_connection_does_not_cross_into_the_next_session(
     zookeeper: Server | External, root: str
 ) -> None:
-    line = Line()
-    async with client(zookeeper, dial=line.dial) as zk:
+    async with on_line(zookeeper) as (zk, line):
         await part(zk, line)
         waiting = zk.create(root)
         async with client(zookeeper, session=zk.session):
@@ -337,8 +330,7 @@ async def test_request_that_waited_for_a_connection_does_not_cross_into_the_next
 
 
 async def test_bound_client_ends_with_its_session(zookeeper: Server | External) -> None:
-    line = Line()
-    async with client(zookeeper, dial=line.dial) as zk:
+    async with on_line(zookeeper) as (zk, line):
         bound = zk.bound()
         assert await bound.exists("/") is not None
         assert bound.session == zk.session
@@ -415,8 +407,7 @@ async def test_closing_is_bounded_when_the_server_is_frozen(server: Server) -> N
 async def test_states_yields_the_current_state_first_then_each_change_and_ends_after_closing(
     zookeeper: Server | External,
 ) -> None:
-    line = Line()
-    async with client(zookeeper, dial=line.dial) as zk:
+    async with on_line(zookeeper) as (zk, line):
         states = zk.states()
         await part(zk, line)
         await heal(zk, line)
@@ -425,8 +416,7 @@ async def test_states_yields_the_current_state_first_then_each_change_and_ends_a
 
 
 async def test_states_stream_that_was_closed_yields_nothing_more(zookeeper: Server | External) -> None:
-    line = Line()
-    async with client(zookeeper, dial=line.dial) as zk:
+    async with on_line(zookeeper) as (zk, line):
         states = zk.states()
         await states.aclose()
         await part(zk, line)

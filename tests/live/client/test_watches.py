@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from tests.conftest import External
-from tests.support.behind import Line, heal, part
+from tests.support.behind import heal, on_line, part
 from tests.support.live import PATIENCE, client, reached, sent, watched_paths
 from tests.support.real.distributions import Distribution
 from tests.support.real.servers import Server
@@ -255,8 +255,7 @@ async def test_reconnect_fires_what_happened_meanwhile_before_set_watches_is_ans
     zookeeper: Server | External, root: str
 ) -> None:
     frames: list[Frame] = []
-    line = Line()
-    async with client(zookeeper) as other, client(zookeeper, dial=line.dial, on_frame=frames.append) as zk:
+    async with client(zookeeper) as other, on_line(zookeeper, on_frame=frames.append) as (zk, line):
         await other.create(root)
         for name in ("gone", "changed", "parent", "parent-gone", "again", "calm"):
             await other.create(f"{root}/{name}")
@@ -302,8 +301,7 @@ async def test_reconnect_fires_what_happened_meanwhile_before_set_watches_is_ans
 async def test_reconnect_fires_nothing_for_what_was_seen_before_the_loss(
     zookeeper: Server | External, root: str
 ) -> None:
-    line = Line()
-    async with client(zookeeper, dial=line.dial) as zk:
+    async with on_line(zookeeper) as (zk, line):
         await zk.create(root)
         await zk.set_data(root, b"own change")
         _, _, data = await zk.get_data_and_watch(root)
@@ -320,8 +318,7 @@ async def test_reconnect_fires_nothing_for_what_was_seen_before_the_loss(
 @pytest.mark.rule(57, 67)
 async def test_reconnect_restores_neither_fired_nor_disarmed_watches(zookeeper: Server | External, root: str) -> None:
     frames: list[Frame] = []
-    line = Line()
-    async with client(zookeeper, dial=line.dial, on_frame=frames.append) as zk:
+    async with on_line(zookeeper, on_frame=frames.append) as (zk, line):
         await zk.create(root)
         _, _, watch = await zk.get_data_and_watch(root)
         _, children = await zk.get_children_and_watch(root)
@@ -339,8 +336,7 @@ async def test_watch_whose_reply_was_lost_is_not_restored_and_its_caller_hears_o
     server: Server, root: str
 ) -> None:
     frames: list[Frame] = []
-    line = Line()
-    async with client(server, dial=line.dial, on_frame=frames.append) as zk:
+    async with on_line(server, on_frame=frames.append) as (zk, line):
         await zk.create(root)
         server.suspend()
         try:
@@ -363,8 +359,7 @@ async def test_reconnect_restores_more_watches_than_one_set_watches_may_carry(
     zookeeper: Server | External, root: str
 ) -> None:
     frames: list[Frame] = []
-    line = Line()
-    async with client(zookeeper) as other, client(zookeeper, dial=line.dial, on_frame=frames.append) as zk:
+    async with client(zookeeper) as other, on_line(zookeeper, on_frame=frames.append) as (zk, line):
         await other.create(root)
         paths = [f"{root}/{number:04}-{'x' * 400}" for number in range(1000)]
         calls = [zk.exists_and_watch(path) for path in paths]
@@ -491,8 +486,7 @@ async def test_stream_yields_resync_after_a_reconnect_and_goes_on(
     zookeeper: Server | External, root: str, mode: AddWatchMode
 ) -> None:
     frames: list[Frame] = []
-    line = Line()
-    async with client(zookeeper) as other, client(zookeeper, dial=line.dial, on_frame=frames.append) as zk:
+    async with client(zookeeper) as other, on_line(zookeeper, on_frame=frames.append) as (zk, line):
         await other.create(root)
         async with zk.add_watch(root, mode) as events:
             await part(zk, line)
@@ -551,8 +545,7 @@ async def test_one_shot_watches_take_nothing_from_a_persistent_one_on_their_path
 async def test_one_shot_and_persistent_watches_of_one_path_both_come_back_after_a_reconnect(
     zookeeper: Server | External, root: str, mode: AddWatchMode
 ) -> None:
-    line = Line()
-    async with client(zookeeper) as other, client(zookeeper, dial=line.dial) as zk:
+    async with client(zookeeper) as other, on_line(zookeeper) as (zk, line):
         await other.create(root)
         _, _, data = await zk.get_data_and_watch(root)
         async with zk.add_watch(root, mode) as events:
@@ -703,8 +696,7 @@ async def test_event_that_crosses_the_end_of_interest_is_discarded(
     zookeeper: Server | External, root: str, told: str
 ) -> None:
     frames: list[Frame] = []
-    line = Line()
-    async with client(zookeeper) as other, client(zookeeper, dial=line.dial, on_frame=frames.append) as zk:
+    async with client(zookeeper) as other, on_line(zookeeper, on_frame=frames.append) as (zk, line):
         await other.create(root)
         if told == "one-shot":
             _, _, watch = await zk.get_data_and_watch(root)
@@ -756,8 +748,7 @@ async def test_cancelled_read_leaves_no_watch_on_the_server(server: Server, root
 
 @pytest.mark.rule(67)
 async def test_cancelled_add_watch_leaves_no_watch_on_the_server(server: Server, root: str) -> None:
-    line = Line()
-    async with client(server, dial=line.dial) as zk:
+    async with on_line(server) as (zk, line):
         line.hold()
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
@@ -814,8 +805,7 @@ async def test_stream_replaces_events_by_resync_when_its_reader_is_too_far_behin
 
 async def test_watches_are_told_the_end_of_the_session(zookeeper: Server | External, root: str) -> None:
     """Expired while the line was cut: another client closes the session meanwhile."""
-    line = Line()
-    async with client(zookeeper, dial=line.dial) as zk:
+    async with on_line(zookeeper) as (zk, line):
         _, watch = await zk.exists_and_watch(root)
         async with zk.add_watch(root, RECURSIVE) as events:
             await part(zk, line)
@@ -839,8 +829,7 @@ async def test_watches_are_told_that_the_client_is_closed(zookeeper: Server | Ex
 
 
 async def test_add_watch_asked_for_during_a_gap_stands_after_it(zookeeper: Server | External, root: str) -> None:
-    line = Line()
-    async with client(zookeeper, dial=line.dial) as zk:
+    async with on_line(zookeeper) as (zk, line):
         await part(zk, line)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(heal, zk, line)

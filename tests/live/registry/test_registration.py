@@ -17,7 +17,7 @@ from election.registry.layouts.serverset import Endpoint, ServersetMember, decod
 from election.registry.registration import Registration
 from election.registry.registry import Registry
 from tests.conftest import External
-from tests.support.behind import Line, expire, heal, part
+from tests.support.behind import Line, expire, heal, on_line, part
 from tests.support.live import PATIENCE, client, reached, sent, until_gone, watched_paths
 from tests.support.real.servers import Distribution, Server
 from zkwire import (
@@ -101,10 +101,9 @@ async def test_after_expiry_the_registration_is_there_again_with_one_create(
     zookeeper: Server | External, root: str
 ) -> None:
     frames: list[Frame] = []
-    line = Line()
     async with (
         client(zookeeper) as other,
-        client(zookeeper, dial=line.dial, on_frame=frames.append) as zk,
+        on_line(zookeeper, on_frame=frames.append) as (zk, line),
         Registry(zk, root).register(NAME, b"data") as registration,
     ):
         before = len(frames)
@@ -120,10 +119,9 @@ async def test_after_expiry_the_registration_is_there_again_with_one_create(
 
 @pytest.mark.rule("D2")
 async def test_reconnect_within_the_session_shows_watchers_no_event(zookeeper: Server | External, root: str) -> None:
-    line = Line()
     async with (
         client(zookeeper) as other,
-        client(zookeeper, dial=line.dial) as zk,
+        on_line(zookeeper) as (zk, line),
         Registry(zk, root).register(NAME) as registration,
         other.add_watch(root, AddWatchMode.PERSISTENT_RECURSIVE) as events,
     ):
@@ -240,10 +238,9 @@ async def test_update_without_a_connection_is_what_the_next_session_registers(
 
 @pytest.mark.rule("D4")
 async def test_update_made_before_an_expiry_is_registered_after_it(zookeeper: Server | External, root: str) -> None:
-    line = Line()
     async with (
         client(zookeeper) as other,
-        client(zookeeper, dial=line.dial) as zk,
+        on_line(zookeeper) as (zk, line),
         Registry(zk, root).register(NAME, b"old") as registration,
     ):
         await registration.update(b"new")
@@ -257,10 +254,9 @@ async def test_update_made_before_an_expiry_is_registered_after_it(zookeeper: Se
 async def test_update_over_a_lost_connection_is_written_in_the_same_session(
     zookeeper: Server | External, root: str
 ) -> None:
-    line = Line()
     async with (
         client(zookeeper) as other,
-        client(zookeeper, dial=line.dial) as zk,
+        on_line(zookeeper) as (zk, line),
         Registry(zk, root).register(NAME, b"old") as registration,
     ):
         stat = await placed(other, f"{root}/{NAME}")
@@ -314,10 +310,9 @@ async def test_update_that_cannot_be_sent_is_not_registered(zookeeper: Server | 
 
 
 async def test_of_updates_without_a_connection_the_last_one_counts(zookeeper: Server | External, root: str) -> None:
-    line = Line()
     async with (
         client(zookeeper) as other,
-        client(zookeeper, dial=line.dial) as zk,
+        on_line(zookeeper) as (zk, line),
         Registry(zk, root).register(NAME, b"old") as registration,
     ):
         await part(zk, line)
@@ -481,8 +476,7 @@ async def test_deregister_wins_against_a_create_on_its_way(
 
 @pytest.mark.rule("D5")
 async def test_deregister_while_the_session_is_being_replaced(zookeeper: Server | External, root: str) -> None:
-    line = Line()
-    async with client(zookeeper) as other, client(zookeeper, dial=line.dial) as zk:
+    async with client(zookeeper) as other, on_line(zookeeper) as (zk, line):
         async with Registry(zk, root).register(NAME) as registration:
             await expire(zk, line, zookeeper)
             await registration.deregister()
@@ -515,8 +509,7 @@ async def test_cancelled_entering_leaves_no_znode_behind(zookeeper: Server | Ext
 async def test_what_a_cancelled_block_could_not_delete_goes_with_the_next_connection(
     zookeeper: Server | External, root: str
 ) -> None:
-    line = Line()
-    async with client(zookeeper) as other, client(zookeeper, dial=line.dial) as zk:
+    async with client(zookeeper) as other, on_line(zookeeper) as (zk, line):
         session = zk.session_id
         with trio.CancelScope() as scope:
             async with Registry(zk, root).register(NAME):
@@ -530,8 +523,7 @@ async def test_what_a_cancelled_block_could_not_delete_goes_with_the_next_connec
 
 
 async def test_leaving_waits_for_the_connection_that_deletes(zookeeper: Server | External, root: str) -> None:
-    line = Line()
-    async with client(zookeeper) as other, client(zookeeper, dial=line.dial) as zk, trio.open_nursery() as nursery:
+    async with client(zookeeper) as other, on_line(zookeeper) as (zk, line), trio.open_nursery() as nursery:
 
         async def mend() -> None:
             await trio.testing.wait_all_tasks_blocked(0.01)
@@ -604,10 +596,9 @@ async def test_znode_of_our_own_former_session_is_deleted_and_made_again(
     zookeeper: Server | External, root: str
 ) -> None:
     """Our client thinks that its session has expired, while a server still believes in it: somebody else has it."""
-    line = Line()
     async with (
         client(zookeeper) as other,
-        client(zookeeper, timeout=1.0, dial=line.dial) as zk,
+        on_line(zookeeper, timeout=1.0) as (zk, line),
         Registry(zk, root).register(NAME),
     ):
         former = await placed(other, f"{root}/{NAME}")
@@ -684,8 +675,7 @@ async def test_error_that_forbids_the_znode_ends_the_block_as_it_is(zookeeper: S
 
 
 async def test_without_a_new_session_expiry_ends_the_block(zookeeper: Server | External, root: str) -> None:
-    line = Line()
-    async with client(zookeeper, dial=line.dial, new_session=False) as zk:
+    async with on_line(zookeeper, new_session=False) as (zk, line):
         with pytest.raises(SessionExpiredError):
             await registered_through(zk, root, lambda: expire(zk, line, zookeeper))
 

@@ -17,7 +17,7 @@ from election.registry.layouts.payload import PayloadError
 from election.registry.registry import Registry
 from election.registry.view import Change, Members
 from tests.conftest import External
-from tests.support.behind import Line, heal, held, part
+from tests.support.behind import heal, held, on_line, part
 from tests.support.live import PATIENCE, client, reached, sent, watched_paths
 from tests.support.real.servers import Distribution, Server
 from zkwire import (
@@ -238,8 +238,7 @@ async def test_churn_costs_reads_of_what_is_new_only(zookeeper: Server | Externa
 async def test_without_a_connection_the_view_stays_is_stale_and_is_right_again_afterwards(
     zookeeper: Server | External, root: str
 ) -> None:
-    line = Line()
-    async with client(zookeeper) as other, client(zookeeper, dial=line.dial) as zk:
+    async with client(zookeeper) as other, on_line(zookeeper) as (zk, line):
         await make(other, root, "calm", "calmer", "changes", "goes", "replaced")
         async with Registry(zk, root).members() as members:
             before = members.snapshot()
@@ -282,8 +281,7 @@ async def test_view_is_stale_from_the_loss_until_all_is_read_again(zookeeper: Se
 
 @pytest.mark.rule("D8")
 async def test_view_lives_on_in_the_next_session(zookeeper: Server | External, root: str) -> None:
-    line = Line()
-    async with client(zookeeper) as other, client(zookeeper, dial=line.dial) as zk:
+    async with client(zookeeper) as other, on_line(zookeeper) as (zk, line):
         await make(other, root, "calm", "goes")
         async with Registry(zk, root).members() as members:
             for turn in range(2):
@@ -409,8 +407,7 @@ async def test_members_that_are_not_enabled_are_seen_and_not_picked(zookeeper: S
 
 
 async def test_stale_view_says_so_when_it_has_none_to_pick(zookeeper: Server | External, root: str) -> None:
-    line = Line()
-    async with client(zookeeper, dial=line.dial) as zk, Registry(zk, root).members() as members:
+    async with on_line(zookeeper) as (zk, line), Registry(zk, root).members() as members:
         await part(zk, line)
         with pytest.raises(NoMembersError, match=r"\(as of \d+ s ago, when the connection was lost\)"):
             members.pick()
@@ -436,8 +433,7 @@ async def test_closed_client_ends_the_block(zookeeper: Server | External, root: 
 
 
 async def test_without_a_new_session_expiry_ends_the_block(zookeeper: Server | External, root: str) -> None:
-    line = Line()
-    async with client(zookeeper, dial=line.dial, new_session=False) as zk:
+    async with on_line(zookeeper, new_session=False) as (zk, line):
 
         async def expire() -> None:
             await part(zk, line)
