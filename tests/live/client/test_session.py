@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -29,14 +28,6 @@ from tests.support.live import (
 from tests.support.real.distributions import Distribution
 from tests.support.real.servers import Server
 from zkwire import ClosedError, Direction, Frame, KeeperState, OpCode, SessionExpiredError, SessionInfo
-
-
-@pytest.fixture(scope="module")
-def server(distribution: Distribution) -> Iterator[Server]:
-    """A server that may be frozen."""
-    with Server(distribution) as private:
-        yield private
-
 
 # --- the timeout
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -45,13 +45,6 @@ CREATED, DELETED = EventType.NODE_CREATED, EventType.NODE_DELETED
 DATA_CHANGED, CHILDREN_CHANGED = EventType.NODE_DATA_CHANGED, EventType.NODE_CHILDREN_CHANGED
 PERSISTENT, RECURSIVE = AddWatchMode.PERSISTENT, AddWatchMode.PERSISTENT_RECURSIVE
 MODES_LIVE_SIDE_BY_SIDE = (3, 9, 0)
-
-
-@pytest.fixture(scope="module")
-def server(distribution: Distribution) -> Iterator[Server]:
-    """A server whose watches are all ours, and which may be frozen."""
-    with Server(distribution) as private:
-        yield private
 
 
 def notifications(frames: list[Frame]) -> list[Frame]:

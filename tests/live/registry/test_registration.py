@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from election.registry.registry import Registry
 from tests.conftest import External
 from tests.support.behind import Line, expire, heal, on_line, part
 from tests.support.live import PATIENCE, client, reached, sent, until_gone, watched_paths
-from tests.support.real.servers import Distribution, Server
+from tests.support.real.servers import Server
 from zkwire import (
     ACL,
     AddWatchMode,
@@ -693,13 +693,6 @@ async def test_registration_is_entered_once(zookeeper: Server | External, root: 
             pass
         with pytest.raises(RuntimeError, match="entered once"):
             await registration.__aenter__()
-
-
-@pytest.fixture
-def server(distribution: Distribution) -> Iterator[Server]:
-    """A server whose watches are all ours."""
-    with Server(distribution) as private:
-        yield private
 
 
 async def test_no_watch_is_left_when_the_block_is(server: Server, root: str) -> None:

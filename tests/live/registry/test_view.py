@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from election.registry.view import Change, Members
 from tests.conftest import External
 from tests.support.behind import heal, held, on_line, part
 from tests.support.live import PATIENCE, client, reached, sent, watched_paths
-from tests.support.real.servers import Distribution, Server
+from tests.support.real.servers import Server
 from zkwire import (
     ACL,
     Client,
@@ -475,13 +475,6 @@ async def test_view_is_entered_once(zookeeper: Server | External, root: str) -> 
             pass
         with pytest.raises(RuntimeError, match="entered once"):
             await members.__aenter__()
-
-
-@pytest.fixture
-def server(distribution: Distribution) -> Iterator[Server]:
-    """A server whose watches are all ours."""
-    with Server(distribution) as private:
-        yield private
 
 
 async def test_no_watch_is_left_when_the_block_is(server: Server, root: str) -> None:
