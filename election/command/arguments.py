@@ -37,7 +37,7 @@ def every_verb() -> CommandParser:
 
 
 def none(parser: argparse.ArgumentParser) -> None:
-    """A verb without arguments of its own."""
+    """The verb has no arguments of its own."""
 
 
 # --- elections
@@ -56,8 +56,8 @@ def election(parser: argparse.ArgumentParser) -> None:
         "--dialect",
         choices=list(DIALECTS),
         default="native",
-        help="whose names for candidates are used: those that Curator's LeaderSelector knows (native, the default), "
-        "Curator's LeaderLatch, or kazoo",
+        help="the recipe whose names for candidates are used: native (the default) goes together with Curator's "
+        "LeaderSelector and go-zookeeper's Lock, curator-latch with Curator's LeaderLatch, kazoo with kazoo's Election",
     )
 
 
@@ -72,30 +72,33 @@ def run(parser: argparse.ArgumentParser) -> None:
         "--on-lost",
         choices=["retry", "exit"],
         default="retry",
-        help="when leadership is lost, CMD is ended; then wait to lead again, and run CMD again (retry, the default), "
-        "or exit with status 3",
+        help="when leadership is lost, CMD is ended. retry (the default): wait to lead again, and run CMD again; "
+        "exit: end with status 3",
     )
     patience = parser.add_mutually_exclusive_group()
     patience.add_argument(
-        "--try", action="store_const", const=0, dest="timeout", help="if somebody else leads, exit with status 1"
+        "--try", action="store_const", const=0, dest="timeout", help="if another candidate leads, exit with status 1"
     )
     patience.add_argument(
-        "--timeout", type=_seconds, metavar="S", help="if it does not lead within S seconds, exit with status 1"
+        "--timeout",
+        type=_seconds,
+        metavar="S",
+        help="if this candidate does not lead within S seconds, exit with status 1",
     )
-    _kill_after(parser)
+    _kill_after(parser, "; when leadership is lost, KILL comes before another candidate can lead, perhaps sooner")
 
 
 # --- registries
 
 
 def registry(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="the path of the service: its members are the children")
+    parser.add_argument("path", metavar="PATH", help="the path of the service; its members are the children")
     parser.add_argument(
         "--layout",
         choices=["names", "curator", "serverset"],
         default="names",
-        help="how members are written: their names alone (names, the default), as Curator's service discovery does, or "
-        "as Finagle does (serverset)",
+        help="how members are written: names (the default): the name says all; curator: as Curator's service discovery "
+        "writes them; serverset: as Finagle does",
     )
 
 
@@ -103,7 +106,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     registry(parser)
     parser.usage = "%(prog)s [options] PATH NAME [-- CMD [ARG...]]"
     parser.set_defaults(command=ALLOWED)
-    parser.add_argument("member", metavar="NAME", help="the member; an address, HOST:PORT, in layouts other than names")
+    parser.add_argument(
+        "member", metavar="NAME", help="the name of the member; in other layouts than names an address, HOST:PORT"
+    )
     parser.add_argument("--data", metavar="TEXT", help="with names: the data of the znode; with curator: the payload")
     _kill_after(parser)
 
@@ -113,25 +118,25 @@ def members(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch",
         action="store_true",
-        help="go on after that with a line for each change: + added, ~ updated, - removed",
+        help="go on, and print a line for each change: + added (also the members at the start), ~ updated, - removed",
     )
 
 
 def pick(parser: argparse.ArgumentParser) -> None:
     registry(parser)
     parser.add_argument(
-        "--strategy", choices=list(STRATEGIES), default="random", help="how to choose among them (default: random)"
+        "--strategy", choices=list(STRATEGIES), default="random", help="how to choose the member (default: random)"
     )
 
 
-def _kill_after(parser: argparse.ArgumentParser) -> None:
+def _kill_after(parser: argparse.ArgumentParser, more: str = "") -> None:
     parser.add_argument(
         "--kill-after",
         type=_seconds,
         default=KILL_AFTER,
         metavar="S",
-        help=f"when CMD is to stop, send it TERM, and KILL if it still runs S seconds later (default: {KILL_AFTER:g}); "
-        "when leadership is lost, KILL comes before another candidate can lead, which may be sooner",
+        help=f"when CMD is to stop, send it TERM, and KILL if it still runs S seconds later (default: {KILL_AFTER:g})"
+        f"{more}",
     )
 
 

@@ -137,7 +137,7 @@ async def run(zk: Client, options: argparse.Namespace) -> int:
 
 
 def _look_for(program: str) -> None:
-    """Whether it can be run is told sooner than when leading."""
+    """Refuse a program that cannot be run, before this takes part in an election with it."""
     if shutil.which(program) is None:
         if os.sep in program and os.path.exists(program):
             raise CommandError(f"{program}: not executable", NOT_EXECUTABLE)
@@ -145,7 +145,7 @@ def _look_for(program: str) -> None:
 
 
 async def _tell_waiting(election: Election, report: Callable[..., object]) -> None:
-    """Say for whom we wait, each time that it is somebody else."""
+    """Report for which leader this candidate waits, each time that it is another one."""
     told: Leader | str | None = "nobody yet"
     async for state in election.states():
         if state == "leading":
@@ -167,7 +167,7 @@ async def _tell_connection(zk: Client, report: Callable[..., object]) -> None:
 
 
 def _reporter(options: argparse.Namespace) -> Callable[..., None]:
-    """Prints what happens: as JSON with `run --json`, else as a sentence, if the event has one."""
+    """A function that reports an event on stderr: as JSON with `run --json`, else as a sentence, if there is one."""
 
     def report(event: str, text: str = "", **details: Any) -> None:
         if options.json and options.name == "run":
@@ -178,11 +178,11 @@ def _reporter(options: argparse.Namespace) -> Callable[..., None]:
     return report
 
 
-#: What `run` reports, in words.
+#: The sentences for events that come without one.
 _EVENTS = {
     "leading": "leading as {node}, token {token}",
     "lost": "leadership is lost: {reason}",
-    "stopping": "the command is asked to end, since leadership is over or in doubt",
+    "stopping": "leadership is over or in doubt, so the command is asked to end",
     "background": "the command has put itself into the background, and what was left of it was ended: "
     "run it in the foreground",
 }
@@ -213,7 +213,7 @@ def _line(found: Leader | Contender) -> str:
 
 
 def _leader_json(found: Leader | Contender | None) -> dict[str, Any]:
-    """The same keys when nobody leads, all null."""
+    """The leader as JSON. When nobody leads, the keys are the same, and all values null."""
     if found is None:
         return {"data": None, "node": None, "token": None}
     return {"data": _data_json(found.data), "node": found.node, "token": found.token}
@@ -230,7 +230,7 @@ def _registry(zk: Client, options: argparse.Namespace) -> Registry:
 
 
 class _Registered:
-    """A registration as the runner sees a term: one without a lease."""
+    """A registration as the runner sees a term: its lease never ends."""
 
     token = 0
     deadline = lease_end = math.inf
@@ -250,7 +250,7 @@ async def register(zk: Client, options: argparse.Namespace) -> int:
     except RegistryError as error:
         raise CommandError(str(error), USAGE) from None
     registration.on_waiting = lambda node, session: _say(
-        f"{node}: waiting: session {session & 2**64 - 1:#x} has it, until it is closed or expires"
+        f"{node}: waiting: it belongs to session {session & 2**64 - 1:#x}, until that is closed or expires"
     )
     if options.command:
         _look_for(options.command[0])
@@ -271,14 +271,14 @@ async def _register_while_it_runs(registration: Registration, options: argparse.
             yield _Registered(registration)
 
     async def drain(term: LeaseTerm) -> None:
-        """Nobody is to find the command any more when it is asked to end."""
-        with suppress(ZkwireError, ElectionError):  # it is stopped all the same
+        """Deregister before the command is asked to end, so that no client finds it any more."""
+        with suppress(ZkwireError, ElectionError):  # the command is stopped anyway
             await registration.deregister()
 
     tell = _reporter(options)
 
     def report(event: str, **details: Any) -> None:
-        if event == "background":  # the other events concern leadership
+        if event == "background":  # the other events are about leadership
             tell(event, **details)
 
     return await Runner(
@@ -313,10 +313,9 @@ def _show_member(options: argparse.Namespace, member: Member, kind: str) -> None
 
 
 async def pick(zk: Client, options: argparse.Namespace) -> None:
-    """Prints the address of one member, for a caller that wants to connect. A member without one is left out, with a
-    line on stderr.
-
-    A TLS port alone is not enough: it would be printed like any other port, and refuse a plain connection.
+    """Print the address of one member, to which a client can connect. A member without an address is left out, with a
+    line on stderr. So is a member with a TLS port alone: its address would look like any other, and a plain connection
+    to it would fail.
     """
     async with _registry(zk, options).members(on_problem=_tell_problem) as view:
         members = [member for member in view.snapshot() if member.enabled]
@@ -340,7 +339,7 @@ _HOST = re.compile(r"[^\s:/?#@\[\]]+").fullmatch
 
 
 def _address(member: Member) -> str | None:
-    """The member's HOST:PORT; None if it has none, or one to which nobody could connect."""
+    """The member's HOST:PORT; None if it has none, or if nobody could connect to it."""
     host, port = member.host, member.port
     if not host or port is None or not 0 < port < 65536:
         return None
@@ -375,7 +374,7 @@ def _member_json(member: Member) -> dict[str, Any]:
 
 
 def _show(options: argparse.Namespace, value: Any, text: str) -> None:
-    """One result: `value` with --json, else `text`; at once, since whoever reads it may wait for it."""
+    """Print one result: `value` with --json, else `text`. It is flushed, since the reader may wait for it."""
     print(json.dumps(value) if options.json else printable(text), flush=True)
 
 
@@ -384,12 +383,12 @@ def _say(text: str) -> None:
 
 
 def _text(data: bytes) -> str:
-    """Text where it is text; other bytes as \\xff."""
+    """The data as text; bytes that are not text as \\xff."""
     return data.decode(errors="backslashreplace")
 
 
 def _data_json(data: bytes) -> Any:
-    """Text where it is text; else base64 under a key that says so."""
+    """The data as text, or if it is not text, as {"base64": ...}."""
     try:
         return data.decode()
     except UnicodeDecodeError:

@@ -1,7 +1,6 @@
-"""What a program needs whose command line connects to ZooKeeper: options for the connection, and an end by signals.
+"""For programs whose command line connects to ZooKeeper: options for the connection, and an end by signals.
 
-The verbs of `zkwire` and of `python -m election` use it. Any program that parses its arguments with argparse may use
-it:
+The verbs of `zkwire` and of `python -m election` use it, and so can any program that uses argparse:
 
     parser = zkwire.CommandParser()
     zkwire.add_connection_options(parser)
@@ -44,7 +43,7 @@ _AUTH_FORMAT = "expected SCHEME:CREDENTIALS, as digest:user:password"
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints never show what was given as --auth."""
+    """An ArgumentParser whose error messages never show the value of --auth."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self._given: Sequence[str] = sys.argv[1:] if args is None else list(args)
@@ -58,7 +57,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _credentials(arguments: Sequence[str]) -> Iterator[str]:
-    """What was given as --auth, or as an abbreviation of it."""
+    """The values of --auth among the arguments, also where the option is abbreviated."""
     for argument, following in zip(arguments, [*arguments[1:], ""]):
         name, equals, value = argument.partition("=")
         if len(name) > 2 and "--auth".startswith(name) and (found := value if equals else following):
@@ -70,33 +69,39 @@ def add_connection_options(parser: argparse.ArgumentParser | argparse._ArgumentG
     parser.add_argument(
         "--hosts",
         default=os.environ.get("ZKWIRE_HOSTS", DEFAULT_HOSTS),
-        help=f"servers by comma, then a chroot if there is one (default: $ZKWIRE_HOSTS or {DEFAULT_HOSTS})",
+        help="the servers, HOST:PORT,HOST:PORT..., and perhaps a chroot, /PATH, after them "
+        f"(default: $ZKWIRE_HOSTS or {DEFAULT_HOSTS})",
     )
-    parser.add_argument("--session-timeout", type=float, default=10.0, metavar="S", help="in seconds (default: 10)")
+    parser.add_argument(
+        "--session-timeout", type=float, default=10.0, metavar="S", help="the session timeout in seconds (default: 10)"
+    )
     parser.add_argument(
         "--auth",
         type=_auth,
         action="append",
         metavar="SCHEME:CREDENTIALS",
-        help="authenticate, as digest:user:password; may be given again. Without it $ZKWIRE_AUTH is used, with one "
-        "SCHEME:CREDENTIALS per line. That is safer: everybody who can list this machine's processes sees arguments",
+        help="authenticate, for example with digest:user:password; can be repeated. Without it $ZKWIRE_AUTH is used, "
+        "which has one SCHEME:CREDENTIALS per line. That is safer: everybody on this machine can see the arguments of "
+        "its processes",
     )
-    parser.add_argument("--tls", action="store_true", help="connect by TLS, and check the servers' certificates")
+    parser.add_argument("--tls", action="store_true", help="use TLS, and check the certificates of the servers")
     parser.add_argument(
-        "--ca", metavar="FILE", help="with --tls: trust these authorities, in PEM (default: those the system trusts)"
+        "--ca", metavar="FILE", help="with --tls: trust these authorities, in PEM (default: those of the system)"
     )
-    parser.add_argument("--cert", metavar="FILE", help="with --tls: our certificate, in PEM")
+    parser.add_argument("--cert", metavar="FILE", help="with --tls: the certificate of this client, in PEM")
     parser.add_argument(
-        "--key", metavar="FILE", help="its private key, in PEM, without a passphrase (default: in the file of --cert)"
+        "--key",
+        metavar="FILE",
+        help="the key of --cert, in PEM, without a passphrase (default: it is in the same file)",
     )
 
 
 def connect_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """The arguments for `zkwire.connect` that the options of `add_connection_options` stand for.
+    """The arguments for `zkwire.connect` that follow from the options of `add_connection_options`.
 
     Raises:
-        LocalProtocolError: options that do not go together, a file that cannot be used, or a $ZKWIRE_AUTH that is not
-            what it must be. The message is one line, and shows no credentials.
+        LocalProtocolError: the options do not fit together, a file cannot be used, or $ZKWIRE_AUTH has another format.
+            The message is one line, and shows no credentials.
     """
     return {
         "hosts": options.hosts,
@@ -107,14 +112,14 @@ def connect_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def check_path(path: str, *, sequential: bool = False) -> None:
-    """Raise a LocalProtocolError that says why no znode can have this path; before anything is connected.
+    """Raise a LocalProtocolError that says why no znode can have this path, if none can. It needs no connection.
 
-    `sequential`: digits will be put at its end, so that it may end in a slash.
+    `sequential`: the server will append digits, so the path may end in a slash.
     """
     problem = paths.problem(path, sequential=sequential)
     if problem is not None:
         is_relative = path and not path.startswith("/")
-        raise LocalProtocolError(f"{problem}: paths are given from the root" if is_relative else problem)
+        raise LocalProtocolError(f"{problem}: a path begins at the root" if is_relative else problem)
 
 
 def _auth(text: str) -> tuple[str, bytes]:
@@ -143,7 +148,7 @@ def _ssl_context(options: argparse.Namespace) -> ssl.SSLContext | None:
     if options.key is not None and options.cert is None:
         raise LocalProtocolError("--key is the key of a certificate: give that with --cert")
     contents = {name: _content(name, path) for name, path in files.items()}
-    import ssl  # late: most connections are plain, and some verbs make none
+    import ssl  # late: most connections do not use it
 
     try:
         context = ssl.create_default_context(cafile=options.ca)
@@ -172,13 +177,14 @@ def _content(name: str, path: str) -> bytes:
 
 
 def _refuse_passphrase() -> NoReturn:
-    """OpenSSL would ask for the passphrase at the terminal, where maybe nobody is."""
+    """Without this, OpenSSL would ask for the passphrase at the terminal, and wait."""
     raise LocalProtocolError("the private key has a passphrase: give a key without one")
 
 
 async def tell_connection(client: Client, tell: Callable[[str, str], object]) -> None:
     """For a command that goes on without a connection. Calls `tell("disconnected", sentence)` when the connection is
-    lost, and `tell("connected", sentence)` when there is one again. Returns when the client has ended."""
+    lost, and `tell("connected", sentence)` when there is one again. Returns when the client is closed or has no session
+    any more."""
     session, connected = client.session_id, True
     async for state in client.states():
         if state is KeeperState.DISCONNECTED and connected:
@@ -195,11 +201,11 @@ async def tell_connection(client: Client, tell: Callable[[str, str], object]) ->
 
 
 class EndedBySignal(BaseException):
-    """A signal ended the program, after what it had open was closed. Like KeyboardInterrupt, it is not an Exception.
+    """A signal ended the program, after its clients were closed. Like KeyboardInterrupt, it is not an Exception.
 
     Attributes:
-        number: of the signal.
-        status: the exit status that shells give it: 128 more.
+        number: the number of the signal.
+        status: the exit status for it, as shells have it: 128 more.
     """
 
     def __init__(self, number: int) -> None:
@@ -212,8 +218,8 @@ def run_until_signal(main: Callable[[], Awaitable[T]]) -> T:
     """`trio.run(main)`. SIGTERM, SIGHUP and SIGINT cancel it, so that its clients close their sessions.
 
     Without a handler, SIGTERM and SIGHUP would have no effect on a process with id 1, as in a container; elsewhere they
-    would end the program while its sessions stay open. A signal that the program was started to ignore (nohup, or & in
-    a script) stays ignored. Outside of the main thread no signal is heeded.
+    would end the program and leave its sessions open. A signal that the program was started to ignore (nohup, or & in
+    a script) stays ignored. Outside of the main thread no signal is handled.
 
     Raises:
         EndedBySignal: SIGTERM or SIGHUP ended it.
@@ -250,8 +256,8 @@ def run_until_signal(main: Callable[[], Awaitable[T]]) -> T:
 
 @contextmanager
 def ended_by_signal() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise EndedBySignal in the block, at any line, as SIGINT raises KeyboardInterrupt. For code
-    that waits outside of trio, for example for a line on stdin."""
+    """In the block SIGTERM and SIGHUP raise EndedBySignal, at any line, as SIGINT raises KeyboardInterrupt. For code
+    that waits without trio, for example for a line on stdin."""
 
     def end(number: int, frame: object) -> NoReturn:
         raise EndedBySignal(number)
@@ -262,7 +268,7 @@ def ended_by_signal() -> Iterator[None]:
 
 @contextmanager
 def _handling(handler: Callable[[int, Any], object], *names: str) -> Iterator[None]:
-    """In the block, the signals of these names have this handler, if the system has them and they are not ignored."""
+    """In the block, these signals have this handler, if the system has them and they are not ignored."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in (getattr(signal, name) for name in names if hasattr(signal, name)):

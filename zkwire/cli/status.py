@@ -40,8 +40,8 @@ def run_command(program: str, command: Callable[[list[str]], int | None], argume
     Args:
         program: the name of the program, for that line.
         command: takes the arguments and does everything. Returns an exit status; None is DONE.
-        arguments: those of the command line. Without them this is the whole program: it takes the arguments of the
-            process, and ends the process with that status, also where the result is dropped, as in what zipapp makes.
+        arguments: those of the command line. None: it takes the arguments of the process, and ends the process with the
+            exit status. Programs made by zipapp need that, since they drop the result.
     """
     if arguments is None:
         sys.exit(run_command(program, command, sys.argv[1:]))
@@ -88,7 +88,7 @@ def complain(error: Exception | str, status: int, program: str = "zkwire") -> in
 
 
 def tell(line: str) -> None:
-    """A line on stderr. If stderr is broken, that is no reason for a command to end, which may be leading."""
+    """A line on stderr. A broken stderr does not end the command, which may be leading."""
     try:
         print(line, file=sys.stderr, flush=True)
     except OSError:
@@ -96,17 +96,16 @@ def tell(line: str) -> None:
 
 
 def _prepare_streams() -> None:
-    """Streams as commands expect them. A stream that the caller has closed is None in Python, and what was meant for it
-    would go elsewhere: print takes stdout for it, a socket its number."""
+    """Open the standard streams that the caller has closed. Python has None for them, and what is meant for one would
+    go elsewhere: print(file=None) takes stdout, and the next socket may get its number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # As stderr does by itself: what the terminal's encoding lacks is no reason to lose the result of a write.
+        # As stderr has it: a character that the terminal's encoding lacks must not lose a result.
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _give_up_stdout() -> None:
-    """Nothing can be written there any more. Python would complain at exit when it cannot flush: give it another
-    place."""
+    """Let stdout go nowhere, since it is broken. Otherwise Python would complain when it flushes stdout at its exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

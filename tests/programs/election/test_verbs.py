@@ -360,7 +360,7 @@ def test_register_says_for_whom_it_waits(
     _, stat = on_server(lambda zk: zk.get_data(node))
     second = start("register", root, "a", *command)
     session = f"{stat.ephemeral_owner & 2**64 - 1:#x}"
-    waiting = f"election: {node}: waiting: session {session} has it, until it is closed or expires"
+    waiting = f"election: {node}: waiting: it belongs to session {session}, until that is closed or expires"
     assert second.next(on=second.err) == waiting
     first.send(signal.SIGTERM)
     assert first.ends() == 128 + signal.SIGTERM
