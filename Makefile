@@ -9,7 +9,7 @@ BIN = .venv/bin
 # One stamp for each interpreter: another one makes the environment anew, a changed pyproject.toml only installs again.
 STAMP = .venv/made-with-$(subst /,_,$(PYTHON))
 
-.PHONY: help venv zookeeper zookeeper-matrix tools lint types coverage python-3.14 test docs docs-test demo bench frames session clean
+.PHONY: help venv zookeeper zookeeper-matrix tools lint types coverage python-3.14 check test docs docs-test demo bench frames session clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -44,6 +44,9 @@ coverage: venv zookeeper ## the sans-IO core, every branch, each module by its o
 
 python-3.14: venv ## the tests of the sans-IO core on CPython 3.14, which Pyodide carries, in Node.js
 	.ci/python-3.14 $(BIN)/python
+
+check: venv lint types ## lint, types, and the tests that need no server and no process: run it before each commit
+	$(BIN)/python -m pytest -n auto --dist worksteal tests/shell tests/bytes $(ARGS)
 
 test: venv zookeeper tools lint types coverage python-3.14 ## lint, types, coverage, then every test with every ZooKeeper found
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)

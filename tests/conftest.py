@@ -1,7 +1,7 @@
 """Fixtures: real servers, one standalone and one ensemble per ZooKeeper version found on this machine.
 
-Tests of ring 3 take `zookeeper` (shared: use your own paths) or `ensemble` (whole again at every test's start), and run
-once per version. What needs a server of its own starts one from `distribution`.
+A live test takes `zookeeper` (shared: use your own paths) or `ensemble` (whole again at every test's start), and runs
+once for each version. A test that needs a server of its own starts one from `distribution`.
 """
 
 from __future__ import annotations
@@ -28,46 +28,13 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-#: The longest first, so that no process is left alone with one of them in the end.
-LONG = (
-    *(
-        "live/leader/test_faults",
-        "live/leader/test_interop",
-        "programs/election/test_verbs",
-        "programs/election/test_examples",
-        "programs/election/test_daytime",
-    ),
-    "programs/test_examples",
-    *(
-        "bytes/test_fuzz",
-        "programs/test_benchmarks",
-        "live/registry/test_view",
-        "live/registry/test_registration",
-        "programs/election/test_runner",
-        "shell/leader/test_model",
-    ),
-    *(
-        "house/test_docs_pages",
-        "programs/cli/test_tap",
-        "programs/cli/test_export",
-        "live/tap/test_clients",
-        "programs/election/test_demo",
-        "live/client/test_ensemble",
-    ),
-    *(
-        "programs/election/test_watchdog",
-        "live/leader/test_campaign",
-        "live/leader/test_queue",
-        "live/leader/test_single",
-        "live/leader/test_successor",
-        "live/test_fake_ensemble",
-    ),
-)
+#: Folders of tests/, those with the longest files first: no process is left alone with one of them in the end.
+ORDER = ("live", "programs", "shell", "house", "bytes")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    names = {item: str(item.path.relative_to(Path(__file__).parent).with_suffix("")) for item in items}
-    items.sort(key=lambda item: LONG.index(names[item]) if names[item] in LONG else len(LONG))
+    here = Path(__file__).parent
+    items.sort(key=lambda item: ORDER.index(item.path.relative_to(here).parts[0]))  # keeps the order within a folder
 
 
 def _distributions() -> list[Distribution | NoZooKeeper]:
