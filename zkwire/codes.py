@@ -1,6 +1,6 @@
-"""Every number that the protocol assigns a meaning to, under ZooKeeper's own names.
+"""Every number that has a meaning in the protocol, under ZooKeeper's own names.
 
-A name here is the mechanical UPPER_SNAKE_CASE of the Java one (ZooDefs.OpCode, KeeperException.Code, and so on).
+Each name is the Java one (ZooDefs.OpCode, KeeperException.Code and others) in UPPER_SNAKE_CASE.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class OpCode(IntEnum):
     SYNC = 9
     PING = 11
     GET_CHILDREN2 = 12
-    CHECK = 13  # only inside MULTI: 3.8.0 never answers a top-level check
+    CHECK = 13  # only inside MULTI: 3.8.0 never answers it alone
     MULTI = 14
     CREATE2 = 15
     RECONFIG = 16
     CHECK_WATCHES = 17
     REMOVE_WATCHES = 18
     CREATE_CONTAINER = 19
-    DELETE_CONTAINER = 20  # the server's own; never sent by a client
+    DELETE_CONTAINER = 20  # servers use it among themselves; clients never send it
     CREATE_TTL = 21
     MULTI_READ = 22
     AUTH = 100
@@ -43,26 +43,26 @@ class OpCode(IntEnum):
     SET_WATCHES2 = 105
     ADD_WATCH = 106
     WHO_AM_I = 107
-    CREATE_SESSION = -10  # the server's own; never sent by a client
+    CREATE_SESSION = -10  # servers use it among themselves; clients never send it
     CLOSE_SESSION = -11
-    ERROR = -1  # not a request: marks a failed operation among multi results
+    ERROR = -1  # not a request: it marks the results of a multi that failed
 
 
 class Xid(IntEnum):
     """Reserved values of RequestHeader.xid and ReplyHeader.xid. Source: ClientCnxn.java, NOTIFICATION_XID and below."""
 
-    NOTIFICATION = -1  # only the server sends it
-    PING = -2  # every ping is answered with -2, whatever its own xid was
+    NOTIFICATION = -1  # only servers send it
+    PING = -2  # every ping is answered with -2, whatever xid it was sent with
     AUTH = -4
-    SET_WATCHES = -8  # the C client's; zkwire, as Java, gives each SetWatches an ordinary xid, to tell several apart
+    SET_WATCHES = -8  # from the C client only; zkwire and the Java client give each setWatches an ordinary xid
 
 
-#: Ordinary xids run from 1 to here and start over at 1.
+#: Ordinary xids count from 1 to this, and then from 1 again.
 MAX_XID = 2**31 - 1
 
 
 class ErrorCode(IntEnum):
-    """ReplyHeader.err. Source: KeeperException.Code; the C client's own codes are marked."""
+    """ReplyHeader.err. Source: KeeperException.Code; codes that only the C client uses, for itself, are marked."""
 
     OK = 0
     SYSTEM_ERROR = -1
@@ -113,12 +113,12 @@ class EventType(IntEnum):
     DATA_WATCH_REMOVED = 5
     CHILD_WATCH_REMOVED = 6
     PERSISTENT_WATCH_REMOVED = 7
-    RESYNC = -3  # zkwire's own: a persistent watch stands again after a gap, and events may be missing
+    RESYNC = -3  # zkwire's own: a persistent watch was armed again after a gap, and events may be missing
 
 
 class KeeperState(IntEnum):
-    """WatcherEvent.state, where the server only ever sends SYNC_CONNECTED; and `Client.state`, where all but
-    SASL_AUTHENTICATED occur. Source: Watcher.Event.KeeperState."""
+    """WatcherEvent.state, which is always SYNC_CONNECTED from a server; and `Client.state`, which can be each of these
+    except SASL_AUTHENTICATED. Source: Watcher.Event.KeeperState."""
 
     DISCONNECTED = 0
     SYNC_CONNECTED = 3
@@ -129,12 +129,12 @@ class KeeperState(IntEnum):
     EXPIRED = -112
 
 
-#: States that a session never leaves.
+#: A session never leaves these states.
 TERMINAL_STATES = (KeeperState.EXPIRED, KeeperState.AUTH_FAILED, KeeperState.CLOSED)
 
 
 class CreateMode(IntEnum):
-    """CreateRequest.flags. The mode also decides the opcode (`zkwire.operations.create_operation`)."""
+    """CreateRequest.flags. The opcode depends on it too (`zkwire.operations.create_operation`)."""
 
     PERSISTENT = 0
     EPHEMERAL = 1
@@ -146,16 +146,16 @@ class CreateMode(IntEnum):
 
     @property
     def is_sequential(self) -> bool:
-        """The server appends ten digits to the path."""
+        """Whether the server puts ten digits after the path."""
         return self in (2, 3, 6)
 
     @property
     def has_ttl(self) -> bool:
-        """The znode goes when it had no children and no change for a time to live."""
+        """Whether the server deletes the znode when it had no children and no change for its time to live."""
         return self in (5, 6)
 
 
-#: Longest time to live, in milliseconds: 40 bits of ephemeralOwner hold it (EphemeralType.TTL).
+#: The longest time to live, in milliseconds: ephemeralOwner has 40 bits for it. Source: EphemeralType.TTL.
 MAX_TTL_MS = 2**40 - 1
 
 
@@ -191,7 +191,7 @@ class AddWatchMode(IntEnum):
 
 
 def known(codes: type[E], number: int) -> E | int:
-    """The number as one of `codes` where it is one, else as it is: servers to come may send others."""
+    """The number as a member of `codes`, or as it is if it is not one of them: newer servers may send others."""
     try:
         return codes(number)
     except ValueError:

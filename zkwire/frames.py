@@ -23,13 +23,13 @@ from .text import counted
 if TYPE_CHECKING:
     from .operations import Operation
 
-#: What stands before every payload: how many bytes it has.
+#: The length before every payload.
 LENGTH = struct.Struct(">i")
 #: RequestHeader: xid, type.
 REQUEST_HEADER = struct.Struct(">ii")
 #: ReplyHeader: xid, zxid, err.
 REPLY_HEADER = struct.Struct(">iqi")
-#: A request's length and header at once.
+#: The length and the header of a request at once.
 REQUEST_PREFIX = struct.Struct(">iii")
 #: The xid, with which both headers begin.
 _XID = struct.Struct(">i")
@@ -40,17 +40,18 @@ XID_SIZE = _XID.size
 REQUEST_HEADER_SIZE = REQUEST_HEADER.size
 REPLY_HEADER_SIZE = REPLY_HEADER.size
 PASSWORD_SIZE = 16
-#: The same without the password and without readOnly, which old peers leave out.
+#: Sizes without the password and without readOnly, which old peers leave out.
 CONNECT_REQUEST_SIZE = NestedType(ConnectRequest).min_size
 CONNECT_RESPONSE_SIZE = NestedType(ConnectResponse).min_size
 
 _LARGE_PIECE = 1024
 
-#: jute.maxbuffer's default. A server closes the connection when a request is longer; 0xfffff itself still passes.
+#: The longest request, in bytes: the default of jute.maxbuffer. A server closes the connection on a longer one.
 MAX_REQUEST = 0xFFFFF
 
-#: The longest reply we take. Servers set no limit for what they send: a znode filled to MAX_REQUEST answers getData
-#: with more than that, and getChildren may be any size. Bytes are only stored as they arrive, never allocated ahead.
+#: The longest reply that is taken by default, in bytes. Servers do not limit their replies: the reply to getData is
+#: longer than MAX_REQUEST if the znode is filled to that, and one to getChildren may have any length. Only bytes that
+#: have arrived take memory.
 MAX_REPLY = 64 * 2**20
 
 
@@ -71,7 +72,7 @@ NOTIFICATION = (ReplyHeader, WatcherEvent)
 
 
 def request_types(operation: Operation | None) -> tuple[Any, ...]:
-    """The records of a request. Of an operation that is not known (None) only the header is."""
+    """The records of a request. If the operation is not known (None), only the header."""
     if operation is None or operation.request is None:
         return (RequestHeader,)
     return (RequestHeader, operation.request)
@@ -89,21 +90,23 @@ def reply_types(operation: Operation | None, err: int = 0) -> tuple[Any, ...]:
 
 
 def length_at(data: bytes | bytearray, offset: int = 0) -> int | None:
-    """The length that a frame at `offset` begins with, which may be no frame's; None where fewer than 4 bytes are."""
+    """The length of the frame that starts at `offset`, in range or not; None: its 4 bytes are not all there."""
     return LENGTH.unpack_from(data, offset)[0] if len(data) - offset >= LENGTH_SIZE else None
 
 
 def xid_of(payload: bytes | bytearray) -> int | None:
-    """The xid of a request or reply; None where the payload is too short for one."""
+    """The xid of a request or reply; None: the payload is too short to have one."""
     return _XID.unpack_from(payload)[0] if len(payload) >= XID_SIZE else None
 
 
 class Frame(NamedTuple):
-    """One frame as it passed: what `on_frame` is called with.
+    """One frame as it passed: `on_frame` is called with it.
 
-    `payload` lacks the 4-byte length; of a reply longer than max_reply it is the ReplyHeader alone. `types` are the
-    records it holds, in order; the last may be missing where the bytes are not what they should be. `opcode` is that
-    of the request, of a reply too; None for the handshake and for notifications.
+    direction: which way it went.
+    payload: its bytes without the length; only the ReplyHeader of a reply that is longer than max_reply.
+    types: the records that it holds, in order. The last may be missing if the bytes do not fit it.
+    opcode: of the request, or of the request that a reply answers; None for the handshake and for notifications.
+    now: when it was made or read: seconds on the clock of the caller, which for a Client is trio's.
     """
 
     direction: Direction
@@ -113,7 +116,7 @@ class Frame(NamedTuple):
     now: float
 
     def __repr__(self) -> str:
-        """Without the payload's bytes, which may hold a password; `format_frame` shows the others."""
+        """Without the bytes of the payload: they may hold a password. `format_frame` shows all but those."""
         names = ", ".join(kind.__name__ for kind in self.types)
         return (
             f"Frame(direction={self.direction.name}, payload=<{counted(len(self.payload), 'byte')}>, types=({names}), "
@@ -122,7 +125,7 @@ class Frame(NamedTuple):
 
 
 class FrameError(ValueError):
-    """A length that no frame may have; it is in `length`."""
+    """The length before a frame is out of range; `length` is what it says."""
 
     def __init__(self, reason: str, length: int) -> None:
         super().__init__(reason)
@@ -130,15 +133,15 @@ class FrameError(ValueError):
 
 
 def frame(payload: bytes) -> bytes:
-    """The payload with its length in front."""
+    """The payload with its length before it."""
     return LENGTH.pack(len(payload)) + payload
 
 
 class FrameBuffer:
     """Bytes in, in any pieces; frames out.
 
-    A frame is given as `(buffer, start, end)`, its payload being `buffer[start:end]`: whole frames are read where they
-    arrived, and only what is left over at the end of a piece is copied.
+    A frame is given as `(buffer, start, end)`: its payload is `buffer[start:end]`. Whole frames are read in the bytes
+    that arrived, and only the beginning of a frame at the end of a piece is copied.
     """
 
     def __init__(self, limit: int = MAX_REPLY) -> None:
@@ -147,8 +150,8 @@ class FrameBuffer:
         self._offset = 0
         self._pieces: list[bytes | bytearray] = []  # the beginning of a frame whose end has not arrived
         self._kept = 0  # bytes in them
-        self._needed = 0  # how many bytes of it are worth looking at again
-        self._skipping = 0  # bytes of a frame to be dropped that have not arrived
+        self._needed = 0  # bytes that must have arrived before more of that frame can be read
+        self._skipping = 0  # bytes still to arrive of a frame that is dropped
 
     def append(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
@@ -168,8 +171,8 @@ class FrameBuffer:
             self._buffer, self._offset = self._buffer[self._offset :] + data, 0
 
     def _keep(self, data: bytes) -> None:
-        """Large pieces are kept as they are and joined once. Small ones are gathered: a frame that comes byte by byte
-        must not cost a Python object for each."""
+        """Large pieces are kept as they are, and joined once. Small ones are put together at once, so that a frame that
+        comes byte by byte does not cost a Python object for each byte."""
         self._kept += len(data)
         if len(data) >= _LARGE_PIECE:
             self._pieces.append(data)
@@ -179,10 +182,10 @@ class FrameBuffer:
             self._pieces.append(bytearray(data))
 
     def next_frame(self) -> tuple[bytes, int, int] | None:
-        """The next whole frame, or None when it has not all arrived.
+        """The next whole frame; None: it has not all arrived.
 
         Raises:
-            FrameError: its length is negative or above the limit. Nothing is allocated for it.
+            FrameError: its length is negative or above the limit. No memory is taken for it.
         """
         buffer, offset = self._buffer, self._offset
         available = len(buffer) - offset
@@ -190,7 +193,7 @@ class FrameBuffer:
             (length,) = LENGTH.unpack_from(buffer, offset)
             if not 0 <= length <= self._limit:
                 begun = buffer[offset : offset + LENGTH_SIZE]
-                # Whoever answers in text is not ZooKeeper: "HTTP", or "SSH-".
+                # A server that answers in text is not ZooKeeper: "HTTP", or "SSH-".
                 text = f" ({begun.decode()!r})" if begun.isascii() and begun.decode().isprintable() else ""
                 raise FrameError(f"frame length {length}{text}, expected 0 to {self._limit}", length)
             start = offset + LENGTH_SIZE
@@ -201,19 +204,20 @@ class FrameBuffer:
             self._needed = LENGTH_SIZE + length
         elif available:
             self._needed = LENGTH_SIZE
-        if available:  # else what is needed stays as it is: a frame may have begun in earlier pieces
+        if available:  # else `_needed` stays as it is: a frame may have begun in earlier pieces
             self._keep(buffer[offset:] if offset else buffer)
         self._buffer, self._offset = b"", 0
         return None
 
     def begun(self, size: int) -> bytes:
-        """Up to `size` bytes of the payload of the frame for which `next_frame` raised FrameError."""
+        """The first `size` bytes, or those of them that have arrived, of the payload for which `next_frame` raised
+        FrameError."""
         start = self._offset + LENGTH_SIZE
         return self._buffer[start : start + size]
 
     def skip(self) -> None:
-        """Drop the frame that `next_frame` has raised FrameError for, now and as the rest of it arrives; no byte of it
-        is kept. Its length must be above 0."""
+        """Drop the frame for which `next_frame` raised FrameError, also the bytes of it that are still to arrive. Its
+        length must be above 0."""
         (length,) = LENGTH.unpack_from(self._buffer, self._offset)
         end = self._offset + LENGTH_SIZE + length
         self._skipping = max(end - len(self._buffer), 0)

@@ -21,23 +21,23 @@ class Host(NamedTuple):
 
 
 class HostsError(ValueError):
-    """A connect string that names no servers; says where."""
+    """The text is not a connect string. The message names the part that is wrong."""
 
 
 def parse_hosts(text: str) -> tuple[list[Host], str]:
     """The hosts and the chroot ("" for none) of a connect string. The port defaults to 2181.
 
-    Blanks around the string and around each server do not count, and neither does a comma after the last server.
+    Blanks around the string and around each server are ignored, and so is a comma after the last server.
 
     Raises:
-        HostsError: names the part that is wrong.
+        HostsError: the text is not a connect string; names the part that is wrong.
     """
     if "://" in text:
         raise HostsError(f"{text!r}: expected host:port,host:port/chroot, got a URL: leave out {text.split('//')[0]}//")
     servers, slash, rest = text.strip().partition("/")
     chroot = slash + rest
     if "," in chroot:
-        # ZooKeeper's own client takes all of it for the chroot. A user who writes h1/app,h2/app does not mean that.
+        # ZooKeeper's own client takes all of this as the chroot. A user who writes h1/app,h2/app does not mean that.
         raise HostsError(f"{text!r}: expected one chroot, after the last server, and no comma in it, got {chroot!r}")
     if chroot == "/":
         chroot = ""
@@ -49,7 +49,7 @@ def parse_hosts(text: str) -> tuple[list[Host], str]:
     return [_host(part, text) for part in parts], chroot
 
 
-#: A name as DNS or a hosts file has them, in any script; and what stands in brackets, with a scope id after the %.
+#: A name as in DNS or a hosts file, in any script; and an address in brackets, with a scope id after the %.
 _NAME = re.compile(r"[\w.-]+")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?")
 
@@ -67,7 +67,7 @@ def _host(part: str, text: str) -> Host:
             raise HostsError(f"{where}: expected an IPv6 address in the brackets, got {name!r}")
         port = rest[1:] if rest else port
     elif part.count(":") > 1:
-        raise HostsError(f"{where}: an IPv6 address stands in brackets, as in [::1]:2181")
+        raise HostsError(f"{where}: an IPv6 address needs brackets, as in [::1]:2181")
     else:
         if ":" in part:
             name, _, port = part.partition(":")

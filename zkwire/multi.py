@@ -1,12 +1,12 @@
-"""The bodies of multi and multiRead: sequences of records, each behind a MultiHeader, closed by a terminator.
+"""The bodies of multi and multiRead: records, each after a MultiHeader, and a terminator at the end.
 
     request:  (MultiHeader(opcode, done=False, err=-1), the operation's request)*  MultiHeader(-1, done=True, err=-1)
     reply:    (MultiHeader(type,   done=False, err),    the result of that type)*  MultiHeader(-1, done=True, err=-1)
 
-A result is read by its own type, never by what was asked: servers before 3.7.2, 3.8.2 and 3.9.0 answer create2 with
-type 1 (rule 70), and a failed operation has type -1 and an ErrorResponse.
+A result is read by the type in its own header, not by that of the request: servers before 3.7.2, 3.8.2 and 3.9.0
+answer create2 with type 1 (rule 70), and a failed operation has type -1 and an ErrorResponse.
 
-Docstrings that `zkwire describe` shows are assigned to `__doc__`, as in records.py.
+The docstrings that `zkwire describe` shows are assigned to `__doc__`, as in records.py.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ TERMINATOR = MultiHeader(-1, True, -1)
 
 
 class MultiItem(NamedTuple):
-    """One operation, or one result."""
+    """One operation or one result: its header, and the record after it; None: nothing follows the header."""
 
     header: MultiHeader
     body: Record | None
 
 
 class MultiSequence(TypedTuple):
-    """Items in order. Encodes and decodes like a Record (`zkwire.jute.Encodable`)."""
+    """Items in order. It is encoded and decoded like a Record (`zkwire.jute.Encodable`)."""
 
     #: The record after each header, by the type in it; None: nothing follows the header.
     BODIES: ClassVar[dict[int, type[Record] | None]]
@@ -79,7 +79,7 @@ class MultiSequence(TypedTuple):
 
     @classmethod
     def _decode(cls, buffer: bytes, offset: int, end: int) -> tuple[Any, int]:
-        """As a Record's: it only detects that the bytes do not fit, and `_explain` says where."""
+        """As in a Record: it only notices that the bytes do not fit. `_explain` says where."""
         items: list[MultiItem] = []
         while True:
             header, offset = MultiHeader._decode(buffer, offset, end)
@@ -125,7 +125,7 @@ class MultiSequence(TypedTuple):
 
 
 class MultiRequest(MultiSequence):
-    __doc__ = "Body of multi: creates, deletes, setDatas and checks, applied all or none."
+    __doc__ = "Body of multi: creates, deletes, setDatas and checks. Either all are applied or none."
 
     BODIES: ClassVar[dict[int, type[Record] | None]] = {
         OpCode.CREATE: CreateRequest,
@@ -140,7 +140,7 @@ class MultiRequest(MultiSequence):
 
 
 class MultiReadRequest(MultiSequence):
-    __doc__ = "Body of multiRead: getDatas and getChildren, each on its own."
+    __doc__ = "Body of multiRead: getDatas and getChildren. Each succeeds or fails on its own."
 
     # The server ignores the watch flag of both.
     BODIES: ClassVar[dict[int, type[Record] | None]] = {
@@ -151,7 +151,7 @@ class MultiReadRequest(MultiSequence):
 
 
 class MultiResponse(MultiSequence):
-    __doc__ = "Body of either reply."
+    __doc__ = "Body of the reply to multi or multiRead: one result for each operation."
 
     # By the type in the header before each result.
     BODIES: ClassVar[dict[int, type[Record] | None]] = {
@@ -191,5 +191,5 @@ def _read_record(
 
 
 def item(opcode: OpCode, request: Record) -> MultiItem:
-    """One operation of a multi or multiRead."""
+    """The request as one operation of a multi or multiRead."""
     return MultiItem(MultiHeader(opcode, False, -1), request)

@@ -1,4 +1,4 @@
-"""The operations table: for each operation of a client one row, with all that client, server and tools know of it."""
+"""The operations table: one row for each operation, with all that client, server and tools know about it."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ from .text import folded
 
 
 class WatcherKind(Enum):
-    """What a client waits for. The server knows the first two as one (both are in its data table)."""
+    """What a watch waits for. Servers keep the first two in one table (`SERVER_TYPE`)."""
 
     DATA = "data"
-    EXIST = "exist"  # on a znode that did not exist when the watch was set
+    EXIST = "exist"  # for a znode that did not exist when the watch was set
     CHILD = "child"
     PERSISTENT = "persistent"
     PERSISTENT_RECURSIVE = "persistent recursive"
@@ -74,8 +74,8 @@ class Operation(NamedTuple):
     arms: the watch that a request with `watch` True sets when the reply's err is 0; None: it sets none. addWatch sets
         the one that its mode says (`ADD_WATCH_ARMS`), setWatches those that it lists. Source: FinalRequestProcessor.
     arms_on_no_node: the watch that it sets when err is NO_NODE. Only exists sets one (rule 48).
-    writes: True: the leader gives the request a zxid of its own, and every server applies it. Source:
-        PrepRequestProcessor.pRequest. check has no zxid of its own: it stands only inside a multi, which has one.
+    writes: True: the leader gives the request a zxid of its own, and every server applies it. False for check: only
+        the multi that holds it has a zxid. Source: PrepRequestProcessor.pRequest.
     fires: the events that it causes when it succeeds: NODE_CHILDREN_CHANGED of the parent, all others of the path
         itself. A multi causes those of its operations. Source: DataTree.processTxn.
     errors: the codes that a server may refuse it with, in the order in which it looks. Source: PrepRequestProcessor,
@@ -125,7 +125,7 @@ _CREATE_ERRORS = (
 _CREATE_LASTING_ERRORS = tuple(code for code in _CREATE_ERRORS if code is not _E.EPHEMERAL_ON_LOCAL_SESSION)
 _READ_ERRORS = (_E.NO_NODE, _E.NO_AUTH)
 
-#: What any operation may be refused with.
+#: The codes that a server may refuse any operation with.
 ANY_OPERATION = (_E.MARSHALLING_ERROR, _E.UNIMPLEMENTED, _E.SESSION_CLOSED_REQUIRE_SASL_AUTH, _E.THROTTLED_OP)
 
 CREATE = Operation(
@@ -310,16 +310,16 @@ _ROWS = (
     *(SET_WATCHES, SASL, GET_EPHEMERALS, GET_ALL_CHILDREN_NUMBER, SET_WATCHES2, ADD_WATCH, WHO_AM_I, CLOSE_SESSION),
 )
 
-#: Every operation a client may send, by opcode.
+#: Every operation that a client may send, by opcode.
 BY_OPCODE: dict[int, Operation] = {row.opcode: row for row in _ROWS}
 
-#: The same by ZooKeeper's name: "getData".
+#: The same by name: "getData".
 OPERATIONS: dict[str, Operation] = {row.name: row for row in _ROWS}
 
 
 def operation_name(opcode: int | None) -> str:
-    """ZooKeeper's name of the operation, or its number; "reply" where it is not known, since only a reply does not say
-    it."""
+    """ZooKeeper's name of the operation, "opcode 99" if it has none, and "reply" for None: only the operation of a
+    reply may not be known."""
     if opcode is None:
         return "reply"
     return BY_OPCODE[opcode].name if opcode in BY_OPCODE else f"opcode {opcode:d}"
@@ -329,18 +329,18 @@ _OPCODES = {folded(row.name): row.opcode for row in _ROWS}
 
 
 def opcode_named(name: str) -> int | None:
-    """The opcode of an operation by ZooKeeper's name in any spelling ("getData", "get_data"), or by number, which no
-    operation need have; None: no operation has this name."""
+    """The opcode of an operation by ZooKeeper's name in any spelling ("getData", "get_data"); a number stands for
+    itself, known or not. None: no operation has this name."""
     return int(name) if name.lstrip("-").isdigit() else _OPCODES.get(folded(name))
 
 
-#: What addWatch arms.
+#: The watch that addWatch arms, by its mode.
 ADD_WATCH_ARMS = {
     AddWatchMode.PERSISTENT: WatcherKind.PERSISTENT,
     AddWatchMode.PERSISTENT_RECURSIVE: WatcherKind.PERSISTENT_RECURSIVE,
 }
 
-#: The events that each kind of watch sees: of its path, and a recursive one of all paths below it too.
+#: The events of its path that each kind of watch sees. A recursive one sees those of all paths below it too.
 SEES: dict[WatcherKind, tuple[EventType, ...]] = {
     WatcherKind.DATA: (EventType.NODE_DATA_CHANGED, EventType.NODE_DELETED),
     WatcherKind.EXIST: (EventType.NODE_CREATED,),
@@ -354,7 +354,7 @@ SEES: dict[WatcherKind, tuple[EventType, ...]] = {
     WatcherKind.PERSISTENT_RECURSIVE: (EventType.NODE_CREATED, EventType.NODE_DATA_CHANGED, EventType.NODE_DELETED),
 }
 
-#: The server's table for each kind.
+#: The table of the server in which a watch of each kind is kept.
 SERVER_TYPE = {
     WatcherKind.DATA: WatcherType.DATA,
     WatcherKind.EXIST: WatcherType.DATA,
@@ -363,7 +363,7 @@ SERVER_TYPE = {
     WatcherKind.PERSISTENT_RECURSIVE: WatcherType.PERSISTENT_RECURSIVE,
 }
 
-#: The events that a watch in each of these tables sees. A server does not know why it stands there.
+#: The events that a watch in each table sees. The server does not know of which kind it is.
 TABLE_SEES: dict[WatcherType, frozenset[EventType]] = {
     table: frozenset(event for kind, its in SERVER_TYPE.items() if its is table for event in SEES[kind])
     for table in SERVER_TYPE.values()
@@ -371,9 +371,11 @@ TABLE_SEES: dict[WatcherType, frozenset[EventType]] = {
 
 
 def create_operation(mode: CreateMode, *, with_stat: bool) -> Operation:
-    """The operation that creates a znode of this mode. Only containers and TTL znodes have opcodes of their own. Under
-    another's the server does odd things: create with the flags of a container makes a persistent znode, but inside
-    multi a container."""
+    """The operation that creates a znode of this mode.
+
+    Containers and TTL znodes have opcodes of their own. With another opcode the server does odd things: create with the
+    flags of a container makes a persistent znode, and inside multi a container.
+    """
     if mode is CreateMode.CONTAINER:
         return CREATE_CONTAINER
     if mode.has_ttl:
@@ -382,9 +384,11 @@ def create_operation(mode: CreateMode, *, with_stat: bool) -> Operation:
 
 
 def problem(operation: Operation, request: Encodable | None, *, inside_multi: bool = False) -> str | None:
-    """Why this request must not be sent, alone or as one operation of a multi; None when it may be."""
+    """Why this request must not be sent, alone or as one operation of a multi; None: it may be sent."""
     if operation is CHECK and not inside_multi:
-        return "check stands only inside multi: alone, 3.8.0 never answers it and later servers close the connection"
+        return (
+            "check is allowed only inside multi: alone, 3.8.0 never answers it and later servers close the connection"
+        )
     if type(request) is not (operation.request or type(None)):
         wanted = "no record" if operation.request is None else operation.request.__name__
         return f"{operation.name} takes {wanted}, not {type(request).__name__}"
@@ -397,7 +401,7 @@ def _multi_problem(operation: Operation, request: MultiRequest | MultiReadReques
         if header.type not in request.BODIES:
             return f"{operation.name}[{index}]: opcode {header.type} is not allowed in {operation.name}"
         if header.done:
-            return f"{operation.name}[{index}]: done marks the end; the server would not read on"
+            return f"{operation.name}[{index}]: done marks the end: the server would not read the operations after it"
         if reason := problem(BY_OPCODE[header.type], body, inside_multi=True):
             return f"{operation.name}[{index}]: {reason}"
     return None
@@ -405,20 +409,20 @@ def _multi_problem(operation: Operation, request: MultiRequest | MultiReadReques
 
 def _create_problem(operation: Operation, request: CreateRequest | CreateTTLRequest) -> str | None:
     if not isinstance(request.flags, int) or request.flags not in set(CreateMode):
-        return f"{operation.name}: flags {request.flags!r} are no CreateMode (0 to 6)"
+        return f"{operation.name}: flags {request.flags!r} are not a CreateMode (0 to 6)"
     mode = CreateMode(request.flags)
     if operation.opcode is not create_operation(mode, with_stat=operation.opcode is OpCode.CREATE2).opcode:
         return f"{operation.name} does not take {mode.name}"
     if isinstance(request, CreateTTLRequest) and not (isinstance(request.ttl, int) and 1 <= request.ttl <= MAX_TTL_MS):
-        # Not a courtesy: a ttl of -1 under other flags stops a server for good, which cannot replay its own log then
-        # (seen with 3.8.0 and 3.9.4).
+        # This protects servers: one that gets a ttl of -1 under other flags stops for good, since it cannot replay its
+        # own log any more (seen with 3.8.0 and 3.9.4).
         return f"{operation.name}: ttl is 1 to {MAX_TTL_MS} ms, not {request.ttl!r}"
     if not request.acl:
         return f"{operation.name}: the ACL is empty"
     return None
 
 
-#: Requests whose contents can be wrong in ways that their types do not show.
+#: Requests whose values can be wrong although their types are right.
 _CONTENT_PROBLEMS: dict[type[Any], Callable[[Operation, Any], str | None]] = {
     CreateRequest: _create_problem,
     CreateTTLRequest: _create_problem,

@@ -1,22 +1,24 @@
-"""Which paths name a znode, and how a chroot goes on and off them.
+"""Which paths can name a znode, and how a chroot is put before them and taken off again.
 
-Source: PathUtils.validatePath. The server checks writes only, and misleads: it answers create("/a//b") with NoNode.
+Source: PathUtils.validatePath. Servers check the paths of writes only, and mislead: they answer create("/a//b") with
+NoNode.
 """
 
 from __future__ import annotations
 
 import re
 
-# Controls; surrogates and private use; specials; and all that Java writes as a surrogate pair.
+# Control characters; surrogates and private use; specials; and all that Java writes as a surrogate pair.
 _FORBIDDEN = "\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff\U00010000-\U0010ffff"
 _VALID = re.compile(rf"/|(?:/(?!\.{{1,2}}(?:/|\Z))[^/{_FORBIDDEN}]+)+").fullmatch
 _FORBIDDEN_CHARACTER = re.compile(f"[{_FORBIDDEN}]")
 
 
 def problem(path: object, *, sequential: bool = False) -> str | None:
-    """Why `path` names no znode; None when it does.
+    """Why `path` cannot name a znode; None: it can.
 
-    A sequential create may end in a slash or a dot, since the server puts ten digits behind it before it looks.
+    sequential: it is the path of a sequential create. That may end in a slash or a dot, since the server looks at it
+    only after it has put ten digits there.
     """
     if isinstance(path, str) and _VALID(path):
         return None
@@ -27,7 +29,7 @@ def problem(path: object, *, sequential: bool = False) -> str | None:
     if not path.startswith("/"):
         return f"path {path!r} does not start with '/'"
     if found := _FORBIDDEN_CHARACTER.search(path):
-        return f"path {path!r} holds U+{ord(found[0]):04X} at index {found.start()}, which no znode's name may"
+        return f"path {path!r} has U+{ord(found[0]):04X} at index {found.start()}, which no znode's name may have"
     if sequential:
         return problem(path + "0")
     if path.endswith("/"):
@@ -37,16 +39,16 @@ def problem(path: object, *, sequential: bool = False) -> str | None:
 
 
 def under(chroot: str, path: str) -> str:
-    """The server's name for a client's path. The chroot is "" (none) or a path without a slash at its end."""
+    """The path as the server knows it. `chroot` is "" (none), or a path that does not end in a slash."""
     if not chroot:
         return path
     return chroot if path == "/" else chroot + path
 
 
 def strip(chroot: str, path: str) -> str:
-    """The client's name for a server's path; one outside the chroot stays as it is (/zookeeper/config).
+    """The server's path as the client knows it. A path outside the chroot (/zookeeper/config) stays as it is.
 
-    The chroot ends only at a slash: /app is not the parent of /apple.
+    The chroot /app is not a parent of /apple.
     """
     if not chroot or not path.startswith(chroot):
         return path
@@ -57,7 +59,7 @@ def strip(chroot: str, path: str) -> str:
 
 
 def ancestors(path: str) -> list[str]:
-    """The path itself, then each parent up to the root."""
+    """The path itself, and each of its parents up to the root, in this order."""
     found = [path]
     while path != "/":
         path = path[: path.rfind("/")] or "/"

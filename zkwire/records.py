@@ -1,10 +1,11 @@
-"""Every record that a client meets on the wire of ZooKeeper 3.9: names and order as in zookeeper.jute, no behaviour.
+"""Every record that clients and servers of ZooKeeper 3.9 exchange: names and order as in zookeeper.jute, no behaviour.
 
-Field order is byte order. `UString`, `Buffer` and `Vector` may be None: Jute's null, length -1. Our transcription of
+Field order is byte order. A `UString`, `Buffer` or `Vector` may be None: Jute's null, length -1. Our transcription of
 the `.jute` text is vendor-jute/zookeeper.jute; tests/house/test_vendor_jute.py holds the two equal.
 
-The text of a field is its note: unit, enum (of zkwire/codes.py) or range. `zkwire describe` and docs/protocol.md show
-the notes and the docstrings. Docstrings are assigned to `__doc__`, since `python -OO` would strip them otherwise.
+The text of a field is its note: its unit, its enum (of zkwire/codes.py) or its range. `zkwire describe` and
+docs/protocol.md show the notes and the docstrings. Docstrings are assigned to `__doc__`: `python -OO` would strip them
+otherwise.
 """
 
 from typing import Annotated
@@ -16,14 +17,14 @@ from .jute import Boolean, Buffer, Int, Long, Record, Secret, TrailingBoolean, U
 
 
 class Id(Record):
-    __doc__ = """Who: a scheme ("world", "auth", "digest", "ip", "x509", "sasl") and an id in that scheme."""
+    __doc__ = """An identity: a scheme ("world", "auth", "digest", "ip", "x509", "sasl") and an id in that scheme."""
 
     scheme: UString
     id: Annotated[UString, "its form depends on the scheme"]
 
 
 class ACL(Record):
-    __doc__ = "What is allowed to whom."
+    __doc__ = "What one identity may do with a znode."
 
     perms: Annotated[Int, "bit set of Perms: READ 1, WRITE 2, CREATE 4, DELETE 8, ADMIN 16"]
     id: Id
@@ -58,18 +59,20 @@ class ClientInfo(Record):
 
 
 class ConnectRequest(Record):
-    __doc__ = "The first frame to the server. It has no header."
+    __doc__ = "The first frame to the server. It has no header before it."
 
     protocol_version: Annotated[Int, "always 0"]
-    last_zxid_seen: Annotated[Long, "newest zxid that the client knows of, 0 for none; a server that lags it hangs up"]
+    last_zxid_seen: Annotated[
+        Long, "newest zxid that the client has seen, 0: none; a server that has not seen it hangs up"
+    ]
     time_out: Annotated[Int, "session timeout that the client wants, in milliseconds"]
     session_id: Annotated[Long, "the session to resume; 0 asks for a new one"]
     passwd: Annotated[Secret, "16 bytes; zeros for a new session"]
-    read_only: Annotated[TrailingBoolean, "True: a server without a quorum will do; absent before 3.4"]
+    read_only: Annotated[TrailingBoolean, "True: the client takes a server without a quorum; absent before 3.4"]
 
 
 class ConnectResponse(Record):
-    __doc__ = "The first frame from the server."
+    __doc__ = "The first frame from the server. It has no header before it."
 
     protocol_version: Annotated[Int, "always 0"]
     time_out: Annotated[Int, "session timeout granted, in milliseconds; 0: the session is expired or not accepted"]
@@ -82,14 +85,14 @@ class ConnectResponse(Record):
 
 
 class RequestHeader(Record):
-    __doc__ = "Begins every frame to the server but the first."
+    __doc__ = "Begins every frame to the server except the first."
 
     xid: Annotated[Int, "number of the request, from 1 on, which its reply repeats; or a reserved one of Xid"]
     type: Annotated[Int, "an OpCode"]
 
 
 class ReplyHeader(Record):
-    __doc__ = "Begins every frame from the server but the first."
+    __doc__ = "Begins every frame from the server except the first."
 
     xid: Annotated[Int, "the request's xid, or one of Xid: -1 (NOTIFICATION), -2 (PING), -4 (AUTH)"]
     zxid: Annotated[
@@ -101,7 +104,7 @@ class ReplyHeader(Record):
 
 
 class MultiHeader(Record):
-    __doc__ = "Stands before each operation and each result of a multi or multiRead, and ends the list."
+    __doc__ = "Comes before each operation and each result of a multi or multiRead, and ends the list."
 
     type: Annotated[Int, "an OpCode; -1 (ERROR) in an error result and in the end mark"]
     done: Annotated[Boolean, "True in the end mark only"]
@@ -121,8 +124,8 @@ class ErrorResponse(Record):
 
     err: Annotated[
         Int,
-        "an ErrorCode; in a failed multi 0 (OK) for what stood before the failure and -2 (RUNTIME_INCONSISTENCY) for "
-        "what stood after it; 0 in the reply to addWatch",
+        "an ErrorCode; in a failed multi 0 (OK) for each operation before the one that failed and -2 "
+        "(RUNTIME_INCONSISTENCY) for each after it; 0 in the reply to addWatch",
     ]
 
 
@@ -139,7 +142,7 @@ class GetSASLRequest(Record):
 
 
 class SetSASLRequest(Record):
-    __doc__ = "Declared by ZooKeeper beside the other two of SASL; no opcode carries it."
+    __doc__ = "Declared by ZooKeeper next to the other two records of SASL; no opcode carries it."
 
     token: Secret
 
@@ -236,14 +239,14 @@ class RemoveWatchesRequest(Record):
 
 
 class SetWatches(Record):
-    relative_zxid: Annotated[Long, "newest zxid that the client has seen: changes after it are told at once"]
+    relative_zxid: Annotated[Long, "newest zxid that the client has seen; events of later changes come at once"]
     data_watches: Vector[UString]
     exist_watches: Vector[UString]
     child_watches: Vector[UString]
 
 
 class SetWatches2(Record):
-    relative_zxid: Annotated[Long, "newest zxid that the client has seen: changes after it are told at once"]
+    relative_zxid: Annotated[Long, "newest zxid that the client has seen; events of later changes come at once"]
     data_watches: Vector[UString]
     exist_watches: Vector[UString]
     child_watches: Vector[UString]
@@ -312,7 +315,7 @@ class SyncResponse(Record):
 
 
 class GetEphemeralsResponse(Record):
-    ephemerals: Annotated[Vector[UString], "whole paths, of the asking session only"]
+    ephemerals: Annotated[Vector[UString], "whole paths, of this session only"]
 
 
 class GetAllChildrenNumberResponse(Record):

@@ -1,4 +1,4 @@
-"""Numbers and text as people read them."""
+"""Text for people: names and counts, hexadecimal numbers, and text that a terminal can show."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from .codes import known
 
 
 def printable(text: str) -> str:
-    """The text, with what no stream may take (a lone surrogate), or a terminal obeys, as its escape."""
+    """The text, with an escape for each character that is not printable: a terminal would obey it, and no stream takes
+    a lone surrogate."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def name_of(codes: type[IntEnum], number: int) -> str:
-    """The number's name, or the number where it has none."""
+    """The number's name, or the number itself if it has none."""
     code = known(codes, number)
     return code.name if isinstance(code, IntEnum) else str(code)
 
 
 def folded(name: str) -> str:
-    """A name without what people spell differently: "getData", "get_data" and "GET-DATA" are "getdata"."""
+    """The name without case, blanks, _ and -: "getData", "get_data" and "GET-DATA" all become "getdata"."""
     return re.sub(r"[\s_-]", "", name).lower()
 
 
@@ -37,15 +38,17 @@ _PLURALS = {
 
 
 def plural(word: str) -> str:
+    """The plural of a noun or a verb."""
     return _PLURALS.get(word, f"{word}s")
 
 
 def counted(number: int, noun: str, verb: str = "") -> str:
-    """The number with the noun, and a verb if wanted: `1 byte was`, `2 bytes were`. Both are given in the singular."""
+    """The number with the noun, and with the verb if there is one: `1 byte was`, `2 bytes were`. Give both words in the
+    singular."""
     words = [noun, verb] if verb else [noun]
     return " ".join([str(number), *(words if number == 1 else map(plural, words))])
 
 
 def hexadecimal(number: int) -> str:
-    """A session id or zxid as servers log it: 64 bits, unsigned, as 0x1000004515e0058."""
+    """A session id or zxid as servers log it: 64 bits, unsigned, 0x1000004515e0058."""
     return f"0x{number & 0xFFFFFFFFFFFFFFFF:x}"

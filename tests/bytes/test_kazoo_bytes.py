@@ -121,7 +121,7 @@ ENCODABLE = [golden for golden in GOLDENS if encodable(golden)]
 
 
 def test_goldens_that_kazoo_can_encode_are_of_every_operation_it_knows() -> None:
-    assert {golden.opcode for golden in ENCODABLE} == set(KAZOO) - {OpCode.CHECK}  # check stands only in multi
+    assert {golden.opcode for golden in ENCODABLE} == set(KAZOO) - {OpCode.CHECK}  # check goes only into multi
 
 
 @pytest.mark.parametrize("golden", ENCODABLE, ids=lambda golden: golden.id)

@@ -187,7 +187,7 @@ def create_ttl(flags: int = 5, ttl: Any = 1000, acl: Any = OPEN) -> CreateTTLReq
 def test_check_alone_is_refused() -> None:
     reason = problem(CHECK, CheckVersionRequest("/a", 0))
     assert reason is not None
-    assert reason.startswith("check stands only inside multi")
+    assert reason.startswith("check is allowed only inside multi")
 
 
 def test_check_inside_multi_may_be_sent() -> None:
@@ -231,7 +231,7 @@ def test_a_record_of_another_operation_is_refused(name: str, request_record: Any
 @pytest.mark.parametrize("flags", [-1, 7, 255, None, "0", 1.0])
 @pytest.mark.parametrize("name", ["create", "create2", "createContainer"])
 def test_flags_that_are_no_create_mode_are_refused(name: str, flags: Any) -> None:
-    assert problem(OPERATIONS[name], create(flags)) == f"{name}: flags {flags!r} are no CreateMode (0 to 6)"
+    assert problem(OPERATIONS[name], create(flags)) == f"{name}: flags {flags!r} are not a CreateMode (0 to 6)"
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_multi_refuses_a_record_of_another_operation() -> None:
 def test_multi_refuses_an_item_that_marks_the_end() -> None:
     last = item(OpCode.DELETE, DeleteRequest("/a", -1))
     early = last._replace(header=last.header.replace(done=True))
-    reason = "multi[0]: done marks the end; the server would not read on"
+    reason = "multi[0]: done marks the end: the server would not read the operations after it"
     assert problem(OPERATIONS["multi"], MultiRequest((early, last))) == reason
 
 

@@ -70,7 +70,7 @@ def test_path_may_hold_a_character_beside_the_forbidden_ranges(character: int) -
 def test_path_with_a_forbidden_character_is_refused_with_its_place(character: int) -> None:
     text = paths.problem(f"/a{chr(character)}b")
     assert text is not None
-    assert text.endswith(f" holds U+{character:04X} at index 2, which no znode's name may")
+    assert text.endswith(f" has U+{character:04X} at index 2, which no znode's name may have")
 
 
 @pytest.mark.rule(76)

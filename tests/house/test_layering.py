@@ -227,9 +227,9 @@ def loaded_by(code: str, *options: str) -> set[str]:
     return set(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=ROOT).stdout.split())
 
 
-#: The dumps are construct's work; who imports these wants it.
-WITH_CONSTRUCT = {"jute.wire", "explain.dump", "explain.explained", "traffic.report", "traffic.as_server"}
-WITH_CONSTRUCT |= {"traffic.as_client"}
+#: These map each field of a frame, which is construct's work.
+WITH_CONSTRUCT = {"jute.wire", "explain.dump", "explain.explained", "explain.readings"}
+WITH_CONSTRUCT |= {"traffic.report", "traffic.as_server", "traffic.as_client"}
 
 
 @pytest.mark.parametrize("module", CORE)

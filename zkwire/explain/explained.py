@@ -91,7 +91,7 @@ def _explain_one(data: bytes, offset: int, wanted: Wanted, asked: dict[int, int]
             return _unread(offset, data[offset:], [], f"{where} are {name}")
         begun = data[offset : offset + LENGTH_SIZE]
         text = f" ({begun.decode()!r}: a four-letter word?)" if begun.isascii() and begun.decode().isprintable() else ""
-        reason = f"length at offset 0: {length}{text} is no length of a frame, which has 0 to {MAX_REPLY} bytes"
+        reason = f"length at offset 0: {length}{text} is not the length of a frame, which has 0 to {MAX_REPLY} bytes"
         return _unread(offset, data[offset:], [measure], f"the frame at offset {offset}: {reason}")
     whole = data[offset : offset + LENGTH_SIZE + length]
     payload = whole[LENGTH_SIZE:]

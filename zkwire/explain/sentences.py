@@ -48,7 +48,7 @@ _ASKS: dict[int, str] = {
     OpCode.SYNC: "answer when this server has all that the ensemble had committed before (with the path {path})",
     OpCode.PING: "answer, no more: a ping, which keeps the session alive",
     OpCode.GET_CHILDREN2: "name the children of {path}, and give its Stat",
-    OpCode.CHECK: "check that {path} exists{version}; this stands only inside multi",
+    OpCode.CHECK: "check that {path} exists{and_version}, which is allowed only inside multi",
     OpCode.MULTI: "do {items}, all or none",
     OpCode.CREATE2: "create {path}, {mode}, with {data}, and give its Stat",
     OpCode.RECONFIG: "change the members of the ensemble, and give the new configuration",
@@ -117,6 +117,7 @@ class _Names(dict[str, str]):
     def __missing__(self, name: str) -> str:
         words = {
             "version": " if its version is VERSION",
+            "and_version": " and has version VERSION",
             "items": "several operations",
             "add_mode": "persistent or persistent recursive",
             "watches": "watches of TYPE",
@@ -141,6 +142,8 @@ class _Words(dict[str, str]):
             return name_of(AddWatchMode, record.mode).lower().replace("_", " ")
         if name == "watches":
             return _WATCHES.get(record.type, f"watches of type {record.type}")
+        if name == "and_version":
+            return "" if record.version == -1 else f" and has version {record.version}"
         value = getattr(record, name)
         if name == "data":
             return _data(value)

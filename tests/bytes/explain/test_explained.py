@@ -278,7 +278,9 @@ def test_frame_that_is_known_is_explained_as_that(shown: Golden) -> None:
 @pytest.mark.parametrize("length", [-1, MAX_REPLY + 1])
 def test_impossible_length_ends_the_explanation(length: int) -> None:
     explained = one(length.to_bytes(4, "big", signed=True) + PING)
-    assert explained.problem.startswith(f"the frame at offset 0: length at offset 0: {length} is no length of a frame")
+    assert explained.problem.startswith(
+        f"the frame at offset 0: length at offset 0: {length} is not the length of a frame"
+    )
     assert_tiles(explained)
 
 

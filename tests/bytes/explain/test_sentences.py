@@ -119,7 +119,7 @@ def test_purpose_names_fields_in_capitals() -> None:
         (request("delete", DeleteRequest("/a", -1)), "asks the server to delete /a (delete, xid 1)"),
         (request("delete", DeleteRequest(None, -1)), "delete null ("),
         (request("delete", DeleteRequest("", -1)), "delete '' ("),
-        (request("check", CheckVersionRequest("/a", 4)), "check that /a exists if its version is 4"),
+        (request("check", CheckVersionRequest("/a", 4)), "check that /a exists and has version 4"),
         (request("multi", MultiRequest((item(OpCode.DELETE, DeleteRequest("/a", -1)),))), "do 1 operation, all or"),
         (request("removeWatches", RemoveWatchesRequest("/a", 1)), "remove child watches from /a"),
         (request("removeWatches", RemoveWatchesRequest("/a", 9)), "remove watches of type 9 from /a"),
@@ -146,7 +146,7 @@ def test_request_says_what_is_asked(text: str, expected: str) -> None:
 
 def test_check_of_a_version_is_a_condition() -> None:
     assert request("check", CheckVersionRequest("/a", -1)).startswith(
-        "The client asks the server to check that /a exists;"
+        "The client asks the server to check that /a exists, which"
     )
 
 

@@ -458,7 +458,7 @@ async def test_odd_but_legal_name_survives_the_round_trip(zookeeper: Server | Ex
 @pytest.mark.rule(82)
 async def test_check_alone_is_refused_locally(zookeeper: Server | External, root: str) -> None:
     async with client(zookeeper) as zk:
-        with pytest.raises(LocalProtocolError, match="check stands only inside multi"):
+        with pytest.raises(LocalProtocolError, match="check is allowed only inside multi"):
             zk._call(CHECK, CheckVersionRequest(root, -1), lambda reply: None)
 
 
