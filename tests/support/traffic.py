@@ -46,7 +46,7 @@ class Traffic:
         return seen
 
     def raw(self, direction: Direction, data: bytes) -> None:
-        """Bytes that are no frame."""
+        """Stray bytes."""
         assert self._observer is not None
         for seen in self._conversation.receive(direction, data, self.now):
             self._observer.passed(self._connection, direction, seen, PASS, self.now)

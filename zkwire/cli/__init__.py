@@ -16,17 +16,17 @@
     tree       whole trees of znodes, for ls -R and rm -r
     znodes     ls, get, stat, create, set, rm, watch, whoami, config
 
-To add a verb, add its row to `VERBS`, its module to `_module` if it is a new one, and to the module's `register` the
-arguments and the function that does it:
+To add a verb, add a row to `VERBS`. If its module is new, add that to `_module`. The `register` of the module adds the
+arguments and names the function that runs the verb:
 
     def register(verb: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("path")
         parser.set_defaults(run=run)
 
-`run(options)` then does it, and returns an exit status, or None for DONE; `options.verb` is the verb.
+`run(options)` runs the verb and returns an exit status; None is DONE. `options.verb` is the name of the verb.
 
-A module is loaded when one of its verbs is asked for, and only then: `zkwire ls` waits for no construct, `zkwire
-explain` for no trio.
+A module is loaded only when one of its verbs is run: `zkwire ls` does not wait for construct to load, and `zkwire
+explain` does not wait for trio.
 
 Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 usage or no server reached,
 3 connection or session lost, 4 no such znode, 128 and the signal's number when SIGTERM or SIGHUP ended it.
@@ -44,7 +44,7 @@ from .status import run_command
 
 
 class Verb(NamedTuple):
-    """One verb: the module of this package that does it, and one line of help."""
+    """One verb: its name, the module of this package that runs it, and one line of help."""
 
     name: str
     module: str
@@ -52,27 +52,29 @@ class Verb(NamedTuple):
 
 
 VERBS = [
-    Verb("send", "send", "one request, given as JSON, and its reply: every byte explained"),
-    Verb("describe", "describe", "any record, operation, error or event: fields, opcode, versions, errors, an example"),
-    Verb("explain", "explain", "what the bytes of frames mean, given as hexadecimal, base64 or a file"),
-    Verb("read", "read", "what clients and servers said, from a file of captured packets (.pcap, .pcapng)"),
-    Verb("tap", "tap", "what passes between clients and a server, live; broken on request"),
-    Verb("export", "export", "what other tools need to read ZooKeeper's frames: a dissector for Wireshark"),
-    Verb("replay", "replay", "recorded traffic again, as the server or as the client that it was"),
-    Verb("ls", "znodes", "the names of a znode's children, one per line; -R: the paths of all below it"),
-    Verb("get", "znodes", "a znode's data, as it is"),
-    Verb("stat", "znodes", "a znode's Stat, a field per line"),
-    Verb("create", "znodes", "create a znode, and print its path; an ephemeral one goes when the command ends"),
+    Verb("send", "send", "send one request, given as JSON; show it and its reply, every byte explained"),
+    Verb(
+        "describe", "describe", "show a record, operation, error or event: fields, opcode, versions, errors, an example"
+    ),
+    Verb("explain", "explain", "show what the bytes of frames mean, given as hexadecimal, base64 or a file"),
+    Verb("read", "read", "show what clients and servers said, from a file of captured packets (.pcap, .pcapng)"),
+    Verb("tap", "tap", "a proxy that shows what passes between clients and a server, and can inject faults"),
+    Verb("export", "export", "write a dissector, with which Wireshark reads ZooKeeper's frames"),
+    Verb("replay", "replay", "play a recording of zkwire tap: as the server to clients, or as the client to a server"),
+    Verb("ls", "znodes", "list the names of a znode's children, one per line; -R: the paths of all znodes below it"),
+    Verb("get", "znodes", "write a znode's data to stdout, byte for byte"),
+    Verb("stat", "znodes", "print a znode's Stat, one field per line"),
+    Verb("create", "znodes", "create a znode, and print its path; an ephemeral znode is deleted when the command ends"),
     Verb("set", "znodes", "set a znode's data, and print its new version"),
-    Verb("rm", "znodes", "delete a znode; -r: and all below it"),
-    Verb("watch", "znodes", "print the events of a znode as they come"),
-    Verb("whoami", "znodes", "the identities of a connection, one per line"),
-    Verb("config", "znodes", "the configuration of the ensemble; empty on a standalone server"),
+    Verb("rm", "znodes", "delete a znode; -r: and everything below it"),
+    Verb("watch", "znodes", "print the events of a znode when they come"),
+    Verb("whoami", "znodes", "print the identities of a connection, one per line"),
+    Verb("config", "znodes", "print the configuration of the ensemble; it is empty on a standalone server"),
 ]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; its exit status. Without arguments it is the program: see `run_command`."""
+    """Run one command, and return its exit status. Without arguments it is the whole program: see `run_command`."""
     return run_command("zkwire", _run, arguments)
 
 
@@ -83,9 +85,9 @@ def _run(given: list[str]) -> int | None:
 
 
 def parser(arguments: list[str]) -> argparse.ArgumentParser:
-    """The parser for these arguments: it lists all verbs, and knows the arguments of the one that is asked for."""
+    """A parser for these arguments. It lists all verbs, but has the arguments of only the one that is given."""
     asked = next((argument for argument in arguments if not argument.startswith("-")), None)
-    made = CommandParser(prog="zkwire", description="ZooKeeper from the command line, every byte in sight.")
+    made = CommandParser(prog="zkwire", description="ZooKeeper from the command line, with every byte visible.")
     made.add_argument("--version", action="version", version=f"zkwire {__version__}")
     verbs = made.add_subparsers(metavar="VERB", dest="verb", required=True)
     for verb in VERBS:
@@ -96,7 +98,7 @@ def parser(arguments: list[str]) -> argparse.ArgumentParser:
 
 
 def _module(name: str) -> ModuleType:
-    """A module of verbs, loaded now. Each import is written out, so that PyInstaller and the like see it."""
+    """Load a module of verbs. Each import is written out, so that PyInstaller and similar programs find it."""
     match name:
         case "read":
             from . import read

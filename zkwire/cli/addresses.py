@@ -1,4 +1,4 @@
-"""Where to listen, and which servers, as the verbs that stand between a client and a server are given them."""
+"""LISTEN and SERVER, the addresses that tap and replay take."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ LOOPBACK = "127.0.0.1"
 
 
 def listening(text: str) -> Host:
-    """HOST:PORT, :PORT or PORT. Without a host on loopback: a tap is open to whoever reaches it. 0.0.0.0:PORT or
-    [::]:PORT is every interface. Port 0 takes a free one."""
+    """The address of LISTEN: HOST:PORT, :PORT or PORT. Without a host it is on loopback, since everyone who can reach a
+    tap can use it. 0.0.0.0:PORT or [::]:PORT is every interface. Port 0 takes a free one.
+
+    Raises:
+        CommandError: the text is not such an address.
+    """
     name, colon, port = text.rpartition(":")
     name = name.removeprefix("[").removesuffix("]") if colon else ""
     if not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise CommandError(f"LISTEN {text!r}: expected HOST:PORT, :PORT or PORT", USAGE)
     if ":" in name and not text.startswith("["):
-        raise CommandError(f"LISTEN {text!r}: an IPv6 address stands in brackets", USAGE)
+        raise CommandError(f"LISTEN {text!r}: an IPv6 address must be in brackets", USAGE)
     return Host(name or LOOPBACK, int(port))
 
 
 def servers(text: str) -> str:
-    """The connect string of SERVER: HOST:PORT, :PORT, PORT or HOST, several by comma."""
+    """The connect string of SERVER: HOST:PORT, :PORT, PORT or HOST, or several with commas between them.
+
+    Raises:
+        CommandError: the text is not such a list, or has a chroot.
+    """
     parts = []
     for part in text.split(","):
         port = part.strip().removeprefix(":")
@@ -31,5 +39,5 @@ def servers(text: str) -> str:
     except HostsError as error:
         raise CommandError(f"SERVER {text!r}: {error}", USAGE) from None
     if chroot:
-        raise CommandError(f"SERVER {text!r}: {chroot} is a client's affair: give it to the client", USAGE)
+        raise CommandError(f"SERVER {text!r}: a chroot belongs to the client: give {chroot} to the client", USAGE)
     return ",".join(map(str, hosts))

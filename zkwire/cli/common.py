@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from ..client.client import Client
     from ..frames import Frame
 
-#: Of a field longer than so many bytes, dumps show the first and the last.
+#: Dumps show only the first and the last bytes of a field that is longer than this.
 LIMIT = 256
 
 
 def connection_options(parser: argparse.ArgumentParser) -> None:
-    """What every verb takes that speaks to a server."""
+    """Add the options of every verb that speaks to a server."""
     group = parser.add_argument_group("connection")
     add_connection_options(group)
-    group.add_argument("-v", "--verbose", action="store_true", help="every frame, annotated, on stderr")
+    group.add_argument("-v", "--verbose", action="store_true", help="print every frame, annotated, to stderr")
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="the result as JSON, in one line")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, in one line")
 
 
 def show(options: argparse.Namespace, value: Any, lines: Iterable[str]) -> None:
-    """The result: `value` with --json, else the lines. They may hold what others have chosen: where a terminal would
-    obey it, it is escaped; a pipe gets it as it is."""
+    """Print the result: `value` with --json, else the lines. Lines can have text that others have chosen, so characters
+    that a terminal would obey are escaped. A pipe gets them unchanged."""
     if options.json:
         print(json_line(value))
         return
@@ -48,12 +48,12 @@ def show(options: argparse.Namespace, value: Any, lines: Iterable[str]) -> None:
 
 
 def json_line(value: Any) -> str:
-    """`value` as JSON, in ASCII: every encoding has it, and no terminal obeys any of it."""
+    """`value` as JSON in ASCII: every encoding can show it, and a terminal obeys nothing in it."""
     return json.dumps(value, ensure_ascii=True)
 
 
 class Paint:
-    """Colours for a stream, where it is a terminal and $NO_COLOR is not set (no-color.org)."""
+    """Colours for a stream, if it is a terminal and $NO_COLOR is not set (no-color.org)."""
 
     def __init__(self, stream: TextIO) -> None:
         self.enabled = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -81,7 +81,7 @@ class Paint:
 
 
 class Progress:
-    """How far a long command is, on stderr where that is a terminal, ten times a second; wiped away at the end."""
+    """Shows on stderr how far a long command is, if stderr is a terminal. Ten times a second; erased at the end."""
 
     def __init__(self, what: str, done: str) -> None:
         self._what, self._done = what, done
@@ -130,10 +130,10 @@ def in_session(
     verb: Callable[[Client, argparse.Namespace], Awaitable[None]],
     on_frame: Callable[[Frame], Any] | None = None,
 ) -> None:
-    """Run `verb` in a session of its own, with the options of `connection_options`; `on_frame` sees its frames."""
+    """Run `verb` in a new session, with the options of `connection_options`. `on_frame` is called with its frames."""
     dump = None
     if options.verbose:
-        from ..explain.dump import print_frame  # late: the dumps are construct's work, which takes 20 ms to load
+        from ..explain.dump import print_frame  # late: it loads construct, which takes 20 ms
 
         dump = print_frame
 
@@ -160,8 +160,8 @@ def in_session(
 
 
 async def _look_for_chroot(zk: Client, options: argparse.Namespace, error: NoNodeError) -> None:
-    """Whether a znode is missing or the chroot is: the error says so."""
+    """Let the error say that the chroot is missing, if it is that and not the znode."""
     chroot = parse_hosts(options.hosts)[1]
-    if chroot and options.verb != "send":  # whose paths are the server's own
+    if chroot and options.verb != "send":  # its paths are the server's own
         is_missing = await zk.exists("/") is None
         error.reason = f"the chroot {chroot} does not exist; zkwire create -p creates it" if is_missing else ""

@@ -1,4 +1,4 @@
-"""`zkwire describe`: any record, operation, error or event of the protocol."""
+"""`zkwire describe`: shows any record, operation, error or event of the protocol."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _WIDTH = 116  # of a line of a record; an operation shows it four characters fur
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "What is known of a record, an operation, an error or an event: fields and types, opcode, since which version, "
-        "what it arms, which errors it gives, and an example frame; and of modes and words: EPHEMERAL, xid, zxid, "
-        "session, watch. Without NAME: a list of all."
+        "Shows a record, an operation, an error or an event: its fields and types, its opcode, the first version that "
+        "has it, the watches that it arms, the errors that it can fail with, and an example frame. Also explains modes "
+        "and words: EPHEMERAL, xid, zxid, session, watch. Without NAME: lists all names."
     )
     parser.add_argument(
         "name",
         metavar="NAME",
         nargs="?",
-        help="in any spelling: getData, get_data, GetDataRequest, NoNode, NodeCreated; or an opcode, or an error code",
+        help="any spelling of a name: getData, get_data, GetDataRequest, NoNode, NodeCreated; or an opcode or error",
     )
     json_option(parser)
     parser.set_defaults(run=run)
@@ -85,7 +85,7 @@ def _operation(each: dict[str, Any]) -> Iterator[str]:
     yield _row("since", each["since"])
     for part in ("request", "response"):
         record = each[part]
-        yield _row(part, "a header, and nothing behind it" if record is None else record["name"])
+        yield _row(part, "a header, and nothing after it" if record is None else record["name"])
         if record is not None:
             yield from (_INDENT * 2 + line for line in _record(record))
     yield _row("arms", "; ".join(each["arms"]) or "no watch")
@@ -119,7 +119,7 @@ def _error(each: dict[str, Any]) -> Iterator[str]:
     yield _row("exception", f"zkwire.{each['exception']}")
     yield _row("since", each["since"])
     answers = "any operation" if each["any_operation"] else ", ".join(each["answers"])
-    yield _row("answers", answers or "nothing: it is no answer of a server's")
+    yield _row("answers", answers or "nothing: servers do not send it")
 
 
 def _event(each: dict[str, Any]) -> Iterator[str]:

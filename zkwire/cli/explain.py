@@ -1,4 +1,4 @@
-"""`zkwire explain`: frames as hexadecimal, base64 or bytes in; every field, and a sentence for each frame, out."""
+"""`zkwire explain`: takes frames as hexadecimal, base64 or bytes, and prints every field and a sentence for each."""
 
 from __future__ import annotations
 
@@ -25,29 +25,38 @@ from .status import DONE, FAILED, USAGE, CommandError, complain
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "What frames mean, told from their bytes: every field with its offset, and a sentence. Whether it is a request "
-        "or a reply, and to what, is worked out where the bytes allow it; where they do not, say so with an option."
+        "Shows what frames mean: every field with its offset, and a sentence. Whether a frame is a request or a reply, "
+        "and of which operation, is worked out from its bytes, or from the request before it. If neither settles it, "
+        "an option must."
     )
     parser.add_argument(
         "input",
         metavar="INPUT",
         nargs="*",
-        help="hexadecimal (with spaces, colons, 0x; a dump of xxd, hexdump, od, tcpdump, Wireshark, zkwire), a list "
-        "of numbers, text with escapes as Python, C or strace print it, base64, or files of those or of bytes; - or "
-        "nothing: stdin",
+        help="hexadecimal in any common format (with spaces, colons or 0x; a dump of xxd, hexdump, od, tcpdump, "
+        "Wireshark or zkwire), a list of numbers, text with escapes as Python, C or strace print it, base64, or files "
+        "of any of these or of bytes; - or nothing: stdin",
     )
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help="what INPUT is, where it could be several; words: numbers with the low byte first, as od -x shows them",
+        help="the format of INPUT, if it can be read in several; words: numbers with the low byte first, as of od -x",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--request", action="store_true", help="the frames are a client's")
-    what.add_argument("--response", action="store_true", help="the frames are a server's")
-    what.add_argument("--reply-to", metavar="OPERATION", help="the frames are replies to that: getData, or its opcode")
+    what.add_argument("--request", action="store_true", help="a client sent the frames")
+    what.add_argument("--response", action="store_true", help="a server sent the frames")
+    what.add_argument(
+        "--reply-to", metavar="OPERATION", help="the frames are replies to this operation: getData, or its opcode"
+    )
     what.add_argument("--event", action="store_true", help="the frames are notifications")
-    parser.add_argument("--connect", action="store_true", help="the frames are the first of their direction")
-    parser.add_argument("--full", action="store_true", help=f"all bytes of fields longer than {LIMIT} bytes")
+    parser.add_argument(
+        "--connect",
+        action="store_true",
+        help="the frames are the first ones of their direction: ConnectRequest, ConnectResponse",
+    )
+    parser.add_argument(
+        "--full", action="store_true", help=f"show all bytes of fields that are longer than {LIMIT} bytes"
+    )
     json_option(parser)
     parser.set_defaults(run=run)
 
@@ -92,7 +101,7 @@ def _wanted(options: argparse.Namespace) -> Wanted:
         if reply_to is None:
             raise CommandError(f"no operation is named {options.reply_to!r}: see zkwire describe", USAGE)
     direction = Direction.SENT if options.request else Direction.RECEIVED if options.response else None
-    # A user who names the operation, or says that they are notifications, does not mean first frames.
+    # Frames of an operation, and notifications, are not the first ones of a connection.
     connect = True if options.connect else False if options.reply_to or options.event else None
     return Wanted(direction, reply_to, options.event, connect)
 

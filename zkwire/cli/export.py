@@ -1,4 +1,4 @@
-"""`zkwire export`: what other tools need to read ZooKeeper's frames, made of the same declarations as the client."""
+"""`zkwire export`: writes what other tools need to read ZooKeeper's frames, from the declarations of the client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
 def _wireshark(options: argparse.Namespace) -> None:
     try:
         print(dissector(), end="")
-    except FileNotFoundError as error:  # programs that were made of zkwire may have left it out
+    except FileNotFoundError as error:  # a frozen program may have left the file out
         raise CommandError(
-            f"{error.filename}: not here: a program of PyInstaller's holds it when made with --collect-data zkwire"
+            f"{error.filename}: not here: PyInstaller includes it in a program with --collect-data zkwire"
         ) from None

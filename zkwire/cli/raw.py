@@ -1,4 +1,4 @@
-"""`zkwire send --raw` and `--connect`: any bytes, as they are, on a connection of their own, and what comes back."""
+"""`zkwire send --raw` and `--connect`: sends any bytes, on a connection of their own, and shows what comes back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .status import DONE, FAILED, LOST, NO_SERVER, USAGE, CommandError, complain
 
 
 def run(options: argparse.Namespace) -> int:
-    """Raises CommandError if an option is not hexadecimal, or no server is reached."""
+    """Run the verb. Raises CommandError if an option is not hexadecimal, or if no server is reached."""
     first = None if options.connect is None else _octets("--connect", options.connect)
     raw = None if options.raw is None else _octets("--raw", options.raw)
     arguments = connect_arguments(options)
@@ -100,7 +100,7 @@ class _Printer:
         return complain(f"the server said nothing more for {self._options.wait:g} s{after}", FAILED)
 
     def show_partial(self, direction: Direction) -> None:
-        """The bytes of a frame that is not whole."""
+        """Show the bytes of a frame that is not whole."""
         if rest := self.dialogue.partial(direction):
             self._show_bytes(direction, rest)
 
@@ -116,7 +116,7 @@ class _Printer:
             print(format_frame(seen.frame, limit=LIMIT), end="\n\n", file=sys.stderr)
 
     def _show_bytes(self, direction: Direction, data: bytes) -> None:
-        """Bytes that are not a frame of a known sort. They are shown always."""
+        """Show bytes that are not a frame, or a frame without a header. They are shown always."""
         is_first = self.dialogue.response is None and (direction is Direction.RECEIVED or self.dialogue.requests == 0)
         self._show(list(explain(data, Wanted(direction, connect=is_first))), is_wrong=True)
 

@@ -1,4 +1,4 @@
-"""`zkwire read`: what ZooKeeper's clients and servers said, from a file of captured packets."""
+"""`zkwire read`: shows what ZooKeeper's clients and servers said, from a file of captured packets."""
 
 from __future__ import annotations
 
@@ -28,25 +28,27 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "What ZooKeeper's clients and servers said, from a .pcap or .pcapng file, as tcpdump and Wireshark write them: "
-        "a line for each frame, in order of time. Times are UTC. Needs no root and no Wireshark. What was not captured "
-        "is reported: missing bytes, fragments, a capture that begins in the middle of a connection. A frame whose "
-        "bytes cannot be decoded is marked as undecoded, and the exit status is 1 then."
+        "Shows what ZooKeeper's clients and servers said, from a .pcap or .pcapng file of tcpdump or Wireshark: a line "
+        "for each frame, in order of time. Times are UTC. Neither root nor Wireshark is needed. Reports what was not "
+        "captured: missing bytes, fragments, the beginning of a connection. A frame whose bytes cannot be decoded is "
+        "marked as undecoded, and the exit status is 1 then."
     )
     parser.add_argument(
-        "file", metavar="FILE", help="a capture; -: stdin, read as it comes: tcpdump -U -w - | zkwire read -"
+        "file", metavar="FILE", help="a capture; - is stdin, which is read as it comes: tcpdump -U -w - | zkwire read -"
     )
     parser.add_argument(
         "--port",
         type=_port,
         action="append",
         metavar="N",
-        help="where servers listen; may be given again (default: 2181, and where a ConnectRequest is seen)",
+        help="a port of a server; may be given again (default: 2181, and every port to which a ConnectRequest goes)",
     )
-    parser.add_argument("--op", metavar="OPERATIONS", help="only these: getData, create*, connect, or several by comma")
-    parser.add_argument("--path", metavar="PATTERN", help="only frames about such a path: /app, /app/*, /app/**")
-    parser.add_argument("--hex", action="store_true", help="with every byte, annotated")
-    parser.add_argument("--json", action="store_true", help="a JSON object in a line for each frame")
+    parser.add_argument(
+        "--op", metavar="OPERATIONS", help="only these: getData, create*, connect, or several with commas between them"
+    )
+    parser.add_argument("--path", metavar="PATTERN", help="only frames about these paths: /app, /app/*, /app/**")
+    parser.add_argument("--hex", action="store_true", help="show every byte, annotated")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per frame and line")
     parser.set_defaults(run=run)
 
 
@@ -204,7 +206,7 @@ class _Lines:
             more = "" if len(what.data) <= _STRAY_SHOWN else " ..."
             data = repr(what.data[:_STRAY_SHOWN])[2:-1]
             size = counted(len(what.data), "byte", "that is")
-            self._print(captured, f"{what.direction.value} {size} no frame: {data}{more}")
+            self._print(captured, f"{what.direction.value} {size} not a frame: {data}{more}")
         else:
             self._frame(captured, what)
 

@@ -1,4 +1,4 @@
-"""`zkwire replay`: recorded traffic again, as the server or as the client that it was."""
+"""`zkwire replay`: plays a recording, as the server to clients or as the client to a server."""
 
 from __future__ import annotations
 
@@ -20,20 +20,24 @@ from .status import DONE, FAILED, CommandError
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Plays what zkwire tap --record has written. As a server (without --to): listens, and gives whoever asks what "
-        "was asked then the recorded replies and events; each connection plays the next of the recording that asked "
-        "for the same session. As a client (--to): sends the recorded requests, and compares the replies; session ids, "
-        "zxids, times and the numbers of sequential znodes are matched, not compared. Prints what was not as recorded, "
-        "and exits 1 if there was any."
+        "Plays a recording of zkwire tap --record. Without --to it is the server: it listens, and answers the recorded "
+        "requests with the recorded replies and events. Each connection plays the next recorded connection that asked "
+        "for the same session. With --to it is the client: it sends the recorded requests, and compares the replies "
+        "with the recorded ones, except for values that differ from run to run: session ids, zxids, times and the "
+        "numbers of sequential znodes. Prints each difference. The exit status is 1 if there was one."
     )
-    parser.add_argument("file", metavar="FILE", help="a recording")
+    parser.add_argument("file", metavar="FILE", help="a recording of zkwire tap --record")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--listen", metavar="LISTEN", default="2181", help="HOST:PORT, :PORT or PORT (default: 2181 on loopback)"
     )
-    where.add_argument("--to", metavar="SERVER", help="be the client of this server")
+    where.add_argument("--to", metavar="SERVER", help="be the client, of this server")
     parser.add_argument(
-        "--timeout", type=float, default=10.0, metavar="S", help="with --to: how long to wait for a reply (default: 10)"
+        "--timeout",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="with --to: seconds to wait for each reply (default: 10)",
     )
     parser.set_defaults(run=run)
 
@@ -42,11 +46,11 @@ def run(options: argparse.Namespace) -> int:
     steps, with_secrets = _load(options.file)
     count = len(connections(steps))
     if not count:
-        raise CommandError(f"{options.file}: no connection of ZooKeeper's is in it")
+        raise CommandError(f"{options.file}: it has no connection that speaks ZooKeeper's protocol")
     faulted = sum(recorded.faulted for recorded in connections(steps))
     if faulted:
         they = "it is played as it came" if faulted == 1 else "they are played as they came"
-        _note(f"a fault acted on {counted(faulted, 'frame')} of the recording; {they}, without it")
+        _note(f"a fault acted on {counted(faulted, 'frame')} of the recording; {they}, without the fault")
     if options.to is None:
         host = listening(options.listen)
         return run_until_signal(lambda: _serve(steps, host))

@@ -1,4 +1,4 @@
-"""`zkwire send`: one request, as JSON, in a session of its own; both frames, explained."""
+"""`zkwire send`: sends one request, given as JSON, in a new session, and shows both frames explained."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from .common import LIMIT, Paint, connection_options, in_session, json_line, jso
 from .explain import explained_json, lines
 from .status import USAGE, CommandError
 
-#: The session sends these itself: a reply to one that it did not send would be taken for its own.
+#: Requests that the session sends itself. It would take a reply to another one for its own.
 _THE_SESSION_S = {OpCode.PING: "it sends one after a third of the session timeout without a request; see -v"}
 
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
-    defaults = {**DEFAULTS, "acl": "anyone may do anything"}
+    defaults = {**DEFAULTS, "acl": "open to everyone"}
     parser.description = (
         "Send one request, and show it and its reply, every field explained. The request is JSON: the operation's "
         'name, and its fields as zkwire describe lists them: {"getData": {"path": "/a", "watch": false}}. A buffer is '
-        'text, {"hex": "00ff"}, {"base64": "AP8="} or null. Fields left out: '
+        'text, {"hex": "00ff"}, {"base64": "AP8="} or null. Fields that are left out have these values: '
         f"{', '.join(f'{name} is {value}' for name, value in defaults.items())}. "
-        "Paths are the server's own: no chroot is put before them."
+        "A path starts at the server's root: no chroot is put before it."
     )
-    parser.add_argument("request", metavar="JSON", nargs="?", help="default: stdin")
+    parser.add_argument("request", metavar="JSON", nargs="?", help="the request (default: stdin)")
     given = parser.add_argument_group(
         "any bytes",
-        "They are sent as they are, right or wrong, on a plain connection without a client. HEX must include each "
-        "frame's length. zkwire explains what comes back, and stops when each request has its reply, when the server "
-        "closes the connection (status 3), or when it is silent for the time of --wait (status 1).",
+        "They are sent unchanged, right or wrong, on a connection of their own. HEX must include the length of each "
+        "frame. zkwire explains what comes back. It ends when each request has its reply, when the server closes the "
+        "connection (exit status 3), or when the server is silent for the time of --wait (exit status 1).",
     )
     given.add_argument("--raw", metavar="HEX", help="send these bytes after a handshake, in place of a request")
     given.add_argument("--connect", metavar="HEX", help="send these bytes in place of the ConnectRequest")
     given.add_argument(
-        "--wait", type=_seconds, default=3.0, metavar="S", help="how long to wait for the server (default: 3 seconds)"
+        "--wait", type=_seconds, default=3.0, metavar="S", help="seconds to wait for the server (default: 3)"
     )
     connection_options(parser)
     json_option(parser)
@@ -60,13 +60,13 @@ def _seconds(text: str) -> float:
 def run(options: argparse.Namespace) -> int | None:
     if options.raw is not None or options.connect is not None:
         if options.request is not None:
-            raise CommandError("--raw and --connect stand in the place of a request in JSON: give one of them", USAGE)
+            raise CommandError("--raw and --connect replace the request in JSON: give one or the other", USAGE)
         return raw.run(options)
     operation, record = _request(_stdin() if options.request in (None, "-") else options.request)
     printer = _Printer(operation, as_json=options.json)
 
     async def send(zk: Client, _: argparse.Namespace) -> None:
-        if operation.opcode != OpCode.CLOSE_SESSION:  # that is what leaving the session sends
+        if operation.opcode != OpCode.CLOSE_SESSION:  # the end of the session sends it
             await zk._call(operation, record, lambda reply: None)
 
     in_session(options, send, printer.take)

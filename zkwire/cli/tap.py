@@ -1,4 +1,4 @@
-"""`zkwire tap`: what passes between ZooKeeper clients and their server, as it passes; broken on request."""
+"""`zkwire tap`: a proxy that shows what passes between ZooKeeper clients and a server, and can inject faults."""
 
 from __future__ import annotations
 
@@ -40,35 +40,47 @@ from .status import USAGE, CommandError
 
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Listens on LISTEN, connects each client to SERVER, passes every byte on and shows what it is: a line for each "
-        "request with its reply, the time between the two, events with the write that caused them, and requests that "
-        "were left without a reply. Point any client at LISTEN. Ctrl-C ends it."
+        "Listens on LISTEN, connects each client to SERVER, passes every byte on and shows what it means: a line for "
+        "each request with its reply and the time between the two, for each event with the write that caused it, and "
+        "for each request that got no reply. Point any client at LISTEN. Ctrl-C ends it."
     )
-    parser.add_argument("listen", metavar="LISTEN", help="HOST:PORT; :PORT or PORT: on loopback; port 0: any free one")
     parser.add_argument(
-        "server", metavar="SERVER", help="HOST:PORT, :PORT or PORT; several by comma: each client gets the next"
+        "listen", metavar="LISTEN", help="HOST:PORT; :PORT or PORT is on loopback; port 0 takes a free one"
+    )
+    parser.add_argument(
+        "server",
+        metavar="SERVER",
+        help="HOST:PORT, :PORT or PORT; or several with commas between them: each client gets the next",
     )
     shown = parser.add_argument_group("what is shown")
-    shown.add_argument("--op", metavar="OPERATIONS", help="only these: getData, create*, connect, or several by comma")
-    shown.add_argument("--path", metavar="PATTERN", help="only what concerns such a path: /app, /app/*, /app/**")
-    shown.add_argument("--session", metavar="ID", type=_session, help="only this session, as 0x100000a1b2c0000")
-    shown.add_argument("--pings", action="store_true", help="pings too")
-    shown.add_argument("--hex", action="store_true", help="with every byte of the frames, annotated")
-    shown.add_argument("--json", action="store_true", help="a JSON object in a line for each")
-    shown.add_argument("--secrets", action="store_true", help="passwords too, also in the recording")
-    parser.add_argument("--record", metavar="FILE", help="all that passes, for zkwire replay; overwrites the file")
+    shown.add_argument(
+        "--op", metavar="OPERATIONS", help="only these: getData, create*, connect, or several with commas between them"
+    )
+    shown.add_argument("--path", metavar="PATTERN", help="only lines about these paths: /app, /app/*, /app/**")
+    shown.add_argument("--session", metavar="ID", type=_session, help="only this session, such as 0x100000a1b2c0000")
+    shown.add_argument("--pings", action="store_true", help="show pings too")
+    shown.add_argument("--hex", action="store_true", help="show every byte of the frames, annotated")
+    shown.add_argument("--json", action="store_true", help="print one JSON object per line")
+    shown.add_argument("--secrets", action="store_true", help="show passwords too, and write them into the recording")
+    parser.add_argument(
+        "--record",
+        metavar="FILE",
+        help="write everything that passes to FILE, for zkwire replay; the file is overwritten",
+    )
     broken = parser.add_argument_group(
         "faults",
-        "ACTION WHAT [OPERATIONS] [PATH] [HOW OFTEN]: ACTION is drop, delay [SECONDS], cut [before|inside [BYTES]|"
-        "after], corrupt [OFFSET], dup or reorder; WHAT is request, reply or event; HOW OFTEN is once (where nothing "
-        "is said), nth N, always or p=P. Pings and connect are meant only where they are named.",
+        "FAULT is ACTION WHAT [OPERATIONS] [PATH] [HOW OFTEN]. ACTION is drop, delay [SECONDS], cut [before|inside "
+        "[BYTES]|after], corrupt [OFFSET], dup or reorder. WHAT is request, reply or event. HOW OFTEN is once (the "
+        "default), nth N, always or p=P. A fault acts on pings and on connect only if OPERATIONS name them.",
     )
     broken.add_argument(
-        "--fault", metavar="FAULT", action="append", default=[], help="as 'drop reply create /app/** nth 2'; repeatable"
+        "--fault",
+        metavar="FAULT",
+        action="append",
+        default=[],
+        help="such as 'drop reply create /app/** nth 2'; may be given again",
     )
-    broken.add_argument(
-        "--seed", type=int, help="of what the faults leave to chance; the same one gives the same again"
-    )
+    broken.add_argument("--seed", type=int, help="for faults that act at random: the same seed repeats what they do")
     parser.set_defaults(run=run)
 
 
@@ -83,7 +95,7 @@ def run(options: argparse.Namespace) -> None:
     wanted = _filter(options)
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     try:
-        # Each has a chance of its own, so that what one does is the same whatever stands beside it.
+        # Each fault has its own random numbers, so that it does the same whichever others are given.
         faults = [parse_fault(words, Random(f"{seed}:{place}")) for place, words in enumerate(options.fault)]
     except FaultError as error:
         raise CommandError(str(error), USAGE) from None

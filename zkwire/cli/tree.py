@@ -1,5 +1,5 @@
-"""Whole trees of znodes. Requests do not wait for the replies to those before them, but no more than `WINDOW` are on
-their way at once."""
+"""Whole trees of znodes. Requests are sent without waiting for the replies to earlier ones, but at most `WINDOW` are
+unanswered at a time."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from .status import USAGE, CommandError
 
 WINDOW = 256
 
-#: How often a tree is looked through anew for what appeared in it while it was being deleted.
+#: How many times a tree is listed again, for znodes that were created while it was being deleted.
 ROUNDS = 10
 
-#: What no server deletes (DataTree, PrepRequestProcessor.pRequest2TxnDelete).
+#: Znodes that no server deletes (DataTree, PrepRequestProcessor.pRequest2TxnDelete).
 RESERVED = ("/", "/zookeeper", "/zookeeper/config", "/zookeeper/quota")
 
 
 def refuse_reserved(path: str, chroot: str) -> None:
-    """Raise the CommandError for a path that is not to be deleted. The root of a chroot is one too: whoever means that
-    znode can name it without."""
+    """Raise a CommandError for a path that must not be deleted. The root of a chroot is one too: without the chroot,
+    the znode can be deleted by its path."""
     if path == "/" or paths.under(chroot, path) in RESERVED:
         raise CommandError(f"{path} cannot be deleted: it belongs to the server or is the root", USAGE)
 
 
 async def walk(zk: Client, root: str, unreadable: dict[str, NoAuthError]) -> dict[str, list[str]]:
-    """The znode and all below it, level by level, each with the names of its children. What goes meanwhile is left out.
-    What this connection must not read stands there without children, and its error in `unreadable`.
+    """The znode and everything below it, level by level, each with the names of its children. Znodes that are deleted
+    meanwhile are left out. A znode that this connection must not read is there without children, and its error is put
+    into `unreadable`.
 
     Raises:
         NoNodeError: there is no such root.
@@ -77,14 +78,15 @@ def pre_order(tree: dict[str, list[str]], root: str) -> list[str]:
 
 
 async def delete_all(zk: Client, root: str) -> int:
-    """Delete the znode and all below it, the lowest first; how many were deleted. What others delete meanwhile is gone
-    all the same; for what they create meanwhile the tree is looked through again. A znode that must not be read can be
-    deleted where it has no children.
+    """Delete the znode and everything below it, the lowest first. Returns how many were deleted by this call.
+
+    Other clients may delete or create znodes meanwhile; for new znodes the tree is listed again. A znode that must not
+    be read can be deleted if it has no children.
 
     Raises:
         NoNodeError: there is no such root.
-        NoAuthError: what is left must not be deleted, or not be read and has children.
-        NotEmptyError: others create faster than this deletes.
+        NoAuthError: a znode that is left must not be deleted, or must not be read and has children.
+        NotEmptyError: other clients create znodes faster than this deletes them.
     """
     deleted = 0
     not_empty: NotEmptyError | None = None
@@ -95,9 +97,9 @@ async def delete_all(zk: Client, root: str) -> int:
         except NoNodeError:
             if not_empty is None:
                 raise
-            return deleted  # somebody else deleted the rest
-        # walk gives parents before children. A session's requests are done in order, so a parent's delete can be on its
-        # way before the replies to its children's have come.
+            return deleted  # another client deleted the rest
+        # walk gives parents before children. The server does a session's requests in order, so a parent's delete can be
+        # sent before the replies to its children's.
         count, not_empty = await _delete(zk, list(reversed(tree)))
         deleted += count
         if not_empty is None:
@@ -109,7 +111,7 @@ async def delete_all(zk: Client, root: str) -> int:
 
 
 async def _delete(zk: Client, doomed: list[str]) -> tuple[int, NotEmptyError | None]:
-    """How many were deleted, and the last error of one that had got children."""
+    """How many were deleted, and the last error of a znode that had new children."""
     deleted = 0
     not_empty: NotEmptyError | None = None
     paths_left = iter(doomed)

@@ -1,4 +1,4 @@
-"""The daily verbs: each runs one session, and its result is what the server said."""
+"""The verbs about znodes: each opens one session, makes its requests, and prints the result."""
 
 from __future__ import annotations
 
@@ -35,25 +35,27 @@ _TTL_MODES = {
 def register(verb: str, parser: argparse.ArgumentParser) -> None:
     if verb == "ls":
         parser.add_argument("path", metavar="PATH", nargs="?", default="/", help="default: /")
-        parser.add_argument("-R", "--recursive", action="store_true", help="the paths of all below it too, and its own")
+        parser.add_argument(
+            "-R", "--recursive", action="store_true", help="list the paths of the znode and of everything below it"
+        )
     elif verb not in ("whoami", "config"):
         parser.add_argument("path", metavar="PATH")
     if verb == "create":
-        parser.add_argument("data", metavar="DATA", nargs="?", default="", help="default: empty; -: stdin")
+        parser.add_argument("data", metavar="DATA", nargs="?", default="", help="the data (default: empty); - is stdin")
+        parser.add_argument("-p", "--parents", action="store_true", help="also create missing parents, and the chroot")
+        parser.add_argument("--mode", choices=list(_MODES), default="persistent", help="(default: persistent)")
         parser.add_argument(
-            "-p", "--parents", action="store_true", help="create the parents that are missing too, and the chroot"
+            "--ttl", type=float, metavar="S", help="delete it after S seconds without a change and without children"
         )
-        parser.add_argument("--mode", choices=list(_MODES), default="persistent")
-        parser.add_argument("--ttl", type=float, metavar="S", help="seconds it lives without change and children")
     if verb == "set":
-        parser.add_argument("data", metavar="DATA", help="-: stdin")
+        parser.add_argument("data", metavar="DATA", help="the data; - is stdin")
     if verb == "rm":
-        parser.add_argument("-r", "--recursive", action="store_true", help="all below it too")
+        parser.add_argument("-r", "--recursive", action="store_true", help="delete everything below it too")
     if verb in ("set", "rm"):
-        parser.add_argument("--version", type=int, default=-1, metavar="N", help="only where this is its version")
+        parser.add_argument("--version", type=int, default=-1, metavar="N", help="only if the version of its data is N")
     if verb == "watch":
-        parser.add_argument("-R", "--recursive", action="store_true", help="everything below it too")
-        parser.add_argument("-n", "--count", type=_count, metavar="N", help="end after so many events")
+        parser.add_argument("-R", "--recursive", action="store_true", help="watch everything below it too")
+        parser.add_argument("-n", "--count", type=_count, metavar="N", help="end after N events")
     connection_options(parser)
     json_option(parser)
     parser.set_defaults(run=run)
@@ -70,10 +72,10 @@ def run(options: argparse.Namespace) -> None:
         check_path(options.path, sequential=options.verb == "create" and "sequential" in options.mode)
     if options.verb == "rm":
         if options.recursive and options.version != -1:
-            raise CommandError("rm -r deletes whatever the versions: it takes no --version", USAGE)
+            raise CommandError("rm -r does not check versions: it takes no --version", USAGE)
         refuse_reserved(options.path, parse_hosts(options.hosts)[1])
     if options.verb in ("create", "set"):
-        # Read before there is a session: it could end while stdin waits for somebody.
+        # Before there is a session, because it could expire while a person types.
         options.data = sys.stdin.buffer.read() if options.data == "-" else options.data.encode(errors="surrogateescape")
     if options.verb == "create" and options.ttl is not None and options.mode not in _TTL_MODES:
         raise CommandError(f"a znode of mode {options.mode} has no --ttl", USAGE)
@@ -92,7 +94,7 @@ async def ls(zk: Client, options: argparse.Namespace) -> None:
             for error in unreadable.values():
                 complain(error, FAILED)
             raise CommandError(
-                f"{len(unreadable)} of {counted(len(tree), 'znode')} could not be read: what is below is not listed"
+                f"{len(unreadable)} of {counted(len(tree), 'znode')} could not be read: the znodes below are not listed"
             )
     else:
         names = sorted(await zk.get_children(options.path))
@@ -119,9 +121,9 @@ async def stat(zk: Client, options: argparse.Namespace) -> None:
 async def create(zk: Client, options: argparse.Namespace) -> None:
     mode = (_MODES if options.ttl is None else _TTL_MODES)[options.mode]
     if options.parents and (options.path != "/" or mode.is_sequential):
-        await zk.ensure_path(options.path.rpartition("/")[0] or "/")  # which is the chroot, where there is one
+        await zk.ensure_path(options.path.rpartition("/")[0] or "/")  # "/" is the chroot, if there is one
     elif options.parents and mode == CreateMode.PERSISTENT and await zk.exists("/") is None:
-        await zk.ensure_path("/")  # the chroot, with what is above it, which has no name here
+        await zk.ensure_path("/")  # the chroot and its parents, which no path here can name
         await zk.set_data("/", options.data)
         show(options, {"path": "/"}, ["/"])
         return

@@ -17,8 +17,11 @@ _RECEIVE_SIZE = 64 * 1024
 
 
 class Link:
-    """The two TCP connections of one client. A side that was closed here takes all and gives nothing; one that broke
-    takes the other with it."""
+    """The two TCP connections of one client, its two sides.
+
+    A side that the tap has closed drops what is sent to it, and gives nothing. When a side breaks, for example by a
+    reset, the other one is reset too.
+    """
 
     def __init__(self, client: socket.socket, conversation: Conversation) -> None:
         client.setblocking(False)
@@ -27,7 +30,7 @@ class Link:
         self.sockets = {Side.CLIENT: client}
         self.scope = trio.CancelScope()
         self.dialed = False
-        #: Who ended it, once somebody has.
+        #: The side that ended it first: "client", "server" or "tap"; "" while it is open.
         self.closed_by = ""
         self._closed: set[Side] = set()
 
@@ -37,10 +40,10 @@ class Link:
         try:
             return str(Host(*self.sockets[Side.CLIENT].getpeername()[:2]))
         except OSError:
-            return "a client that has gone"
+            return "a client that has disconnected"
 
     async def receive(self, side: Side) -> bytes | None:
-        """Some bytes, b"" at the end, None when this side was closed here."""
+        """Some bytes; b"" at the end of the stream; None if the tap has closed this side."""
         while side not in self._closed:
             sock = self.sockets[side]
             try:
@@ -54,27 +57,29 @@ class Link:
         return None
 
     def send_nowait(self, side: Side, data: bytes) -> bytes:
-        """Send what can be sent without waiting; the rest, for `send`."""
+        """Send what can be sent without waiting. Returns the rest, for `send`."""
         if side in self._closed or not data:
             return b""
         try:
             return data[self.sockets[side].send(data) :]
         except OSError:
-            return data  # for `send` to see again
+            return data  # `send` meets the same error, and handles it
 
     async def send(self, side: Side, data: bytes) -> None:
+        """Send all of it, unless the side is closed or breaks."""
         rest = memoryview(data)
         while rest and side not in self._closed:
             sock = self.sockets[side]
             try:
                 rest = rest[sock.send(rest) :]
             except BlockingIOError:
-                with suppress(trio.ClosedResourceError):  # closed here; then the loop ends
+                with suppress(trio.ClosedResourceError):  # by the tap; then the loop ends
                     await trio.lowlevel.wait_writable(sock)
             except OSError:
                 await self._broke(side)
 
     async def send_eof(self, side: Side) -> None:
+        """Tell the other end of this side that no more bytes come."""
         if side in self._closed:
             return
         try:
@@ -83,11 +88,11 @@ class Link:
             await self._broke(side)
 
     def is_closed(self, side: Side) -> bool:
-        """Whether this side was closed here."""
+        """Whether the tap has closed this side."""
         return side in self._closed
 
     def ended(self, side: Side) -> None:
-        """This side ended, by itself; the first counts."""
+        """This side ended by itself."""
         self.closed_by = self.closed_by or side.value
 
     async def _broke(self, side: Side) -> None:
@@ -97,7 +102,7 @@ class Link:
         await trio.lowlevel.checkpoint()
 
     def close(self, side: Side, *, reset: bool = False) -> None:
-        """Close without waiting. With both sides closed, the link is at its end."""
+        """Close without waiting. When both sides are closed, the link's tasks are cancelled."""
         self.closed_by = self.closed_by or "tap"
         for each in (Side.CLIENT, Side.SERVER) if side is Side.BOTH else (side,):
             self._closed.add(each)
@@ -112,20 +117,20 @@ class Link:
 
 
 class Way:
-    """One direction of a link, as far as its bytes have come."""
+    """One direction of a link: where its bytes come from and go to, and which are on their way."""
 
     def __init__(self, link: Link, direction: Direction) -> None:
         self.link = link
         self.direction = direction
         is_sent = direction is Direction.SENT
         self.source, self.sink = (Side.CLIENT, Side.SERVER) if is_sent else (Side.SERVER, Side.CLIENT)
-        #: A frame that waits for the next one to overtake it.
+        #: A frame that is to be sent after the next one.
         self.held = b""
-        #: How many bytes of the frame that has begun are sent already.
+        #: How many bytes of the frame that is coming were sent already.
         self.ahead = 0
 
     def frames(self, data: bytes, now: float) -> list[SeenFrame | bytes]:
-        """The frames and stray bytes that these bytes complete. b"" is the end of the stream: what was left of a frame
+        """The frames and stray bytes that these bytes complete. b"" is the end of the stream: the beginning of a frame
         is stray bytes then."""
         conversation = self.link.conversation
         if data:

@@ -1,12 +1,13 @@
-"""A frame-aware proxy between any ZooKeeper client and a server: it relays every byte, knows what each frame is, and
-breaks on request what a network can break.
+"""A frame-aware proxy between any ZooKeeper client and a server: it passes every byte on, knows what each frame is, and
+injects faults.
 
     async with Tap("127.0.0.1:2181") as tap:
-        tap.fault = cut(after=reply_to(OpCode.CREATE))     # the client never learns that its next one was done
+        tap.fault = cut(before=reply_to(OpCode.CREATE))    # the client never learns that its create was done
         async with zkwire.connect(tap.address) as zk: ...
 
-Without a fault bytes go on as they come. With one, a frame goes on when it is whole and the fault has said how; each
-frame is asked about once, in the order of its direction. What is no frame (four-letter words, TLS) never is.
+Without a fault, bytes are passed on as they come. With one, a frame is passed on when it is whole and the fault has
+decided about it. The fault is asked once for each frame, in the order of its direction, and never for stray bytes
+(four-letter words, TLS).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from .link import Link, Way
 
 
 class When(Rule):
-    """A rule that a test can wait for."""
+    """A rule that a test can wait for. Arguments as of Rule."""
 
     def __init__(
         self, match: Match, action: Action | Callable[[SeenFrame], Action], *, skip: int = 0, times: int | None = 1
@@ -61,7 +62,7 @@ class When(Rule):
         return action
 
     async def wait(self, count: int = 1) -> None:
-        """Return when it has acted on so many frames."""
+        """Return when it has acted on `count` frames, counted from its creation."""
         while len(self.hits) < count:
             await self._lot.park()
 
@@ -77,7 +78,13 @@ def cut(
     skip: int = 0,
     times: int | None = 1,
 ) -> When:
-    """A fault that cuts the connection before, `at` bytes inside, or after a frame: exactly one of the three."""
+    """A fault that cuts the connection before a frame that matches, `at` bytes inside it, or after it.
+
+    Give exactly one of `before`, `inside` and `after`. `side` and `reset` are as of Cut, `skip` and `times` as of Rule.
+
+    Raises:
+        ValueError: none or several of the three were given.
+    """
     places = [(match, place) for match, place in ((before, 0), (inside, at), (after, None)) if match is not None]
     if len(places) != 1:
         raise ValueError("cut takes one of before, inside and after")
@@ -89,45 +96,44 @@ def cut(
 
 
 class Observer(Protocol):
-    """What a tap tells of its connections, as it happens, in its own tasks: no method may wait. `connection` counts
-    them from 0, `now` is trio's clock, and a piece is as Conversation gives it."""
+    """Is called by a tap when something happens, in the tap's own tasks, so no method may wait. `connection` counts the
+    connections from 0. `now` is trio's clock, in seconds."""
 
     def opened(self, connection: int, client: str, server: str, now: float) -> None:
         """A client connected, and a server took the connection."""
 
     def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
-        """A client connected, and no server did; the client is sent away."""
+        """A client connected, but no server took its connection. The client's connection is reset."""
 
     def passed(
         self, connection: int, direction: Direction, seen: SeenFrame | bytes, action: Action, now: float
     ) -> None:
-        """A frame, or bytes that are none, came at `now`, and this is what is done with it."""
+        """A frame or stray bytes came at `now`. `action` is what is done with them; it is PASS for stray bytes."""
 
     def closed(self, connection: int, by: str, now: float) -> None:
-        """Both sides are closed; `by`: "client", "server" or "tap", whoever began."""
+        """Both sides are closed. `by` is the side that closed first: "client", "server" or "tap"."""
 
 
 class Tap:
-    """Listens, dials `target` for each client, and relays between the two.
+    """Listens, connects to `target` for each client, and passes the bytes on between the two.
 
     Args:
-        target: the server, as "127.0.0.1:2181", or several by comma, of which each connection gets the next that
-            answers. May be changed; connections that stand stay where they are.
-        host, port: where to listen; port 0 takes a free one.
-        observer: who is told what passes.
+        target: the server, such as "127.0.0.1:2181", or several with commas between them; each connection goes to the
+            next of them that takes it. It may be changed; open connections stay where they are.
+        host, port: where to listen. Port 0 takes a free one.
+        observer: is told what happens.
 
-    For `async with`: inside the block it listens on `address`. Leaving the block closes every connection at once, and
-    exceptions of the block leave it as they are. What `fault` raises leaves it too. Entering raises OSError where it
-    cannot listen.
+    For `async with`: inside the block it listens on `address`. Leaving the block closes every connection at once.
+    Exceptions of the block and of `fault` leave the block as they are. Entering raises OSError if it cannot listen.
     """
 
     def __init__(
         self, target: str, host: str = "127.0.0.1", port: int = 0, *, observer: Observer | None = None
     ) -> None:
         self.target = target
-        #: What decides about each frame; None lets all pass.
+        #: Decides about each frame. None: all frames are passed on. It may be changed at any time.
         self.fault: Fault | None = None
-        #: How many connections were accepted so far.
+        #: How many connections were accepted.
         self.accepted = 0
         self._observer = observer
         self._listen_on = Host(host, port)
@@ -141,7 +147,7 @@ class Tap:
 
     @property
     def address(self) -> str:
-        """Where it listens: a connect string of one server."""
+        """Where it listens, as a connect string."""
         return str(self._listen_on)
 
     async def __aenter__(self) -> Tap:
@@ -162,25 +168,25 @@ class Tap:
 
         return await self._nursery.close(kind, error, where, stop)
 
-    # --- faults of the whole
+    # --- faults of all connections
 
     def refuse(self) -> None:
-        """Stop listening: connection attempts are refused. Connections that stand go on."""
+        """Stop listening: attempts to connect are refused. Open connections are not touched."""
         for listener in self._listeners:
             listener.socket.close()
         self._listeners.clear()
 
     def black_hole(self) -> None:
-        """Accept connections from now on and never answer, also after `heal`. Those that stand go on."""
+        """Accept new connections and never answer on them, not even after `heal`. Open connections are not touched."""
         self._swallows = True
 
     def partition(self) -> None:
-        """Let nothing pass, either way, and close nothing; new connections are accepted and wait too."""
+        """Pass nothing on, in both directions, and close nothing. New connections are accepted, and wait too."""
         if self._open.is_set():
             self._open = trio.Event()
 
     async def heal(self) -> None:
-        """End `refuse`, `black_hole` and `partition`. What a partition held goes on."""
+        """End `refuse`, `black_hole` and `partition`. Bytes that a partition held are passed on."""
         self._swallows = False
         self._open.set()
         if not self._listeners:
@@ -191,7 +197,7 @@ class Tap:
         for link in list(self._links):
             link.close(side, reset=reset)
 
-    # --- beneath
+    # --- connections
 
     async def _listen(self) -> None:
         self._listeners, self._listen_on = await listen(self._listen_on)
@@ -213,7 +219,7 @@ class Tap:
                 self._tasks.start_soon(self._take, socket.socket(fileno=client.socket.detach()))
 
     async def _take(self, client: socket.socket) -> None:
-        """One client, from accepting it to its end."""
+        """One client, from its connection to the end of it."""
         link = Link(client, Conversation(self.accepted))
         self.accepted += 1
         self._links.add(link)

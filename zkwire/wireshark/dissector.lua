@@ -1,5 +1,5 @@
 --
--- How a frame is found and read. The tables above say what is in it; nothing below names a record's field.
+-- How a frame is found and read. The tables above say what it contains; the code below names no field of a record.
 
 local zk = Proto("zookeeper", "Apache ZooKeeper client protocol")
 zk.prefs.ports = Pref.range("TCP ports", "2181", "Where servers listen for clients", 65535)
@@ -17,8 +17,8 @@ local f = {
   request_in = ProtoField.framenum("zookeeper.request_in", "Request in", base.NONE, frametype.REQUEST),
   response_in = ProtoField.framenum("zookeeper.response_in", "Response in", base.NONE, frametype.RESPONSE),
   time = ProtoField.double("zookeeper.time", "Milliseconds since the request"),
-  stray = ProtoField.bytes("zookeeper.stray", "Bytes that are no frame"),
-  trailing = ProtoField.bytes("zookeeper.trailing", "Bytes behind the last record"),
+  stray = ProtoField.bytes("zookeeper.stray", "Bytes that are not a frame"),
+  trailing = ProtoField.bytes("zookeeper.trailing", "Bytes after the last record"),
   undecoded = ProtoField.bytes("zookeeper.undecoded", "Bytes that are not the record they should be"),
 }
 
@@ -36,8 +36,8 @@ local MAKERS = {
 
 local function element_of(kind) return kind:match("^vector<(.+)>$") end
 
--- One field for each declared field: zookeeper.GetDataRequest.path. A vector's own is its count; elements that are no
--- record are fields of the same name behind it.
+-- One field for each declared field: zookeeper.GetDataRequest.path. For a vector it is the count. Elements that are
+-- not records follow as fields of the same name.
 local declared, all = {}, {}
 for record, fields in pairs(RECORDS) do
   for _, field in ipairs(fields) do
@@ -66,14 +66,14 @@ local lost_segment = Field.new("tcp.analysis.lost_segment")
 
 -- Reading Jute ------------------------------------------------------------------------------------------------------
 
--- Raised, as a table, where bytes are not the declared record.
+-- Raised, as a table, if the bytes are not the declared record.
 local function misfit(offset) error({ offset = offset }, 0) end
 
 local function need(tvb, offset, size)
   if size < 0 or offset + size > tvb:len() then misfit(offset) end
 end
 
--- The length in front of a string, a buffer or a vector; nil for null.
+-- The length before a string, a buffer or a vector; nil for null.
 local function count(tvb, offset, smallest)
   need(tvb, offset, 4)
   local length = tvb(offset, 4):int()
@@ -84,7 +84,7 @@ end
 
 local read_record
 
--- Reads one value, adds it to the tree, and notes it in `found` by its name, the first of each. The offset behind it.
+-- Reads one value and adds it to the tree. `found` gets the first value of each name. Returns the offset after it.
 local function read_value(tvb, offset, tree, record, name, kind, found)
   local qualified = record .. "." .. name
   local field = declared[qualified]
@@ -142,7 +142,7 @@ function read_record(tvb, offset, tree, record, found, label)
   return offset
 end
 
--- multi, multiRead and their replies: records behind headers, up to one that says it is done.
+-- multi, multiRead and their replies: a header and a record each, up to a header that says "done".
 local function read_sequence(tvb, offset, tree, sequence, found)
   found.items = 0
   while true do
@@ -172,13 +172,13 @@ local connections = {} -- by tcp.stream
 local meanings = {} -- by packet number: what was found in it when it was first seen
 
 local seen = {} -- by packet number: whether it was dissected before
-local look -- the packet that is dissected for the first time, though it counts as visited
+local look -- the packet that is being dissected for the first time, although tshark counts it as visited
 
 function zk.init()
   connections, meanings, seen, look = {}, {}, {}, nil
 end
 
--- Whether this packet is dissected for the first time. tshark -2 counts packets as visited that it only passed over.
+-- Whether this packet is dissected for the first time. tshark -2 also counts packets as visited that it skipped.
 local function is_first_look(pinfo)
   local number = pinfo.number
   if pinfo.visited and not seen[number] then look = number end
@@ -195,8 +195,8 @@ local function is_port(port)
   return false
 end
 
--- The first frame of either direction has no header. It starts with protocol version 0, where all others have their
--- xid, and its password ends where it does, or one byte before. The password's length is the last of the fixed bytes.
+-- The first frame of each direction has no header. It starts with protocol version 0, where other frames have their
+-- xid. Its password ends at the end of the frame or one byte before; the length of the password is the last fixed field.
 local function is_handshake(tvb, side)
   local fixed = LENGTH_SIZE + side.handshake_size
   if tvb:len() < fixed then return false end
@@ -222,7 +222,7 @@ local function connection_of(tvb, pinfo)
   return connection
 end
 
--- Whether a frame may start here, in a stream whose beginning, or some of it, was not captured.
+-- Whether a frame may start here, in a stream of which the beginning or a part was not captured.
 local function may_start(tvb, side)
   if tvb:len() < LENGTH_SIZE + side.header_size then return true end
   local length = tvb(0, LENGTH_SIZE):int()
@@ -232,7 +232,7 @@ local function may_start(tvb, side)
   return CODES.err[tvb(side.at.err, 4):int()] ~= nil
 end
 
--- What a frame is: found when it is first seen, in order, and kept, since packets are looked at again in any order.
+-- What a frame is. It is found out when the frame is first seen, in order, and kept: later, packets come in any order.
 local function meaning_of(tvb, pinfo, connection, side)
   local meaning = { side = side, number = pinfo.number, at = pinfo.abs_ts }
   local is_first = not connection.begun[side]
@@ -265,7 +265,7 @@ local function meaning_of(tvb, pinfo, connection, side)
   return meaning
 end
 
--- Each look at a packet passes all its frames, in the same order.
+-- Each time a packet is dissected, all its frames are, in the same order.
 local function meaning_again(pinfo)
   local kept = meanings[pinfo.number]
   kept.next = kept.next % #kept + 1
@@ -278,7 +278,7 @@ local function hexadecimal(number) return "0x" .. number:tohex():lower():gsub("^
 
 local function name_of(codes, number) return codes[number] or tostring(number) end
 
--- The error, or nil. When a multi fails its header says 0, and its results say why.
+-- The error, or nil. When a multi fails, its header has err 0 and its results have the error.
 local function error_of(meaning, found)
   return meaning.opcode == MULTI_OPCODE and found.failure or found.err
 end
@@ -368,10 +368,10 @@ local function show(tvb, pinfo, root)
   return tvb:len()
 end
 
--- Bytes in which no frame starts: four-letter words, TLS, the rest of a frame whose beginning was not captured.
+-- Bytes in which no frame starts: a four-letter word, TLS, the rest of a frame whose beginning was not captured.
 local function stray(tvb, pinfo, root)
   pinfo.cols.protocol = "ZooKeeper"
-  pinfo.cols.info = tvb:len() == 1 and "1 byte that is no frame" or tvb:len() .. " bytes that are no frame"
+  pinfo.cols.info = tvb:len() == 1 and "1 byte that is not a frame" or tvb:len() .. " bytes that are not a frame"
   root:add(zk, tvb()):add(f.stray, tvb())
   return tvb:len()
 end
@@ -387,7 +387,7 @@ local function frame(tvb, pinfo, root)
   return show(tvb, pinfo, root)
 end
 
--- A packet of which only the beginning was captured: its whole frames. What follows starts anywhere.
+-- A packet of which only the beginning was captured: its whole frames. The next bytes can start anywhere in a frame.
 local function cut_short(tvb, pinfo, root)
   local offset = 0
   while offset + LENGTH_SIZE <= tvb:len() do
@@ -433,7 +433,7 @@ end
 registered = zk.prefs.ports
 by_port:add(registered, zk)
 
--- Any other port to which a ConnectRequest is sent first of all.
+-- Any other port, if the first bytes sent to it are a ConnectRequest.
 zk:register_heuristic("tcp", function(tvb, pinfo, root)
   if not is_handshake(tvb, SENT) or tvb(0, LENGTH_SIZE):int() > tvb:len() - LENGTH_SIZE then return false end
   pinfo.conversation = zk

@@ -30,20 +30,20 @@ _HEADINGS = f"""\
 -- A Wireshark dissector for the ZooKeeper client protocol, written by zkwire {__version__}: zkwire export wireshark
 --
 --   tshark -X lua_script:zookeeper.lua -r FILE              or put it into Wireshark's folder of personal Lua plugins
---   -o zookeeper.ports:2181,2391                            where servers listen; other ports are known by their
---                                                           connections' first frame
---   -o tcp.try_heuristic_first:TRUE                         where those are other protocols' ports
---   -o tcp.reassemble_out_of_order:TRUE                     where segments come out of order (and none is missing)
+--   -o zookeeper.ports:2181,2391                            where servers listen; on other ports, connections are
+--                                                           recognized by their first frame
+--   -o tcp.try_heuristic_first:TRUE                         if those ports belong to other protocols
+--   -o tcp.reassemble_out_of_order:TRUE                     if segments come out of order (and none is missing)
 --
 -- Filters: zookeeper.op == "create", zookeeper.path contains "/app", zookeeper.err != 0, zookeeper.xid == 7,
 -- zookeeper.CreateRequest.flags == 1, and so on for every field of every record.
 --
--- These tables are made of zkwire's declarations. Change them there.
+-- These tables are generated from zkwire's declarations. Change them there.
 """
 
 
 def dissector() -> str:
-    """The Lua program: tables made of our declarations, and the code that reads frames by them."""
+    """The Lua program: tables generated from our declarations, and the code that reads frames with them."""
     tables = "\n".join(f"local {name} = {_lua(value)}" for name, value in _tables().items())
     code = resources.files("zkwire.wireshark").joinpath("dissector.lua").read_text(encoding="utf-8")
     return f"{_HEADINGS}\n{tables}\n\n{code}"
@@ -130,7 +130,7 @@ def _field(field: Any) -> list[Any]:
 
 
 def _lua(value: Any, indent: str = "") -> str:
-    """A value as Lua writes it. Tables of scalars stand on one line where they fit."""
+    """A value in Lua's syntax. A table of scalars is on one line if it fits."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):

@@ -244,7 +244,7 @@ def test_four_letter_words_are_no_frames(lua: Path, path: Path) -> None:
     connection.server(b"imok")
     path.write_bytes(file.bytes)
     assert by_tshark(lua, path) == []
-    assert tshark(lua, path).count("4 bytes that are no frame") == 2
+    assert tshark(lua, path).count("4 bytes that are not a frame") == 2
 
 
 def test_every_field_of_every_record_has_its_bytes(lua: Path, path: Path) -> None:

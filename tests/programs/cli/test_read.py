@@ -63,8 +63,8 @@ def test_a_line_for_each_frame_in_order_of_time(capture: Path, capfd: pytest.Cap
             "    13  22:13:20.012000  #0  > ping xid=-2",
             "    14  22:13:20.013000  #0  < ping xid=-2 OK zxid=0x..  1.000 ms",
             "    21  22:13:20.020000  #1  = 10.0.0.1:40001 to 10.0.0.2:2181",
-            "    21  22:13:20.020000  #1  > 4 bytes that are no frame: ruok",
-            "    22  22:13:20.021000  #1  < 80 bytes that are no frame: " + "imok" * 15 + " ...",
+            "    21  22:13:20.020000  #1  > 4 bytes that are not a frame: ruok",
+            "    22  22:13:20.021000  #1  < 80 bytes that are not a frame: " + "imok" * 15 + " ...",
         ]
     )
 

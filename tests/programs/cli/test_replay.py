@@ -252,7 +252,10 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, capfd: pytest.CaptureFi
     for data, reason in (
         (b"", "line 1: not a recording"),
         (b"\xff\xfe\x00", "can't decode byte"),
-        ((recording.Writer().start() + recording.Writer().end()).encode(), "no connection of ZooKeeper's is in it"),
+        (
+            (recording.Writer().start() + recording.Writer().end()).encode(),
+            "no connection that speaks ZooKeeper's protocol",
+        ),
     ):
         (tmp_path / "file").write_bytes(data)
         assert main(["replay", str(tmp_path / "file")]) == 1

@@ -227,7 +227,7 @@ async def test_whatever_a_server_answers_is_explained(
     [
         (["--raw", "xyz"], "--raw: this is not hexadecimal"),
         (["--connect", ""], "--connect: expected bytes in hexadecimal, got none"),
-        (["{}", "--raw", "00"], "give one of them"),
+        (["{}", "--raw", "00"], "give one or the other"),
         (["--raw", "00", "--hosts", "127.0.0.1:1"], "127.0.0.1:1: Connection refused"),
     ],
 )
