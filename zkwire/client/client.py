@@ -307,9 +307,11 @@ class Client(Verbs):
         self._end()
 
     def add_auth(self, scheme: str, auth: bytes) -> Call[None]:
-        """Authenticate this connection, and every later one. Digest takes any user and password: they are who you are.
+        """Authenticate this connection, and every later one. Any user and password will do for "digest": they are who
+        you are. The call's result comes with the reply; it is not lost with a connection.
 
-        Raises AuthFailedError, which ends the client, when the server does not know the scheme.
+        Raises:
+            AuthFailedError: the server does not know the scheme, or refuses the credentials. The client ends.
         """
         if not isinstance(scheme, str):  # maybe the arguments change places, so it is not shown
             raise LocalProtocolError(f"add_auth: scheme is a str, not {type(scheme).__name__}")
