@@ -1,10 +1,10 @@
 """A command under its watchdog: the runner's end.
 
-The command is a child of a watchdog process (see watchdog.py). Every renewed deadline is sent to the watchdog, which
-acts on it by itself. When the watchdog does not answer, or is killed, this end kills the command.
+The command is a child of a watchdog process (see watchdog.py). Each renewed deadline is sent to the watchdog, which
+acts on it by itself. If the watchdog does not answer, or is killed, this end kills the command.
 
-A process below the watchdog that loses its parent becomes a child of the watchdog, and after the watchdog's end a child
-of this process, which `Command.start` makes a subreaper. So this belongs into a process that has no other children.
+A process below the watchdog that loses its parent becomes a child of the watchdog. After the watchdog's end it becomes
+a child of this process, which `Command.start` makes a subreaper. So use this in a process that has no other children.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import trio
 from ..clocks import boottime
 from . import watchdog
 
-#: Which part of the time between the cancellation of a body and the end of its lease is kept back for the KILL to work.
+#: The part of the time between the cancellation of a body and the end of its lease that is kept for the KILL to work.
 MARGIN = 1 / 4
 
 
@@ -31,9 +31,9 @@ class Ended(NamedTuple):
     """How a command, and everything it started, ended.
 
     Attributes:
-        status: its exit status, or minus the signal that ended it.
-        why: "itself"; "background" if it ended but something that it had started ran on; "stopped"; "deadline"; or
-            "watchdog" if the watchdog did not do its work.
+        status: its exit status, or minus the number of the signal that ended it.
+        why: "itself"; "background" if it ended with 0 and something that it had started ran on; "stopped"; "deadline";
+            "watchdog" if this end had to kill it.
     """
 
     status: int
@@ -41,61 +41,61 @@ class Ended(NamedTuple):
 
     @property
     def shell_status(self) -> int:
-        """As shells have it: 128 more than the signal."""
+        """The exit status as shells have it: 128 more than the signal."""
         return 128 - self.status if self.status < 0 else self.status
 
 
 class Command:
-    """A command under its watchdog. Made by `Command.start`; `finish` must be awaited in the end."""
+    """A command under its watchdog. `Command.start` makes one; await `finish` in the end."""
 
     def __init__(self, process: trio.Process, channel: socket.socket) -> None:
         self._process = process
         self._channel = channel
         self._received = b""
-        self._kill_at = math.inf  # where the watchdog has not done it
+        self._kill_at = math.inf  # when this end kills the command, if the watchdog has not
         self.pid: int | None = None
         self.ended: Ended | None = None
 
     @classmethod
     async def start(cls, command: Sequence[str], environment: Mapping[str, str]) -> Command:
-        """Start the watchdog; the first `lease` starts the command."""
+        """Start the watchdog. The first `lease` starts the command."""
         watchdog.become_subreaper()
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         script = [sys.executable, "-I", "-S", watchdog.__file__, str(theirs.fileno()), *command]
-        with theirs, trio.CancelScope(shield=True):  # a process that nobody knows of would be worse than a late one
+        with theirs, trio.CancelScope(shield=True):  # if this were cancelled, the process would be lost
             process = await trio.lowlevel.open_process(
                 script, pass_fds=[theirs.fileno()], env=environment, start_new_session=True
             )
         return cls(process, ours)
 
-    # --- what the watchdog is told; all of it at once, without waiting
+    # --- to the watchdog; none of these waits
 
     def lease(self, soft: float, end: float) -> None:
-        """The command is asked to end at `soft`, and must be dead at `end`: seconds of CLOCK_BOOTTIME, inf for never.
-        Of what is between the two, it is left three quarters."""
+        """The command is to be asked to end at `soft`, and must be dead at `end`: seconds of CLOCK_BOOTTIME, inf for
+        never. It is killed after three quarters of the time between the two."""
         margin = 0.0 if soft == math.inf else (end - soft) * MARGIN
         self._kill_at = end - margin / 2
         self._say(f"lease {soft!r} {end - margin!r}")
 
     def send_signal(self, number: int, *, group: bool) -> None:
-        """To the command, or to its process group."""
+        """Send a signal to the command, or to its process group."""
         self._say(f"{'group' if group else 'signal'} {number:d}")
 
     def stop(self, kill_after: float = math.inf) -> None:
-        """TERM now, KILL after so many seconds, or when the lease says so."""
+        """Send TERM now, and KILL after so many seconds, or when the lease demands it."""
         self._say(f"stop {kill_after!r}")
 
     def _say(self, line: str) -> None:
-        # A watchdog that does not read, since it was stopped, misses a renewal: then the lease is the shorter one. So
-        # short a line is sent as a whole or not at all. One that is gone is noticed in `wait`.
+        # A watchdog that was stopped does not read, and may miss a renewal: it then acts on the shorter lease. A line
+        # as short as these is sent as a whole or not at all. `wait` notices when the watchdog is gone.
         with suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             self._channel.send(f"{line}\n".encode())
 
-    # --- what it says
+    # --- from the watchdog
 
     async def wait(self) -> Ended:
-        """The end. May be cancelled, and called again."""
+        """Wait for the end of the command. May be cancelled, and called again."""
         while True:
             if self.ended is not None:
                 return self.ended
@@ -117,27 +117,27 @@ class Command:
                         self.ended = Ended(int(status), why)
 
     async def finish(self) -> Ended:
-        """The end, in a shielded scope. The command was asked to end before, or did by itself.
+        """Wait for the end in a shielded scope, after the command was asked to end or has ended by itself.
 
-        The watchdog kills it in time; where it does not, as when it was stopped itself, that is done here.
+        The watchdog kills it in time. If it does not, for example since it was stopped itself, that is done here.
         """
         with trio.CancelScope(shield=True):
             while self.ended is None:
                 with trio.move_on_after(max(self._kill_at - boottime(), 0)):
                     await self.wait()
-                if self.ended is None and boottime() >= self._kill_at:  # which may have been moved meanwhile
+                if self.ended is None and boottime() >= self._kill_at:  # a lease may have moved it meanwhile
                     await self._kill()
             await self._process.wait()
             self._channel.close()
         return await self.wait()
 
     async def _kill(self) -> Ended:
-        """Kill everything, without the watchdog's help."""
+        """Kill the command and everything that it has started, without the watchdog."""
         status = -signal.SIGKILL
         with trio.CancelScope(shield=True):
-            self._process.kill()  # which kills the command too
+            self._process.kill()  # the kernel then kills the command too
             await self._process.wait()
-            # All that is left has become ours, and nobody else waits for it: so the numbers are their own.
+            # All that are left have become our children. Nobody else waits for them, so their pids stay theirs.
             while watchdog.has_children():
                 left = watchdog.children()
                 if self.pid in left:

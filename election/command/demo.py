@@ -1,4 +1,4 @@
-"""`python -m election demo`: two candidates, three registered servers, a takeover, and the frames of each step.
+"""`python -m election demo`: three registered servers, two candidates, a takeover, and the frames of each step.
 
 python -m election.command.demo NAME PATH [--hosts ...]          one candidate, a process of its own
 """
@@ -23,7 +23,7 @@ from ..leader.election import Election
 from ..leader.term import Term
 from ..registry.registry import Registry
 
-#: Seconds: how long a killed leader's znodes stay, where the servers grant so little.
+#: Seconds: so long the znodes of a killed leader stay, if the servers grant so short a timeout.
 SESSION_TIMEOUT = 2.0
 #: Seconds to look for a server.
 CONNECT_TIMEOUT = 2.0
@@ -37,7 +37,7 @@ class Access(NamedTuple):
     Attributes:
         hosts: a connect string.
         arguments: for `zkwire.connect`, as `zkwire.connect_arguments` gives them.
-        options: the same for the command line of a candidate, but for hosts and credentials.
+        options: the same as options for a candidate, without hosts and credentials.
     """
 
     hosts: str
@@ -49,14 +49,13 @@ class Access(NamedTuple):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables with the credentials for a candidate. A list of processes would show a command
-        line."""
+        """The environment for a candidate, with the credentials. In its arguments everybody could see them."""
         lines = [f"{scheme}:{os.fsdecode(credentials)}" for scheme, credentials in self.arguments["auth"]]
         return {**os.environ, "ZKWIRE_AUTH": "\n".join(lines)}
 
 
 class Frames:
-    """Prints frames: the first of a kind in full, byte by byte, the others as a line; heartbeats not at all."""
+    """Prints frames: the first of each kind byte by byte, the others as one line, and pings not at all."""
 
     def __init__(self) -> None:
         self._seen: set[Any] = set()
@@ -80,7 +79,7 @@ def say(text: str) -> None:
 
 
 async def candidate(name: str, path: str, access: Access) -> None:
-    """Contend, and lead until SIGTERM."""
+    """Take part in the election, and lead until SIGTERM."""
     async with access.connect(on_frame=Frames()) as zk:
         election = Election(zk, path, name.encode())
 

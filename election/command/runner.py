@@ -1,13 +1,14 @@
 """Runs a command only while leader: what `python -m election run` and `register ... -- CMD` do.
 
-It asks the command to end when the body of the term is cancelled, forwards signals, and reports how the command ended.
+It asks the command to end when leadership is over, forwards signals, and reports how the command ended.
 
-Which signals go where, while the command runs:
+What it does with a signal while the command runs:
 
-    TERM            asks to stop: TERM to the command's process group, KILL after `kill_after` seconds
-    INT, QUIT       to the process group, as from a terminal, whose foreground the command is not in
-    HUP, USR1, USR2 to the command alone: they mean "reload" and the like, and would end most of its children
-    CONT, STOP, TSTP  not forwarded: the command goes on while its runner stands still, until the end of the lease
+    TERM              stops the command: TERM to its process group, KILL after `kill_after` seconds
+    INT, QUIT         forwards it to the process group, as a terminal does to the programs in its foreground
+    HUP, USR1, USR2   forwards it to the command alone: it means "reload" and the like, and would end most of the
+                      command's children
+    CONT, STOP, TSTP  does not forward it: the command runs while its runner is stopped, until the end of the lease
 
 A signal that this process was started to ignore (nohup, or & in a script) stays ignored, here and in the command.
 """
@@ -28,28 +29,27 @@ from ..clocks import boottime
 from ..errors import LeadershipLostError
 from .child import Command, Ended
 
-#: Seconds between the command's TERM and its KILL, when the runner was asked to stop.
+#: Seconds between the TERM and the KILL for a command that is to stop.
 KILL_AFTER = 10.0
-#: The exit status when leadership was lost, with `on_lost="exit"`.
+#: The exit status after leadership was lost, with `on_lost="exit"`.
 LOST = 3
-#: The exit status when the command ended with 0 but had put itself into the background: its work was not done.
+#: The exit status if the command ended with 0 but had put itself into the background: its work was not done.
 IN_BACKGROUND = 1
 
 
 def _signals(*names: str) -> tuple[signal.Signals, ...]:
-    """Those that the system has: this module can be imported where commands cannot be run."""
+    """Those of these signals that the system has. This module must load also where commands cannot be run."""
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 
 _TO_GROUP = _signals("SIGINT", "SIGQUIT")
-_TO_COMMAND = _signals("SIGHUP", "SIGUSR1", "SIGUSR2")
 
-#: Called with what happened, and details of it.
+#: Called with the name of an event, and its details.
 Report = Callable[..., object]
 
 
 class LeaseTerm(Protocol):
-    """What is needed of an `election.Term`."""
+    """The part of `election.Term` that a runner uses."""
 
     on_renewal: Callable[[float], object] | None
 
@@ -63,14 +63,14 @@ class LeaseTerm(Protocol):
     def lease_end(self) -> float: ...
 
 
-def heeded(*names: str) -> list[signal.Signals]:
-    """The signals of these names, without those that this system lacks or that this process was started to ignore
-    (nohup, or & in a script)."""
+def _handled(*names: str) -> list[signal.Signals]:
+    """The signals of these names that this system has, without those that this process was started to ignore (nohup, or
+    & in a script)."""
     return [number for number in _signals(*names) if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class Runner:
-    """Leads, runs the command, and leads again."""
+    """Waits to lead, runs the command, and after a loss of leadership does so again."""
 
     def __init__(
         self,
@@ -86,12 +86,12 @@ class Runner:
         """
         Args:
             command: the program and its arguments.
-            lead: waits for leadership, and cancels its block when that is lost, as `Election.lead`.
-            environment: what the command has beside our own environment.
-            on_lost: what to do after leadership was lost: lead again, or end with status 3.
+            lead: waits for leadership, and cancels its block when that is lost, as `Election.lead` does.
+            environment: variables for the command, added to our own environment.
+            on_lost: after leadership was lost, wait to lead again ("retry") or end with status 3 ("exit").
             kill_after: seconds between TERM and KILL, when this process is asked to stop.
             drain: awaited before the command is asked to stop, for `kill_after` seconds at most.
-            report: called with "leading", "lost", "stopping", "background" or "ended", and details.
+            report: called with "leading", "lost", "stopping", "background" or "ended", and details by name.
         """
         self._arguments = command
         self._lead = lead
@@ -109,14 +109,14 @@ class Runner:
         self._waiting = trio.CancelScope()
 
     async def run(self) -> int:
-        """Until the command has ended, or a signal came before it ran: its exit status, as shells have it.
+        """Run until the command has ended, or a signal came before it was started. Returns the exit status: that of the
+        command, or 128 and the number of the signal.
 
-        Raises:
-            What entering the block of `lead` raises.
+        Raises what entering the block of `lead` raises.
         """
-        signals = heeded("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+        signals = _handled("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
         with trio.open_signal_receiver(*signals) as received:
-            async with beside(lambda: self._heed(received)):
+            async with beside(lambda: self._take_signals(received)):
                 return await self._run()
 
     async def _run(self) -> int:
@@ -139,7 +139,7 @@ class Runner:
                 return LOST
 
     async def _run_once(self) -> str:
-        """One term; why it was lost, or nothing."""
+        """Wait to lead, and run the command. Returns why leadership was lost; "" if it was not."""
         with trio.CancelScope() as self._waiting:
             if self._given_up is not None:
                 return ""
@@ -152,7 +152,7 @@ class Runner:
         return ""
 
     async def _run_command(self, term: LeaseTerm) -> None:
-        """Run the command for as long as it runs, or we lead."""
+        """Run the command until it ends, or leadership does."""
         self._report("leading", node=term.node, token=term.token)
         self._early.clear()
         command = await Command.start(self._arguments, {**os.environ, **self._environment(term)})
@@ -177,7 +177,7 @@ class Runner:
 
     # --- signals
 
-    async def _heed(self, received: AsyncIterator[int]) -> None:
+    async def _take_signals(self, received: AsyncIterator[int]) -> None:
         async for number in received:
             if self._command is not None:
                 await self._forward(number)

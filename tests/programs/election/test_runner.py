@@ -359,7 +359,9 @@ def test_elsewhere_than_on_linux_a_command_is_refused_in_one_line_and_all_else_w
     done = subprocess.run(
         [sys.executable, "-c", PRETEND, platform], capture_output=True, text=True, check=False, timeout=60
     )
-    refused = "-- CMD needs Linux: a command is kept by means that only Linux has (prctl, timerfd, /proc), and this is"
+    refused = (
+        "-- CMD needs Linux: a command is watched with prctl, timerfd and /proc, which only Linux has, and this is"
+    )
     lines = done.stderr.splitlines()
     assert lines[:2] == [f"election: run {refused} {platform}", f"election: register {refused} {platform}"]
     assert [line.startswith("election: no session within ") for line in lines[2:]] == [True, True]
