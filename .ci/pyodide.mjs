@@ -20,7 +20,7 @@ try {
     importlib.import_module(module).main(args)
   `);
 } catch (error) {
-  // Left alone, Node.js would print Pyodide's own source, a line of 300,000 characters.
+  // Otherwise Node.js would print Pyodide's own source, a line of 300,000 characters.
   console.error(error.message);
   process.exitCode = 1;
 }

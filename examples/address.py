@@ -1,10 +1,10 @@
-"""A master that others find by its address: `/master` holds it while the master lives.
+"""A master that others find: the znode `/master` holds its address while the master lives.
 
     python -m examples.address ADDRESS [--hosts HOSTS] [--path /master] [--session-timeout 4]
 
-Start as many as you like. One becomes the master; the others print its address, follow it when it changes, and one of
-them takes over when it goes, any number of times. Enter makes the master hand over at once; q and Enter, Ctrl-D,
-Ctrl-C and SIGTERM end the program.
+Start as many as you like. One becomes the master. The others print its address, and print it again when it changes.
+When the master goes, one of them takes over, any number of times. Enter makes the master hand over at once. q and
+Enter, Ctrl-D, Ctrl-C and SIGTERM end the program.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ async def main(options: argparse.Namespace) -> None:
         print("this is the master now; Enter hands over", flush=True)
         await trio.sleep_forever()
 
-    async def heed_keys() -> None:
-        """One reader for the life of the program, so that each key means what it means when it is pressed."""
+    async def read_keys() -> None:
+        """Reads the keyboard all the time, so a key that was pressed earlier means nothing later."""
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # in the background: an error instead of a stopped process
-        with suppress(OSError):  # stdin cannot be waited for, as with /dev/null, so it is not a keyboard
+        with suppress(OSError):  # stdin is not a keyboard: /dev/null, for example, cannot be waited for
             while sys.stdin is not None:
                 await trio.lowlevel.wait_readable(sys.stdin)
                 keys = os.read(sys.stdin.fileno(), 1000)
@@ -57,7 +57,7 @@ async def main(options: argparse.Namespace) -> None:
     async with zkwire.connect(options.hosts, options.session_timeout) as zk, trio.open_nursery() as nursery:
         election = Election(zk, options.path, os.fsencode(options.address), mode="simple")
         nursery.start_soon(follow, election)
-        nursery.start_soon(heed_keys)
+        nursery.start_soon(read_keys)
         while True:
             await election.run(be_master)  # ends when the term was resigned
             await trio.sleep(1)  # let a standby lead first
@@ -65,7 +65,7 @@ async def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="address")
-    parser.add_argument("address", help="what /master is to hold, as 10.0.0.1:80")
+    parser.add_argument("address", help="what /master holds, such as 10.0.0.1:80")
     parser.add_argument("--hosts", default=os.environ.get("ZKWIRE_HOSTS", "127.0.0.1:2181"))
     parser.add_argument("--path", default="/master")
     parser.add_argument("--session-timeout", type=float, default=4.0)

@@ -1,10 +1,10 @@
-"""A client of the daytime service: keeps the list of its servers, asks one of them each round, and goes on to another
+"""A client of the daytime service: it keeps the list of the servers, asks one of them each round, and asks another one
 if that fails.
 
     python -m examples.daytime_client [--hosts HOSTS] [--root /go_servers] [--strategy random] [--rounds 100]
                                       [--interval 0.1] [--patience 10] [--session-timeout 4]
 
-Prints whom it asks, and each answer. Ends with status 1 when no server has been registered for `--patience` seconds.
+Prints which server it asks, and each answer. Ends with status 1 after `--patience` seconds without any server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ async def pick(members: Members, strategy: str, patience: float) -> Member:
         return members.pick(strategy)
     print("no server is registered: waiting for one", file=sys.stderr, flush=True)
     with trio.move_on_after(patience):
-        async for _ in members:  # whatever changes
+        async for _ in members:  # any change
             with suppress(NoMembersError):
                 return members.pick(strategy)
     return members.pick(strategy)

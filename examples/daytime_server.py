@@ -2,8 +2,9 @@
 
     python -m examples.daytime_server [--hosts HOSTS] [--root /go_servers] [--port PORT ...] [--session-timeout 4]
 
-Each listens before it is registered, and is deregistered before it stops listening, so that who picks it from the
-registry finds it. SIGTERM or Ctrl-C stops it; killed, it is registered until its session expires. Ask one with
+Each listens before it is registered, and is deregistered before it stops listening, so that a client which picks it
+from the registry can reach it. SIGTERM or Ctrl-C stops the program. After kill -9 the servers stay registered until the
+session expires. Ask one with
 `echo timestamp | nc 127.0.0.1 8897`: upper case, blanks and line ends do not matter.
 """
 
@@ -26,7 +27,7 @@ PATIENCE = 5.0  # seconds that a client has for its request
 
 async def answer(stream: trio.SocketStream) -> None:
     request = b""
-    with trio.move_on_after(PATIENCE), suppress(trio.BrokenResourceError):  # the client went first
+    with trio.move_on_after(PATIENCE), suppress(trio.BrokenResourceError):  # the client has closed the connection
         async for data in stream:  # a request may come in pieces
             request += data
             if request.strip().lower() == b"timestamp":

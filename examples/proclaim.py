@@ -3,8 +3,8 @@
     python -m examples.proclaim [VALUE] [--hosts HOSTS] [--path /proclaimed] [--ticks 5] [--tick 1]
     python -m examples.proclaim --observe          prints every leader and the gaps between them
 
-VALUE is what its znode says before that: this host's name and the milliseconds of now, unless you give another. Ctrl-C
-or SIGTERM ends its term too, so that the next in line leads at once.
+VALUE is what its znode says at first. The default is this host's name and the current time in milliseconds. Ctrl-C or
+SIGTERM ends the term too, so that the next candidate leads at once.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ async def main(options: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="proclaim")
     parser.add_argument("value", nargs="?", help="what the znode says before the first tick")
-    parser.add_argument("--observe", action="store_true", help="only look who leads")
+    parser.add_argument("--observe", action="store_true", help="only print who leads")
     parser.add_argument("--hosts", default=os.environ.get("ZKWIRE_HOSTS", "127.0.0.1:2181"))
     parser.add_argument("--path", default="/proclaimed")
     parser.add_argument("--ticks", type=int, default=5, help="how many values are proclaimed")

@@ -1,11 +1,11 @@
-"""A job that runs on exactly one machine at a time, whichever of them lives.
+"""A job that runs on one machine at a time, as long as one of them lives.
 
     python -m examples.scheduled_job [--hosts HOSTS] [--path /ElectMasterDemo/master] [--period 1] [--session-timeout 4]
 
 Start as many as you like. The first leads and runs the job; the others say that they stand by. When the leader is
 stopped (Ctrl-C, SIGTERM) the next one leads at once; when it is killed, within the session timeout and a tick of the
-servers. With `--hosts h1,h2,h3 --session-timeout 5 --path /test04/master` the servers may die as well: that changes no
-leader.
+servers. With `--hosts h1,h2,h3 --session-timeout 5 --path /test04/master` one of the servers may die too: the leader
+stays the same.
 """
 
 from __future__ import annotations
