@@ -1,1 +1,10 @@
-"""One frame: what it is, and what its bytes mean."""
+"""What one frame is, and what its bytes mean.
+
+dump          a frame as text: each byte with its field, and the frame's title
+readings      what bytes of which nothing is known may be
+explained     bytes of which nothing is known, explained
+sentences     a frame in one sentence
+describe      records, operations, errors and words, from their declarations
+plain         a record as JSON
+pasted        bytes from the output of other tools; json_request: a request from JSON
+"""

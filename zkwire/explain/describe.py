@@ -1,8 +1,7 @@
-"""What zkwire knows about a record, an operation, an error, an event, a mode or a word of the protocol, from the
-declarations themselves. No I/O.
+"""What zkwire knows about a record, an operation, an error, an event, a mode or a word of the protocol. No I/O.
 
-All facts are in zkwire/records.py, operations.py, codes.py, errors.py and sentences.py. This module puts them together,
-as plain values that JSON takes. The examples are frames of a real server (examples.py).
+The facts are in zkwire/records.py, operations.py, codes.py, errors.py and sentences.py. This module puts them together
+as values that JSON has. The examples are frames of a real server (examples.py).
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ RECORDS: dict[str, Any] = {
 
 
 def everything() -> list[dict[str, Any]]:
-    """All there is, operations first."""
+    """A description of everything that has a name, operations first."""
     return [
         *(_operation(row) for row in BY_OPCODE.values()),
         *(_record(name) for name in RECORDS),
@@ -49,8 +48,8 @@ def everything() -> list[dict[str, Any]]:
 
 
 def described(name: str) -> list[dict[str, Any]]:
-    """What has this name, in any spelling: "getData", "get_data", "GetDataRequest", "NoNode", "NodeCreated", or as a
-    number an opcode or an error code. Empty where nothing has."""
+    """The description of everything with this name: "getData", "get_data", "GetDataRequest", "NoNode", "NodeCreated".
+    A number is an opcode or an error code. Empty: nothing has this name."""
     wanted = _folded(name)
     return [
         each
@@ -61,7 +60,7 @@ def described(name: str) -> list[dict[str, Any]]:
 
 
 def similar(name: str) -> list[str]:
-    """Up to three names that the user may have meant, the likeliest first."""
+    """At most three names that the user may have meant, the likeliest first."""
     names = {
         _folded(known): each["name"] for each in everything() for known in (each["name"], each.get("exception", ""))
     }
@@ -157,7 +156,7 @@ def _error(code: ErrorCode) -> dict[str, Any]:
 
 
 def _refusals(row: Operation) -> tuple[ErrorCode, ...]:
-    """What may stand in the reply to this operation; of a multi, in its results too."""
+    """The errors that a reply to this operation may have, and for a multi those of its results."""
     return (*_errors(row), ErrorCode.RUNTIME_INCONSISTENCY) if row.opcode == OpCode.MULTI else _errors(row)
 
 
@@ -178,13 +177,13 @@ def _event(kind: EventType) -> dict[str, Any]:
 
 _CREATE_MODES = {
     CreateMode.PERSISTENT: "The znode stays until it is deleted.",
-    CreateMode.EPHEMERAL: "The znode goes when the session that created it ends. It has no children.",
+    CreateMode.EPHEMERAL: "The server deletes the znode when the session that created it ends. It has no children.",
     CreateMode.PERSISTENT_SEQUENTIAL: "The server puts ten digits after the path: a number that only grows.",
     CreateMode.EPHEMERAL_SEQUENTIAL: "As EPHEMERAL, and the server puts ten digits after the path.",
     CreateMode.CONTAINER: "The server deletes the znode some time after its last child was deleted.",
     CreateMode.PERSISTENT_WITH_TTL: (
-        "The server deletes the znode when it had no children and no change for the ttl; only where it has "
-        "zookeeper.extendedTypesEnabled."
+        "The server deletes the znode when it had no children and no change for the ttl. Only servers with "
+        "zookeeper.extendedTypesEnabled=true take it."
     ),
     CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL: "As PERSISTENT_WITH_TTL, and the server puts ten digits after the path.",
 }
@@ -194,27 +193,28 @@ _WATCH_MODES = {
     AddWatchMode.PERSISTENT_RECURSIVE: "Reports every change of the znode and of all below it, until it is removed.",
 }
 
-#: What it is, and the fields that hold it.
+#: Words of the protocol: what each means, and the fields that hold it.
 _WORDS = {
     "xid": (
-        "The client's number for a request. The reply has the same. Ordinary ones count from 1 and start over after "
-        "2147483647; negative ones are reserved.",
+        "The client's number for a request. The reply has the same. Ordinary ones count from 1 to 2147483647 and then "
+        "from 1 again; negative ones are reserved.",
         {"xid"},
     ),
     "zxid": (
         "The number of a write, the same on every server: the upper 32 bits count the leaders, the lower 32 bits the "
-        "writes of one leader. A reply has that of the write it answers, or the newest that its server knows.",
+        "writes of one leader. The reply to a write has the zxid of that write, any other reply the newest zxid that "
+        "the server knows.",
         {"zxid", "czxid", "mzxid", "pzxid", "last_zxid_seen", "relative_zxid"},
     ),
     "session": (
         "What the handshake begins: an id, a password and a timeout. Ephemeral znodes belong to it. It outlives a "
-        "connection, and is resumed with id and password on another one; without a word from its client for the "
-        "timeout it expires.",
+        "connection: with the id and the password the client resumes it on another one. It expires when the servers "
+        "hear nothing from the client for the timeout.",
         {"session_id", "passwd", "time_out", "ephemeral_owner"},
     ),
     "watch": (
-        "Asks the server for a notification (xid -1) when a znode changes: once, at the next change, where a read asks "
-        "for it; at every change with addWatch. It ends with the connection: a client arms it again with setWatches.",
+        "Asks the server for a notification (xid -1) when a znode changes: a read asks for one at the next change, "
+        "addWatch for one at every change. It ends with the connection: a client arms it again with setWatches.",
         {
             "watch",
             "data_watches",

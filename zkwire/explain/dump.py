@@ -7,7 +7,7 @@
     000c  00 00 00 04 2f 61 70 70                          GetDataRequest.path = '/app'
     0014  00                                               GetDataRequest.watch = False
 
-The core never calls this: it calls `on_frame`, and `print_frame` is one thing to plug in there.
+The client does not call this. It calls `on_frame`, for which `print_frame` can be given.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .plain import SECRETS as SECRETS
 
 _BYTES_PER_ROW = 16
 
-#: Fields whose numbers have names; the names of the opcodes are those of the operations.
+#: Fields whose numbers have names. Opcodes are not among them: they have the names of the operations.
 CODES: dict[str, Any] = {
     "WatcherEvent.type": EventType,
     "WatcherEvent.state": KeeperState,
@@ -42,8 +42,8 @@ CODES: dict[str, Any] = {
 
 
 def frame_spans(frame: Frame) -> list[Span]:
-    """Every field of the frame's payload, in order. They tile it: bytes behind the last record are a span of their own,
-    named "(trailing)", and bytes from the first field on that is not what it should be are one named "(undecoded)"."""
+    """Every field of the frame's payload, in order. Together they are all its bytes: those after the last record are a
+    span named "(trailing)", and those from the first field on that does not fit are one named "(undecoded)"."""
     found, error = read_frame(frame)
     offset = found[-1].end if found else 0
     if error is not None:
@@ -55,8 +55,8 @@ def frame_spans(frame: Frame) -> list[Span]:
 
 
 def read_frame(frame: Frame) -> tuple[list[Span], JuteError | None]:
-    """The fields of the records that the frame holds, up to the first that does not fit, and what is wrong with that
-    one. Offsets are those of the payload."""
+    """The fields of the frame's records, up to the first that does not fit, and the error for that one; None: all fit.
+    Offsets count from the start of the payload."""
     found: list[Span] = []
     offset = 0
     for record_type in frame.types:
@@ -127,8 +127,11 @@ def _values_of_misfit(frame: Frame) -> dict[str, Any]:
 
 
 def format_frame(frame: Frame, *, show_secrets: bool = False, limit: int | None = None) -> str:
-    """The annotated dump, several lines, without a newline at its end. With a `limit`, of a field longer than so many
-    bytes only the first and the last are shown."""
+    """The annotated dump: several lines, without a newline at the end.
+
+    show_secrets: show passwords too. By default they are shown as dots.
+    limit: of a field with more bytes than this only the first and the last are shown; None: all are.
+    """
     data = framed(frame.payload)
     fields = frame_spans(frame)
     heading = title(frame)
@@ -143,10 +146,10 @@ def format_frame(frame: Frame, *, show_secrets: bool = False, limit: int | None 
 
 
 def print_frame(frame: Frame, file: TextIO | None = None, *, limit: int | None = None) -> None:
-    """For `connect(..., on_frame=print_frame)`: the annotated dump to stderr, and an empty line; `limit` as for
-    `format_frame`.
+    """Print the annotated dump and an empty line, by default to stderr: `connect(..., on_frame=print_frame)`.
+    `limit` is as in `format_frame`.
 
-    A dump that cannot be printed (the disk is full, the file closed or missing) is dropped: a trace must not end a
+    A dump that cannot be printed (the disk is full, the file is closed or missing) is dropped: a trace must not end the
     program.
     """
     text = format_frame(frame, limit=limit)
@@ -164,8 +167,8 @@ def _rows(data: bytes, start: int, end: int, label: str, *, secret: bool, limit:
 def hex_rows(
     data: bytes, start: int, end: int, *, secret: bool = False, limit: int | None = None
 ) -> Iterator[tuple[str, str]]:
-    """(offset, bytes) of each row of `data[start:end]`, in hexadecimal; one row of no bytes where there are none. With
-    a `limit`, what is left out of more bytes than that is one row: ("...", how many)."""
+    """(offset, bytes) of each row of `data[start:end]`, in hexadecimal. Without bytes it is one empty row. If there are
+    more bytes than `limit`, those that are left out are one row: ("...", how many)."""
     last = (end - start - 1) // _BYTES_PER_ROW * _BYTES_PER_ROW + start  # where the last row begins
     left_out = range(0)
     if limit is not None and end - start > limit:
@@ -181,8 +184,8 @@ def hex_rows(
 
 
 def value_text(span: Span, *, secret: bool = False) -> str:
-    """A field's value as people read it: with the name of its number, in hexadecimal where servers log it so, in 200
-    characters at most."""
+    """The value of a field as text of at most 200 characters: a number with its name, or in hexadecimal if servers log
+    it so; of a secret only its length."""
     if secret:
         return f"<{counted(len(span.value or b''), 'byte')}>"
     field = span.path.rpartition(".")[2]
@@ -197,7 +200,7 @@ def value_text(span: Span, *, secret: bool = False) -> str:
     if field == "type" and ("RequestHeader" in span.path or "MultiHeader" in span.path) and span.value in BY_OPCODE:
         return f"{span.value} ({BY_OPCODE[span.value].name})"
     if field == "err" and span.value == -1 and "MultiHeader" in span.path:
-        return "-1"  # no SYSTEM_ERROR: in a request and a terminator it only fills a place
+        return "-1"  # not SYSTEM_ERROR: in a request and in a terminator it has no meaning
     codes = CODES.get(span.path) or CODES.get(field)
     if codes is not None and (name := name_of(codes, span.value)) != str(span.value):
         return f"{span.value} ({name})"

@@ -21,7 +21,7 @@ from ..multi import MultiItem, MultiSequence
 from ..operations import operation_name
 from ..text import counted, hexadecimal, name_of
 
-#: Fields whose bytes are shown as dots: with them, a reader of the dump could act as their owner.
+#: Fields whose bytes are not shown: a reader of the dump could act as the client with them.
 SECRETS = frozenset({"AuthPacket.auth", "ConnectRequest.passwd", "ConnectResponse.passwd"})
 
 #: Fields that are shown in hexadecimal, as servers log them.
@@ -31,7 +31,7 @@ HEXADECIMAL = frozenset(
 
 
 def bytes_as_json(data: bytes | None) -> Any:
-    """A string if the bytes are UTF-8, else base64 under a key that says so. None becomes null."""
+    """A string if the bytes are UTF-8, else {"base64": ...}. None becomes null."""
     try:
         return None if data is None else data.decode()
     except UnicodeDecodeError:
@@ -39,7 +39,7 @@ def bytes_as_json(data: bytes | None) -> Any:
 
 
 def field_as_json(name: str, value: Any) -> Any:
-    """A number, a boolean, text or bytes; `name` is the field's, or ends with it after a dot."""
+    """The value of a field: a number, a boolean, text or bytes. `name` is the field's, or a path that ends in it."""
     if isinstance(value, (bytes, bytearray)):
         return bytes_as_json(bytes(value))
     if isinstance(value, int) and name.rpartition(".")[2] in HEXADECIMAL:
@@ -48,7 +48,8 @@ def field_as_json(name: str, value: Any) -> Any:
 
 
 def as_json(value: Any, *, show_secrets: bool = False, name: str = "") -> Any:
-    """A record as JSON has it. Secret fields show only their length, unless secrets are asked for."""
+    """A record, a multi, or a value within one, as JSON. Of secret fields only the length is shown, unless
+    `show_secrets`. `name` is that of the value's field, if it has one: "ConnectRequest.passwd"."""
     match value:
         case MultiSequence():
             return [as_json(item, show_secrets=show_secrets) for item in value]

@@ -1,10 +1,10 @@
-"""What a frame says, in one sentence.
+"""A frame in one sentence.
 
     The client asks the server to give the data and Stat of /app, and leaves a data watch (getData, xid 1).
     The server answers getData, xid 1: 5 bytes of data; version 0, no children.
 
-A sentence is made of what the frame's records hold, and of the operations table. `zkwire describe` takes its words for
-an operation from here too.
+A sentence is made from the values in the frame's records, and from the operations table. `zkwire describe` takes its
+words for an operation from here.
 """
 
 from __future__ import annotations
@@ -45,16 +45,18 @@ _ASKS: dict[int, str] = {
     OpCode.GET_ACL: "give the ACL and Stat of {path}",
     OpCode.SET_ACL: "set the ACL of {path}{version}",
     OpCode.GET_CHILDREN: "name the children of {path}",
-    OpCode.SYNC: "answer when this server has all that the ensemble had committed before (with the path {path})",
-    OpCode.PING: "answer, no more: a ping, which keeps the session alive",
+    OpCode.SYNC: "answer once it has applied all that the ensemble has committed so far (with the path {path})",
+    OpCode.PING: "answer: a ping, which keeps the session alive",
     OpCode.GET_CHILDREN2: "name the children of {path}, and give its Stat",
     OpCode.CHECK: "check that {path} exists{and_version}, which is allowed only inside multi",
-    OpCode.MULTI: "do {items}, all or none",
+    OpCode.MULTI: "do {items}, all or none of them",
     OpCode.CREATE2: "create {path}, {mode}, with {data}, and give its Stat",
     OpCode.RECONFIG: "change the members of the ensemble, and give the new configuration",
     OpCode.CHECK_WATCHES: "say whether this connection has {watches} on {path}",
     OpCode.REMOVE_WATCHES: "remove {watches} from {path}",
-    OpCode.CREATE_CONTAINER: "create {path}, a container, which goes some time after its last child, with {data}",
+    OpCode.CREATE_CONTAINER: (
+        "create {path}, a container, which is deleted some time after its last child was, with {data}"
+    ),
     OpCode.CREATE_TTL: "create {path}, {mode}, with {data} and a time to live of {ttl} ms",
     OpCode.MULTI_READ: "do {items}, each on its own",
     OpCode.AUTH: "give this connection an identity of the scheme {scheme}",
@@ -87,15 +89,17 @@ _WATCHES = {
 
 
 def purpose(opcode: int) -> str:
-    """What an operation asks of the server, with the names of its fields in capitals: "delete PATH"."""
+    """What an operation asks the server to do, with the names of its fields in capitals: "delete PATH"."""
     return _ASKS[opcode].format_map(_Names())
 
 
 def sentence(types: tuple[Any, ...], records: list[Any], opcode: int | None, names: tuple[str, ...] = ()) -> str:
-    """One sentence on a frame of these records; fewer records than types where the bytes did not fit.
+    """One sentence about a frame of these records.
 
-    `opcode` is the request's, of a reply too; `names` are the operations that a reply may answer, where it is not known
-    which it answers.
+    types: the records that it should have.
+    records: those of them that fit its bytes.
+    opcode: of the request, or of the request that a reply answers; None: not known, or there is none.
+    names: the operations that a reply may answer, if it is not known which it answers.
     """
     found = {type(record): record for record in records}
     if types[:1] == (ConnectRequest,):
@@ -126,7 +130,7 @@ class _Names(dict[str, str]):
 
 
 class _Words(dict[str, str]):
-    """A record's fields as words."""
+    """The fields of a record as words."""
 
     def __init__(self, record: Any) -> None:
         super().__init__()
@@ -157,11 +161,11 @@ class _Words(dict[str, str]):
 def _request(xid: int, body: list[Any], opcode: int) -> str:
     operation = BY_OPCODE.get(opcode)
     if operation is None:
-        return f"The client asks for opcode {opcode}, xid {xid}, which is no operation of a client's."
+        return f"The client asks for opcode {opcode}, xid {xid}, which is not an operation of clients."
     where = f"({operation.name}, xid {xid})"
     if opcode == OpCode.PING:
-        odd = "" if xid == Xid.PING else f"; its xid is {xid}, but the answer will have -2"
-        return f"A ping from the client: it keeps the session alive, and asks for an answer, no more{odd}."
+        odd = "" if xid == Xid.PING else f"; its xid is {xid}, but that of the answer will be -2"
+        return f"A ping from the client: it keeps the session alive, and asks only for an answer{odd}."
     if operation.request is not None and not body:
         return f"The client sends {operation.name}, xid {xid}, with a body that cannot be read."
     asks = _ASKS[opcode].format_map(_Words(body[0] if body else None))
@@ -188,7 +192,7 @@ def _reply(header: Any, body: list[Any], opcode: int | None, names: tuple[str, .
     if opcode == OpCode.PING and not header.err:
         return f"The server answers a ping: the session lives. The last zxid here is {hexadecimal(header.zxid)}."
     if header.xid == 0 and header.err == ErrorCode.NOT_READ_ONLY:
-        return "A server in read-only mode refuses the session, with this in place of a ConnectResponse."
+        return "A server in read-only mode refuses the session: it sends this in place of a ConnectResponse."
     if header.err:
         return f"The server answers {what}: {_error(header.err)}{unknown}."
     result = "; ".join(filter(None, (_result(record) for record in body))) or "done"
@@ -196,7 +200,7 @@ def _reply(header: Any, body: list[Any], opcode: int | None, names: tuple[str, .
 
 
 def _error(code: int) -> str:
-    """The code with its name and its meaning: "NO_NODE (-101)" and what errors.py says of it."""
+    """The code with its name and its meaning: "NO_NODE (-101), the znode does not exist"."""
     name = name_of(ErrorCode, code)
     if name == str(code):
         return f"error {code}, which no server up to 3.9 has"
@@ -206,7 +210,7 @@ def _error(code: int) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """Of a docstring, in one line, without its full stop."""
+    """The first sentence of a docstring, in one line, without its full stop."""
     line = " ".join(text.split("\n\n")[0].split())
     return line.partition(". ")[0].rstrip(".")
 

@@ -6,9 +6,9 @@ A record is declared once, as a class that reads like its `.jute` text:
         path: UString
         watch: Boolean
 
-From that declaration come `GetDataRequest.WIRE`, a construct `Struct` that explains (zkwire/jute/wire.py), and the
-fused codec behind `encode()` and `decode()` that is used on the hot path (zkwire/jute/fused.py). The package knows
-nothing of ZooKeeper.
+Two codecs are made from that declaration. `encode()` and `decode()` use the fused one, which is fast
+(zkwire/jute/fused.py). `GetDataRequest.WIRE` is the other, a construct `Struct`, which says where each field is and
+where bytes do not fit (zkwire/jute/wire.py). The package knows nothing about ZooKeeper.
 """
 
 from .errors import JuteError

@@ -1,14 +1,14 @@
-"""The one error of the Jute layer: bytes or values that do not fit a declaration."""
+"""The only error of the Jute layer: bytes or values that do not fit a declaration."""
 
 
 class JuteError(ValueError):
-    """Bytes that are not the declared record, or a value that the declared record cannot carry.
+    """The bytes are not the declared record, or a value does not fit its field.
 
     Attributes:
-        path: the field, dotted from the record's name: `GetACLResponse.acl[2].id.scheme`.
-        offset: where that field starts, in bytes from the start of what was decoded; None when encoding.
+        path: the field, from the record's name on: `GetACLResponse.acl[2].id.scheme`.
+        offset: where that field starts, in bytes from the start of the record; None: the error is from encoding.
         reason: what was expected and what was seen.
-        missing: how many bytes more it would take, at least, where the bytes end too early; else 0.
+        missing: how many more bytes are needed at least, if the bytes end too early; else 0.
     """
 
     def __init__(self, path: str, reason: str, offset: int | None = None, missing: int = 0) -> None:

@@ -1,15 +1,16 @@
-"""The fused codec: one Python function each way per record, written from its declaration when the class is made.
+"""The fused codec: one function to decode and one to encode each record, written from its declaration on first use.
 
-Neighbouring fields of fixed width, and the length in front of the next field that has one, become one `struct.Struct`
-call. So WatcherEvent costs a single unpack, and a Stat too. The text is kept as `Record.CODEC`:
+Neighbouring fields of fixed size, with the length of the field after them if it has one, become one call of
+`struct.Struct`. So a WatcherEvent costs a single unpack, and a Stat too. `Record.CODEC` is the text:
 
     >>> print(ExistsRequest.CODEC)
     def decode(buffer, offset, end):
         (v0,) = unpack_i(buffer, offset)
         ...
 
-A decoder trusts nothing it reads: every length is compared with `end` before it is used, and what fixed fields read
-past `end` is caught by the comparison that closes the function. It only detects; zkwire/jute/wire.py says where.
+A decoder trusts nothing that it reads: it compares every length with `end` before it uses it, and at its end it checks
+that no field of fixed size was read beyond `end`. It only notices that bytes do not fit: zkwire/jute/wire.py says
+where.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Unfit(Exception):
 
 
 class Codec(NamedTuple):
-    """The two functions, and the text they were compiled from."""
+    """The two functions, and the text that they were compiled from."""
 
     decode: Callable[[bytes, int, int], tuple[Any, int]]
     encode: Callable[[Any], bytes]
@@ -39,7 +40,7 @@ class Codec(NamedTuple):
 
 
 def constructor(cls: RecordMeta) -> Callable[..., Any]:
-    """`__new__` with the record's own parameters, by position or name."""
+    """`__new__` with the fields of the record as its parameters, by position or by name."""
     names = [field.name for field in cls.FIELDS]
     body = f"    return new(cls, ({''.join(name + ', ' for name in names)}))"
     made = _compile(f"def __new__({', '.join(['cls', *names])}):\n{body}\n", {})["__new__"]
@@ -48,7 +49,7 @@ def constructor(cls: RecordMeta) -> Callable[..., Any]:
 
 
 def codec(cls: RecordMeta) -> Codec:
-    """The codec of a record class whose `FIELDS` are set."""
+    """The codec of a record class. Its `FIELDS` must be set."""
     decoder, encoder = _Decoder(), _Encoder()
     source = decoder.write(cls) + "\n" + encoder.write(cls)
     made = _compile(source, {**decoder.names, **encoder.names})
@@ -56,14 +57,14 @@ def codec(cls: RecordMeta) -> Codec:
 
 
 def bytes_of(value: Any) -> bytes:
-    """A buffer's value as bytes. Anything but bytes and bytearray is refused: len() of others may not count bytes."""
+    """The value of a buffer as bytes. Only bytes and bytearray are taken: len() of other types may not count bytes."""
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
     raise TypeError(type(value).__name__)
 
 
 def items_of(value: Any) -> Any:
-    """A vector's value. A str is a sequence too, of letters, and a record one of fields; neither was ever meant."""
+    """The value of a vector, if it is a tuple or a list. A str and a record are sequences too, and always mistakes."""
     if type(value) in (tuple, list):
         return value
     raise TypeError(type(value).__name__)
@@ -83,7 +84,7 @@ def _compile(source: str, names: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Writer:
-    """Lines of a function body, fresh variable names, and the objects that the text names."""
+    """The lines of a function, unused variable names, and the objects that the lines name."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -99,7 +100,7 @@ class _Writer:
         return f"{prefix}{self._count - 1}"
 
     def struct(self, method: str, codes: str) -> str:
-        """The name of a bound struct method for these codes: `pack_iq`, `unpack_i`."""
+        """The name, in the text, of the struct method for these codes: `pack_iq`, `unpack_i`."""
         name = f"{method}_{codes.replace('?', 'B')}"
         self.names[name] = getattr(struct.Struct(">" + codes), "unpack_from" if method == "unpack" else "pack")
         return name
@@ -127,11 +128,11 @@ class _Decoder(_Writer):
         return "def decode(buffer, offset, end):\n" + "\n".join(self.lines) + "\n"
 
     def _record(self, cls: RecordMeta) -> str:
-        """Reads the fields; the expression that makes the record from them."""
+        """Writes the reading of the fields; returns the expression that makes the record from them."""
         self.names[f"cls_{cls.__name__}"] = cls
         kinds = [field.type for field in cls.FIELDS]
         if len(kinds) > 1 and not self._codes and all(type(kind) is FixedType and not kind.optional for kind in kinds):
-            # All fixed, as Stat is: what unpack returns is the record's tuple already.
+            # All fields have fixed sizes, as in Stat: the tuple from unpack is that of the record.
             value = self.fresh("v")
             codes = "".join(str(kind.code) for kind in kinds if isinstance(kind, FixedType))
             self.line(f"{value} = new(cls_{cls.__name__}, {self.struct('unpack', codes)}(buffer, offset))")
@@ -192,14 +193,14 @@ class _Decoder(_Writer):
         return value
 
     def _fixed(self, code: str) -> str:
-        """A variable that the next `_flush` fills."""
+        """The name of a variable that gets its value by the next `_flush`."""
         target = self.fresh("v")
         self._codes += code
         self._targets.append(target)
         return target
 
     def _flush(self) -> None:
-        """One unpack for all fixed fields since the last."""
+        """Writes one unpack for all fixed fields since the last one."""
         if self._codes:
             targets = "".join(target + ", " for target in self._targets).strip()
             self.line(f"({targets}) = {self.struct('unpack', self._codes)}(buffer, offset)")
@@ -225,7 +226,7 @@ class _Encoder(_Writer):
 
     def _record(self, cls: RecordMeta, variable: str) -> None:
         values = [self.fresh("v") for _ in cls.FIELDS]
-        # The class is compared because any tuple of the right length would unpack.
+        # Compare the class: any tuple of the right length could be unpacked.
         self.names[f"cls_{cls.__name__}"] = cls
         self.line(f"if type({variable}) is not cls_{cls.__name__}: raise TypeError")
         self.line(f"({''.join(value + ', ' for value in values).strip()}) = {variable}")
@@ -243,7 +244,7 @@ class _Encoder(_Writer):
                 self.line(f'{data} = b"" if {value} is None else {self.struct("pack", kind.code)}({value})')
                 self._parts.append(data)
             else:
-                if kind.code == "?":  # struct would pack any object by its truth
+                if kind.code == "?":  # struct would pack any object by its truth value
                     self.line(f"if {value} is not True and {value} is not False: raise TypeError")
                 self._codes += kind.code
                 self._values.append(value)
@@ -266,7 +267,7 @@ class _Encoder(_Writer):
             self._parts.append(data)
 
     def _vector(self, kind: VectorType, value: str, data: str, count: str) -> None:
-        """A vector's elements are encoded by the element's own function, and joined."""
+        """Writes the encoding of a vector: each element by a function of its own, then all joined."""
         self.names[f"encode_{data}"] = _element_encoder(kind.element)
         self.line(f"{count} = len(items_of({value}))")
         self.line(f"{data} = join(map(encode_{data}, {value}))")
@@ -278,7 +279,7 @@ class _Encoder(_Writer):
 
 
 def _element_encoder(kind: JuteType) -> Callable[[Any], bytes]:
-    """The encoder of one vector element: a record's own, or that of a record with this one field."""
+    """The encoder of one element of a vector: that of the record, or one of a single field of this type."""
     if isinstance(kind, NestedType):
         return kind.record.make_codec().encode
     writer = _Encoder()

@@ -1,4 +1,4 @@
-"""`Record`: what a wire record is in Python, an immutable tuple with named, typed fields."""
+"""`Record`: a record of the wire in Python, an immutable tuple with named, typed fields."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**_: object) -> Any:
-        """Stands in for typing.dataclass_transform, which Python 3.10 lacks and only type checkers read."""
+        """In place of typing.dataclass_transform, which Python 3.10 lacks. Only type checkers use it."""
         return lambda cls: cls
 
 
 class Field(NamedTuple):
-    """One declared field: its Python name, its wire type, and a note (unit, enum or range; "" where there is none)."""
+    """One declared field: its Python name, its wire type, and its note: unit, enum or range, or "" if it has none."""
 
     name: str
     type: JuteType
@@ -30,8 +30,8 @@ class Field(NamedTuple):
 class RecordMeta(type):
     """Turns annotations into fields, a constructor and a codec.
 
-    Records are tuples because nothing else in Python is immutable and as cheap to make: a Stat takes 0.2 us, a frozen
-    dataclass of the same eleven fields 2 us.
+    Records are tuples because no other immutable object of Python is made as fast: a Stat takes 0.2 us, a frozen
+    dataclass with the same eleven fields 2 us.
     """
 
     FIELDS: tuple[Field, ...]
@@ -39,7 +39,7 @@ class RecordMeta(type):
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> RecordMeta:
         namespace.setdefault("__slots__", ())
         cls = super().__new__(mcs, name, bases, namespace)
-        # Python 3.14 keeps annotations elsewhere than in the class's namespace, so only typing is asked for them.
+        # Ask typing for the annotations: Python 3.14 does not keep them in the namespace of the class.
         hints = get_type_hints(cls, include_extras=True)
         cls.FIELDS = tuple(
             Field(field, type_of(hint), note_of(hint)) for field, hint in hints.items() if field != "FIELDS"
@@ -50,7 +50,7 @@ class RecordMeta(type):
         return cls
 
     def make_codec(cls) -> fused.Codec:
-        """Make the fused codec and put it in place. On first use, since compiling all of them takes 10 ms."""
+        """Make the fused codec and put it in place of the placeholders. Called on first use: all codecs take 10 ms."""
         codec = fused.codec(cls)
         cls._decode = staticmethod(codec.decode)
         cls._encode = codec.encode
@@ -70,7 +70,7 @@ class RecordMeta(type):
 
 
 class TypedTuple(tuple[Any, ...]):
-    """A tuple that equals only those of its own class: two records with equal fields are two things."""
+    """A tuple that equals only tuples of its own class: two records of different classes are never equal."""
 
     __slots__ = ()
 
@@ -87,24 +87,24 @@ class TypedTuple(tuple[Any, ...]):
 class Record(TypedTuple, metaclass=RecordMeta):
     """Base of all wire records. Field order is byte order.
 
-    Equal when of one class and field by field equal. `FIELDS` lists the declaration, `CODEC` is the Python text of the
-    fused codec made from it, `WIRE` the construct made from it.
+    Two are equal if they have the same class and equal fields. `FIELDS` is the declaration, `CODEC` the Python text of
+    the fused codec that is made from it, and `WIRE` the construct that is made from it.
     """
 
     FIELDS: ClassVar[tuple[Field, ...]]
 
     @classmethod
     def _decode(cls, buffer: bytes, offset: int, end: int, /) -> tuple[Any, int]:
-        """Stands here until the class has its own, made on first use."""
+        """Placeholder: compiles the codec on the first call and replaces itself."""
         return cls.make_codec().decode(buffer, offset, end)
 
     def _encode(self) -> bytes:
-        """Stands here until the class has its own, made on first use."""
+        """Placeholder: compiles the codec on the first call and replaces itself."""
         return type(self).make_codec().encode(self)
 
     @classmethod
     def _explain(cls, data: bytes) -> None:
-        """Raises the JuteError that says where `data` is not this record."""
+        """Raise the JuteError that says where `data` is not this record."""
         from . import wire
 
         wire.parse(cls, data)
@@ -121,13 +121,13 @@ class Record(TypedTuple, metaclass=RecordMeta):
         return tuple(self)
 
     def replace(self, **changes: Any) -> Self:
-        """This record with some fields changed."""
+        """A copy of this record with some fields changed."""
         values = {field.name: value for field, value in zip(self.FIELDS, self)}
         return type(self)(**{**values, **changes})
 
 
 def _shown(kind: JuteType, value: object) -> str:
-    """The value's repr; of a secret only how long it is."""
+    """The repr of the value, or only the length of a secret."""
     if value is None or not is_secret(kind):
         return repr(value)
     if not isinstance(value, (bytes, bytearray)):
@@ -136,7 +136,7 @@ def _shown(kind: JuteType, value: object) -> str:
 
 
 class Encodable(Protocol):
-    """What `encode` takes: a Record, or a sequence of records that codes itself (zkwire/multi.py)."""
+    """What `encode` takes: a Record, or a sequence of records (zkwire/multi.py)."""
 
     def _encode(self) -> bytes: ...
 
@@ -144,7 +144,7 @@ class Encodable(Protocol):
 
 
 class Decodable(Protocol):
-    """What `decode` takes: a Record class, or the class of such a sequence."""
+    """What `decode` takes: a Record class, or the class of a sequence of records."""
 
     @classmethod
     def _decode(cls, buffer: bytes, offset: int, end: int, /) -> tuple[Any, int]: ...
@@ -155,7 +155,7 @@ class Decodable(Protocol):
 
 D = TypeVar("D", bound=Decodable)
 
-# What the fused codec lets out when bytes or values do not fit: it detects, the functions below find the field.
+# What the fused codec raises when bytes or values do not fit. The functions below then find the field.
 _UNFIT = (fused.Unfit, fused.StructError, TypeError, AttributeError, ValueError, OverflowError)
 
 
@@ -163,7 +163,7 @@ def encode(record: Encodable) -> bytes:
     """The record's bytes.
 
     Raises:
-        JuteError: a field holds a value its type cannot carry; names the field and the value.
+        JuteError: a value does not fit the type of its field; names the field and the value.
     """
     try:
         return record._encode()
@@ -175,23 +175,23 @@ def encode(record: Encodable) -> bytes:
 
 
 def decode(record_type: type[D], data: bytes) -> D:
-    """The record that `data` holds from its first byte; bytes after it are left alone, as ZooKeeper's own reader does.
+    """The record at the start of `data`. Bytes after it are ignored, as ZooKeeper ignores them.
 
     Raises:
-        JuteError: names the field, its offset, what was expected and what was seen.
+        JuteError: the bytes do not fit; names the field, its offset, what was expected and what was seen.
     """
     return decode_at(record_type, data, 0, len(data))[0]
 
 
 def decode_at(record_type: type[D], buffer: bytes, offset: int, end: int) -> tuple[D, int]:
-    """The record that starts at `offset` and may reach to `end`, and the offset after it.
+    """The record that starts at `offset` and must not reach beyond `end`, and the offset after it.
 
     Raises:
-        JuteError: as for `decode`; its offset counts from `offset`.
+        JuteError: as for `decode`. Its offset counts from `offset`.
     """
     try:
         result: tuple[D, int] = record_type._decode(buffer, offset, end)
     except _UNFIT as error:
-        record_type._explain(buffer[offset:end])  # slower, and knows where it is: raises the JuteError
+        record_type._explain(buffer[offset:end])  # slower; finds the field, and raises the JuteError
         raise AssertionError(f"only the fused codec of {record_type} refuses these {end - offset} bytes") from error
     return result

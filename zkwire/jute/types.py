@@ -1,7 +1,7 @@
-"""Jute's types: the names a record is declared with, and what each is on the wire.
+"""The types of Jute: the names with which fields are declared, and what each is on the wire.
 
-All integers are big-endian two's complement; there is no padding and there are no tags. The three types with a length
-(ustring, buffer, vector) have a null form, length -1, which is not the same value as the empty one: None here.
+All integers are big-endian two's complement. There is no padding, and there are no tags. The three types with a length
+(ustring, buffer, vector) can be null: length -1. That is None here, and not the same as empty.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 class JuteType:
-    """One wire type. `str()` of it is its name in the `.jute` grammar."""
+    """One wire type. Its `str()` is its name in the `.jute` grammar."""
 
-    #: The fewest bytes a value takes; bounds a vector's count before anything is allocated.
+    #: The fewest bytes that a value takes. It limits the count of a vector before memory is taken for it.
     min_size: int
 
     def problem(self, value: object, path: str) -> tuple[str, str] | None:
-        """(path of the offending field, what was expected and seen), or None when `value` can be encoded."""
+        """(path of the field that cannot be encoded, what was expected and seen); None: `value` can be encoded."""
         raise AssertionError("abstract")
 
     def _mismatch(self, value: object, path: str, expected: str) -> tuple[str, str]:
@@ -31,9 +31,9 @@ class JuteType:
 
 
 class FixedType(JuteType):
-    """A number or boolean: always the same count of bytes.
+    """A number or boolean: it always takes the same number of bytes.
 
-    `code` is its letter in the struct module. A boolean is one byte, written as 0 or 1; any non-zero byte reads as
+    `code` is its letter in the struct module. A boolean is one byte. It is written as 0 or 1; any byte but 0 is read as
     True, as in Java's DataInput.readBoolean.
     """
 
@@ -41,7 +41,7 @@ class FixedType(JuteType):
         self.name = name
         self.code = code
         self.size = struct.calcsize(">" + code)
-        #: True for a last field that old peers leave out (readOnly of the connect records); None when left out.
+        #: Whether it is a last field that old peers leave out, as readOnly of the connect records. It is None then.
         self.optional = optional
         self.min_size = 0 if optional else self.size
 
@@ -83,7 +83,7 @@ class UStringType(JuteType):
 
 
 class BufferType(JuteType):
-    """int32 count of bytes, then the bytes. Neither a repr nor an error shows the value of a `secret` one."""
+    """int32 count of bytes, then the bytes. No repr and no error shows the value if it is `secret`."""
 
     min_size = 4
 
@@ -102,7 +102,7 @@ class BufferType(JuteType):
 
 
 class VectorType(JuteType):
-    """int32 count of elements, then the elements back to back."""
+    """int32 count of elements, then the elements one after the other."""
 
     min_size = 4
 
@@ -122,7 +122,7 @@ class VectorType(JuteType):
 
 
 class NestedType(JuteType):
-    """Another record: its fields, inlined. There is no null form."""
+    """Another record: its fields, with nothing before or after them. It cannot be null."""
 
     def __init__(self, record: type[Record]) -> None:
         self.record = record
@@ -139,7 +139,7 @@ class NestedType(JuteType):
 
 
 class VectorOf:
-    """Marks `Vector[...]`, whose element type is only known once it is subscribed."""
+    """Marks `Vector[...]`: the type of its elements is in the brackets."""
 
 
 Byte = Annotated[int, FixedType("byte", "b")]
@@ -151,18 +151,19 @@ Double = Annotated[float, FixedType("double", "d")]
 TrailingBoolean = Annotated[bool | None, FixedType("boolean", "?", optional=True)]
 UString = Annotated[str | None, UStringType()]
 Buffer = Annotated[bytes | None, BufferType()]
-#: A buffer that holds a password or the like.
+#: A buffer that holds a password or another secret.
 Secret = Annotated[bytes | None, BufferType(secret=True)]
 Vector = Annotated[tuple[T, ...] | None, VectorOf()]
 
 
-#: Error handler name for `bytes.decode`: strict UTF-8, but a surrogate pair in two 3-byte halves is one character.
-#: Java's BinaryOutputArchive writes characters outside the BMP that way (rule 75; tests/frames: getACL-CESU8).
+#: The name of an error handler for `bytes.decode`: strict UTF-8, except that a surrogate pair in two halves of 3 bytes
+#: is one character. Java's BinaryOutputArchive writes characters outside the BMP so (rule 75; tests/frames:
+#: getACL-CESU8).
 CESU8 = "zkwire-cesu8"
 
 
 def _join_surrogate_pair(error: UnicodeError) -> tuple[str, int]:
-    """Codec error handler: the six bytes of a surrogate pair become the character they mean."""
+    """Codec error handler: the six bytes of a surrogate pair become one character."""
     if isinstance(error, UnicodeDecodeError):
         pair = error.object[error.start : error.start + 6]
         try:
@@ -181,7 +182,7 @@ def type_of(annotation: Any) -> JuteType:
     """The wire type of a resolved annotation: one of the names above, or a Record class.
 
     Raises:
-        TypeError: the annotation is no Jute type; it names what was seen.
+        TypeError: the annotation is not a Jute type; names it.
     """
     marks = getattr(annotation, "__metadata__", ())
     for mark in marks:
@@ -203,5 +204,5 @@ def is_secret(kind: JuteType) -> bool:
 
 
 def note_of(annotation: Any) -> str:
-    """The text that a resolved annotation carries besides its type, as in `Annotated[Int, "milliseconds"]`; or ""."""
+    """The text in a resolved annotation, as in `Annotated[Int, "milliseconds"]`; "": there is none."""
     return next((mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, str)), "")

@@ -1,8 +1,8 @@
-"""The same declarations as construct `Struct`s: the codec that explains itself.
+"""The same declarations as construct `Struct`s: the codec that can explain.
 
-Slower than the fused codec by an order of magnitude, and it knows where it is: every field is wrapped in `Spanned`,
-which records which bytes the field took and puts field path and offset into every error. The fused codec turns here
-when bytes do not fit; dumps and descriptions are made here; a property test holds the two codecs equal.
+It is about ten times slower than the fused codec, and it knows where it is: every field is wrapped in `Spanned`, which
+notes the bytes of the field, and puts the path and the offset of the field into every error. It is used when the fused
+codec finds that bytes do not fit, and for dumps and descriptions. A property test holds the two codecs equal.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .types import CESU8, BufferType, FixedType, JuteType, NestedType, UStringTy
 
 
 class Span(NamedTuple):
-    """Which bytes one field took: `data[start:end]`, length prefix included.
+    """The bytes of one field, `data[start:end]`, with its length if it has one.
 
-    A vector's own span and value is its count; its elements follow as spans of their own.
+    The span and the value of a vector are its count (-1: null). Its elements follow as spans of their own.
     """
 
     path: str
@@ -31,10 +31,10 @@ class Span(NamedTuple):
 
 
 def spans(record_type: RecordMeta, data: bytes) -> tuple[list[Span], JuteError | None]:
-    """Every field of the record at the start of `data` with its bytes, in order without gap or overlap.
+    """Every field of the record at the start of `data`, in order, without gap or overlap; and None.
 
-    Where the bytes do not fit: the fields before the first that does not, and the error, not raised, that names that
-    one, its offset, what was expected and what was seen.
+    If the bytes do not fit: the fields before the first that does not, and the error for that one, which is returned
+    and not raised.
     """
     found: list[Span] = []
     try:
@@ -45,19 +45,19 @@ def spans(record_type: RecordMeta, data: bytes) -> tuple[list[Span], JuteError |
 
 
 def parse(record_type: RecordMeta, data: bytes) -> Any:
-    """What `zkwire.jute.decode` returns, by way of construct.
+    """The same as `zkwire.jute.decode`, by construct.
 
     Raises:
-        JuteError: names the field, its offset, what was expected and what was seen.
+        JuteError: the bytes do not fit; names the field, its offset, what was expected and what was seen.
     """
     return _from_container(record_type, _parse(record_type, data, None))
 
 
 def build(record: Record) -> bytes:
-    """What `zkwire.jute.encode` returns, by way of construct.
+    """The same as `zkwire.jute.encode`, by construct.
 
     Raises:
-        JuteError: names the field that cannot be encoded.
+        JuteError: a value does not fit; names its field.
     """
     problem = NestedType(type(record)).problem(record, type(record).__name__)
     if problem is not None:
@@ -68,7 +68,7 @@ def build(record: Record) -> bytes:
 
 @functools.cache
 def struct_of(record_type: RecordMeta) -> Any:
-    """The construct `Struct` of a record class: one `Spanned` field per declared field."""
+    """The construct `Struct` of a record class, with one `Spanned` for each declared field."""
     return c.Struct(*(field.name / Spanned(_construct(field.type), field.type) for field in record_type.FIELDS))
 
 
@@ -100,7 +100,7 @@ def _construct(kind: JuteType) -> Any:
 
 
 class Spanned(c.Subconstruct):  # type: ignore[misc]  # construct is untyped
-    """A field: notes its bytes when asked to, and gives an error its place."""
+    """A field: notes its bytes, if the caller wants spans, and adds its path and offset to errors."""
 
     def __init__(self, subcon: Any, kind: JuteType) -> None:
         super().__init__(subcon)
@@ -117,14 +117,14 @@ class Spanned(c.Subconstruct):  # type: ignore[misc]  # construct is untyped
             missing = self._missing(error, stream, start)
             raise JuteError(_dotted(context, path), f"{self.kind}: {reason}", start, missing) from None
         except JuteError:
-            if found is not None and isinstance(self.kind, VectorType):  # an element does not fit: the count did
+            if found is not None and isinstance(self.kind, VectorType):  # an element does not fit; its count does
                 stream.seek(start)
                 count = int.from_bytes(stream.read(4), "big", signed=True)
                 found.insert(mark, Span(_dotted(context, path), str(self.kind), start, start + 4, count))
             raise
         if found is not None and not isinstance(self.kind, NestedType):
             end, noted = stream.tell(), value
-            if isinstance(self.kind, VectorType):  # its elements have noted themselves by now: this is their count
+            if isinstance(self.kind, VectorType):  # the elements have been noted already; this is their count
                 end, noted = start + 4, -1 if value is None else len(value)
             found.insert(mark, Span(_dotted(context, path), str(self.kind), start, end, noted))
         return value
@@ -134,7 +134,7 @@ class Spanned(c.Subconstruct):  # type: ignore[misc]  # construct is untyped
             return error.missing
         if not isinstance(error, c.StreamError):
             return 0
-        needed = self.kind.size if isinstance(self.kind, FixedType) else 4  # else it is the count that is cut
+        needed = self.kind.size if isinstance(self.kind, FixedType) else 4  # of other types the count is cut
         return needed - (stream.seek(0, 2) - start)  # type: ignore[no-any-return]
 
 
@@ -145,7 +145,7 @@ def _dotted(context: Any, path: str) -> str:
 
 
 class _TooShort(c.StreamError):  # type: ignore[misc]
-    """A count that goes beyond the end; `missing` bytes beyond it."""
+    """A count that needs `missing` bytes more than there are."""
 
     def __init__(self, message: str, path: str, missing: int) -> None:
         super().__init__(message, path=path)
@@ -153,7 +153,7 @@ class _TooShort(c.StreamError):  # type: ignore[misc]
 
 
 class _Counted(c.Construct):  # type: ignore[misc]
-    """int32 count in front; -1 is null. The count is compared with what is there before anything is read."""
+    """Begins with an int32 count; -1: null. It is compared with the bytes that are left before those are read."""
 
     def _count(self, stream: Any, path: str, each: int) -> int:
         count: int = c.Int32sb._parsereport(stream, c.Container(), path)
@@ -220,7 +220,7 @@ class _Vector(_Counted):
 
 
 class _TrailingFlag(c.Construct):  # type: ignore[misc]
-    """A boolean that may be missing at the end of the record."""
+    """A boolean at the end of a record, which may be missing."""
 
     def _parse(self, stream: Any, context: Any, path: str) -> bool | None:
         byte = stream.read(1)

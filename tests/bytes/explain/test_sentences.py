@@ -99,7 +99,7 @@ def test_every_operation_has_a_purpose(row: Operation) -> None:
 
 def test_purpose_names_fields_in_capitals() -> None:
     assert purpose(OpCode.DELETE) == "delete PATH if its version is VERSION"
-    assert purpose(OpCode.MULTI) == "do several operations, all or none"
+    assert purpose(OpCode.MULTI) == "do several operations, all or none of them"
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,11 @@ def test_purpose_names_fields_in_capitals() -> None:
         (request("whoAmI"), "list the identities of this connection (whoAmI, xid 1)"),
         (
             request("ping", xid=-2),
-            "A ping from the client: it keeps the session alive, and asks for an answer, no more.",
+            "A ping from the client: it keeps the session alive, and asks only for an answer.",
         ),
-        (request("ping", xid=5), "no more; its xid is 5, but the answer will have -2."),
+        (request("ping", xid=5), "only for an answer; its xid is 5, but that of the answer will be -2."),
         (request("getData"), "sends getData, xid 1, with a body that cannot be read"),
-        (of(RequestHeader(1, 99)), "opcode 99, xid 1, which is no operation of a client's"),
+        (of(RequestHeader(1, 99)), "opcode 99, xid 1, which is not an operation of clients"),
         (sentence((RequestHeader,), [], None), "The beginning of a request."),
         # A terminal obeys nothing that a path holds.
         (request("delete", DeleteRequest("/\x1b[2J", -1)), r"delete /\x1b[2J"),
