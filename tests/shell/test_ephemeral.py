@@ -61,7 +61,7 @@ async def test_other_errors_are_raised(autojump_clock: MockClock) -> None:
 @pytest.mark.rule("C5", "C4", "C10", 32)
 @pytest.mark.parametrize("seed", range(5))
 async def test_create_is_found_on_a_server_that_does_not_have_it_yet(autojump_clock: MockClock, seed: int) -> None:
-    """Five seconds behind the others: a read there, without `sync`, sees no znode, and a second would be made."""
+    """A server that is five seconds late. A read there without `sync` shows no znode, so another would be created."""
     servers = FakeEnsemble(seed=seed)
     with trio.fail_after(600):
         async with servers.running(), servers.client("a", 20.0) as zk:

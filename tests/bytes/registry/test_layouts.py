@@ -99,7 +99,7 @@ READ_BY_JACKSON: list[tuple[str, str, str, object]] = [
 
 @pytest.mark.rule("D9")
 @pytest.mark.parametrize(("name", "attribute", "text", "value"), READ_BY_JACKSON)
-def test_odd_value_that_curators_reader_takes_costs_no_member(
+def test_odd_value_that_curators_reader_takes_is_read_as_curator_reads_it(
     name: str, attribute: str, text: str, value: object
 ) -> None:
     instance = decode_instance(f'{{"{name}":{text}}}'.encode())
@@ -107,12 +107,12 @@ def test_odd_value_that_curators_reader_takes_costs_no_member(
     assert dataclasses.replace(instance, **{attribute: getattr(ServiceInstance(), attribute)}) == ServiceInstance()
 
 
-def test_curator_instance_of_nothing_but_nulls_is_the_empty_one() -> None:
+def test_curator_instance_with_only_nulls_is_the_empty_one() -> None:
     fields = json.loads(SPRING)
     assert decode_instance(json.dumps(dict.fromkeys([*fields, "enabled"])).encode()) == ServiceInstance()
 
 
-def test_enabled_is_written_only_where_it_was() -> None:
+def test_enabled_is_written_only_if_it_was_read() -> None:
     assert b"enabled" not in encode_instance(ServiceInstance())
     assert encode_instance(ServiceInstance(enabled=False)).endswith(b'"uriSpec":null,"enabled":false}')
     curator = new("curator")
@@ -377,6 +377,6 @@ def test_what_a_layout_cannot_be_updated_with_is_refused(name: str, contents: An
         new(name).updated(made, contents)
 
 
-def test_unknown_layout_is_refused_with_those_there_are() -> None:
+def test_unknown_layout_is_refused_with_the_known_ones() -> None:
     with pytest.raises(RegistryError, match="no layout 'raw': names, curator, serverset"):
         new("raw")

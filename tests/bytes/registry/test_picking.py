@@ -1,4 +1,4 @@
-"""Picking: by chance that is given, over lists that change."""
+"""The four strategies and what is counted for them, with given chance and over lists that change."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rng() -> random.Random:
     lists=st.lists(st.sets(st.sampled_from("abcdefgh"), min_size=1), min_size=1, max_size=20),
     seed=st.integers(0, 2**32),
 )
-def test_every_pick_is_of_the_list_of_now(which: str, lists: list[set[str]], seed: int) -> None:
+def test_every_pick_is_from_the_present_list(which: str, lists: list[set[str]], seed: int) -> None:
     picker = strategy(which, random.Random(seed))
     for names in lists:
         assert picker.pick(named(*names), {}).name in names
@@ -47,7 +47,7 @@ def test_round_robin_over_a_stable_list_is_exactly_fair() -> None:
 
 
 @pytest.mark.rule("D11")
-def test_round_robin_goes_on_behind_a_member_that_has_gone() -> None:
+def test_round_robin_goes_on_after_a_member_that_has_gone() -> None:
     picker = strategy("round-robin", rng())
     while picker.pick(named(*"abc"), {}).name != "b":
         pass
@@ -89,7 +89,7 @@ def test_least_loaded_spreads_over_equals() -> None:
     assert {picker.pick(named(*"abc"), {"a": 1}).name for _ in range(50)} == {"b", "c"}
 
 
-def test_unknown_strategy_is_refused_with_those_there_are() -> None:
+def test_unknown_strategy_is_refused_with_the_known_ones() -> None:
     with pytest.raises(RegistryError, match="no strategy 'fastest': random, round-robin, sticky, least-loaded"):
         strategy("fastest", rng())
 

@@ -1,4 +1,4 @@
-"""Registrations that stay, and go, over everything that can happen to a session. On real servers."""
+"""Registrations over everything that can happen to a session, on real servers."""
 
 from __future__ import annotations
 
@@ -131,14 +131,14 @@ async def test_reconnect_within_the_session_shows_watchers_no_event(zookeeper: S
             await heal(zk, line)
         await standing(registration)
         assert zk.session_id == session
-        await other.set_data(root, b"behind everything else")
-        await zk.set_data(root, b"and behind all that the registration sent")
+        await other.set_data(root, b"after everything else")
+        await zk.set_data(root, b"and after all that the registration sent")
         seen = [await events.__anext__() for _ in range(2)]
         assert [(event.type, event.path) for event in seen] == [(EventType.NODE_DATA_CHANGED, root)] * 2
 
 
 @pytest.mark.rule("D3")
-async def test_deleted_from_outside_it_is_made_again_once_per_step_of_the_backoff(
+async def test_deleted_from_outside_it_is_created_again_once_per_step_of_the_backoff(
     zookeeper: Server | External, root: str
 ) -> None:
     frames: list[Frame] = []
@@ -165,7 +165,7 @@ async def test_deleted_from_outside_it_is_made_again_once_per_step_of_the_backof
         assert created - deleted >= module.FIRST_PAUSE * 2**index * 0.99
 
 
-async def test_parent_deleted_from_outside_is_made_again_too(zookeeper: Server | External, root: str) -> None:
+async def test_parent_deleted_from_outside_is_created_again_too(zookeeper: Server | External, root: str) -> None:
     async with (
         client(zookeeper) as other,
         client(zookeeper) as zk,
@@ -331,7 +331,7 @@ async def test_of_updates_without_a_connection_the_last_one_counts(zookeeper: Se
 
 @pytest.mark.rule("C4", "C5", "C6")
 @pytest.mark.parametrize("layout", ["names", "serverset"])
-async def test_lost_reply_to_create_is_resolved_by_a_search_behind_a_sync(
+async def test_lost_reply_to_create_is_resolved_by_a_search_after_a_sync(
     zookeeper: Server | External, root: str, layout: str
 ) -> None:
     frames: list[Frame] = []
@@ -359,7 +359,7 @@ async def test_lost_reply_to_create_is_resolved_by_a_search_behind_a_sync(
 
 
 @pytest.mark.rule("C6")
-async def test_lost_create_is_made_again(zookeeper: Server | External, root: str) -> None:
+async def test_lost_create_is_sent_again(zookeeper: Server | External, root: str) -> None:
     async with client(zookeeper) as other, Tap(zookeeper.address) as tap, client(tap) as zk:
         await other.create(root)
         fault = tap.fault = cutting(before=request(OpCode.CREATE))
@@ -412,7 +412,7 @@ async def test_lost_reply_to_a_read_of_ours_changes_nothing(zookeeper: Server | 
 
 
 @pytest.mark.rule("C7")
-async def test_what_was_made_in_a_session_that_is_over_is_not_adopted(zookeeper: Server | External, root: str) -> None:
+async def test_znode_of_a_session_that_is_over_is_not_adopted(zookeeper: Server | External, root: str) -> None:
     """The reply to create is lost, and the session ends before the client is back."""
     async with client(zookeeper) as other, Tap(zookeeper.address) as tap, client(tap) as zk:
         await other.create(root)
@@ -488,7 +488,7 @@ async def test_deregister_while_the_session_is_being_replaced(zookeeper: Server 
 
 
 @pytest.mark.rule("C9")
-async def test_cancelled_entering_leaves_no_znode_behind(zookeeper: Server | External, root: str) -> None:
+async def test_cancelled_entering_leaves_no_znode(zookeeper: Server | External, root: str) -> None:
     async with client(zookeeper) as other, Tap(zookeeper.address) as tap, client(tap) as zk:
         await other.create(root)
         hang = tap.fault = When(reply_to(OpCode.CREATE), Delay(0.2))
@@ -552,7 +552,7 @@ async def test_somebody_elses_znode_under_the_name_is_not_deleted(zookeeper: Ser
 
 
 @pytest.mark.rule("R4")
-async def test_znode_of_a_killed_processs_session_is_waited_out_not_adopted(
+async def test_znode_of_a_process_that_was_killed_is_waited_out_not_adopted(
     zookeeper: Server | External, root: str
 ) -> None:
     async with client(zookeeper) as other:
@@ -568,7 +568,9 @@ async def test_znode_of_a_killed_processs_session_is_waited_out_not_adopted(
             assert stat.ephemeral_owner == zk.session_id
 
 
-async def test_it_is_told_for_whose_session_a_registration_waits(zookeeper: Server | External, root: str) -> None:
+async def test_on_waiting_gets_the_session_that_a_registration_waits_for(
+    zookeeper: Server | External, root: str
+) -> None:
     waited: list[tuple[str, int]] = []
     async with client(zookeeper) as zk, client(zookeeper) as other, trio.open_nursery() as nursery:
         registration = Registry(zk, root).register(NAME)
@@ -592,10 +594,10 @@ async def test_it_is_told_for_whose_session_a_registration_waits(zookeeper: Serv
 
 
 @pytest.mark.rule("R4")
-async def test_znode_of_our_own_former_session_is_deleted_and_made_again(
+async def test_znode_of_our_own_former_session_is_deleted_and_created_again(
     zookeeper: Server | External, root: str
 ) -> None:
-    """Our client thinks that its session has expired, while a server still believes in it: somebody else has it."""
+    """Our client takes its session for expired, but on the servers it lives, since somebody else has resumed it."""
     async with (
         client(zookeeper) as other,
         on_line(zookeeper, timeout=1.0) as (zk, line),
@@ -612,7 +614,7 @@ async def test_znode_of_our_own_former_session_is_deleted_and_made_again(
 
 
 @pytest.mark.rule("R4")
-async def test_znode_of_a_resumed_session_is_made_again_not_adopted(zookeeper: Server | External, root: str) -> None:
+async def test_znode_of_a_resumed_session_is_created_again_not_adopted(zookeeper: Server | External, root: str) -> None:
     async with client(zookeeper) as first:
         await first.ensure_path(root)
         await first.create(f"{root}/{NAME}", mode=CreateMode.EPHEMERAL)

@@ -1,4 +1,4 @@
-"""The live view: whole first, then what changes, at the cost of what changes. On real servers, but for the clock."""
+"""The live view on real servers: complete at first, then every change, and only what changes is read."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ async def test_view_of_a_path_that_is_not_there_is_empty_and_sees_it_come(
             await other.delete(f"{root}/deep")
 
 
-async def test_what_changes_is_told_by_kind(zookeeper: Server | External, root: str) -> None:
+async def test_changes_are_told_apart_by_kind(zookeeper: Server | External, root: str) -> None:
     async with client(zookeeper) as other, client(zookeeper) as zk:
         await make(other, root, "a")
         async with Registry(zk, root).members() as members:
@@ -132,7 +132,7 @@ async def test_what_changes_is_told_by_kind(zookeeper: Server | External, root: 
             assert (change.kind, change.member.data) == ("removed", b"new")
 
 
-async def test_of_changes_nobody_took_only_the_outcome_is_told(zookeeper: Server | External, root: str) -> None:
+async def test_changes_that_were_not_taken_become_one(zookeeper: Server | External, root: str) -> None:
     async with client(zookeeper) as other, client(zookeeper) as zk:
         await make(other, root, "a", "b")
         async with Registry(zk, root).members() as members:
@@ -210,7 +210,7 @@ async def test_member_that_goes_between_list_and_read_is_not_shown(zookeeper: Se
 
 
 @pytest.mark.rule("D13")
-async def test_churn_costs_reads_of_what_is_new_only(zookeeper: Server | External, root: str) -> None:
+async def test_churn_costs_reads_of_new_members_only(zookeeper: Server | External, root: str) -> None:
     frames: list[Frame] = []
     everyone = [f"member-{number:04}" for number in range(1000)]
     async with client(zookeeper) as other, client(zookeeper, on_frame=frames.append) as zk:
@@ -299,7 +299,7 @@ async def test_view_lives_on_in_the_next_session(zookeeper: Server | External, r
 
 
 @pytest.mark.parametrize("lost", [OpCode.ADD_WATCH, OpCode.GET_CHILDREN, OpCode.GET_DATA])
-async def test_lost_replies_while_the_view_begins_are_asked_for_again(
+async def test_requests_whose_replies_are_lost_while_the_view_begins_are_sent_again(
     zookeeper: Server | External, root: str, lost: OpCode
 ) -> None:
     async with client(zookeeper) as other, Tap(zookeeper.address) as tap, client(tap) as zk:
@@ -383,7 +383,7 @@ async def test_new_registration_under_a_name_starts_without_errors(zookeeper: Se
 
 
 @pytest.mark.rule("D10")
-async def test_list_that_shrinks_to_nothing_is_picked_from_until_then(zookeeper: Server | External, root: str) -> None:
+async def test_members_are_picked_until_the_list_is_empty(zookeeper: Server | External, root: str) -> None:
     strategies = ("random", "round-robin", "sticky", "least-loaded")
     async with client(zookeeper) as other, client(zookeeper) as zk:
         await make(other, root, *"abcde")

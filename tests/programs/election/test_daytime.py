@@ -28,7 +28,7 @@ STRATEGIES = ("random", "round-robin", "sticky", "least-loaded")
 
 
 class Service:
-    """A registry of a test's own, and who serves and asks there."""
+    """A registry of one test, with its servers and clients."""
 
     def __init__(self, hosts: str, root: str, started: Callable[..., Program]) -> None:
         self.hosts = hosts

@@ -215,7 +215,7 @@ async def test_campaign_proclaim_resign_and_the_next_in_line(programs: Programs,
     await trio.to_thread.run_sync(play)
 
 
-async def test_campaigner_whose_znode_is_deleted_stops_to_work_and_says_so(programs: Programs, hosts: str) -> None:
+async def test_campaigner_whose_znode_is_deleted_stops_working_and_says_so(programs: Programs, hosts: str) -> None:
     contender = programs.start("proclaim", "--hosts", hosts, "--tick", "0.3", "--ticks", "1000")
     await trio.to_thread.run_sync(contender.says, "works on 2")
     async with zkwire.connect(hosts) as zk:
@@ -270,7 +270,7 @@ async def test_campaigner_that_is_stopped_resigns(programs: Programs, hosts: str
     await trio.to_thread.run_sync(play)
 
 
-async def test_observer_shows_what_is_no_text(programs: Programs, hosts: str) -> None:
+async def test_observer_shows_data_that_is_not_text(programs: Programs, hosts: str) -> None:
     observer = programs.start("proclaim", "--observe", "--hosts", hosts)
     contender = programs.start("proclaim", "--hosts", hosts, "--tick", "1000")
     await trio.to_thread.run_sync(contender.says, "leads, token")
@@ -331,7 +331,7 @@ async def test_ctrl_d_at_a_terminal_ends_the_program(programs: Programs, hosts: 
         assert await zk.exists("/master") is None
 
 
-async def test_standby_shows_an_address_that_is_no_text(programs: Programs, hosts: str) -> None:
+async def test_standby_shows_an_address_that_is_not_text(programs: Programs, hosts: str) -> None:
     async with zkwire.connect(hosts) as zk, Election(zk, "/master", b"\xff\xfe", mode="simple").lead():
         standby = Masters(programs, hosts).start("10.0.0.1:80")
         await trio.to_thread.run_sync(standby.says, r"^master \\xff\\xfe$")

@@ -64,7 +64,7 @@ def test_busy_body_gets_an_exception_when_that_is_asked_for() -> None:
     assert (ended.returncode, ended.stdout) == (0, "OverrunError\nwent on\n")
 
 
-def test_exception_of_an_overrun_passes_by_those_who_catch_exceptions() -> None:
+def test_exception_of_an_overrun_is_not_caught_by_except_exception() -> None:
     assert not issubclass(OverrunError, Exception)
 
 
@@ -105,7 +105,7 @@ def test_nothing_happens_after_the_body_has_finished_or_while_the_lease_is_renew
 
 @pytest.mark.rule("L4")
 def test_time_that_passes_in_a_suspend_counts() -> None:
-    """The thread waits by a clock that stands still meanwhile, so it looks at the other one again and again."""
+    """The thread waits by a clock that does not run meanwhile, so it looks at the other one again and again."""
     now = [0.0]
     acted = Acted()
     overrun = HardDeadline("the leader of /path", acted, lambda: now[0], 0.001)
@@ -118,7 +118,7 @@ def test_time_that_passes_in_a_suspend_counts() -> None:
 
 @pytest.mark.rule("L12", "L13")
 @pytest.mark.parametrize("finishes", [True, False])
-def test_body_of_a_stopped_process_may_still_finish_when_it_goes_on(finishes: bool) -> None:
+def test_body_of_a_stopped_process_may_still_finish_when_it_resumes(finishes: bool) -> None:
     watched = f"""
 import os, signal
 def finish(*_):

@@ -1,6 +1,6 @@
-"""The runner as a process, with its watchdog and its command, under a leadership that the test gives and takes.
+"""The runner as a process, with its watchdog and its command. The test decides when it leads and when it loses that.
 
-What is shown here for every lease is shown with a real server's in tests/programs/election/test_verbs.py.
+tests/programs/election/test_verbs.py shows the same with the leases of a real server.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def test_command_that_ended_by_itself_is_not_run_again(run: Callable[..., Runnin
     assert running.ends() == 4
 
 
-# --- the runner stands still, or is killed
+# --- the runner is stopped, or killed
 
 
 @pytest.mark.rule("L13")
@@ -214,11 +214,11 @@ def test_command_of_a_killed_runner_is_killed_at_once(run: Callable[..., Running
     assert last_stamp(stamps) < running.lease_end()
 
 
-# --- the watchdog is killed, or stands still
+# --- the watchdog is killed, or stopped
 
 
 @pytest.mark.parametrize("what", [STUBBORN, RUNAWAYS])
-def test_watchdog_that_is_killed_takes_all_with_it(run: Callable[..., Running], fifo: Fifo, what: str) -> None:
+def test_command_dies_with_a_watchdog_that_is_killed(run: Callable[..., Running], fifo: Fifo, what: str) -> None:
     running = run(*(shell(what, fifo) if what == STUBBORN else python(what + "say('ready')\nsignal.pause()", fifo)))
     while fifo.line() != "ready":
         pass
@@ -228,9 +228,7 @@ def test_watchdog_that_is_killed_takes_all_with_it(run: Callable[..., Running], 
     assert running.ends() == 128 + signal.SIGKILL
 
 
-def test_watchdog_that_stands_still_is_replaced_by_the_runner(
-    run: Callable[..., Running], fifo: Fifo, tmp_path: Path
-) -> None:
+def test_runner_acts_for_a_watchdog_that_is_stopped(run: Callable[..., Running], fifo: Fifo, tmp_path: Path) -> None:
     stamps = tmp_path / "stamps"
     running = run(*python(STAMPING.format(stamps=str(stamps)), fifo))
     assert (fifo.line(), fifo.line()) == ("ready", "ready")
@@ -307,7 +305,7 @@ def test_signal_that_was_ignored_at_the_start_stays_ignored(run: Callable[..., R
     assert running.ends() == 128 + signal.SIGUSR2
 
 
-def test_stopped_runner_that_goes_on_in_time_has_lost_nothing(run: Callable[..., Running], fifo: Fifo) -> None:
+def test_stopped_runner_that_resumes_in_time_has_lost_nothing(run: Callable[..., Running], fifo: Fifo) -> None:
     running = run(*shell("trap 'echo here >&9' USR1; echo ready >&9; while :; do sleep 1000 & wait; done", fifo))
     fifo.line()
     running.stop()
@@ -355,7 +353,7 @@ for arguments in (
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_elsewhere_than_on_linux_a_command_is_refused_in_one_line_and_all_else_works(platform: str) -> None:
+def test_on_other_systems_than_linux_a_command_is_refused_in_one_line_and_all_else_works(platform: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PRETEND, platform], capture_output=True, text=True, check=False, timeout=60
     )
@@ -368,7 +366,7 @@ def test_elsewhere_than_on_linux_a_command_is_refused_in_one_line_and_all_else_w
     assert done.stdout.split() == ["1", "1", "2", "2"]
 
 
-def test_linux_without_its_proc_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_linux_without_proc_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watchdog.why_not_here() is None
     monkeypatch.setattr(os.path, "exists", lambda path: False)
     assert "is /proc mounted?" in (watchdog.why_not_here() or "")

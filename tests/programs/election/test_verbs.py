@@ -93,7 +93,7 @@ def test_command_runs_as_leader_and_its_status_is_passed_on(
 
 
 @pytest.mark.parametrize("mode", ["sequential", "simple"])
-def test_readers_see_the_leader_and_who_waits(
+def test_readers_see_the_leader_and_the_candidates_that_wait(
     zookeeper: Server,
     root: str,
     start: Callable[..., Program],
@@ -289,7 +289,7 @@ def test_runner_contends_with_elections_of_the_package(
 
 
 @pytest.mark.parametrize("mode", ["sequential", "simple"])
-def test_znode_that_no_session_owns_is_told_in_one_line_by_every_verb(
+def test_every_verb_reports_a_znode_that_no_session_owns_in_one_line(
     zookeeper: Server, root: str, start: Callable[..., Program], capfd: pytest.CaptureFixture[str], mode: str
 ) -> None:
     node = root if mode == "simple" else f"{root}/_c_9d5b1f0c-3a7e-4d21-9f6b-0a1c2d3e4f50-lock-0000000000"
@@ -315,7 +315,7 @@ def test_path_of_another_dialect_is_refused(
     assert not (tmp_path / "ran").exists()
 
 
-def test_command_that_is_not_there_is_not_led_for(
+def test_missing_command_is_refused_before_the_election(
     zookeeper: Server, root: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert ask(capfd, "run", root, "--", "no-such-command") == (
@@ -331,7 +331,7 @@ def test_command_that_is_not_there_is_not_led_for(
 # --- what they say while they wait
 
 
-def test_run_says_for_whom_it_waits(zookeeper: Server, root: str, start: Callable[..., Program]) -> None:
+def test_run_says_which_leader_it_waits_for(zookeeper: Server, root: str, start: Callable[..., Program]) -> None:
     first = start("run", root, "--data", "first", "--json", "--", *shell(WAITS))
     leading = hears(first, "leading")
     in_words = start("run", root, "--", "true")
@@ -346,13 +346,15 @@ def test_run_says_for_whom_it_waits(zookeeper: Server, root: str, start: Callabl
     assert as_json.ends() == 0
 
 
-def test_run_that_need_not_wait_says_nothing_of_it(zookeeper: Server, root: str, start: Callable[..., Program]) -> None:
+def test_run_that_leads_at_once_says_nothing_about_waiting(
+    zookeeper: Server, root: str, start: Callable[..., Program]
+) -> None:
     status, _, err = start("run", root, "--", "true").result()
     assert (status, "waiting" in err) == (0, False)
 
 
 @pytest.mark.parametrize("command", [[], ["--", "true"]])
-def test_register_says_for_whom_it_waits(
+def test_register_says_which_session_it_waits_for(
     zookeeper: Server, root: str, start: Callable[..., Program], command: list[str]
 ) -> None:
     first = start("register", root, "a")
@@ -382,7 +384,7 @@ def test_register_says_for_whom_it_waits(
     ],
     ids=" ".join,
 )
-async def test_lost_connection_is_told_of_and_so_is_its_return(
+async def test_lost_connection_is_reported_and_so_is_the_next_one(
     zookeeper: Server, root: str, start: Callable[..., Program], command: list[str]
 ) -> None:
     async with client(zookeeper) as zk, zkwire.Tap(zookeeper.address) as tap:
@@ -457,7 +459,7 @@ def test_missing_path_is_an_empty_election(zookeeper: Server, root: str, capfd: 
     assert on_server(lambda zk: zk.exists(root)) is None
 
 
-def test_data_that_is_no_text_is_shown_all_the_same(
+def test_data_that_is_not_text_is_shown_too(
     zookeeper: Server, root: str, start: Callable[..., Program], capfd: pytest.CaptureFixture[str]
 ) -> None:
     async def lead(zk: Client) -> str:
@@ -476,7 +478,7 @@ def test_data_that_is_no_text_is_shown_all_the_same(
     assert json.loads(observer.next()) == {"data": None, "node": None, "token": None}
 
 
-def test_reader_that_has_enough_may_close_the_pipe(
+def test_reader_of_the_output_may_close_the_pipe(
     zookeeper: Server, root: str, start: Callable[..., Program], started: Callable[..., Program]
 ) -> None:
     read, write = os.pipe()
@@ -572,7 +574,9 @@ def test_registration_outlives_its_session(zookeeper: Server, root: str, start: 
     assert process.ends() == 128 + signal.SIGTERM
 
 
-def test_member_that_cannot_be_read_is_told_of(zookeeper: Server, root: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_member_that_cannot_be_read_is_reported(
+    zookeeper: Server, root: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     async def put(zk: Client) -> None:
         await zk.create(root)
         await zk.create(root + "/bad", b"no JSON")
@@ -651,7 +655,7 @@ def test_pick_prints_ipv6_in_brackets(zookeeper: Server, root: str, capfd: pytes
         ("serverset", "member_1", '{"serviceEndpoint":{"host":"h","port":8080},"shard":"3","status":"ALIVE"}'),
     ],
 )
-def test_null_or_number_as_text_costs_no_member(
+def test_member_with_null_or_a_number_as_text_is_shown(
     zookeeper: Server, root: str, capfd: pytest.CaptureFixture[str], layout: str, name: str, data: str
 ) -> None:
     async def put(zk: Client) -> None:
@@ -688,7 +692,7 @@ def test_usage_error_exits_2(arguments: list[str], text: str, capfd: pytest.Capt
     assert text in capfd.readouterr().err
 
 
-def test_path_that_is_none_exits_2(zookeeper: Server, capfd: pytest.CaptureFixture[str]) -> None:
+def test_impossible_path_exits_2(zookeeper: Server, capfd: pytest.CaptureFixture[str]) -> None:
     for arguments in (["leader", "a"], ["leader", "/"], ["run", "a", "--", "true"], ["members", "a"], ["pick", "/"]):
         status, out, err = ask(capfd, *arguments)
         assert (status, out) == (2, ""), arguments

@@ -1,4 +1,4 @@
-"""The watchdog by itself: what it is told over its socket, and what becomes of the processes below it."""
+"""The watchdog by itself: lines over its socket, and what happens to the processes below it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEVER = float("inf")
 
 
 class Watched(Program):
-    """A watchdog with its command, and our end of the socket, as a runner has it. It prints where we do."""
+    """A watchdog with its command, and our end of the socket, as a runner has it. It prints to our streams."""
 
     def __init__(self, *command: str, preset: str = "") -> None:
         self.socket, theirs = socket.socketpair()
@@ -66,7 +66,7 @@ class Watched(Program):
 
 @pytest.fixture
 def watch() -> Iterator[Callable[..., Watched]]:
-    """Starts a watchdog. After the test each has lost its runner, which it must take for an order to end."""
+    """Starts a watchdog. At the end of the test its runner is gone, so it must end."""
     with ExitStack() as stack:
 
         def start(*command: str, preset: str = "") -> Watched:
@@ -167,7 +167,7 @@ def test_command_is_asked_to_end_at_the_soft_deadline(watch: Callable[..., Watch
     assert fifo.nobody_is_left()
 
 
-def test_command_that_ignores_that_is_killed_at_the_hard_deadline(watch: Callable[..., Watched], fifo: Fifo) -> None:
+def test_command_that_ignores_term_is_killed_at_the_hard_deadline(watch: Callable[..., Watched], fifo: Fifo) -> None:
     watched = watch(*shell(STUBBORN, fifo))
     watched.start()
     assert fifo.line() == "ready"
@@ -294,7 +294,7 @@ def test_descendants_that_left_the_group_are_killed(watch: Callable[..., Watched
         fifo.wait_until_nobody_is_left()
 
 
-def test_what_a_command_leaves_behind_is_ended_before_its_end_is_told(
+def test_processes_that_a_command_leaves_are_ended_before_its_end_is_reported(
     watch: Callable[..., Watched], fifo: Fifo
 ) -> None:
     script = """
@@ -319,7 +319,7 @@ os._exit(3)
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
-def test_command_that_goes_into_the_background_is_told_of_and_ended(
+def test_command_that_goes_into_the_background_is_reported_and_ended(
     watch: Callable[..., Watched], fifo: Fifo, stubborn: bool
 ) -> None:
     watched = watch(*shell(f"({STUBBORN}) & exit 0" if stubborn else "echo ready >&9; sleep 1000 & exit 0", fifo))
@@ -359,7 +359,7 @@ def test_end_of_the_lease_while_the_last_children_end_changes_nothing(
     assert watched.hear() == ["ended", "0", "background"]
 
 
-def test_stubborn_rest_of_a_command_is_killed_while_its_number_is_kept(
+def test_processes_that_ignore_term_after_their_command_are_killed_while_its_pid_is_kept(
     watch: Callable[..., Watched], fifo: Fifo
 ) -> None:
     watched = watch(*python(RUNAWAYS + "signal.sigwait([signal.SIGUSR2])", fifo))
@@ -421,7 +421,7 @@ def test_command_dies_with_its_watchdog(watch: Callable[..., Watched], fifo: Fif
     assert watched.hear() == []  # by which the runner knows
 
 
-def test_watchdog_lets_pass_what_a_service_manager_sends_to_all(watch: Callable[..., Watched]) -> None:
+def test_watchdog_ignores_signals_that_a_service_manager_sends_to_all(watch: Callable[..., Watched]) -> None:
     watched = watch("sleep", "1000")
     watched.start()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):

@@ -32,7 +32,7 @@ NAME = "127.0.0.1:8897"
         (None, "str, not NoneType"),
     ],
 )
-async def test_path_of_a_registry_is_refused_with_what_is_wrong_with_it(path: Any, problem: str) -> None:
+async def test_impossible_path_of_a_registry_is_refused_with_the_reason(path: Any, problem: str) -> None:
     with pytest.raises(RegistryError, match=f"a registry has a znode of its own.*: .*{problem}"):
         Registry(zkwire.connect("127.0.0.1:2181"), path)
 

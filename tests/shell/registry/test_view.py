@@ -90,11 +90,11 @@ async def test_uses_are_counted_and_their_outcomes_noted(autojump_clock: MockClo
         with trio.CancelScope() as scope, members.use() as good:
             scope.cancel()
             await trio.sleep(1)
-        assert members.pick() == good  # a cancellation is no error of its
+        assert members.pick() == good  # a cancellation is not an error of the member
         members.note_error(good)
         with members.use("sticky") as again:  # all are down, so all are used
             pass
-        assert members.pick() == again  # it went well
+        assert members.pick() == again  # a success
 
 
 @pytest.mark.parametrize("options", [{"errors": 0}, {"window": -1}, {"when_all_down": "panic"}])
