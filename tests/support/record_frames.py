@@ -14,19 +14,19 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import socket
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from tests.support.golden import FRAMES, Golden, conversations, load
+from tests.support.peer import Peer
 from tests.support.processes import HOST, free_port
 from tests.support.real.servers import Distribution, Ensemble, Server, find_distributions
 from tests.support.real.special_servers import sasl_server
 from zkwire import operations as op
 from zkwire.codes import AddWatchMode, CreateMode, ErrorCode, EventType, OpCode, WatcherType, Xid
-from zkwire.frames import Direction, frame
+from zkwire.frames import Direction
 from zkwire.jute import decode_at, encode
 from zkwire.multi import TERMINATOR, MultiReadRequest, MultiRequest, item
 from zkwire.operations import Operation
@@ -81,35 +81,10 @@ CROWD = 1000
 UNKNOWN_OPCODE = 99
 #: The first version that has every operation: whoAmI came last.
 OLDEST = (3, 7)
-_PATIENCE = 20.0  # seconds; a server that does not answer is an error
 
 
 class RecordingError(Exception):
     """A server did not do what the conversation should show."""
-
-
-class Peer:
-    """A blocking client: one TCP stream, whole frames."""
-
-    def __init__(self, server: Server) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", server.port), _PATIENCE)
-        self._stream = self._socket.makefile("rb")
-
-    def send(self, payload: bytes) -> None:
-        self._socket.sendall(frame(payload))
-
-    def send_all(self, payloads: Iterable[bytes]) -> None:
-        """Send all requests in one piece."""
-        self._socket.sendall(b"".join(map(frame, payloads)))
-
-    def receive(self) -> bytes | None:
-        """The payload of the next frame; None at the end of the stream."""
-        length = self._stream.read(4)
-        return self._stream.read(int.from_bytes(length, "big")) if length else None
-
-    def close(self) -> None:
-        self._stream.close()
-        self._socket.close()
 
 
 class Conversation:
@@ -120,7 +95,7 @@ class Conversation:
     ) -> None:
         self.name, self.title = name, title
         self._recording = recording
-        self._peer = Peer(server)
+        self._peer = Peer(server.address)
         self._step = 0
         self._xid = 0
         self._open = False
@@ -129,7 +104,7 @@ class Conversation:
 
     def __enter__(self) -> Conversation:
         if not self._shows_handshake:
-            self._peer.send(encode(self._connect))
+            self._peer.put(encode(self._connect))
             self._check(self._peer.receive() is not None, "no ConnectResponse")
             self._open = True
         return self
@@ -138,7 +113,7 @@ class Conversation:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._open and error is None:
-            self._peer.send(encode(RequestHeader(self._xid + 1, OpCode.CLOSE_SESSION)))
+            self._peer.put(encode(RequestHeader(self._xid + 1, OpCode.CLOSE_SESSION)))
             while self._peer.receive() is not None:
                 pass
         self._peer.close()
@@ -201,7 +176,7 @@ class Conversation:
         crowd = [encode(RequestHeader(CROWD + place, others[0].opcode)) + encode(others[1]) for place in range(50)]
         asked = encode(RequestHeader(self._xid + 1, operation.opcode)) + encode(record)
         for _ in range(100):
-            self._peer.send_all([*crowd, asked])
+            self._peer.put(*crowd, asked)
             replies = [self._peer.receive() or b"" for _ in (*crowd, asked)]
             if decode_at(ReplyHeader, replies[-1], 0, len(replies[-1]))[0].err == err:
                 self._xid += 1
@@ -232,7 +207,7 @@ class Conversation:
     # --- frames
 
     def _send(self, payload: bytes, types: tuple[Any, ...], opcode: OpCode | int | None, what: str) -> None:
-        self._peer.send(payload)
+        self._peer.put(payload)
         self._keep(Direction.SENT, payload, types, opcode, what, "request")
 
     def _receive(

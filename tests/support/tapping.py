@@ -1,17 +1,15 @@
-"""`zkwire tap` and `zkwire replay` in processes of their own, as users run them, and a client that is a bare socket."""
+"""`zkwire tap` and `zkwire replay` in processes of their own, as users run them."""
 
 from __future__ import annotations
 
 import re
 import signal
-import socket
-import struct
 from pathlib import Path
 
-from tests.support.program import PATIENCE, Program, module
+from tests.support.program import Program, module
 from zkwire.codes import OpCode
 from zkwire.frames import Direction, frame
-from zkwire.jute import Encodable, encode
+from zkwire.jute import encode
 from zkwire.records import ConnectRequest, ConnectResponse, ExistsRequest, ReplyHeader, RequestHeader
 from zkwire.traffic import recording
 
@@ -44,53 +42,6 @@ class Listening(Program):
 def tap(target: str, *arguments: str, listen: str = "0") -> Listening:
     """`zkwire tap`."""
     return Listening("tap", listen, target, *arguments)
-
-
-class Peer:
-    """A client that is a blocking socket: it sends and reads frames, and uses nothing of zkwire's own client."""
-
-    def __init__(self, address: str) -> None:
-        name, _, port = address.rpartition(":")
-        self.socket = socket.create_connection((name.strip("[]"), int(port)), PATIENCE)
-
-    def __enter__(self) -> Peer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-    def send(self, xid: int, opcode: int, record: Encodable | None = None) -> bytes:
-        data = frame(encode(RequestHeader(xid, opcode)) + (b"" if record is None else encode(record)))
-        self.socket.sendall(data)
-        return data
-
-    def take(self) -> bytes:
-        """The next frame's payload."""
-        (length,) = struct.unpack(">i", self._exactly(4))
-        return self._exactly(length)
-
-    def call(self, xid: int, opcode: int, record: Encodable | None = None) -> bytes:
-        self.send(xid, opcode, record)
-        return self.take()
-
-    def connect(self, password: bytes = bytes(16), session_id: int = 0) -> bytes:
-        self.socket.sendall(frame(encode(ConnectRequest(0, 0, 10_000, session_id, password, False))))
-        return self.take()
-
-    def ends(self) -> bool:
-        """Whether the stream ends here."""
-        try:
-            return self.socket.recv(1) == b""
-        except ConnectionResetError:
-            return True
-
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            piece = self.socket.recv(size - len(data))
-            assert piece, "the connection ended"
-            data += piece
-        return data
 
 
 def written(directory: Path, opcode: OpCode = OpCode.EXISTS, *, fault: str = "") -> Path:

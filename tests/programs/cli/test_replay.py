@@ -15,9 +15,10 @@ from kazoo.protocol.states import WatchedEvent
 from kazoo.retry import KazooRetry
 
 from tests.conftest import External
+from tests.support.peer import Peer
 from tests.support.program import PATIENCE
 from tests.support.real.servers import Distribution, Server
-from tests.support.tapping import Listening, Peer, tap, written
+from tests.support.tapping import Listening, tap, written
 from zkwire.cli import main
 from zkwire.codes import OpCode
 from zkwire.jute import encode

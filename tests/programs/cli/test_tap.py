@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import External
+from tests.support.peer import Peer
 from tests.support.program import PATIENCE, Program, module
 from tests.support.real.servers import Server
-from tests.support.tapping import Peer, tap
+from tests.support.tapping import tap
 from zkwire.cli import main
 from zkwire.cli.addresses import listening, servers
 from zkwire.cli.status import CommandError
@@ -64,7 +65,7 @@ def test_tap_prints_a_line_for_each_request_with_its_reply(zookeeper: Server | E
         peer.call(4, OpCode.EXISTS, ExistsRequest(root + "/none", False))
         peer.call(5, OpCode.CLOSE_SESSION)
         assert peer.ends()
-        peer.socket.close()
+        peer.close()
         running.next("closed by")
         running.interrupt()
     number, ms = r"0x[0-9a-f]+", r"  \d+\.\d\d ms"
@@ -240,7 +241,7 @@ def test_tap_passes_on_what_is_not_zookeepers(zookeeper: Server | External, data
         if data == b"isro":
             assert peer.socket.recv(10) == b"rw"
         assert peer.ends()
-        peer.socket.close()
+        peer.close()
         running.next("closed by")
         running.interrupt()
     assert running.shown()[1] == f"{name}; its bytes are passed on"
@@ -260,7 +261,7 @@ def test_tap_passes_a_half_closed_connection_on(zookeeper: Server | External) ->
                 served.sendall(b"imok")
             assert peer.socket.recv(10) == b"imok"
             assert peer.ends()
-            peer.socket.close()
+            peer.close()
             assert running.next("closed by").endswith("closed by the client")
             running.interrupt()
 
