@@ -43,6 +43,7 @@ from zkwire import (
     KeeperState,
     NoAuthError,
     NoNodeError,
+    NotEmptyError,
     OpCode,
     Perms,
     SessionExpiredError,
@@ -749,9 +750,7 @@ async def test_body_after_a_deletion_begins_when_every_lease_is_over(
             if how == "all at once":
                 await zk.multi([Delete(each) for each in tree])
             else:
-                for each in tree:
-                    with suppress(NoNodeError):
-                        await zk.delete(each)
+                await delete_one_by_one(zk, tree)
         successor = await second.wait()
         assert term.state in ("resigning", "resigned"), "the body of the first has ended"
         assert trio.current_time() - deleted >= who.zk.session_timeout - 0.5  # T after it saw that, not before
@@ -761,6 +760,16 @@ async def test_body_after_a_deletion_begins_when_every_lease_is_over(
 
 
 async def below_with(zk: zkwire.Client, path: str) -> list[str]:
-    """Delete the path and everything below it, the deepest first."""
+    """The path and everything below it, the deepest first."""
     found = [each for name in await zk.get_children(path) for each in await below_with(zk, f"{path}/{name}")]
     return [*found, path]
+
+
+async def delete_one_by_one(zk: zkwire.Client, tree: list[str]) -> None:
+    """Delete these, the deepest first, and what a candidate adds meanwhile."""
+    for each in tree:
+        with suppress(NoNodeError):
+            try:
+                await zk.delete(each)
+            except NotEmptyError:  # the one that waits has entered again
+                await delete_one_by_one(zk, await below_with(zk, each))
