@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,8 +23,8 @@ EPHEMERAL = CreateMode.EPHEMERAL
 SLACK = 5.0
 #: Session timeout in seconds, for clients whose timing does not matter. The servers grant 0.5 to 60.
 TIMEOUT = 10.0
-#: Seconds until a test stops waiting, and fails.
-PATIENCE = 20.0
+#: Seconds until a test stops waiting, and fails. On a quiet machine no test needs so long.
+PATIENCE = 40.0
 
 
 class Addressed(Protocol):
@@ -52,6 +52,16 @@ async def reached(zk: Client, *wanted: KeeperState) -> None:
     await states.aclose()
 
 
+async def until(condition: Callable[[], object], what: str = "what the test waits for") -> None:
+    """Wait until `condition()` is true, where there is no event to wait for."""
+    with trio.move_on_after(PATIENCE):
+        while True:
+            if condition():
+                return
+            await trio.sleep(0.02)
+    raise AssertionError(f"not within {PATIENCE:g} s: {what}")
+
+
 async def until_gone(zk: Client, path: str) -> None:
     """Wait until the znode does not exist."""
     with trio.fail_after(PATIENCE):
@@ -61,6 +71,17 @@ async def until_gone(zk: Client, path: str) -> None:
                 watch.disarm()
                 return
             await watch.wait()
+
+
+async def until_children(zk: Client, path: str, count: int) -> None:
+    """Wait until the znode has this number of children."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            names, watch = await zk.get_children_and_watch(path)
+            async with watch:
+                if len(names) == count:
+                    return
+                await watch.wait()
 
 
 async def watched_paths(server: Server) -> set[str]:

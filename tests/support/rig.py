@@ -24,7 +24,7 @@ from tests.support import contest, judge
 from tests.support.candidate_process import STEP
 from tests.support.contest import Record, Tape
 from tests.support.judge import Overlap, Pause, Stint
-from tests.support.live import watched_paths
+from tests.support.live import PATIENCE, until, watched_paths
 from tests.support.program import Program, module
 from tests.support.real.servers import Ensemble
 from zkwire import Client, Direction, SessionInfo, Stat
@@ -36,21 +36,8 @@ T = TypeVar("T")
 
 #: Session timeout of the candidates, and the servers' tick, in seconds.
 TIMEOUT, TICK = 2.0, 0.5
-#: Seconds until a test stops waiting for a leader. A machine with nothing else to do needs 2 * (TIMEOUT + TICK).
-PATIENCE = 40.0
-
 #: The exit status of a candidate whose body had not ended at the end of its lease.
 OVERRUN = 3
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until `condition()` is true, where there is no event to wait for."""
-    with trio.move_on_after(PATIENCE):
-        while True:
-            if condition():
-                return
-            await trio.sleep(0.02)
-    raise AssertionError(f"not within {PATIENCE:g} s: {what}")
 
 
 async def persistently(operation: Callable[[], Awaitable[T]]) -> T:

@@ -25,8 +25,9 @@ import trio
 import zkwire
 from tests.conftest import _distributions
 from tests.support import contest, judge
+from tests.support.live import PATIENCE, until
 from tests.support.real.servers import Ensemble, Server, ServerError
-from tests.support.rig import PATIENCE, TICK, TIMEOUT, Fleet, Rig, Stall, persistently, rig, until
+from tests.support.rig import TICK, TIMEOUT, Fleet, Rig, Stall, persistently, rig
 from zkwire import Delete, Direction, NoNodeError, NotEmptyError, OpCode
 from zkwire.tap.tap import When
 from zkwire.traffic.conversation import SeenFrame

@@ -12,9 +12,9 @@ import trio
 
 from election import Election, Term
 from election.leader.sequence import split
-from tests.support.live import client
+from tests.support.live import client, until_children
 from tests.support.real.servers import Distribution, Server
-from zkwire import Client, CreateMode, NodeExistsError, OpCode
+from zkwire import CreateMode, NodeExistsError, OpCode
 
 LAST = 2**31 - 1
 
@@ -76,15 +76,6 @@ async def test_counter_stays_at_its_last_value(old_server: Server) -> None:
             await zk.create("/e/e-", b"", mode=CreateMode.PERSISTENT_SEQUENTIAL)
 
 
-async def until_there_are(zk: Client, number: int) -> None:
-    while True:
-        children, watch = await zk.get_children_and_watch("/e")
-        async with watch:
-            if len(children) == number:
-                return
-            await watch.wait()
-
-
 @pytest.mark.rule("W12")
 async def test_no_two_of_ours_lead_when_the_counter_is_used_up(
     old_server: Server, monkeypatch: pytest.MonkeyPatch
@@ -116,7 +107,7 @@ async def test_no_two_of_ours_lead_when_the_counter_is_used_up(
             await zk.delete(await zk.create(f"/e/{name}-", b"", mode=CreateMode.PERSISTENT_SEQUENTIAL))
         for place, name in enumerate("abcdef", start=1):
             nursery.start_soon(contend, name)
-            await until_there_are(zk, place)
+            await until_children(zk, "/e", place)
             await began.wait()
         assert {parts[1] for child in await zk.get_children("/e") if (parts := split(child))} == {LAST}
         all_in.set()

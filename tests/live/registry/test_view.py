@@ -18,7 +18,7 @@ from election.registry.registry import Registry
 from election.registry.view import Change, Members
 from tests.conftest import External
 from tests.support.behind import heal, held, on_line, part
-from tests.support.live import PATIENCE, client, reached, sent, watched_paths
+from tests.support.live import PATIENCE, client, reached, sent, until, watched_paths
 from tests.support.real.servers import Server
 from zkwire import (
     ACL,
@@ -63,12 +63,6 @@ async def changes(members: Members, count: int) -> list[tuple[str, str]]:
     """The next changes, as (kind, name)."""
     with trio.fail_after(PATIENCE):
         return [(change.kind, change.member.name) for change in [await members.__anext__() for _ in range(count)]]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - nobody tells of it
-            await trio.sleep(0.01)
 
 
 async def fresh(members: Members) -> None:

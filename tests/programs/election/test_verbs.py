@@ -19,7 +19,7 @@ from election import Election
 from election.command.verbs import main
 from tests.conftest import External
 from tests.support.commands import Fifo, python, shell
-from tests.support.live import PATIENCE, client, until_gone
+from tests.support.live import PATIENCE, client, until_children, until_gone
 from tests.support.processes import wait_until
 from tests.support.program import Program, module
 from tests.support.real.servers import Server
@@ -220,7 +220,7 @@ def test_next_command_starts_when_that_of_a_stopped_or_killed_runner_is_dead(
     first = start("run", *options, *python(STAMPING.format(stamps=str(tmp_path / "first")), fifo))
     hears(first, "leading")
     second = start("run", *options, *python(STAMPING.format(stamps=str(tmp_path / "second")), fifo))
-    on_server(lambda zk: has_children(zk, root, 2))
+    on_server(lambda zk: until_children(zk, root, 2))
     assert wait_until((tmp_path / "first").exists, PATIENCE)
     first.send(number)
     hears(second, "leading")
@@ -249,7 +249,7 @@ async def test_next_command_starts_when_that_of_a_runner_that_is_cut_off_is_dead
             first = start("run", *options, "--hosts", tap.address, *stamping("first"))
             await trio.to_thread.run_sync(hears, first, "leading")
             second = start("run", *options, *stamping("second"))
-            await has_children(zk, root, 2)
+            await until_children(zk, root, 2)
             tap.partition()
             await trio.to_thread.run_sync(hears, second, "leading")
             assert await trio.to_thread.run_sync(wait_until, (tmp_path / "second").exists, PATIENCE)
@@ -258,16 +258,6 @@ async def test_next_command_starts_when_that_of_a_runner_that_is_cut_off_is_dead
     assert wait_until(lambda: "\n" in (tmp_path / "second").read_text(), PATIENCE)
     last = max(map(float, (tmp_path / "first").read_text().split()))
     assert last < float((tmp_path / "second").read_text().split()[0])
-
-
-async def has_children(zk: Client, path: str, count: int) -> None:
-    with trio.fail_after(PATIENCE):
-        while True:
-            names, watch = await zk.get_children_and_watch(path)
-            if len(names) == count:
-                watch.disarm()
-                return
-            await watch.wait()
 
 
 def test_runner_contends_with_elections_of_the_package(
@@ -279,7 +269,7 @@ def test_runner_contends_with_elections_of_the_package(
         election = Election(zk, root, dialect="kazoo")
         async with election.lead():
             process = start("run", root, "--dialect", "kazoo", "--", "touch", str(ran))
-            await has_children(zk, root, 2)
+            await until_children(zk, root, 2)
             assert not ran.exists()
         status, _, err = await trio.to_thread.run_sync(process.result)
         assert status == 0, err
@@ -397,7 +387,7 @@ async def test_lost_connection_is_reported_and_so_is_the_next_one(
             return process.next(pattern, on=process.err)
 
         if command[0] in ("run", "register"):
-            await has_children(zk, root, 1)
+            await until_children(zk, root, 1)
         else:
             if command[0] == "members":
                 await zk.create(f"{root}/x")
@@ -569,7 +559,7 @@ def test_registration_outlives_its_session(zookeeper: Server, root: str, start: 
     process.send(signal.SIGSTOP)
     on_server(lambda zk: until_gone(zk, node))
     process.send(signal.SIGCONT)
-    on_server(lambda zk: has_children(zk, root, 1))
+    on_server(lambda zk: until_children(zk, root, 1))
     process.send(signal.SIGTERM)
     assert process.ends() == 128 + signal.SIGTERM
 
