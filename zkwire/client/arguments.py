@@ -1,5 +1,5 @@
-"""What callers pass, checked and in the server's terms: paths under the chroot, creates, ACLs. And back: the server's
-errors in the caller's terms."""
+"""Checks what callers pass and turns it into the server's terms: paths under the chroot, creates, ACLs. And turns the
+server's errors into the caller's terms."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def refusal(chroot: str, code: int, path: str | None, operation: str) -> ZooKeep
 
 
 def _about_chroot(chroot: str, path: str, operation: str) -> str:
-    """What to look at when `path` does not exist under the chroot. If the parent of a znode to be created is directly
-    under the chroot, it is the chroot that is missing."""
+    """What to do if `path` does not exist under the chroot. If the chroot is the parent of the znode to be created,
+    then the chroot is missing."""
     if path == "/" or ("create" in operation and path.count("/") == 1):
         return f'the chroot {chroot} does not exist; ensure_path("/") creates it'
     return f'the server has no {chroot}{path}; ensure_path("/") creates the chroot {chroot} if it is missing too'

@@ -15,8 +15,8 @@ from .verbs import Verbs
 
 
 class BoundClient(Verbs):
-    """The operations of a client, bound to the session it has now: once that is over they raise SessionExpiredError,
-    also when the client has a new one. What a recipe needs, whose znodes belong to one session."""
+    """The operations of a client, bound to one session. When that session has expired they raise SessionExpiredError,
+    even if the client has a new one. For recipes, whose znodes belong to one session."""
 
     def __init__(self, client: Verbs, session: Session) -> None:
         self._client = client
@@ -37,7 +37,7 @@ class BoundClient(Verbs):
 
     @property
     def expired(self) -> bool:
-        """Whether that session is over for this client."""
+        """Whether that session has ended for this client, in whatever way."""
         return self._bound_to.state in TERMINAL_STATES
 
     def last_answered(self, before: float) -> float | None:

@@ -22,16 +22,17 @@ T = TypeVar("T")
 
 
 class Call(Request, Coroutine[Any, Any, T]):
-    """A request, from the moment it was made: its frame is in the outbox before the method that made it returns, so the
-    order of calls is the order on the wire (rule 35), also when they are awaited later or in another order:
+    """A request that was made. Its frame is in the outbox before the method that made it returns. So the order of calls
+    is the order on the wire (rule 35 of docs/client-rules.md), even if they are awaited later or in another order:
 
         calls = [zk.get_data(path) for path in paths]          # all on their way, in this order
         results = [await call for call in calls]
 
-    One task awaits it. When that task is cancelled the connection is unharmed: a request that was sent may have been
-    applied all the same, and its reply is read and dropped (rule 34); one that waited for a connection is forgotten.
+    Only one task may await it. If that task is cancelled, the connection is unharmed. A request that was sent may have
+    been applied all the same, and its reply is read and dropped (rule 34). One that waited for a connection is
+    forgotten.
 
-    It is a coroutine too, so the methods that return one are async functions to trio:
+    It is a coroutine too, so trio takes the methods that return one for async functions:
 
         nursery.start_soon(zk.create, "/a")
         trio.from_thread.run(zk.create, "/a")
@@ -57,7 +58,7 @@ class Call(Request, Coroutine[Any, Any, T]):
         self.start = self.end = 0
         #: What `await` raises instead of waiting.
         self.error: Exception | None = None
-        #: Nobody waits any more.
+        #: The task that awaited it was cancelled.
         self.cancelled = False
         self._owner = owner
         self._finish = finish
@@ -87,8 +88,8 @@ class Call(Request, Coroutine[Any, Any, T]):
                     self._abort(None)
                 raise
         else:
-            # Ready: no turn of the loop is spent on it. None is starved by that, since only the reader's turns make
-            # calls ready.
+            # Ready: no turn of the loop is spent on it. That starves no task, since calls become ready only in the
+            # turns of the reader.
             yield from trio.lowlevel.checkpoint_if_cancelled().__await__()
         if self.error is not None:
             raise self.error
@@ -106,7 +107,7 @@ class Call(Request, Coroutine[Any, Any, T]):
         return self.operation.name
 
     def send(self, value: Any, /) -> Any:
-        """Go on waiting. Raises StopIteration with the result."""
+        """Go on waiting. Raises StopIteration, which holds the result, when there is one."""
         if self._wait is None:
             self._wait = self.__await__()
         try:

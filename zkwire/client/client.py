@@ -8,11 +8,11 @@ A client's tasks, all in one nursery that callers never see:
 and, while there is a connection, the two tasks of its Link. `seek_read_write` joins them while the server is in
 read-only mode.
 
-A KeyboardInterrupt in one of these tasks would leave its step half done. So the tasks, and the client's methods in
-their callers' tasks, are protected from it: trio raises it in its main task instead.
+A KeyboardInterrupt in one of these tasks would leave its step half done. So these tasks are protected from it, and so
+are the client's methods in their callers' tasks: trio raises it in its main task instead.
 
-A caller's request is encoded in the caller's own step. When nothing else is outstanding it is written at once; else the
-writer gets it within the same turn of trio's loop, together with all other requests of that turn.
+A caller's request is encoded in the caller's own step. If no other request waits for its reply, it is written at once.
+Otherwise the writer takes it in the same turn of trio's loop, together with all other requests of that turn.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ _entered: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 def _abandon_all() -> None:
-    """Runs in a forked process. The clients belong to the parent, and none can be used here. Closes the child's copies
-    of their connections, so that it can write nothing into them; neither the parent nor the server notices that."""
+    """Runs in a forked process. The clients belong to the parent and cannot be used here. Closes this process's copies
+    of their connections, so that it cannot write into them. Neither the parent nor the server notices that."""
     for client in list(_entered):
         root, client.run_root = client.run_root, None
         abandon = None if client._link is None else getattr(client._link.transport, "abandon", None)
@@ -73,7 +73,7 @@ def _abandon_all() -> None:
 
 def _part_epoll(root: Any) -> None:
     """Give trio a new epoll in a forked process, which may go on, if only to leave its blocks. The old epoll is shared
-    with the parent: the parent would miss each event that the child takes from it, and wait for ever."""
+    with the parent: the parent would miss each event that the child takes from it, and would wait for ever."""
     io_manager = root._runner.io_manager
     with select.epoll() as own:
         for fd, waiters in io_manager._registered.items():
@@ -108,33 +108,40 @@ def connect(
             data, stat = await zk.get_data("/a")
 
     Args:
-        hosts: servers by comma, the port defaulting to 2181, and a chroot behind them; tried in random order, resolved
-            anew at every attempt.
-        session_timeout: seconds without contact after which the session may end; servers clamp it to 2 to 20 ticks.
-        session: a session to resume, of this process or another (`Client.session`): its id as a signed number of 64
-            bits, its password as bytes.
-        read_only: whether a server in read-only mode will do, while a read-write one is looked for.
-        ssl_context: for TLS; `ssl.create_default_context()` checks the host name.
-        auth: (scheme, auth) pairs, as ("digest", b"user:password"), sent first on every connection.
-        sasl: a mechanism, as `DigestMD5("user", "password")`, run on every connection after them. One object will do
-            for many clients; what it raises becomes an AuthFailedError with the exception as its `__cause__`.
-        on_frame: called with every Frame at the end of the step that made or read it, so it may make requests.
-            `zkwire.print_frame` is one. If it raises, it is not called again, the block is cancelled, the session is
-            closed, and the block raises that exception, not in a group.
-        new_session: whether to open a new session after this one has expired. Requests never cross over.
-        connect_timeout: seconds until entering the block fails, shared out among the hosts; None is the session
-            timeout, but 1 s at least; math.inf is never.
-        max_frame: the longest request payload in bytes: the servers' jute.maxbuffer.
-        max_reply: the longest reply payload taken, in bytes. A longer one fails its call with ReplyTooLongError, and is
-            not kept.
-        dial: opens a stream, in place of TCP. It raises OSError when it cannot; the block raises any other exception of
-            it as it is, not in a group.
+        hosts: servers, separated by commas, and after them a chroot, if any. The port is 2181 by default. They are
+            tried in random order, and their names are resolved anew at each attempt.
+        session_timeout: seconds without contact after which the server may end the session; above 0, below 2147483.
+            The server grants another one if this is outside its limits, which are 4 and 40 s by default: 2 and 20 of
+            its ticks. `Client.session_timeout` is what it granted.
+        session: the session to resume, of this process or another (`Client.session`); None for a new one.
+        read_only: True: use a server in read-only mode if no other is found, and go on looking for another.
+        ssl_context: for TLS; None for plain TCP. `ssl.create_default_context()` checks the host name.
+        auth: pairs of scheme and credentials, such as ("digest", b"user:password"). They are sent first on every
+            connection.
+        sasl: a mechanism, such as `DigestMD5("user", "password")`. It runs on every connection, after `auth`. One
+            object may serve many clients. If it raises, the client ends with an AuthFailedError, whose `__cause__` is
+            that exception.
+        on_frame: called with every Frame, at the end of the step that made or read it. `zkwire.print_frame` is one. It
+            is an ordinary function, so it cannot wait. It may make requests. If it raises, it is not called again, the
+            block is cancelled, the session is closed, and the block raises that exception, not in a group.
+        new_session: True: open a new session after this one has expired. No request of the old one is sent in it.
+        connect_timeout: seconds until entering the block fails, 0 or more; the hosts share them. None: the session
+            timeout, but at least 1 s. math.inf: never.
+        max_frame: the longest request payload, in bytes: by default 1 MiB - 1, which is the default of the servers'
+            jute.maxbuffer. A longer request raises LocalProtocolError; a server would close the connection.
+        max_reply: the longest reply payload that is taken, in bytes; by default 64 MiB. A longer one is dropped, and
+            its call raises ReplyTooLongError.
+        dial: opens a stream, instead of TCP. It raises OSError if it cannot. The block raises any other exception that
+            it raises, not in a group.
 
     Ctrl-C never interrupts a step of the client: trio raises KeyboardInterrupt in its main task, and leaving the block
     closes the session.
 
+    Raises:
+        HostsError: the connect string is wrong.
+        LocalProtocolError: an argument has the wrong type or is out of range.
+
     Entering the block raises NoServerError, AuthFailedError, or SessionExpiredError (with `new_session=False`).
-    Raises here: HostsError for a bad connect string, LocalProtocolError for an argument of the wrong type or range.
     """
     return Client(
         Options(
@@ -158,8 +165,8 @@ def connect(
 class Client(Verbs):
     """A ZooKeeper client: see `connect` for how to get one, and Verbs for its operations.
 
-    Exceptions of the block leave it as they are. Leaving it closes the session, which takes 2 s at most whatever the
-    servers do; `detach` leaves the session alive instead.
+    An exception in the block leaves it unchanged, not in a group. Leaving the block closes the session, which takes at
+    most 2 s whatever the servers do. `detach` leaves the session alive instead.
     """
 
     def __init__(self, options: Options) -> None:
@@ -191,47 +198,51 @@ class Client(Verbs):
 
     @property
     def state(self) -> KeeperState:
-        """DISCONNECTED, SYNC_CONNECTED, CONNECTED_READ_ONLY, EXPIRED, AUTH_FAILED or CLOSED."""
+        """The state of the session.
+
+        SYNC_CONNECTED: connected. CONNECTED_READ_ONLY: connected to a server in read-only mode. DISCONNECTED: not
+        connected yet, or not any more; the client is looking for a server. EXPIRED, AUTH_FAILED, CLOSED: it has ended.
+        """
         return self._session.state
 
     @property
     def session_id(self) -> int:
-        """The session's id, signed 64 bits; 0 before the first."""
+        """The session's id, a signed number of 64 bits; 0 before the first session."""
         return self._session.info.id
 
     @property
     def session(self) -> SessionInfo:
-        """What resumes the session in another client."""
+        """The session's id and password, which resume it in another client."""
         return self._session.info
 
     @property
     def session_timeout(self) -> float:
-        """The negotiated timeout, in seconds."""
+        """The timeout that the server granted, in seconds. Before the first session: the one that is asked for."""
         return self._session.session_timeout
 
     @property
     def last_zxid(self) -> int:
-        """The highest zxid of all replies in this session."""
+        """The highest zxid of all replies in this session; 0 before the first."""
         return self._session.last_zxid
 
     def last_answered(self, before: float) -> float | None:
-        """When the last of the requests and pings left on this connection that had been answered by `before`; its
-        ConnectRequest if none had.
+        """Send time (trio's clock, seconds) of the newest request or ping on this connection that the server had
+        answered by `before`; of the ConnectRequest if there is none. None without a connection.
 
-        Both are seconds on trio's clock. None without a connection. May be early by 1/24 of the session timeout, never
-        late. What a lease is counted from: by `before` this had reached the server, and so had the session's touch.
+        It may be early by 1/24 of the session timeout, never late. A lease is counted from it: what was sent then had
+        reached the server by `before`, and had renewed the session there.
         """
         return self._session.last_answered(before)
 
     def states(self) -> StateStream:
-        """The state now, then every change, for `async for`; the stream's `reason` says why it changed to the one given
-        last. Ends after CLOSED or AUTH_FAILED, and after EXPIRED unless a new session follows."""
+        """The state now, then every change, for `async for`. It ends after CLOSED or AUTH_FAILED, and after EXPIRED
+        unless a new session follows. The stream's `reason` says why the state changed."""
         stream = StateStream(self.state, self._state_reason, over=self._is_over(self.state), check_run=self.check_run)
         self._states.add(stream)
         return stream
 
     def bound(self) -> BoundClient:
-        """The same operations, bound to the session of now."""
+        """The same operations, bound to the current session."""
         return BoundClient(self, self._session)
 
     # --- the block
@@ -264,8 +275,8 @@ class Client(Verbs):
 
     @trio.lowlevel.enable_ki_protection
     async def aclose(self) -> None:
-        """Close the session: its ephemerals go. Takes 2 s at most; without a connection, no time, and then the session
-        ends with its timeout. What `before_close` was told comes before that, and takes what it takes."""
+        """Close the session: the server deletes its ephemerals. This takes at most 2 s. Without a connection it takes
+        no time, and the session ends when its timeout is over. What was given to `before_close` is awaited first."""
         self.check_run()
         while self._closers:
             closer = self._closers.pop()
@@ -287,9 +298,9 @@ class Client(Verbs):
             self._end()
 
     def before_close(self, closer: Callable[[], Awaitable[object]]) -> Callable[[], None]:
-        """Have `closer()` awaited, shielded, before the session is closed; the result takes that back.
+        """Have `closer()` awaited, shielded, before the session is closed. Call the result to take that back.
 
-        For recipes whose work must end before their ephemerals go. The last one told is awaited first.
+        For recipes whose work must end before their ephemerals are deleted. The last one given is awaited first.
         """
         self._closers.append(closer)
 
@@ -301,7 +312,8 @@ class Client(Verbs):
 
     @trio.lowlevel.enable_ki_protection
     def detach(self) -> None:
-        """Leave without closing the session: its ephemerals stay until its timeout, or until someone resumes it."""
+        """Leave without closing the session. It and its ephemerals stay until its timeout is over, unless a client
+        resumes it."""
         self.check_run()
         self._leaving = True
         self._end()
@@ -394,7 +406,7 @@ class Client(Verbs):
         return state in (KeeperState.AUTH_FAILED, KeeperState.CLOSED)
 
     def _end(self) -> None:
-        """No more: the session is left as it is, and the connection dropped."""
+        """Drop the connection, and leave the session on the server as it is."""
         self._session.detach()
         self._pump(trio.current_time())
 
@@ -406,7 +418,7 @@ class Client(Verbs):
 
     @trio.lowlevel.enable_ki_protection
     async def _work(self) -> None:
-        """Our tasks. A cancellation of the block is not for them: the session is still to be closed then."""
+        """Our tasks. Cancelling the block does not cancel them, since the session is still to be closed then."""
         with self._work_scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._timer)
@@ -434,10 +446,10 @@ class Client(Verbs):
                 self._session.handle_timeout(now)
                 self._pump(now)
 
-    # --- from the core to those who wait
+    # --- from the session to the callers that wait
 
     def _pump(self, now: float) -> None:
-        """Take every event that the session has, then write what it has to say. Never waits."""
+        """Handle every event that the session has, then write the bytes that it has. Never waits."""
         session, link = self._session, self._link
         while (event := session.next_event(now)) is not NEED_DATA:
             if type(event) is Replied:
@@ -476,7 +488,7 @@ class Client(Verbs):
                 if state in TERMINAL_STATES:
                     self._dialing.session_ended(is_last=over)
                     if not over:
-                        # In this step, so that a caller who is told of the end finds the next session to ask.
+                        # In this step, so that a caller who learns of the end finds the next session in place.
                         self._session = self._session.successor()
                 changed, self._changed = self._changed, trio.Event()
                 changed.set()
@@ -484,7 +496,7 @@ class Client(Verbs):
 
     def _show_frames(self) -> None:
         """Call on_frame with the frames of the step that ends here. It is the caller's code: it may make requests,
-        whose frames are shown after these, and an exception of it ends the client."""
+        whose frames are shown after these. If it raises, the client ends."""
         if self._showing:
             return
         self._showing = True

@@ -67,7 +67,7 @@ class Dialing:
         self._stopped = False
 
     def session_ended(self, *, is_last: bool) -> None:
-        """End the attempt that is under way. With `is_last` no session follows, so a pause ends too."""
+        """Stop the attempt that is under way. With `is_last` no session follows, so a pause ends too."""
         self._attempt.cancel()
         if is_last:
             self._stopped = True
@@ -90,11 +90,11 @@ class Dialing:
                     await trio.sleep_forever()
 
     def _time_to_find(self, session: Session, now: float) -> tuple[float, float]:
-        """The time for finding a session, in seconds: all of it, and what is left of it now.
+        """The time for finding a server, in seconds: all of it, and what is left of it now.
 
-        For a session to be resumed it ends when the server may end the session. For a new one it is the session
-        timeout, or connect_timeout if that is shorter. What is left is never less than a third of all, so that attempts
-        do not become too short to succeed.
+        If there is a session to resume, the time ends when the server may end that session. For a new one it is the
+        session timeout, or connect_timeout if that is shorter. What is left is never less than a third of the whole, so
+        that attempts do not become too short to succeed.
         """
         if session.may_end_at is not None:
             whole, end = session.session_timeout, session.may_end_at
@@ -105,7 +105,7 @@ class Dialing:
         return whole, min(max(end - now, whole / 3), whole)
 
     def _longest_pause(self, session: Session, *, had_session: bool) -> float:
-        """Seconds until the next round at most. `had_session`: the last attempt had one."""
+        """The longest pause before the next round, in seconds. `had_session`: the last attempt had one."""
         if had_session:
             return session.session_timeout * PAUSE_SHORT
         return session.session_timeout * PAUSE_RESUMING if session.info.id else PAUSE_LAST
@@ -174,7 +174,7 @@ class Dialing:
         if search.short < 2:
             return
         ended = counted(search.short, "connection")
-        link.reason += f", {lasted:.3g} s after the session stood there; {ended} in a row ended so soon"
+        link.reason += f", {lasted:.3g} s after the session was connected there; {ended} in a row ended so soon"
         times, rest = divmod(search.short, MANY_SHORT)
         if not rest and not times & (times - 1):
             _log.warning(

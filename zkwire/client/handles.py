@@ -1,7 +1,7 @@
 """Handles on watches: `Watch` for one event, `WatchStream` for all of a persistent watch's.
 
-Events are put into them by the reader as it meets them on the wire, before any reply behind them reaches its caller.
-Neither makes the reader wait.
+The task that reads the connection puts events into them in wire order: an event that comes before a reply is there
+before that reply reaches its caller. Neither makes that task wait.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Events that a WatchStream holds for a slow reader; past that they are replaced by one RESYNC.
+#: How many events a WatchStream holds for a slow reader. If there are more, one RESYNC takes the place of all.
 MAX_BUFFERED_EVENTS = 65536
 
 
 class Watch:
     """A one-shot watch, armed by the reply that it came with.
 
-    Several Watches on one path share one watch on the server; each sees the event. It is kept over reconnects: what
-    happened meanwhile fires it then. When the session ends it fires too, with type NONE and the session's last state.
-    A Watch that is dropped is still kept for its event: end the interest where none may come for long.
+    Several Watches on one path share one watch on the server, and each sees the event. It is kept over reconnects: a
+    change that happened meanwhile fires it then. When the session ends it fires too, with type NONE and the session's
+    last state. The client keeps it until it fires, even if you do not: disarm it if no event may come for long.
 
-        async with watch:            # leaving the block ends the interest; the server is told when it was the last
+        async with watch:            # leaving the block disarms it
             event = await watch.wait()
     """
 
@@ -50,20 +50,24 @@ class Watch:
         return self._owner._client_path(self._server_path)
 
     async def wait(self) -> WatchedEvent:
-        """The event, when it comes. Any number of tasks may wait, before and after it."""
+        """Wait for the event, and return it. Any number of tasks may wait, before and after it has come.
+
+        Raises RuntimeError in another trio.run or another process than the client's.
+        """
         self._owner.check_run()
         await self._fired.wait()
         assert self.event is not None
         return self.event
 
     def disarm(self) -> None:
-        """End the interest. Whoever still waits gets an event of type DATA_WATCH_REMOVED, as in the Java client."""
+        """End the watch; if it was the last one on the path, the server is told. Tasks that still wait get an event of
+        type DATA_WATCH_REMOVED, as in the Java client."""
         if self.event is None:
             self._owner._disarm(self._server_path, self)
             self.deliver(WatchedEvent(EventType.DATA_WATCH_REMOVED, KeeperState.SYNC_CONNECTED, self._server_path))
 
     def deliver(self, event: WatchedEvent) -> None:
-        """Called by the reader."""
+        """Called when the event has come off the wire. Its path is the server's."""
         if self.event is None:
             self.event = event._replace(path=self._owner._client_path(event.path) if event.path else self.path)
             self._fired.set()
@@ -78,7 +82,7 @@ class Watch:
 
 
 class _Stream(Generic[T]):
-    """What has arrived, in order, as an async iterator; ends behind the last."""
+    """What has arrived, in order, as an async iterator, which ends after the last item."""
 
     def __init__(self, items: Iterable[T] = (), *, over: bool = False, check_run: Callable[[], None]) -> None:
         self._check_run = check_run
@@ -116,9 +120,9 @@ class WatchStream(_Stream[WatchedEvent]):
         async with zk.add_watch("/a", AddWatchMode.PERSISTENT_RECURSIVE) as events:
             async for event in events: ...
 
-    After a reconnect it yields an event of type RESYNC, since servers keep no events for persistent watches: read again
-    what you watch. The same when a reader is more than 65536 events behind. When the session ends it yields one event
-    of type NONE with the session's last state, and then ends.
+    Servers keep no events for persistent watches. So after a reconnect it yields an event of type RESYNC: read again
+    what you watch. It yields one too, instead of all events, if more than 65536 have not been read. When the session
+    ends it yields one event of type NONE with the session's last state, and then it ends.
     """
 
     def __init__(self, owner: Owner, server_path: str, mode: AddWatchMode) -> None:
@@ -147,13 +151,13 @@ class WatchStream(_Stream[WatchedEvent]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the interest; iteration ends. The server is told when it was the last."""
+        """End the watch, and the iteration. If it was the last one on the path, the server is told."""
         if not self._over:
             self._end()
             self._owner._disarm(self._server_path, self)
 
     def deliver(self, event: WatchedEvent) -> None:
-        """Called by the reader."""
+        """Called when the event has come off the wire. Its path is the server's."""
         if self._over:
             return
         path = self._owner._client_path(event.path) if event.path else self.path
@@ -165,15 +169,15 @@ class WatchStream(_Stream[WatchedEvent]):
 
     async def __anext__(self) -> WatchedEvent:
         if not self._entered:
-            raise RuntimeError("no watch stands outside the block: async with zk.add_watch(...) as events")
+            raise RuntimeError("there is no watch outside the block: async with zk.add_watch(...) as events")
         return await super().__anext__()
 
 
 class StateStream(_Stream[KeeperState]):
-    """The client's states, the current one first, then every change; ends after a terminal one. One reader.
+    """The client's states: the current one first, then every change. It ends after a terminal one. For one reader.
 
-    `reason` says why the state changed to the one given last, as "the server closed the connection"; "" before the
-    first connection, and while a session stands.
+    `reason` says why the state became the one that was given last, such as "the server closed the connection". It is ""
+    before the first connection and while connected.
     """
 
     def __init__(self, current: KeeperState, reason: str, *, over: bool, check_run: Callable[[], None]) -> None:
@@ -182,7 +186,7 @@ class StateStream(_Stream[KeeperState]):
         self._reasons = deque([reason])
 
     def deliver(self, state: KeeperState, reason: str, *, last: bool) -> None:
-        """Called by the client."""
+        """Called by the client at each change of state."""
         if not self._over:
             self._reasons.append(reason)
             self._put(state, last=last)
@@ -193,6 +197,6 @@ class StateStream(_Stream[KeeperState]):
         return state
 
     async def aclose(self) -> None:
-        """Iteration ends."""
+        """End the iteration."""
         self._items.clear()
         self._end()

@@ -1,6 +1,7 @@
-"""A nursery that does not show: tasks of ours behind an `async with` of our callers'.
+"""For recipes: a nursery that does not show. Tasks of ours run while a caller is in an `async with` block.
 
-An exception of the block leaves it as itself, and so does one that ends a task of ours, never inside an ExceptionGroup.
+An exception leaves the block as it is, never inside an ExceptionGroup: one that the block raises, and one that ends a
+task of ours.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if sys.version_info < (3, 11):
 
 
 def root_task() -> trio.lowlevel.Task:
-    """The root task of the trio.run that the caller is in: the same for all of its tasks, and for no other's."""
+    """The root task of the trio.run that the caller is in. All tasks of one run have the same, and no two runs do."""
     try:
         root = trio.lowlevel.current_root_task()
     except RuntimeError:
@@ -32,7 +33,10 @@ def root_task() -> trio.lowlevel.Task:
 
 
 class HiddenNursery:
-    """Opened by an `__aenter__`, closed by the `__aexit__` that belongs to it."""
+    """For recipes: open it in an `__aenter__`, and close it in the `__aexit__` that belongs to it.
+
+    The package `election` is built on it. A program that only uses a client does not need it.
+    """
 
     def __init__(self) -> None:
         self._manager: Any = None
@@ -41,13 +45,13 @@ class HiddenNursery:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was opened; it never is a second time."""
+        """Whether it was opened. It can be opened only once."""
         return self._nursery is not None
 
     async def open(self) -> trio.Nursery:
-        """Open it. The block runs inside, and is cancelled when a task of ours fails.
+        """Open it. The block runs inside it, and is cancelled when a task of ours fails.
 
-        Raises RuntimeError outside trio, as under asyncio.
+        Raises RuntimeError outside trio, such as under asyncio.
         """
         root_task()
         self._manager = trio.open_nursery()
@@ -56,7 +60,7 @@ class HiddenNursery:
         return nursery
 
     def fail(self, error: BaseException) -> None:
-        """Cancel the block. It raises this error when `stop` has ended the tasks in good order."""
+        """Cancel the block. It raises this error after `stop` has ended the tasks."""
         if self._failure is None:
             self._failure = error
         if self._nursery is not None:
@@ -69,15 +73,15 @@ class HiddenNursery:
         where: TracebackType | None,
         stop: Callable[[], Awaitable[object]],
     ) -> bool:
-        """End with the block: what it raised comes in as for `__aexit__`, and the result is for `__aexit__` to return.
+        """End it with the block. The first three arguments are those of `__aexit__`, which returns the result.
 
-        `stop` makes the tasks end. It is not awaited when one of them has failed, since then all are cancelled already.
+        `stop` makes the tasks end. It is not awaited if one of them has failed, since all are cancelled already then.
         """
         if self._nursery is None:
             raise RuntimeError("this block was never entered: use `async with`")
         scope = self._nursery.cancel_scope
         try:
-            if scope.cancel_called and self._failure is None:  # nobody else cancels it, so a task has failed
+            if scope.cancel_called and self._failure is None:  # only a task that failed has cancelled it
                 return bool(await self._manager.__aexit__(kind, error, where))
             try:
                 await stop()
@@ -85,7 +89,7 @@ class HiddenNursery:
                 scope.cancel()
                 raise
             finally:  # left open, it would break the nurseries around it
-                scope.shield = True  # all that is left ends at once
+                scope.shield = True  # the tasks that are left end at once
                 await self._manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
             _, rest = group.split(trio.Cancelled)

@@ -1,7 +1,7 @@
-"""`run`: an async function as a whole program, which signals stop in good order, and whose errors are one line.
+"""`run`: runs an async function as a whole program. Signals stop it in good order, and its errors are one line.
 
-A program that just ends leaves its session open, so its ephemerals stay until the session timeout is over. The default
-actions of SIGTERM and SIGHUP end a program like that, and KeyboardInterrupt may be raised in the middle of any line.
+A program that is killed leaves its session open, so its ephemerals stay until the session timeout is over. The default
+actions of SIGTERM and SIGHUP kill it, and KeyboardInterrupt may be raised in the middle of any line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if sys.version_info < (3, 11):
 
 T = TypeVar("T")
 
-#: What asks a program to stop. Windows has no SIGHUP.
+#: The signals that ask a program to stop. Windows has no SIGHUP.
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 #: Errors whose cause is outside the program, so that one line says enough. Any other exception is a bug in the program.
 EXPECTED = (ZkwireError, OSError)
@@ -35,16 +35,16 @@ def run(main: Callable[..., Awaitable[T]], *args: Any) -> T:
 
         zkwire.run(main)
 
-    Ctrl-C (SIGINT), SIGTERM and SIGHUP cancel `main`, so that its blocks are left: sessions are closed, and the next
+    Ctrl-C (SIGINT), SIGTERM and SIGHUP cancel `main`, so that it leaves its blocks: sessions are closed, and the next
     leader leads at once. Then the program ends with status 0, and a line on stderr names the signal. A second Ctrl-C
-    ends the process without waiting for that. A signal that the program was started to ignore (nohup, or & in a script)
-    stays ignored.
+    ends the process without waiting for that. A signal that was ignored when the program started (nohup, or & in a
+    script) stays ignored.
 
-    When a ZkwireError (errors of the package `election` are too) or an OSError leaves `main`, alone or in a group, the
-    program ends with status 1 and the error as a line on stderr. Every other exception passes through.
+    When a ZkwireError (the errors of the package `election` are ZkwireErrors too) or an OSError leaves `main`, alone or
+    in a group, the program ends with status 1 and the error is a line on stderr. Any other exception passes through.
 
-    Call it in the main thread. A program that has its own `trio.run` and signal handlers only needs to cancel the scope
-    around its `async with zkwire.connect(...)`.
+    Call it in the main thread. A program that has its own `trio.run` and signal handlers does not need it: it cancels
+    the scope around its `async with zkwire.connect(...)`.
 
     Raises:
         SystemExit: the program was stopped, or failed.
@@ -81,7 +81,7 @@ def run(main: Callable[..., Awaitable[T]], *args: Any) -> T:
 
 @contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """The signals that stop a program; not those that it was started to ignore, or that are not handled in Python."""
+    """Handle the signals that stop a program, except those that are ignored or not handled in Python."""
     numbers = [number for number in STOPPING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
@@ -93,7 +93,7 @@ def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
 
 def _failure(error: BaseException) -> SystemExit:
     if isinstance(error, BrokenPipeError):
-        # Nobody reads stdout any more. Python would complain when it flushes stdout at the end, so it is redirected.
+        # stdout is no longer read. Python would complain when it flushes stdout at the end, so it is redirected.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return SystemExit(f"{_prefix()}{str(error) or type(error).__name__}")
 
@@ -105,5 +105,5 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _prefix() -> str:
-    """The program's name; nothing for one that has no file."""
+    """The program's name; "" for one that has no file."""
     return "" if sys.argv[0] in ("", "-", "-c") else f"{Path(sys.argv[0]).stem}: "

@@ -51,8 +51,8 @@ class MultiReadOperation:
 
 @dataclass(frozen=True)
 class Create(MultiOperation):
-    """create inside multi. Its result is the path; with `with_stat`, (path, Stat), where the Stat is None from servers
-    before 3.7.2, 3.8.2 and 3.9.0 (rule 70)."""
+    """create inside multi. Its result is the path; with `with_stat`, (path, Stat). Servers before 3.7.2, 3.8.2 and
+    3.9.0 send no Stat: then it is None (rule 70 of docs/client-rules.md)."""
 
     path: str
     data: bytes | None = b""
@@ -81,7 +81,8 @@ class SetData(MultiOperation):
 
 @dataclass(frozen=True)
 class Check(MultiOperation):
-    """check inside multi: the znode exists and has this version (-1: any). Its result is None."""
+    """check inside multi: the multi fails unless the znode exists and has this version (-1: any). Its result is
+    None."""
 
     path: str
     version: int = -1
@@ -105,8 +106,8 @@ class GetChildren(MultiReadOperation):
 
 
 def multi_request(chroot: str, operations: Iterable[MultiOperation]) -> tuple[tuple[MultiOperation, ...], MultiRequest]:
-    """The operations, and the request for them. Raises LocalProtocolError or BadArgumentsError, which say which one is
-    wrong."""
+    """The operations, and the request for them. Raises LocalProtocolError or BadArgumentsError, which says which
+    operation is wrong."""
     asked = _all("multi", operations)
     items = []
     for index, operation in enumerate(asked):
@@ -232,7 +233,7 @@ def children(response: Any) -> list[str]:
 
 
 def _result(body: object, *expected: type[Record]) -> Any:
-    """The result, which must be one of these records: a server might answer with another's."""
+    """The result, which must be one of these records. A server might answer with another one."""
     if not isinstance(body, expected):
         wanted = " or ".join(record.__name__ for record in expected)
         raise RemoteProtocolError(f"MultiResponse: expected a {wanted}, got {body!r:.80}")

@@ -1,8 +1,8 @@
 """TCP and TLS streams as the client uses them: a send that never waits, and one task that may.
 
-A trio Stream's `send_all` may have sent any part when it is cancelled, so no caller of the client ever runs it. Here a
-caller tries `send_nowait`; what the socket does not take becomes the backlog, which only the writer task drains. So a
-frame is never cut short by a cancellation, and how many bytes never left is known.
+A trio Stream's `send_all` may have sent any part of its data when it is cancelled, so the tasks of the client's callers
+never run it. They call `send_nowait`. What the socket does not take becomes the backlog, which only the writer task
+drains. So a cancellation never cuts a frame short, and it is known how many bytes never left.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Protocol
 
 import trio
 
-#: How much is read at once at first: some hundred replies.
+#: How many bytes are read at once: some hundred replies.
 RECEIVE_SIZE = 64 * 1024
-#: And at most, while what is read fills it.
+#: The most bytes that are read at once. The size doubles up to this as long as each read fills it.
 RECEIVE_SIZE_LIMIT = 1024 * 1024
 
 
@@ -34,25 +34,25 @@ class Transport(Protocol):
         """Write the rest. Raises OSError or trio.BrokenResourceError when the stream is broken."""
 
     def readable(self) -> Awaitable[object]:
-        """Awaited, returns when `receive_nowait` has something to give. Raises as `drain`."""
+        """Await it to wait until `receive_nowait` returns bytes. Raises as `drain`."""
 
     def receive_nowait(self) -> bytes | None:
-        """Some bytes, b"" at the end; None when there are none yet."""
+        """Some bytes; b"" at the end of the stream; None if there are none yet."""
 
     async def aclose(self) -> None:
-        """Close without a farewell."""
+        """Close at once, without TLS's closing message."""
 
     # A transport may also have `abandon()`: close the file descriptor and touch nothing else. It is called in a forked
     # process, where the stream is the parent's.
 
 
-#: What opens a stream to one address: (address, port, host name, which TLS checks). Raises OSError or
-#: trio.BrokenResourceError when there is none to be had.
+#: A function that opens a stream to one address. Its arguments: the address, the port, and the host name, which TLS
+#: checks. It raises OSError or trio.BrokenResourceError if it cannot.
 Dial = Callable[[str, int, str], Awaitable[Transport]]
 
 
 class SocketTransport:
-    """A plain TCP socket, non-blocking, waited for through trio."""
+    """A plain TCP socket. It does not block; waiting goes through trio."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -81,7 +81,7 @@ class SocketTransport:
             self.unsent = len(self._backlog)
 
     def readable(self) -> Awaitable[object]:
-        # Trio's own coroutine, not one of ours around it, which would cost a reply another 2 us.
+        # trio's own coroutine. One of ours around it would cost 2 us more for each reply.
         return trio.lowlevel.wait_readable(self._socket)
 
     def receive_nowait(self) -> bytes | None:
@@ -89,7 +89,7 @@ class SocketTransport:
             data = self._socket.recv(self._receive_size)
         except BlockingIOError:
             return None
-        # What fills the buffer is part of something larger.
+        # If the data fills the buffer, more is coming.
         full = len(data) == self._receive_size
         self._receive_size = min(self._receive_size * 2, RECEIVE_SIZE_LIMIT) if full else RECEIVE_SIZE
         return data
@@ -102,7 +102,8 @@ class SocketTransport:
         self._socket.close()
 
     def _write(self, data: bytes | memoryview) -> int:
-        """How many bytes the socket took. An error waits for `drain`: no caller of the client is to hear of it."""
+        """How many bytes the socket took. An error is raised later, by `drain`, not in a task of the client's
+        caller."""
         try:
             return self._socket.send(data)
         except (BlockingIOError, InterruptedError):
@@ -113,7 +114,7 @@ class SocketTransport:
 
 
 class StreamTransport:
-    """Any trio stream: TLS, or a memory stream in a test. What `send_all` was given counts as written."""
+    """Any trio stream: TLS, or a memory stream in a test. Bytes that `send_all` was given count as written."""
 
     def __init__(self, stream: trio.abc.Stream, sock: trio.socket.SocketType | None = None) -> None:
         """`sock` is the socket below the stream, where there is one."""
@@ -177,7 +178,7 @@ def _tls_name(host_name: str) -> str:
 
 
 class _Lookup:
-    """One lookup of a name: under way, or finished and nobody has taken its outcome yet."""
+    """One lookup of a name: under way, or finished and its result not yet used."""
 
     def __init__(self) -> None:
         self.over = trio.Event()
@@ -188,16 +189,17 @@ class _Lookup:
 
 #: The lookups of this run of trio, by name and port.
 _lookups: trio.lowlevel.RunVar[dict[tuple[str, int], _Lookup]] = trio.lowlevel.RunVar("zkwire lookups")
-#: Seconds for which the outcome of a lookup may still be used when nobody waited for it any more.
+#: For how many seconds the result of a lookup may be used if no caller waited for it any more.
 LOOKUP_KEPT = 10.0
 
 
 async def resolve(name: str, port: int) -> list[str]:
-    """All addresses of a host now (rule 43), in the resolver's order; one that needs a scope id has it (fe80::1%2).
+    """All current addresses of a host (rule 43 of docs/client-rules.md), in the resolver's order. An address that needs
+    a scope id has it: "fe80::1%2".
 
-    A lookup that hangs keeps one of trio's 40 threads, also when nobody waits for it any more. So all clients of a run
-    share the lookup of a name that is under way, and no second one is started. When it ends after its callers have
-    given up, the next call takes the outcome.
+    A lookup that hangs occupies one of trio's 40 threads, even after its callers have given up. So all clients of a run
+    share one lookup of each name, and no second one is started meanwhile. If it ends after its callers have given up,
+    the next call uses the result.
 
     Raises:
         OSError: the name has no address.
@@ -211,7 +213,7 @@ async def resolve(name: str, port: int) -> list[str]:
     lookup = lookups.get(key)
     if lookup is None or trio.current_time() > lookup.ended + LOOKUP_KEPT:
         lookup = lookups[key] = _Lookup()
-        # A task of the run: the caller may be cancelled while others wait.
+        # A system task: the caller may be cancelled while others still wait.
         trio.lowlevel.spawn_system_task(_look_up, name, port, lookup)
     await lookup.over.wait()
     if lookups.get(key) is lookup:

@@ -1,17 +1,19 @@
 """One ZooKeeper session, over all the TCP connections it lives on. No I/O, no clock, no randomness.
 
-The caller dials, moves bytes and tells the time:
+The caller opens streams, moves bytes and passes the time:
 
     session = Session(10.0)
-    session.tcp_connected(now, deadline)                   # a stream stands; the ConnectRequest is in the outbox
+    session.tcp_connected(now, deadline)                   # a stream is open; the ConnectRequest is in the outbox
     send(session.data_to_send(now))
-    session.receive_data(received, now)                    # b"" is EOF
+    session.receive_data(received, now)                    # b"" is the end of the stream
     while (event := session.next_event(now)) is not NEED_DATA: ...
     session.handle_timeout(now)                            # at session.next_deadline()
-    session.tcp_lost(now, "why", unsent)                   # and dial again while session.state is no terminal one
+    session.tcp_lost(now, "why", unsent)                   # then connect again, unless session.state is terminal
 
-On each new connection go, in this order: ConnectRequest; its answer awaited; all auths, then SASL; their answers
-awaited; setWatches; what callers asked for meanwhile (rules 11, 12, 13).
+On each new connection the order is (rules 11, 12, 13): send the ConnectRequest, wait for its reply; send all auths,
+then SASL, wait for their replies; send setWatches; send the requests that callers made meanwhile.
+
+All times are seconds on one clock of the caller's, which must not jump.
 
 A Session is one session only. When it has expired it is over, and so is every request it held: `successor` makes the
 next one, and no request crosses over.
@@ -77,21 +79,22 @@ class Session:
     """The protocol of one session.
 
     Args:
-        session_timeout: what to ask for, in seconds; asked for anew on every connection (rule 7).
+        session_timeout: the timeout to ask for, in seconds. It is asked for anew on every connection (rule 7).
         session: the session to resume; None for a new one.
         read_only: whether a server in read-only mode will do.
-        auth: (scheme, auth) pairs, sent first on every connection in this order (rule 16).
-        sasl: the SASL mechanism to run after them; each connection works on a copy of it.
-        granted: the timeout in seconds that a server granted an earlier session that asked for the same; limits count
-            from it until this one has its own. None: they count from what is asked for.
+        auth: pairs of scheme and credentials. They are sent first on every connection, in this order (rule 16).
+        sasl: the SASL mechanism that runs after them. Each connection uses a copy of it.
+        granted: the timeout in seconds that a server granted an earlier session which asked for the same. All limits
+            count from it until a server has granted this session one. None: they count from `session_timeout`.
         max_frame, max_reply: as for Connection.
-        on_frame: called with every Frame in the step that makes or reads it; it must not call the session. When it
-            raises, it is called no more, and `next_event` raises the same once every event has been taken.
+        on_frame: called with every Frame in the step that makes or reads it. It must not call the session. If it
+            raises, it is not called again, and `next_event` raises the exception after the last event.
 
     Inputs: `tcp_connected`, `receive_data`, `tcp_lost`, `handle_timeout`.
-    Commands: `request`, `cancel`, `add_auth`, `disarm`, `close`, `detach`.
+    Commands: `request`, `cancel`, `add_auth`, `disarm`, `close`, `detach`, `successor`.
     Outputs: `next_event`, `data_to_send`, `next_deadline`.
-    Getters: `state`, `info`, `session_timeout`, `may_end_at`, `last_zxid`, `error`, `watches`, `auths`, `outstanding`.
+    Getters: `state`, `info`, `session_timeout`, `may_end_at`, `last_answered`, `last_zxid`, `error`, `watches`,
+        `outstanding`.
     """
 
     def __init__(
@@ -109,17 +112,19 @@ class Session:
     ) -> None:
         """Raises LocalProtocolError for an auth or a session that cannot be sent."""
         self.state = _DISCONNECTED
-        #: Id and password, once the server gave them; id 0 before.
+        #: Id and password; the id is 0 until a server has granted a session.
         self.info = SessionInfo(0, _NEW_PASSWORD) if session is None else resumable(session)
-        #: The negotiated timeout in seconds; until then `granted`, or what was asked for.
+        #: The timeout that the server granted, in seconds; until then `granted`, or else the one that is asked for.
         self.session_timeout = session_timeout if granted is None else granted
-        #: The highest zxid of any reply (rules 26, 27): what the next server must have seen too.
+        #: The highest zxid of any reply, 0 before the first. The next server must have seen it too (rules 26, 27).
         self.last_zxid = 0
-        #: Why no more requests are taken; None while they are.
+        #: The error that every further request raises: the session has ended or is being closed. None before.
         self.error: ZkwireError | None = None
         self._asked_timeout = session_timeout
         self._read_only_ok = read_only
-        self._seen_read_write = session is not None  # else the id is a read-only server's throw-away one (rule 17)
+        self._seen_read_write = (
+            session is not None
+        )  # else the id may be a throw-away one of a read-only server (rule 17)
         self._login = Login(auth, sasl, max_frame)
         self._arming = Arming(max_frame)
         #: Which watches there are.
@@ -154,10 +159,18 @@ class Session:
     # --- inputs
 
     def tcp_connected(self, now: float, deadline: float) -> None:
-        """A TCP (or TLS) stream to a server stands. By `deadline` the session must stand on it: the ConnectResponse and
-        all replies to auths and SASL must have come."""
+        """A TCP (or TLS) stream to a server is open. Send `data_to_send` next.
+
+        Args:
+            now: clock time in seconds.
+            deadline: clock time by which the session must be connected: until then the ConnectResponse and all replies
+                to auths and SASL must have come. Otherwise `handle_timeout` gives the connection up.
+
+        Raises:
+            LocalProtocolError: there is a connection already, or the session has ended.
+        """
         if self._connection is not None:
-            raise LocalProtocolError("tcp_connected: a connection stands already; tcp_lost comes between two of them")
+            raise LocalProtocolError("tcp_connected: there is a connection already; call tcp_lost before the next one")
         if self.error is not None:
             raise LocalProtocolError(f"tcp_connected: this session is over and needs no connection: {self.error!r}")
         id, password = self.info if self._seen_read_write else (0, _NEW_PASSWORD)
@@ -174,15 +187,19 @@ class Session:
         )
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take bytes from the server; b"" says that no more will come."""
+        """Take bytes from the server; b"" at the end of the stream. Take all events of `next_event` afterwards."""
         if self._connection is not None:
             self._connection.receive_data(data, now)
 
     def tcp_lost(self, now: float, reason: str, unsent: int = 0) -> None:
-        """The stream is gone, or was closed after a Disconnected. `unsent` counts the bytes handed out last that never
-        left.
+        """The stream is lost, or the caller has closed it after a Disconnected. Without a connection, nothing happens.
 
-        What the server may have got fails, in order; what never left waits for the next connection.
+        Requests that the server may have got fail, in order. Those that never left wait for the next connection.
+
+        Args:
+            now: clock time in seconds.
+            reason: why, in words: it is in the errors and in the StateChanged.
+            unsent: how many of the bytes that `data_to_send` returned last were never written.
         """
         connection = self._connection
         if connection is None:
@@ -202,7 +219,8 @@ class Session:
             self._change_state("lost", reason)
 
     def handle_timeout(self, now: float) -> None:
-        """Do what is due at `next_deadline`: a ping, giving up the stream, giving up the session."""
+        """Do what is due now: send a ping, give up the connection, or end the session. To be called at `next_deadline`;
+        at any other time it does no harm. Then take all events of `next_event`, and send `data_to_send`."""
         expiry = self._expiry()
         if expiry is not None and now >= expiry:
             self._end(
@@ -250,8 +268,9 @@ class Session:
             self._waiting.note(now)
 
     def cancel(self, request: Request) -> None:
-        """The caller gave up. A request still waiting for a connection is forgotten, and so is one that has not left
-        when its connection is lost; of one sent, the reply is awaited all the same (rule 34)."""
+        """The caller does not want the reply any more. A request that waits for a connection is forgotten, and so is
+        one that has not left when its connection is lost. The reply to one that was sent comes all the same (rule
+        34)."""
         if request.operation is AUTH:
             if not request.end and request in self._login.packets:
                 self._login.packets.remove(request)
@@ -261,27 +280,28 @@ class Session:
             self._waiting.cancelled.add(request)
 
     def add_auth(self, request: Request, now: float) -> None:
-        """Send an auth packet now, and again on every connection to come. It is not lost with a connection: the reply
-        on the next one will do. It fails when the session ends, and when no session stands for 4/3 of the timeout: then
-        it is not sent any more.
+        """Send an auth packet now, and again on every later connection.
+
+        It does not fail with its connection: the next one brings the reply. It fails when the session ends, and after
+        4/3 of the session timeout without a connected session; then it is not sent any more.
 
         Raises:
-            as `request`.
+            LocalProtocolError, SessionExpiredError, AuthFailedError, ClosedError: as `request`.
         """
         if self.error is not None:
             raise ended_error(self.error, request)
-        body_of(AUTH, request.record, self._max_frame)  # what cannot be sent must not come back either
+        body_of(AUTH, request.record, self._max_frame)  # raises now what each connection would raise later
         self._login.add(request, now)
         if self.state is _DISCONNECTED:
             self._waiting.note(now)
 
     def disarm(self, path: str, watcher: Any, now: float) -> None:
-        """A watcher's interest in the path ends; the server is told when it was the last (rule 67)."""
+        """The watcher is not interested in the path any more. If it was the last one, the server is told (rule 67)."""
         self._arming.disarm(path, watcher, now)
 
     def close(self, now: float) -> None:
-        """Send closeSession and take no more requests. The state is CLOSED when its reply has come; at once when there
-        is no connection."""
+        """Send closeSession and take no more requests. The state becomes CLOSED when the reply has come; without a
+        connection, at once."""
         if self.error is not None:
             return
         self.error = ClosedError("the client is closed")
@@ -292,13 +312,15 @@ class Session:
             self._end("closed", self.error)
 
     def detach(self) -> None:
-        """End here, and leave the session to live on the server until its timeout or until someone resumes it."""
+        """End without closeSession. On the server the session lives until its timeout is over, or until it is
+        resumed."""
         self._end("detached", ClosedError("the client is closed"))
 
     # --- outputs
 
     def data_to_send(self, now: float) -> bytes:
-        """The bytes to write now; b"" when there are none."""
+        """The bytes to write now; b"" if there are none. They are returned once: write all of them, or say in
+        `tcp_lost` how many were not written."""
         connection = self._connection
         if connection is None:
             words, self._login.last_words = self._login.last_words, b""
@@ -306,9 +328,16 @@ class Session:
         return b"" if self._awaits_tcp_lost else connection.data_to_send(now)
 
     def next_event(self, now: float) -> SessionEvent | NeedData:
-        """The next event, in the order in which the server meant them; NEED_DATA when there is none yet.
+        """Returns one of six things, in wire order:
 
-        When there is no event left, it raises, once, what `on_frame` has raised.
+        1. Replied: a request has its reply.
+        2. Failed: a request will get no reply.
+        3. Fired: watchers are to be given an event.
+        4. StateChanged: the session has another state.
+        5. Disconnected: close the stream, then call `tcp_lost`.
+        6. NEED_DATA: there is no event now.
+
+        Any exception is one that `on_frame` has raised. It is raised once, after the last event.
         """
         while not self._events:
             connection = self._connection
@@ -339,7 +368,8 @@ class Session:
         return NEED_DATA
 
     def next_deadline(self) -> float | None:
-        """When `handle_timeout` must be called next; None when nothing is to be waited for."""
+        """The clock time at which `handle_timeout` must be called next; None: it need not be. Ask again after each
+        input and command."""
         deadlines = [
             None if self._connection is None or self._awaits_tcp_lost else self._connection.next_deadline(),
             self._expiry(),
@@ -351,28 +381,29 @@ class Session:
     # --- getters
 
     def last_answered(self, before: float) -> float | None:
-        """Connection.last_answered, of the connection that stands; None without one."""
+        """Connection.last_answered, of the current connection; None without one."""
         return None if self._connection is None else self._connection.last_answered(before)
 
     @property
     def may_end_at(self) -> float | None:
-        """When the server may end the session if it does not hear from us: its timeout after the last valid frame. None
-        without a session, and for one to resume whose servers have not been heard yet."""
+        """The clock time from which the server may end the session if it does not hear from us: the session timeout
+        after the last valid frame. None without a session, and before the first frame of one that is resumed."""
         return None if self.info.id == 0 or self._last_frame is None else self._last_frame + self.session_timeout
 
     @property
     def outstanding(self) -> int:
-        """How many requests wait for a reply on this connection."""
+        """How many requests on this connection have no reply yet."""
         connection = self._connection
         return 0 if connection is None else len(connection.pending)
 
     # --- the life of the session
 
     def _expiry(self) -> float | None:
-        """When the session is over without the server's word for it: 4/3 of the timeout after the last valid frame.
+        """When the session is over although no server has said so: 4/3 of the timeout after the last valid frame.
 
-        A server cannot have heard of us for so long; one that accepts TCP and never answers does not postpone it
-        (rule 40). A connection that stands is given up by then, and the waiters learn of its loss first.
+        By then no server can have heard from us for a whole timeout. A server that accepts TCP and never answers does
+        not postpone it (rule 40). An open connection is given up before, so its loss is the first thing that waiting
+        callers learn.
         """
         if self.info.id == 0 or not self._seen_read_write or self._last_frame is None:
             return None
@@ -391,7 +422,7 @@ class Session:
             self._fail(request, ConnectionLossError(None, request.operation.name, written, cause))
 
     def _is_authenticating(self) -> bool:
-        """Whether the server has granted the session, and auths or SASL are still to be answered before it stands."""
+        """Whether the server has granted the session, and has still to answer auths or SASL."""
         connection = self._connection
         return (
             self.state is _DISCONNECTED
@@ -477,7 +508,7 @@ class Session:
             self._arming.send(request, self._connection, now)
 
     def _take_reply(self, event: Replied, now: float) -> bool:
-        """What the session itself learns from a reply; whether it is the caller's too."""
+        """Learn from a reply what concerns the session. True if the request is a caller's."""
         request = event.request
         own = type(request) is OwnRequest
         if own:
@@ -496,7 +527,7 @@ class Session:
         return not own
 
     def _take_too_long(self, event: Replied, now: float) -> None:
-        """A reply was too long to be taken. Its caller is told so, and has no watch then, though the server has."""
+        """A reply was too long to be taken. The request fails, and its watch, which the server has set, is removed."""
         request, size, limit = event.request, event.response.length, self._max_reply
         operation = request.operation.name
         if type(request) is OwnRequest:  # a SASL token: the exchange cannot go on without it

@@ -297,15 +297,6 @@ def test_auth_given_up_before_it_was_sent_is_forgotten() -> None:
     assert [sent.record.auth for sent in talk.sent()] == [b"b:b"], "it was sent, so it stays"
 
 
-@pytest.mark.parametrize("granted", [4.0, 0.5])
-def test_requests_wait_for_a_session_by_what_an_earlier_one_was_granted(granted: float) -> None:
-    talk = Talk(60.0, granted=granted)
-    assert talk.session.session_timeout == granted
-    sync(talk)
-    assert talk.session.next_deadline() == pytest.approx(100 + granted * 4 / 3)
-    assert talk.dial().time_out == 60_000
-
-
 @pytest.mark.rule(6)
 def test_requests_on_a_read_only_session_wait_by_the_granted_timeout() -> None:
     talk = Talk(60.0, read_only=True)

@@ -1,4 +1,4 @@
-"""Lost connections: which requests fail, which are kept, and in which order."""
+"""Lost connections, and requests that wait: which fail, which are kept, in which order, and how long they wait."""
 
 from __future__ import annotations
 
@@ -95,13 +95,13 @@ def test_a_loss_of_no_connection_is_nothing() -> None:
     assert talk.session.data_to_send(talk.now) == b""
 
 
-def test_a_second_connection_beside_the_first_is_a_fault_of_the_caller() -> None:
+def test_a_second_connection_beside_the_first_is_an_error_of_the_caller() -> None:
     talk = connected()
-    with pytest.raises(LocalProtocolError, match="tcp_lost comes between"):
+    with pytest.raises(LocalProtocolError, match="call tcp_lost before the next one"):
         talk.dial()
 
 
-def test_a_connection_for_a_session_that_is_over_is_a_fault_of_the_caller() -> None:
+def test_a_connection_for_a_session_that_is_over_is_an_error_of_the_caller() -> None:
     talk = Talk()
     talk.session.detach()
     with pytest.raises(LocalProtocolError, match="over"):
@@ -124,3 +124,12 @@ def test_a_connection_taken_away_by_a_resume_elsewhere_is_resumed() -> None:
     talk.lose()
     assert talk.dial().session_id == SESSION_ID
     assert states(talk.serve(connect_response())) == [CONNECTED]
+
+
+@pytest.mark.parametrize("granted", [4.0, 0.5])
+def test_requests_wait_for_a_session_by_what_an_earlier_one_was_granted(granted: float) -> None:
+    talk = Talk(60.0, granted=granted)
+    assert talk.session.session_timeout == granted
+    sync(talk)
+    assert talk.session.next_deadline() == pytest.approx(100 + granted * 4 / 3)
+    assert talk.dial().time_out == 60_000
