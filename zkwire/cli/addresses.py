@@ -20,7 +20,7 @@ def listening(text: str) -> Host:
     if not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise CommandError(f"LISTEN {text!r}: expected HOST:PORT, :PORT or PORT", USAGE)
     if ":" in name and not text.startswith("["):
-        raise CommandError(f"LISTEN {text!r}: an IPv6 address must be in brackets", USAGE)
+        raise CommandError(f"LISTEN {text!r}: an IPv6 address needs brackets, as in [::1]:2181", USAGE)
     return Host(name or LOOPBACK, int(port))
 
 

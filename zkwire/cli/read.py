@@ -41,7 +41,7 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
         type=_port,
         action="append",
         metavar="N",
-        help="a port of a server; may be given again (default: 2181, and every port to which a ConnectRequest goes)",
+        help="a port of a server; can be repeated (default: 2181, and every port to which a ConnectRequest goes)",
     )
     parser.add_argument(
         "--op", metavar="OPERATIONS", help="only these: getData, create*, connect, or several with commas between them"

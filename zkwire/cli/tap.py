@@ -78,7 +78,7 @@ def register(verb: str, parser: argparse.ArgumentParser) -> None:
         metavar="FAULT",
         action="append",
         default=[],
-        help="such as 'drop reply create /app/** nth 2'; may be given again",
+        help="such as 'drop reply create /app/** nth 2'; can be repeated",
     )
     broken.add_argument("--seed", type=int, help="for faults that act at random: the same seed repeats what they do")
     parser.set_defaults(run=run)

@@ -1,6 +1,6 @@
-"""Bytes as people have them: what xxd, hexdump, od, strace, Wireshark or a language prints, base64, or as they are.
+"""Bytes as people paste them: as xxd, hexdump, od, strace, Wireshark or a language prints them, base64, or plain bytes.
 
-A text is read right, or it is refused with a reason: it never becomes other bytes. Each way to read a text is a row of
+A text is read right, or it is refused with a reason; it is never read as other bytes. Each way to read it is a row of
 `FORMS`. Every row is tried on the whole text, the rows that recognise their lines first. If several ways give different
 bytes, and only one of them gives whole frames, that one is taken, and a note says so. If not, the text is refused, the
 message names the ways, and the user chooses by `--format`.
@@ -23,7 +23,7 @@ __all__ = ["FORMATS", "FORMS", "Found", "NotBytes", "pasted_bytes", "read_pasted
 #: No frame begins with a higher byte.
 _LARGEST_FIRST = MAX_REPLY.to_bytes(4, "big")[:1]
 
-#: What `--format` takes: how the digits are to be read where they can be read in several ways.
+#: The values of `--format`, for digits that can be read in several ways.
 FORMATS = ["hex", "base64", "bytes", "decimal", "octal", "words", "text"]
 
 _NAMES = {"hex": "hexadecimal", "words": "numbers with the low byte first", "text": "text with escapes"}
@@ -44,7 +44,7 @@ def pasted_bytes(data: bytes, form: str | None = None) -> bytes:
 
 
 def read_pasted(data: bytes, form: str | None = None) -> Found:
-    """The bytes that `data` means, and the form in which it has them. `form` is one of FORMATS; None: found out.
+    """The bytes that `data` means, and the form that it has. `form` is one of FORMATS; None: it is found out.
 
     A frame's first byte is a zero, which no text has: data that holds one is bytes, unless it is text in UTF-16.
 
@@ -66,7 +66,7 @@ def read_pasted(data: bytes, form: str | None = None) -> Found:
     if found is None:
         if any(line.strip() == "*" for line in text.split("\n")):
             raise NotBytes(
-                "a star stands for rows like the one above it, and without offsets nobody knows how many: use od -v"
+                "a star stands for rows like the one above it, and without offsets their number is unknown: use od -v"
             )
         found = [each for one in NUMBERS for each in one.read(text)]
     if form is None:  # any word could be base64, so bytes of it are taken only if they begin as a frame
@@ -195,7 +195,7 @@ _PIECE = re.compile(
 
 
 def _unescaped(text: str, rust: bool) -> bytes | None:
-    r"""The bytes of what stands between quotes; None if this way of escaping has no such escape.
+    r"""The bytes of a text between quotes; None if this way of escaping has no such escape.
 
     C, Python, Go, Java and JavaScript read \01 as one byte, or refuse it. Rust reads a zero and the digit 1.
     """
@@ -218,7 +218,7 @@ def _unescaped(text: str, rust: bool) -> bytes | None:
             value = int(part, 16)
             if kind != "hex" and value > 0x7F:
                 raise NotBytes(
-                    f"{match[0]} is several bytes in one language and one in another: write \\x with two digits"
+                    f"{match[0]} is several bytes in some languages and one byte in others: write \\x with two digits"
                 )
         elif kind == "letter":
             if part not in _ESCAPES or (rust and part in "abfv?"):
@@ -274,14 +274,14 @@ def _bare_escapes(text: str) -> list[Found]:
     stripped = text.strip()
     if re.fullmatch(r"[bB](?:\\.)+.*", stripped):
         raise NotBytes(
-            "this begins with b and an escape: the shell took the quotes; put others around them, \"b'...'\""
+            "this begins with b and an escape: the shell removed the quotes; put others around them, \"b'...'\""
         )
     if not stripped.startswith("\\"):
         return []
     if re.fullmatch(r"(?:\\x[0-9a-fA-F]{2}\s*)+", stripped):
         stripped = "".join(stripped.split())
     if re.search(r"\s", stripped):
-        raise NotBytes("there are blanks between escapes that no quotes enclose: put the text into quotes")
+        raise NotBytes("there are blanks between escapes, but no quotes: put the text into quotes")
     return _text_found("text with escapes", [stripped])
 
 
@@ -298,7 +298,7 @@ def _strace(text: str) -> list[Found]:
     calls = [(number, match) for number, line in enumerate(lines, 1) if (match := _CALL.fullmatch(line.strip()))]
     if any("<unfinished" in line and re.search(r"\b(?:read|recv|write|send)\w*\(\d", line) for line in lines):
         raise NotBytes(
-            "strace tells a call in two lines here (unfinished, resumed): trace one thread, or use zkwire tap"
+            "strace shows one call in two lines here (unfinished, resumed): trace one thread, or use zkwire tap"
         )
     if not calls:
         return []

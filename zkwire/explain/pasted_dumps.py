@@ -1,8 +1,8 @@
 """Dumps with an offset at the start of each row, of xxd, hexdump, od, tcpdump, Wireshark, Netty and zkwire itself.
 
-Each row says at which offset its bytes are. So a missing or altered row is noticed: the offsets must follow each other,
-and the text beside the bytes must be the text of these bytes. Other lines may stand between the rows (titles, prompts,
-sentences), but not a line that looks as if it held bytes.
+Each row has the offset of its bytes. So a missing or altered row is noticed: each offset must be the end of the row
+before it, and the text beside the bytes must be the text of these bytes. There may be other lines between the rows
+(titles, prompts, sentences), but no line that looks as if it had bytes.
 
 `LAYOUTS` lists the ways to write a row, `CELLS` the ways in which od and hexdump write numbers.
 """
@@ -19,7 +19,7 @@ from ..text import counted
 
 
 class NotBytes(ValueError):
-    """The text cannot be read as bytes; the message says what was seen and what can be read."""
+    """The text cannot be read as bytes. The message says what was seen and what can be read."""
 
 
 class Found(NamedTuple):
@@ -36,7 +36,7 @@ class _Row(NamedTuple):
     stream: str  # rows of one stream count their offsets on their own: the indentation, as tshark's follow writes it
     offset: str
     body: str
-    repeated: bool  # a line with a star stands before it: the row above is repeated up to this one's offset
+    repeated: bool  # there is a star before it: the row above is repeated up to this row's offset
     blank: str  # how the text beside the bytes shows a blank
 
 
@@ -164,7 +164,7 @@ def _number(row: _Row, base: int) -> int:
 
 # --- text beside the bytes
 
-#: What stands beside the bytes in dumps of zkwire: `length = 8`, `RequestHeader.xid   int  -2 (PING)`, `(cut)`.
+#: The text beside the bytes in dumps of zkwire: `length = 8`, `RequestHeader.xid   int  -2 (PING)`, `(cut)`.
 _LABEL = re.compile(r"(?:length|[A-Z][\w.\[\]]*)(?: = | {2,}\S).*|\(\w+\)(?: .*)?")
 
 
@@ -176,7 +176,7 @@ def _shows(text: str, data: bytes, blank: str) -> bool:
 
 
 def _beside(row: _Row, rest: str, data: bytes, *, labels: bool) -> str:
-    """What stands beside the bytes of a row: "text", "label" or "nothing"."""
+    """What is beside the bytes of a row: "text", "label" or "nothing"."""
     rest = rest.strip()
     if not rest:
         return "nothing"
@@ -192,7 +192,7 @@ def _beside(row: _Row, rest: str, data: bytes, *, labels: bool) -> str:
 
 
 class _Column:
-    """Keeps track of what stands beside the bytes: it must be of one sort in all rows."""
+    """Keeps track of what is beside the bytes: it must be of one sort in all rows."""
 
     def __init__(self, *, labels: bool = False) -> None:
         self.seen = ""
@@ -229,7 +229,7 @@ def _run(body: str) -> str:
 def _pairs(rows: list[_Row]) -> list[Found]:
     column = _Column(labels=True)
     masked = 0
-    left = b""  # what the next rows of a masked field stand for
+    left = b""  # the zeros that the next rows of a masked field get
 
     def read(row: _Row, size: int | None) -> bytes:
         nonlocal masked, left
@@ -248,7 +248,7 @@ def _pairs(rows: list[_Row]) -> list[Found]:
             data, left = left[:count], left[count:]
             return data
         data = bytes.fromhex(run)
-        # The gap in the middle of a row is two blanks; text that begins like a byte may stand there too.
+        # The gap in the middle of a row is two blanks; text that begins like a byte may be there too.
         if len(data) == 8 and rest.startswith("  ") and (more := _run(rest[2:])):
             both = data + bytes.fromhex(more)
             after = rest[2 + len(more) :]
@@ -286,7 +286,7 @@ def _bits(body: str) -> Iterator[tuple[bytes, str]]:
 
 
 def _low_byte_first(body: str) -> Iterator[tuple[bytes, str]]:
-    """08000000 feffffff     0b00: a group that is not full stands at the right end of its place."""
+    """08000000 feffffff     0b00: a group that is not full is at the right end of its place."""
     for width in (4, 8, 16):
         data = b""
         for start in range(0, len(body), width + 1):
@@ -316,7 +316,7 @@ def _groups(rows: list[_Row], ways: dict[str, tuple[str, _Split]], bases: list[i
 
 
 def _most_telling(reasons: list[NotBytes], default: str) -> NotBytes:
-    """Why no way to read the rows fits: that of a way whose rows can be read, though they do not follow each other."""
+    """Why no way to read the rows fits. Best is the reason of a way that can read the rows but not their offsets."""
     for word in ("star", "offset"):
         for why in reasons:
             if word in str(why):
@@ -421,7 +421,7 @@ def _od(rows: list[_Row]) -> list[Found]:
 
 
 def with_and_without_padding(cell: Cell, big: bool, data: bytes, most: int) -> Iterator[Found]:
-    """od fills the last number with zeros. Where no last line tells the size, they can be bytes or not."""
+    """od fills the last number with zeros. If no last line has the size, the zeros can be bytes or padding."""
     order = "high byte first" if big else "low byte first"
     form = cell.name if cell.size == 1 else f"{cell.name} ({order})"
     kind = _KINDS[cell.base] if cell.size == 1 else "hex" if big else "words"
@@ -451,7 +451,7 @@ def _cell_reader(cell: Cell, big: bool) -> _Reader:
 
 
 def cell_bytes(cell: Cell, body: str, big: bool = False) -> bytes | None:
-    """The bytes of one row of cells; None if it is none."""
+    """The bytes of one row of cells; None if it is not one."""
     if len(body) % cell.width:
         return None
     data = b""

@@ -1,4 +1,4 @@
-"""Bytes in whatever dress people have them."""
+"""Bytes in all formats in which people have them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from zkwire.records import AuthPacket, ConnectRequest, GetDataRequest, RequestHe
         "# a comment\n> ping xid=-2       12 bytes\n0000  00 00 00 08     length = 8\n0004  ff ff ff fe 00 00 00 0b\n",
     ],
 )
-def test_ping_in_any_dress(text: str) -> None:
+def test_ping_in_any_common_format(text: str) -> None:
     assert pasted_bytes(text.encode()) == PING
 
 
@@ -267,10 +267,10 @@ def test_text_is_read_as_the_bytes_it_means(text: str, expected: str | None) -> 
         ('write(3, "\\0", 1) = 1\nwrite(4, "\\1", 1) = 1', "descriptors 3, 4: give the calls of one"),
         ('write(3, "\\0", 1) = 1\npwrite64(3, "\\0", 1, 0) = 1', "line 2 is not a whole call"),
         ('[pid 7] read(3, <unfinished ...>\n[pid 7] <... read resumed>"\\0", 1) = 1', "two lines"),
-        (r"b\x00\x00", "the shell took the quotes"),
+        (r"b\x00\x00", "the shell removed the quotes"),
         (r"\x00\x00 /app", "blanks between escapes"),
         (r"b'\x00\q'", r"is not an escape that can be read: write \\x"),
-        (r"'\x00\u00e9'", "several bytes in one language and one in another"),
+        (r"'\x00\u00e9'", "several bytes in some languages and one byte in others"),
         ("'\\x00é'", "'é' in a text with escapes is not a byte"),
         (r"b'\400'", "is not a byte"),
         ("b'\\x00\\x08'...", "the text is not whole"),

@@ -300,7 +300,7 @@ def test_tap_says_that_its_address_is_in_use(capfd: pytest.CaptureFixture[str]) 
     [
         (["x", "2181"], "LISTEN 'x': expected HOST:PORT, :PORT or PORT"),
         (["99999", "2181"], "LISTEN '99999': expected"),
-        (["::1:2181", "2181"], "an IPv6 address must be in brackets"),
+        (["::1:2181", "2181"], "an IPv6 address needs brackets"),
         (["0", "h:x"], "SERVER 'h:x': 'h:x' in 'h:x': expected a port from 1 to 65535"),
         (["0", "h:2181/app"], "SERVER 'h:2181/app': a chroot belongs to the client: give /app to the client"),
         (["0", "2181", "--fault", "explode"], "fault 'explode': expected drop, delay"),
