@@ -64,6 +64,11 @@ def say(text):
     return [sys.executable, "-I", "-S", "-c", prelude + script]
 
 
+def trapping(action: str, name: str = "TERM") -> str:
+    """A script that reports "ready", and does this at a signal. A trap runs during `wait` at once."""
+    return f"trap '{action}' {name}; echo ready >&9; while :; do sleep 1000 & wait; done"
+
+
 #: Reports "ready", and ignores SIGTERM, SIGINT and SIGHUP.
 STUBBORN = "trap '' TERM INT HUP; echo ready >&9; while :; do sleep 1000; done"
 

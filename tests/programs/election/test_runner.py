@@ -18,7 +18,7 @@ import pytest
 
 from election.clocks import boottime
 from election.command import watchdog
-from tests.support.commands import RUNAWAYS, STUBBORN, Fifo, python, shell
+from tests.support.commands import RUNAWAYS, STUBBORN, Fifo, python, shell, trapping
 from tests.support.live import PATIENCE
 from tests.support.processes import wait_until
 from tests.support.program import Program, module
@@ -122,9 +122,7 @@ def test_leadership_is_released_when_all_of_the_command_has_ended(run: Callable[
 def test_command_that_ends_when_asked_does_so_while_nobody_else_can_lead(
     run: Callable[..., Running], fifo: Fifo
 ) -> None:
-    running = run(
-        *shell("trap 'echo asked >&9; exit 5' TERM; echo ready >&9; while :; do sleep 1000 & wait; done", fifo)
-    )
+    running = run(*shell(trapping("echo asked >&9; exit 5"), fifo))
     assert fifo.line() == "ready"
     running.tell("lose")
     assert fifo.line() == "asked"
@@ -196,9 +194,7 @@ def test_command_of_a_stopped_runner_is_dead_before_the_lease_ends(
 
 
 def test_command_of_a_stopped_runner_is_asked_to_end_first(run: Callable[..., Running], fifo: Fifo) -> None:
-    running = run(
-        *shell("trap 'echo asked >&9; exit 5' TERM; echo ready >&9; while :; do sleep 1000 & wait; done", fifo)
-    )
+    running = run(*shell(trapping("echo asked >&9; exit 5"), fifo))
     fifo.line()
     running.send(signal.SIGSTOP)
     assert fifo.line() == "asked"
@@ -306,7 +302,7 @@ def test_signal_that_was_ignored_at_the_start_stays_ignored(run: Callable[..., R
 
 
 def test_stopped_runner_that_resumes_in_time_has_lost_nothing(run: Callable[..., Running], fifo: Fifo) -> None:
-    running = run(*shell("trap 'echo here >&9' USR1; echo ready >&9; while :; do sleep 1000 & wait; done", fifo))
+    running = run(*shell(trapping("echo here >&9", "USR1"), fifo))
     fifo.line()
     running.stop()
     running.send(signal.SIGCONT)

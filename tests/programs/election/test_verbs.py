@@ -18,7 +18,7 @@ import zkwire
 from election import Election
 from election.command.verbs import main
 from tests.conftest import External
-from tests.support.commands import Fifo, python, shell
+from tests.support.commands import Fifo, python, shell, trapping
 from tests.support.live import PATIENCE, client, until_children, until_gone
 from tests.support.processes import wait_until
 from tests.support.program import Program, module
@@ -185,9 +185,7 @@ def test_leadership_is_released_when_the_command_has_ended_not_before(
 ) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    script = (
-        f"trap 'echo asked >&9; read line <{gate}; exit 5' TERM; echo ready >&9; while :; do sleep 1000 & wait; done"
-    )
+    script = trapping(f"echo asked >&9; read line <{gate}; exit 5")
     process = start("run", root, "--json", "--", *shell(script, fifo))
     node = hears(process, "leading")["node"]
     assert fifo.line() == "ready"
@@ -511,9 +509,7 @@ def test_member_is_taken_out_before_its_command_is_asked_to_end(
 ) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    script = (
-        f"trap 'echo asked >&9; read line <{gate}; exit 5' TERM; echo ready >&9; while :; do sleep 1000 & wait; done"
-    )
+    script = trapping(f"echo asked >&9; read line <{gate}; exit 5")
     process = start("register", root, "a", "--", *shell(script, fifo))
     assert fifo.line() == "ready"
     assert on_server(lambda zk: zk.get_children(root)) == ["a"]

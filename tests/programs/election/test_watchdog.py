@@ -15,7 +15,7 @@ import pytest
 
 from election.clocks import boottime
 from election.command import watchdog
-from tests.support.commands import RUNAWAYS, STUBBORN, Fifo, python, shell
+from tests.support.commands import RUNAWAYS, STUBBORN, Fifo, python, shell, trapping
 from tests.support.live import PATIENCE
 from tests.support.processes import wait_until
 from tests.support.program import Program
@@ -157,7 +157,7 @@ def test_command_has_the_signal_dispositions_that_the_runner_was_started_with(
 
 
 def test_command_is_asked_to_end_at_the_soft_deadline(watch: Callable[..., Watched], fifo: Fifo) -> None:
-    watched = watch(*shell("trap 'exit 5' TERM; echo ready >&9; while :; do sleep 1000 & wait; done", fifo))
+    watched = watch(*shell(trapping("exit 5"), fifo))
     watched.start()
     assert fifo.line() == "ready"
     soft = boottime() + 0.5
