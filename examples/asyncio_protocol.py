@@ -20,7 +20,7 @@ from zkwire import NEED_DATA, Disconnected, Failed, Fired, KeeperState, Replied,
 
 
 class ZooKeeperProtocol(asyncio.Protocol):
-    """One session. `run` keeps it connected; `call` makes requests meanwhile."""
+    """One session, for `async with`: inside the block it is kept connected, and `call` makes requests."""
 
     def __init__(self, hosts: str, session_timeout: float) -> None:
         servers, self.chroot = zkwire.parse_hosts(hosts)
@@ -55,12 +55,16 @@ class ZooKeeperProtocol(asyncio.Protocol):
             raise zkwire.error_from_code(outcome.err, request.path, name)
         return outcome.response
 
-    async def close(self) -> None:
-        """Close the session, so that its ephemeral znodes go at once."""
-        self.session.close(self.loop.time())
+    async def __aenter__(self) -> ZooKeeperProtocol:
+        self.task = asyncio.create_task(self.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.session.close(self.loop.time())  # so that its ephemeral znodes go at once
         self.pump()
-        while self.session.state is not KeeperState.CLOSED:
+        while self.transport is not None:
             await self.gone.wait()
+        await self.task
 
     async def run(self) -> None:
         """Connect, and connect again after each loss, until the session is over."""
@@ -134,23 +138,18 @@ class ZooKeeperProtocol(asyncio.Protocol):
 
 
 async def main(hosts: str, session_timeout: float) -> None:
-    zk = ZooKeeperProtocol(hosts, session_timeout)
-    running = asyncio.create_task(zk.run())
-    paths = [f"{zk.chroot}/asyncio-{number}" for number in range(10)]
-    flags = zkwire.CreateMode.EPHEMERAL
-    await asyncio.gather(
-        *(zk.call("create", zkwire.CreateRequest(path, b"hello", zkwire.OPEN_ACL_UNSAFE, flags)) for path in paths)
-    )
     fired = asyncio.get_running_loop().create_future()
-    first, *others = await asyncio.gather(
-        zk.call("getData", zkwire.GetDataRequest(paths[0], True), watcher=fired),
-        *(zk.call("getData", zkwire.GetDataRequest(path, False)) for path in paths[1:]),
-    )
-    print(first.data, "and", len(others), "more", flush=True)
-    await zk.call("setData", zkwire.SetDataRequest(paths[0], b"bye", first.stat.version))
-    print(await fired, flush=True)
-    await zk.close()
-    await running
+    how = zkwire.OPEN_ACL_UNSAFE, zkwire.CreateMode.EPHEMERAL
+    async with ZooKeeperProtocol(hosts, session_timeout) as zk:
+        paths = [f"{zk.chroot}/asyncio-{number}" for number in range(10)]
+        await asyncio.gather(*(zk.call("create", zkwire.CreateRequest(path, b"hello", *how)) for path in paths))
+        first, *others = await asyncio.gather(
+            zk.call("getData", zkwire.GetDataRequest(paths[0], True), watcher=fired),
+            *(zk.call("getData", zkwire.GetDataRequest(path, False)) for path in paths[1:]),
+        )
+        print(first.data, "and", len(others), "more", flush=True)
+        await zk.call("setData", zkwire.SetDataRequest(paths[0], b"bye", first.stat.version))
+        print(await fired, flush=True)
 
 
 if __name__ == "__main__":

@@ -118,15 +118,12 @@ import zkwire
 from examples.asyncio_protocol import ZooKeeperProtocol
 
 async def main():
-    zk = ZooKeeperProtocol("{tap.address}", 2.0)
-    running = asyncio.create_task(zk.run())
     fired = asyncio.get_running_loop().create_future()
-    await zk.call("getData", zkwire.GetDataRequest("{root}", True), watcher=fired)
-    print("watches", flush=True)
-    event = await fired
-    print(event.type.name, flush=True)
-    await zk.close()
-    await running
+    async with ZooKeeperProtocol("{tap.address}", 2.0) as zk:
+        await zk.call("getData", zkwire.GetDataRequest("{root}", True), watcher=fired)
+        print("watches", flush=True)
+        event = await fired
+        print(event.type.name, flush=True)
 
 asyncio.run(main())
 """
