@@ -357,6 +357,14 @@ def test_title_of_a_multi_counts_its_items(traced: Frame, expected: str) -> None
 @pytest.mark.rule(68)
 def test_title_of_a_failed_multi_has_the_first_error_that_is_not_0() -> None:
     assert title(MULTI_FAILED) == "< multi xid=4 items=2 NO_NODE zxid=0x12"
+    cut = MULTI_FAILED._replace(payload=MULTI_FAILED.payload[:-1])
+    assert title(cut) == "< multi xid=4 items=2 NO_NODE zxid=0x12"
+
+
+def test_title_of_a_reply_has_the_path_of_its_request_where_that_is_given() -> None:
+    reply = received(OpCode.GET_DATA, ReplyHeader(1, 0, -101))
+    assert title(reply, "/app") == "< getData xid=1 path=/app NO_NODE zxid=0x0"
+    assert title(NOTIFICATION, "/app") == "< event NODE_DATA_CHANGED /app"
 
 
 # --- values
