@@ -1,4 +1,4 @@
-"""One exception class per code of the server; codes to come keep their number; a lost connection says what it can."""
+"""One exception class for each code. An unknown code keeps its number. A lost connection says what is known."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def test_frame_buffer_keeps_frames_when_more_is_appended_before_they_are_taken()
     assert drain(frames) == PAYLOADS
 
 
-def test_frame_buffer_appends_behind_a_frame_taken_only_partly() -> None:
+def test_frame_buffer_appends_after_a_frame_taken_only_partly() -> None:
     frames = FrameBuffer()
     frames.append(STREAM[:-1])
     buffer, start, end = frames.next_frame() or (b"", -1, -1)

@@ -114,7 +114,7 @@ EXPLAINED = re.compile(f"({_FIELD})|({_SEEN})", re.DOTALL)
 
 
 def drain(connection: Connection) -> int:
-    """Take everything there is; how many events that were. Asserts that it is one of what may be."""
+    """Take all events, and return how many there were. Asserts that each is one that may come."""
     count = 0
     while True:
         try:
@@ -200,8 +200,8 @@ _TEXTS = (
 
 
 def mutate(payload: bytes, choose: random.Random) -> bytes:
-    """A frame, its length in front, that is a few steps away from a golden one."""
-    # Most leave the header alone, for a wrong xid hides all that could be wrong behind it.
+    """A frame with its length, a few changes away from a golden one."""
+    # Most changes leave the header alone: a wrong xid hides everything after it.
     start = 16 if len(payload) > 16 and choose.random() < 0.75 else 0
     data = bytearray(payload)
     for _ in range(choose.choice((1, 1, 1, 2, 3))):
@@ -339,7 +339,7 @@ class SessionCase:
         self.states: set[KeeperState] = set()
         self.log: list[str] = []
         self.now = 0.0
-        self.stands = False  # a TCP connection does
+        self.is_connected = False  # by TCP
 
     def note(self, passed: Frame) -> None:
         if passed.direction is Direction.SENT:
@@ -398,15 +398,15 @@ class SessionCase:
                 self.cancelled.add(request)
 
     def serve(self) -> None:
-        """A server takes what was sent and answers, as a golden server would but for some frames."""
+        """A server takes what was sent and answers as the golden server, except for some frames."""
         choose, session = self.choose, self.session
         if session.state in TERMINAL:
             return
-        if not self.stands:
+        if not self.is_connected:
             if session.error is not None:
                 return  # closed while there was no connection
             self.sent.clear()
-            self.stands = True
+            self.is_connected = True
             session.tcp_connected(self.now, self.now + 3.0)
             self.log.append("connected")
         session.data_to_send(self.now)
@@ -460,7 +460,7 @@ class SessionCase:
             self.tcp_lost("lost", self.choose.randint(0, len(data)))
 
     def tcp_lost(self, reason: str, unsent: int = 0) -> None:
-        self.stands = False
+        self.is_connected = False
         self.session.tcp_lost(self.now, reason, unsent)
 
     def drain(self) -> None:

@@ -330,7 +330,7 @@ def request_record(found: Golden) -> Any:
 
 
 def send(connection: Connection, found: Golden) -> bool:
-    """Send what the golden asked; False when zkwire refuses that, and something else took its place in the order."""
+    """Send the golden request. False: zkwire refuses to, and another request took its place in the order."""
     operation = BY_OPCODE.get(found.opcode or 0)
     if operation is None:
         assert found.opcode is not None
@@ -383,7 +383,7 @@ def test_golden_requests_are_the_bytes_that_a_connection_sends(key: tuple[str, s
         if found.kind == "request":
             sent = send(connection, found)
             data = connection.data_to_send(0.0)
-            # What zkwire refuses to send has a stand-in with the same header.
+            # Another request with the same header takes the place of one that zkwire refuses to send.
             assert data == frame(found.payload) if sent else data[4:12] == found.payload[:8]
 
 
@@ -526,7 +526,7 @@ def test_error_replies_with_a_body_are_those_of_multi_read_and_sasl_only() -> No
 
 @pytest.mark.rule(24)
 @pytest.mark.parametrize("key", TALKS, ids=ids(TALKS))
-def test_golden_reply_with_bytes_behind_it_gives_the_same_event(key: tuple[str, str]) -> None:
+def test_golden_reply_with_bytes_after_it_gives_the_same_event(key: tuple[str, str]) -> None:
     goldens = TALKS[key]
     received = [found.payload for found in goldens if found.direction is Direction.RECEIVED]
     plain, longer = prepared(goldens), prepared(goldens)
@@ -686,7 +686,7 @@ class TestServers:
         assert response.stat.czxid == header(golden(version, f"{name}-02-reply")).zxid
 
     @pytest.mark.rule(72)
-    def test_multi_read_answers_the_read_behind_a_failed_one(self, version: str) -> None:
+    def test_multi_read_answers_the_read_after_a_failed_one(self, version: str) -> None:
         assert golden(version, "multiRead-NoNode-02-reply").err == 0
         failed, read = body(version, "multiRead-NoNode-02-reply")
         assert (failed.header.type, failed.header.err) == (-1, ErrorCode.NO_NODE)

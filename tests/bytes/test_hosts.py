@@ -1,4 +1,4 @@
-"""Connect strings: every server with its port, the chroot, and what is wrong where one names none."""
+"""Connect strings: every server with its port, the chroot, and the errors for text that is not one."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ KAZOO: dict[int, Callable[[Any], Any]] = {
     OpCode.CHECK: lambda r: kazoo.CheckVersion(*r),
     OpCode.MULTI: _multi,
     OpCode.RECONFIG: lambda r: kazoo.Reconfig(*r),
-    # kazoo takes the auth bytes as text, and so writes empty ones as null too.
+    # kazoo takes the auth bytes as text. So it writes empty ones as null too.
     OpCode.AUTH: lambda r: kazoo.Auth(r.type, r.scheme, None if r.auth is None else r.auth.decode()),
     OpCode.SASL: lambda r: kazoo.SASL(*r),
     OpCode.CLOSE_SESSION: lambda r: kazoo.CloseInstance,

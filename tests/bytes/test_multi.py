@@ -131,7 +131,7 @@ def test_multi_read_has_errors_in_place_while_the_others_succeed() -> None:
 
 
 def outcome(cls: Any, payload: bytes) -> tuple[Any, str, int | None]:
-    """The type of what is decoded, and where it is refused."""
+    """(the class, "", 0) if the payload can be decoded, else (the class, field of the error, its offset)."""
     try:
         return type(decode(cls, payload)), "", 0
     except JuteError as error:
@@ -207,7 +207,7 @@ def test_a_type_that_the_sequence_does_not_carry_is_refused() -> None:
         decode(MultiRequest, payload)
 
 
-def test_decode_stops_behind_the_terminator() -> None:
+def test_decode_stops_after_the_terminator() -> None:
     assert decode_at(MultiResponse, b"x" + END + b"next", 1, 14) == (MultiResponse(), 10)
 
 
@@ -247,7 +247,7 @@ RESPONSE = MultiResponse(
 @pytest.mark.parametrize("sequence", [REQUEST, RESPONSE, MultiResponse()])
 def test_spans_tile_the_bytes(sequence: MultiSequence) -> None:
     payload = encode(sequence)
-    found, error = type(sequence).spans(payload + b"behind")
+    found, error = type(sequence).spans(payload + b"after")
     assert error is None
     assert [span.start for span in found] == [0, *(span.end for span in found)][: len(found)]
     assert found[-1].end == len(payload)

@@ -37,7 +37,7 @@ from zkwire.records import (
     SetDataRequest,
 )
 
-#: Opcodes that are no operation of a client's.
+#: Opcodes that no client sends.
 NEVER_SENT = {OpCode.DELETE_CONTAINER, OpCode.CREATE_SESSION, OpCode.ERROR}
 
 #: Requests that are not named as their operation. None: a header alone.
@@ -150,7 +150,7 @@ def test_only_reads_arm_a_one_shot_watch_and_only_exists_does_on_no_node() -> No
 def test_every_request_record_belongs_to_an_operation() -> None:
     requests = {cls for name, cls in vars(records).items() if name.endswith("Request")}
     unused = requests - {row.request for row in BY_OPCODE.values()}
-    # ConnectRequest is the handshake, SetSASLRequest is declared in zookeeper.jute and sent by nobody.
+    # ConnectRequest is the handshake; nobody sends SetSASLRequest, which zookeeper.jute declares.
     assert unused == {records.ConnectRequest, records.SetSASLRequest}
 
 
@@ -294,7 +294,7 @@ def test_multi_refuses_an_item_that_marks_the_end() -> None:
     assert problem(OPERATIONS["multi"], MultiRequest((early, last))) == reason
 
 
-# --- what comes of them
+# --- names, events and errors
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_only_a_write_fires_events_and_each_but_set_acl_and_multi_does(row: Oper
 
 
 @every_operation
-def test_a_server_in_read_only_mode_refuses_writes_sync_and_check_but_no_end_of_session(row: Operation) -> None:
+def test_a_server_in_read_only_mode_refuses_writes_sync_and_check_but_not_close_session(row: Operation) -> None:
     refused = (row.writes or row.name in ("sync", "check")) and row.name != "closeSession"
     assert row.not_in_read_only == refused
 

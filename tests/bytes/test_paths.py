@@ -107,13 +107,13 @@ def test_path_is_refused_exactly_where_java_refuses_it(path: str) -> None:
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=500)
 @given(deciding | deciding.map(lambda text: "/" + text))
 def test_sequential_path_is_refused_exactly_where_java_refuses_it(path: str) -> None:
-    """Java looks at the path with a digit behind it. (It would take "" for the root's... no: "1" is relative.)"""
+    """Java looks at the path with a digit after it."""
     assert (paths.problem(path, sequential=True) is None) == java_allows(path + "1")
 
 
 @pytest.mark.rule(77)
 @pytest.mark.parametrize("path", ["/", "/a/", "/a/.", "/a/.."])
-def test_sequential_path_may_end_in_what_the_digits_make_a_name_of(path: str) -> None:
+def test_sequential_path_may_end_in_a_part_that_digits_make_a_name(path: str) -> None:
     assert paths.problem(path, sequential=True) is None
 
 

@@ -57,7 +57,7 @@ def test_every_message_counts_by_the_one_function_that_knows_the_singular() -> N
     for package in ("zkwire", "election"):
         for path in Path(zkwire.__file__).parents[1].joinpath(package).rglob("*.py"):
             if path.parent.name == "jute":
-                continue  # stands below codes.py, and has its singulars beside it
+                continue  # it cannot import text.py, and has singulars of its own
             for of, number in plurals.findall(path.read_text(encoding="utf-8")):
                 if (
                     not (of and " + " in number)

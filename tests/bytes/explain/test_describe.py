@@ -73,7 +73,7 @@ def test_name_is_taken_in_any_spelling(name: str, expected: list[tuple[str, str]
 
 @pytest.mark.parametrize("row", BY_OPCODE.values(), ids=lambda row: row.name)
 def test_example_of_an_operation_is_one(row: Operation) -> None:
-    """A request first, then what it was answered with; of SASL as many rounds as it took."""
+    """A request first, then its reply. An example of sasl has as many of both as the login took."""
     shown = the(row.name, "operation")
     explained = list(explain(b"".join(map(bytes.fromhex, shown["example"]))))
     assert [each.problem for each in explained] == [""] * len(shown["example"])
@@ -171,8 +171,8 @@ def test_every_error_of_a_real_server_is_told() -> None:
         if shown.kind != "reply" or not shown.err or shown.opcode not in BY_OPCODE:
             continue
         operation = the(BY_OPCODE[shown.opcode].name, "operation")
-        told = {code["number"] for code in operation["errors"] + operation["errors_of_any_operation"]}
-        assert shown.err in told, shown.id
+        listed = {code["number"] for code in operation["errors"] + operation["errors_of_any_operation"]}
+        assert shown.err in listed, shown.id
 
 
 def test_every_event_of_a_real_server_is_told() -> None:

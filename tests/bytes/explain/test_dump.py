@@ -272,7 +272,7 @@ def test_format_frame_shows_the_fields_before_the_one_that_does_not_fit() -> Non
     ]
 
 
-def test_format_frame_shows_bytes_behind_the_last_record() -> None:
+def test_format_frame_shows_bytes_after_the_last_record() -> None:
     assert format_frame(TRAILING) == textwrap.dedent(
         """\
         < delete xid=1 OK zxid=0x10                                             24 bytes
@@ -371,7 +371,7 @@ def test_title_of_a_reply_has_the_path_of_its_request_where_that_is_given() -> N
 
 
 def values(traced: Frame) -> dict[str, str]:
-    """The text behind each field."""
+    """The text after each field."""
     return dict(match.groups() for match in re.finditer(r"(\S+) = (.*)", format_frame(traced)))  # type: ignore[misc]
 
 

@@ -1,4 +1,4 @@
-"""What a frame is, told from its bytes: never wrongly, never silently, and with every byte accounted for."""
+"""What a frame is, worked out from its bytes: never wrongly, never in silence, and with every byte shown."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_golden_frame_is_never_taken_for_what_it_is_not(shown: Golden) -> None:
         assert reading.opcode == shown.opcode or (operation is None or operation.name in reading.names)
         assert explained.sentence
     else:
-        assert shown.direction is Direction.RECEIVED  # a request says what it is
+        assert shown.direction is Direction.RECEIVED  # a request has its opcode
         for reading in explained.readings:
             assert f"{reading.option} " in explained.problem
 
@@ -106,7 +106,7 @@ def test_golden_frame_is_what_it_is_said_to_be(shown: Golden) -> None:
 
 
 @pytest.mark.parametrize("key", golden.conversations(GOLDENS), ids="/".join)
-def test_reply_behind_its_request_needs_no_option(key: tuple[str, str]) -> None:
+def test_reply_after_its_request_needs_no_option(key: tuple[str, str]) -> None:
     steps = golden.conversations(GOLDENS)[key]
     data = b"".join(frame(step.payload) for step in steps)
     found = list(explain(data))
@@ -179,7 +179,7 @@ def test_any_bytes_are_explained_or_refused_and_none_is_lost(data: bytes, wanted
         assert explained.sentence or explained.problem
 
 
-# --- what the bytes tell
+# --- what the bytes say
 
 
 def test_ping_has_three_rows_and_a_sentence() -> None:
@@ -196,7 +196,7 @@ def test_ping_has_three_rows_and_a_sentence() -> None:
 def test_frames_follow_each_other() -> None:
     first, second, third = explain(GET_DATA + PING + GET_DATA_REPLY)
     assert [first.offset, second.offset, third.offset] == [0, len(GET_DATA), len(GET_DATA + PING)]
-    assert third.readings[0].opcode is OpCode.GET_DATA  # its request stands before it
+    assert third.readings[0].opcode is OpCode.GET_DATA  # its request comes before it
 
 
 def test_reply_with_the_xid_of_a_request_that_it_cannot_answer_is_read_for_itself() -> None:
@@ -251,7 +251,7 @@ def test_boolean_that_nobody_writes_speaks_against_a_reading() -> None:
     assert one(odd, Wanted(Direction.SENT, connect=True)).readings[0].types == (ConnectRequest,)
 
 
-def test_bytes_behind_a_record_are_shown_and_do_no_harm() -> None:
+def test_bytes_after_a_record_are_shown_and_do_no_harm() -> None:
     explained = one(frame(GET_DATA[4:] + b"junk"))
     assert explained.problem == ""
     assert explained.spans[-1].path == "(trailing)"
@@ -304,7 +304,7 @@ def test_frame_that_nothing_fits_is_refused() -> None:
     assert one(frame(b"\xff" * 20), Wanted(Direction.SENT)).readings[0].opcode == -1
 
 
-def test_cut_behind_the_last_record_is_named() -> None:
+def test_cut_after_the_last_record_is_named() -> None:
     explained = one(frame(GET_DATA[4:] + b"junk")[:-1])
     assert explained.problem.endswith("in (trailing) at offset 21")
 

@@ -1,4 +1,4 @@
-"""Requests from JSON, and what is wrong with what is no request."""
+"""Requests from JSON, and the errors for JSON that is not a request."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_request_is_made_of_json(text: str, expected: Any) -> None:
 
 
 def as_json(value: Any) -> Any:
-    """A record as the JSON that stands for it."""
+    """The JSON of which this record is made."""
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode()}
     if hasattr(value, "FIELDS"):
@@ -79,14 +79,14 @@ def as_json(value: Any) -> Any:
     return [as_json(item) for item in value] if isinstance(value, tuple) else value
 
 
-#: Those that nobody may send; the flags of createContainer and createTTL are not the example's.
+#: ping and check must not be sent, and the flags of the example do not fit the other two.
 OTHERS = {OpCode.PING, OpCode.CHECK, OpCode.CREATE_CONTAINER, OpCode.CREATE_TTL}
 
 
 @pytest.mark.parametrize(
     "row", [row for row in BY_OPCODE.values() if row.opcode not in OTHERS], ids=lambda row: row.name
 )
-def test_every_operation_can_be_told_in_json(row: Operation) -> None:
+def test_every_operation_can_be_given_in_json(row: Operation) -> None:
     if row.request is None:
         assert request_from_json(json.dumps({row.name: {}})) == (row, None)
         return

@@ -33,7 +33,7 @@ def reply(body: bytes) -> bytes:
 
 @pytest.mark.parametrize("shown", GOLDENS, ids=lambda shown: shown.id)
 def test_golden_frame_is_among_its_readings(shown: Golden) -> None:
-    """Whole, and without its second half: nobody says what it is."""
+    """Whole, and without its second half. The caller does not say what it is."""
     payload = shown.payload
     assert shown.types in [reading.types for reading in readings(payload)]
     begun = readings(payload[: len(payload) // 2], length=len(payload))
@@ -123,7 +123,7 @@ def test_error_with_a_body_is_that_of_multi_read_or_sasl() -> None:
 
 
 def test_cut_frame_is_none_that_would_be_longer() -> None:
-    """9 bytes are left behind a count of 9: enough for text of that length or a header, not for a vector."""
+    """9 bytes are left after a count of 9: enough for text of that length or a header, not for a vector."""
     beginning = encode(ReplyHeader(1, 9, 0)) + (9).to_bytes(4, "big")
     found = {name for reading in readings(beginning, length=len(beginning) + 9) for name in reading.names}
     assert found == {"create", "sync", "sasl", "multi", "multiRead"}

@@ -1,4 +1,4 @@
-"""One sentence for each frame: what it asks, what came of it."""
+"""One sentence for each frame: what it asks for, or what the server answers."""
 
 from __future__ import annotations
 

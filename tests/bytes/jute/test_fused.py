@@ -1,4 +1,4 @@
-"""The fused codec: what it writes and reads, and that both codecs of a record agree on it."""
+"""The fused codec: the bytes of each type, and that both codecs of a record agree on them."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def test_both_codecs_agree_on_changed_bytes(cls: Any, data: st.DataObject) -> No
 @every_record
 @some
 @given(data=st.data())
-def test_both_codecs_agree_on_bytes_cut_short_with_more_behind_them(cls: Any, data: st.DataObject) -> None:
-    """The bytes behind `end` are the next frame's, and none of this record's."""
+def test_both_codecs_agree_on_bytes_cut_short_with_more_after_them(cls: Any, data: st.DataObject) -> None:
+    """The bytes from `end` on belong to the next frame, and not to this record."""
     payload = encode(data.draw(instances(cls)))
     end = data.draw(st.integers(0, len(payload)))
     seen = outcome(wire.parse, cls, payload[:end])
@@ -76,15 +76,15 @@ def test_both_codecs_agree_on_bytes_cut_short_with_more_behind_them(cls: Any, da
 @every_record
 @some
 @given(data=st.data())
-def test_decode_at_stops_behind_the_record(cls: Any, data: st.DataObject) -> None:
-    # A trailing boolean takes the byte behind it where it was left out, by its nature.
+def test_decode_at_stops_after_the_record(cls: Any, data: st.DataObject) -> None:
+    # Where a trailing boolean was left out, it takes the byte after it: nothing shows that it is missing.
     record = data.draw(instances(cls))
     assume(encode(record) == b"" or record[-1] is not None)
     payload = encode(record)
     assert decode_at(cls, b"xy" + payload + b"next", 2, 2 + len(payload) + 4) == (record, 2 + len(payload))
 
 
-def test_decode_leaves_bytes_behind_the_record_alone() -> None:
+def test_decode_ignores_bytes_after_the_record() -> None:
     assert decode(MultiHeader, encode(MultiHeader(1, False, 0)) + b"more") == MultiHeader(1, False, 0)
 
 
