@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.each import for_each
 from zkwire.codes import ErrorCode, OpCode
 from zkwire.frames import (
     CONNECT_REQUEST_SIZE,
@@ -139,7 +140,7 @@ def test_frame_buffer_gives_several_frames_of_one_piece_in_order() -> None:
 
 
 @pytest.mark.rule(1)
-@pytest.mark.parametrize("cut", range(len(STREAM) + 1))
+@for_each("cut", range(len(STREAM) + 1))
 def test_frame_buffer_gives_the_same_frames_split_at_every_byte(cut: int) -> None:
     assert read([STREAM[:cut], STREAM[cut:]]) == PAYLOADS
 
@@ -314,7 +315,7 @@ def skip_long_frames(frames: FrameBuffer) -> list[bytes]:
 
 
 @pytest.mark.rule(1, 2)
-@pytest.mark.parametrize("cut", range(1, 1020))
+@for_each("cut", range(1, 1020))
 def test_frame_buffer_drops_a_long_frame_split_at_every_byte(cut: int) -> None:
     data = frame(b"ab") + frame(b"xyz" + bytes(997)) + frame(b"cd") + frame(b"e")
     frames = FrameBuffer(limit=20)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
+from tests.support.each import for_each
 from tests.support.golden import FRAMES, Golden, conversations, load, read
 from zkwire.codes import AddWatchMode, ErrorCode, EventType, KeeperState, OpCode, Xid
 from zkwire.errors import LocalProtocolError, RemoteProtocolError
@@ -56,12 +57,8 @@ def golden(version: str, name: str) -> Golden:
     return read(FRAMES / version / f"{name}.txt")
 
 
-def ids(values: Iterable[Any]) -> list[str]:
-    return [value.id if isinstance(value, Golden) else "/".join(value) for value in values]
-
-
-def each(goldens: list[Golden]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("golden", goldens, ids=ids(goldens))
+def each(goldens: list[Golden]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return for_each("golden", goldens, ids=lambda golden: golden.id)
 
 
 def is_3_9(version: str) -> bool:
@@ -376,7 +373,7 @@ TALKS = {key: goldens for key, goldens in CONVERSATIONS.items() if goldens[0].op
 HANDSHAKES = {key: goldens for key, goldens in CONVERSATIONS.items() if goldens[0].opcode is None}
 
 
-@pytest.mark.parametrize("key", TALKS, ids=ids(TALKS))
+@for_each("key", TALKS, ids="/".join)
 def test_golden_requests_are_the_bytes_that_a_connection_sends(key: tuple[str, str]) -> None:
     connection = connected()
     for found in TALKS[key]:
@@ -388,7 +385,7 @@ def test_golden_requests_are_the_bytes_that_a_connection_sends(key: tuple[str, s
 
 
 @pytest.mark.rule(18, 20, 21)
-@pytest.mark.parametrize("key", TALKS, ids=ids(TALKS))
+@for_each("key", TALKS, ids="/".join)
 def test_golden_conversation_gives_an_event_for_each_frame(key: tuple[str, str]) -> None:
     connection = prepared(TALKS[key])
     received = [found for found in TALKS[key] if found.direction is Direction.RECEIVED]
@@ -411,7 +408,7 @@ def test_golden_conversation_gives_an_event_for_each_frame(key: tuple[str, str])
 
 
 @pytest.mark.rule(1)
-@pytest.mark.parametrize("key", TALKS, ids=ids(TALKS))
+@for_each("key", TALKS, ids="/".join)
 def test_golden_conversation_gives_the_same_events_when_split_at_any_byte(key: tuple[str, str]) -> None:
     goldens = TALKS[key]
     stream = b"".join(frame(found.payload) for found in goldens if found.direction is Direction.RECEIVED)
@@ -427,7 +424,7 @@ def test_golden_conversation_gives_the_same_events_when_split_at_any_byte(key: t
 
 
 @pytest.mark.rule(1)
-@pytest.mark.parametrize("key", TALKS, ids=ids(TALKS))
+@for_each("key", TALKS, ids="/".join)
 def test_golden_conversation_gives_the_same_events_byte_by_byte(key: tuple[str, str]) -> None:
     goldens = TALKS[key]
     stream = b"".join(frame(found.payload) for found in goldens if found.direction is Direction.RECEIVED)
@@ -456,7 +453,7 @@ def shake(goldens: list[Golden], *pieces: bytes) -> Any:
 
 
 @pytest.mark.rule(1, 3)
-@pytest.mark.parametrize("key", HANDSHAKES, ids=ids(HANDSHAKES))
+@for_each("key", HANDSHAKES, ids="/".join)
 def test_golden_handshake_gives_the_same_event_when_split_at_any_byte(key: tuple[str, str]) -> None:
     goldens = HANDSHAKES[key]
     answer = frame(goldens[1].payload)
@@ -525,7 +522,7 @@ def test_error_replies_with_a_body_are_those_of_multi_read_and_sasl_only() -> No
 
 
 @pytest.mark.rule(24)
-@pytest.mark.parametrize("key", TALKS, ids=ids(TALKS))
+@for_each("key", TALKS, ids="/".join)
 def test_golden_reply_with_bytes_after_it_gives_the_same_event(key: tuple[str, str]) -> None:
     goldens = TALKS[key]
     received = [found.payload for found in goldens if found.direction is Direction.RECEIVED]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.each import for_each
+
 ROOT = Path(__file__).parents[2]
 #: Fixtures of tests/conftest.py that start a ZooKeeper server, or look for one.
 SERVERS = {"found", "distribution", "zookeeper", "shared_ensemble", "ensemble"}
@@ -97,3 +99,12 @@ for name in sys.argv[1:]:
     command = [sys.executable, "-c", program, *modules]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "HYPOTHESIS_NO_PLUGINS": "1"}, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_each_value_that_fails_is_named() -> None:
+    @for_each("number", range(5))
+    def test(number: int) -> None:
+        assert number % 2 == 0
+
+    with pytest.raises(AssertionError, match="2 of 5 values of number fail: 1, 3; this is the first"):
+        test()

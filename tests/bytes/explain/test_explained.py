@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support import golden
+from tests.support.each import for_each
 from tests.support.golden import Golden
 from tests.support.samples import CREATE_REPLY, EVENT, GET_DATA, GET_DATA_REPLY, PING, STAT
 from zkwire.codes import OpCode
@@ -29,7 +30,7 @@ from zkwire.records import (
 )
 
 GOLDENS = golden.load()
-every_golden = pytest.mark.parametrize("shown", GOLDENS, ids=lambda shown: shown.id)
+every_golden = for_each("shown", GOLDENS, ids=lambda shown: shown.id)
 
 #: Requests that were recorded because servers refuse them: their bodies are not the operation's record.
 MALFORMED = {
@@ -105,7 +106,7 @@ def test_golden_frame_is_what_it_is_said_to_be(shown: Golden) -> None:
         assert (reading.types, reading.opcode, explained.problem) == (shown.types, shown.opcode, "")
 
 
-@pytest.mark.parametrize("key", golden.conversations(GOLDENS), ids="/".join)
+@for_each("key", golden.conversations(GOLDENS), ids="/".join)
 def test_reply_after_its_request_needs_no_option(key: tuple[str, str]) -> None:
     steps = golden.conversations(GOLDENS)[key]
     data = b"".join(frame(step.payload) for step in steps)
@@ -121,7 +122,7 @@ def shapes() -> list[Golden]:
     return list({(shown.types, shown.opcode, len(shown.payload)): shown for shown in GOLDENS}.values())
 
 
-@pytest.mark.parametrize("shown", shapes(), ids=lambda shown: shown.id)
+@for_each("shown", shapes(), ids=lambda shown: shown.id)
 def test_cut_names_the_field_and_its_offset(shown: Golden) -> None:
     data = frame(shown.payload)
     whole = one(data, wanted_for(shown))
@@ -140,7 +141,7 @@ def test_cut_names_the_field_and_its_offset(shown: Golden) -> None:
             assert named in inside or any(path.startswith(f"{named[0]}[") for path, _ in inside)
 
 
-@pytest.mark.parametrize("shown", [shown for shown in shapes() if len(shown.payload) < 60], ids=lambda shown: shown.id)
+@for_each("shown", [shown for shown in shapes() if len(shown.payload) < 60], ids=lambda shown: shown.id)
 def test_cut_names_the_field_also_where_nobody_says_what_it_is(shown: Golden) -> None:
     data = frame(shown.payload)
     whole = one(data, wanted_for(shown))
@@ -340,7 +341,7 @@ def test_frame_without_its_length_gets_a_hint_that_works(shown: Golden) -> None:
     assert one(frame(shown.payload), wanted_for(shown)).problem == ""
 
 
-@pytest.mark.parametrize("shown", [shown for shown in shapes() if len(shown.payload) < 60], ids=lambda shown: shown.id)
+@for_each("shown", [shown for shown in shapes() if len(shown.payload) < 60], ids=lambda shown: shown.id)
 def test_whole_frames_and_their_beginnings_get_no_hint(shown: Golden) -> None:
     data = frame(shown.payload)
     for size in range(4, len(data) + 1):

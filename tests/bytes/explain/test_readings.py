@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import golden
+from tests.support.each import for_each
 from tests.support.golden import Golden
 from tests.support.samples import CREATE_REPLY, EVENT, GET_DATA, GET_DATA_REPLY, PING, STAT
 from zkwire.codes import OpCode
@@ -31,7 +32,7 @@ def reply(body: bytes) -> bytes:
     return encode(ReplyHeader(1, 9, 0)) + body
 
 
-@pytest.mark.parametrize("shown", GOLDENS, ids=lambda shown: shown.id)
+@for_each("shown", GOLDENS, ids=lambda shown: shown.id)
 def test_golden_frame_is_among_its_readings(shown: Golden) -> None:
     """Whole, and without its second half. The caller does not say what it is."""
     payload = shown.payload
@@ -40,7 +41,7 @@ def test_golden_frame_is_among_its_readings(shown: Golden) -> None:
     assert any(reading.types == shown.types or reading.types == shown.types[:1] for reading in begun)
 
 
-@pytest.mark.parametrize("shown", GOLDENS, ids=lambda shown: shown.id)
+@for_each("shown", GOLDENS, ids=lambda shown: shown.id)
 def test_reading_of_a_golden_frame_ends_where_it_does_and_is_plausible(shown: Golden) -> None:
     found = [reading for reading in readings(shown.payload) if reading.types == shown.types]
     assert [end_of(reading, shown.payload) for reading in found] == [len(shown.payload)] * len(found)

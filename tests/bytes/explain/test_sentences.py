@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support import golden
+from tests.support.each import for_each
 from tests.support.golden import Golden
 from zkwire.codes import OpCode
 from zkwire.explain import sentences as english
@@ -77,7 +78,7 @@ def reply(name: str, *body: Record | MultiSequence, err: int = 0) -> str:
     return of(ReplyHeader(1, 0x10, err), *body, opcode=OPERATIONS[name].opcode)
 
 
-@pytest.mark.parametrize("shown", golden.load(), ids=lambda shown: shown.id)
+@for_each("shown", golden.load(), ids=lambda shown: shown.id)
 def test_every_golden_frame_has_a_sentence(shown: Golden) -> None:
     records: list[Any] = []
     offset = 0
