@@ -1,18 +1,20 @@
-"""One TCP stream, from ConnectRequest to its end: bytes in, events out, and the other way round. No I/O, no clock.
+"""One TCP stream, from ConnectRequest to its end: bytes in, events out; requests in, bytes out. No I/O, no clock.
 
-The caller moves bytes and tells the time:
+The caller moves bytes and passes the time:
 
     connection = Connection(connect_request, now=now, deadline=now + 3.0)
     send(connection.data_to_send(now))
-    connection.receive_data(received, now)               # b"" is EOF
+    connection.receive_data(received, now)               # b"" is the end of the stream
     while (event := connection.next_event(now)) is not NEED_DATA: ...
     connection.handle_timeout(now)                        # at connection.next_deadline()
 
-Every reply but three kinds belongs to the oldest request without one: first in, first out, with the xid compared.
-Notifications (-1), ping replies (-2) and auth replies (-4) are told by their xid, since they keep no such order.
+A reply belongs to the oldest request that has none: first in, first out, and the xid is compared. Three kinds of frames
+keep no such order and are recognized by their xid: notifications (-1), ping replies (-2) and auth replies (-4).
 
-A request's frame is made when it is given to `send`, so call order is wire order; the caller writes whole what
-`data_to_send` hands out, or gives back what it could not write when it declares the stream lost.
+A request's frame is made by `send`, so call order is wire order. The caller writes all bytes that `data_to_send`
+returns, or says in `lost` how many it could not write.
+
+"Rule N": docs/client-rules.md.
 """
 
 from __future__ import annotations
@@ -72,22 +74,24 @@ LONGEST_DROPPED = 2**30
 
 
 class _Shown(RemoteProtocolError):
-    """The same, about a frame that `on_frame` has been called with already."""
+    """A RemoteProtocolError about a frame that was given to `on_frame` already."""
 
 
 class Connection:
     """The protocol on one TCP stream.
 
     Args:
-        connect_request: the first frame; it is in the outbox at once.
-        now: clock time in seconds; any clock that does not jump, the same for all calls.
-        deadline: clock time by which the ConnectResponse must have come.
-        xids: where request numbers come from.
-        max_frame: the longest request payload, in bytes; the server closes the connection on a longer one.
-        max_reply: the longest reply payload taken, in bytes. A longer reply to a request is dropped, and
-            told by a TooLong for its response; anything else that long breaks the protocol.
+        connect_request: the first frame. It is in the outbox at once.
+        now: clock time in seconds. Any clock will do that does not jump, but the same one for all calls.
+        deadline: clock time, in seconds, by which the ConnectResponse must have come. After it, `handle_timeout` says
+            that the stream must be given up.
+        xids: where request numbers come from; a counter of its own if None.
+        max_frame: the longest request payload, in bytes, 1 MiB - 1 by default. The server closes the connection on one
+            that is longer than its jute.maxbuffer.
+        max_reply: the longest reply payload that is taken, in bytes, 64 MiB by default. A longer reply to a request is
+            dropped, and a TooLong takes the place of its response. Any other frame that long breaks the protocol.
         on_frame: called with every Frame in the step that makes or reads it. It must neither raise nor call the
-            connection: the step may be a part of a larger one. `deque.append` will do.
+            connection, since the step may be a part of a larger one. `deque.append` will do.
 
     Inputs: `receive_data`, `handle_timeout`, `lost`. Commands: `send`, `send_auth`, `close`.
     Outputs: `next_event`, `data_to_send`, `next_deadline`.
@@ -106,9 +110,9 @@ class Connection:
         on_frame: Callable[[Frame], object] | None = None,
     ) -> None:
         self.state = ConnectionState.HANDSHAKING
-        #: The negotiated session timeout, in seconds; None until the ConnectResponse.
+        #: The session timeout that the server granted, in seconds; None until the ConnectResponse.
         self.session_timeout: float | None = None
-        #: When the last valid frame came; None before the first. Local expiry counts from here (rule 40).
+        #: When the last valid frame came (clock time); None before the first. Local expiry counts from it (rule 40).
         self.last_frame: float | None = None
         self._xids = xids or XidCounter()
         self._max_frame = max_frame
@@ -119,7 +123,7 @@ class Connection:
         self._outbox: list[bytes] = []
         self._queued_bytes = 0  # of all frames so far
         self._handed_out = 0  # of them, by data_to_send
-        #: Requests sent or in the outbox whose reply is outstanding, oldest first.
+        #: Requests, sent or in the outbox, that have no reply yet. The oldest is first.
         self.pending: deque[Request] = deque()
         self._auths: deque[tuple[Request, float]] = deque()  # auth packets without a reply, and when they were made
         self._last_sent = now
@@ -130,7 +134,7 @@ class Connection:
     # --- inputs
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take bytes that came from the server; b"" says that no more will come."""
+        """Take bytes that came from the server; b"" at the end of the stream."""
         if data:
             self._last_received = now
             self._inbox.append(data)
@@ -138,7 +142,11 @@ class Connection:
             self._eof = True
 
     def handle_timeout(self, now: float) -> str | None:
-        """Do what is due: send a ping, or say why the stream must be given up (None: it need not)."""
+        """Do what is due now. To be called at `next_deadline`; at any other time it does no harm.
+
+        Returns one of two things: 1) None: go on, and write `data_to_send`, in which a ping may be. 2) A str: the
+        stream must be given up, and this says why; close it, and call `lost`.
+        """
         if self.state is ConnectionState.HANDSHAKING:
             return "no ConnectResponse in time" if now >= self._deadline else None
         if self.session_timeout is None or self.state not in (ConnectionState.ESTABLISHED, ConnectionState.CLOSING):
@@ -152,14 +160,15 @@ class Connection:
         if now >= self._last_sent + self.session_timeout / 3 and self.state is ConnectionState.ESTABLISHED:
             self._answered.note_ping(self._queued_bytes)
             data = self._emit_request(Xid.PING, PING, b"")
-            self._last_sent = now  # a ping that the caller cannot write yet is not followed by another
+            self._last_sent = now  # no second ping follows if the caller cannot write this one yet
             self._trace_request(data, PING, now)
         return None
 
     def lost(self, unsent: int = 0) -> tuple[list[tuple[Request, Literal["in full", "partly"]]], list[Request]]:
-        """The stream is gone. `unsent` counts the bytes handed out last that the caller could not write.
+        """The stream is lost. `unsent`: how many of the bytes that `data_to_send` returned last were never written.
 
-        Returns the requests that (1) the server may have got, in full or partly, and (2) never left, both in order.
+        Returns two lists, in order: 1) the requests that the server may have got, in full or partly; 2) the requests
+        that never left. Auth packets are in neither.
         """
         if self.state not in (ConnectionState.CLOSED, ConnectionState.FAILED):
             self._change_state("lost")
@@ -181,7 +190,7 @@ class Connection:
         """Number the request and put its frame into the outbox.
 
         Raises:
-            LocalProtocolError: the request must not or cannot be sent; says why. Nothing has changed then.
+            LocalProtocolError: the request must not or cannot be sent; it says why. Nothing has changed then.
         """
         if self.state is not ConnectionState.ESTABLISHED:
             raise LocalProtocolError(f"{request.operation.name} on a connection that is {self.state.value}")
@@ -196,7 +205,7 @@ class Connection:
             self._trace_request(data, operation, now)
 
     def send_auth(self, request: Request, now: float) -> None:
-        """The same for an auth packet (operation AUTH), whose reply is told by its xid."""
+        """The same for an auth packet (operation AUTH). Its reply is an AuthReplied."""
         if self.state is not ConnectionState.ESTABLISHED:
             raise LocalProtocolError(f"auth on a connection that is {self.state.value}")
         data = self._emit_request(Xid.AUTH, AUTH, body_of(AUTH, request.record, self._max_frame))
@@ -205,14 +214,14 @@ class Connection:
         self._trace_request(data, AUTH, now)
 
     def close(self, request: Request, now: float) -> None:
-        """Send closeSession; nothing may be sent after it, replies still come."""
+        """Send closeSession. No request may be sent after it. Replies still come."""
         self.send(request, now)
         self._change_state("closeSession")
 
     # --- outputs
 
     def data_to_send(self, now: float) -> bytes:
-        """All bytes in the outbox, which is empty then. b"" when there are none."""
+        """Take all bytes out of the outbox; b"" if there are none. The caller writes them."""
         outbox = self._outbox
         if not outbox:
             return b""
@@ -225,14 +234,18 @@ class Connection:
         return data
 
     def last_answered(self, before: float) -> float:
-        """When the newest request or ping was sent that the server had answered by `before` (clock time, seconds); the
-        ConnectRequest if there was none. See Answered.last for how exact it is."""
+        """Send time (clock time, seconds) of the newest request or ping that the server had answered by `before`; of
+        the ConnectRequest if there is none. See Answered.last for how exact it is."""
         return self._answered.last(before)
 
     def next_event(
         self, now: float
     ) -> Connected | SessionRefused | Replied | Notified | AuthReplied | Ponged | NeedData | None:
-        """The next event of the bytes received; NEED_DATA when more must come first, None at the end of the stream.
+        """Returns one of three things:
+
+        1. An event: Connected, SessionRefused, Replied, Notified, AuthReplied or Ponged.
+        2. NEED_DATA: there is no event until more bytes come.
+        3. None: the stream has ended, and so has the connection.
 
         Raises:
             RemoteProtocolError: the server broke the protocol. The connection is FAILED then.
@@ -254,7 +267,7 @@ class Connection:
         except FrameError as error:
             return self._read_too_long(error, now)
         except (JuteError, RemoteProtocolError) as error:
-            # Whatever is wrong behind it, a reply shows its header; in the handshake, only when it is nothing else.
+            # A bad reply is shown with its header. In the handshake it is one only if it has no more than a header.
             beyond = end - start - REPLY_HEADER_SIZE
             has_header = beyond == 0 or (beyond > 0 and state is not ConnectionState.HANDSHAKING)
             if not isinstance(error, _Shown):
@@ -263,7 +276,7 @@ class Connection:
             raise RemoteProtocolError(str(error)) from None
 
     def next_deadline(self) -> float | None:
-        """When `handle_timeout` must be called next; None when there is nothing to wait for.
+        """The clock time at which `handle_timeout` must be called next; None: it need not be.
 
         The end of the handshake's time; then the earlier of the next ping (1/3 of the session timeout after the last
         write, rule 36) and giving the server up: 2/3 after the last byte from it (rule 37), and 4/3 after the last
@@ -287,7 +300,7 @@ class Connection:
     # --- frames out
 
     def _emit_request(self, xid: int, operation: Operation, body: bytes) -> bytes:
-        """The only maker of request frames: length, RequestHeader, body."""
+        """Make a request's frame: length, RequestHeader, body. No other code makes one."""
         data = REQUEST_PREFIX.pack(REQUEST_HEADER_SIZE + len(body), xid, operation.opcode) + body
         self._queued_bytes += len(data)
         self._outbox.append(data)
@@ -315,7 +328,7 @@ class Connection:
         response, _ = decode_at(ConnectResponse, buffer, start, end)
         self._trace(Direction.RECEIVED, buffer[start:end], (ConnectResponse,), None, now)
         if response.protocol_version != 0:
-            # ClickHouse Keeper says 42 while it has no leader, with a timeout and an id that mean nothing.
+            # ClickHouse Keeper says 42 while it has no leader. Its timeout and id mean nothing then.
             raise _Shown(
                 f"ConnectResponse.protocol_version at offset 0: expected 0, got {response.protocol_version}: "
                 "this server gives no session now"
@@ -382,7 +395,7 @@ class Connection:
         raise RemoteProtocolError(str(error)) from None
 
     def _let_overtake(self, xid: int, zxid: int, err: int) -> None:
-        """Put the request with this xid first, where its reply may come before its turn: an opcode that the server does
+        """Put the request with this xid first, if its reply may come before its turn: an opcode that the server does
         not know is refused by the thread that read it, and the connection closed, while requests before it are still
         being worked on (ZooKeeperServer.submitRequestNow). Such a reply has the zxid -1.
 
@@ -402,7 +415,7 @@ class Connection:
     def _read_reserved(
         self, xid: int, zxid: int, err: int, buffer: bytes, start: int, end: int, now: float
     ) -> Notified | AuthReplied | Ponged:
-        """A frame that is told by its xid."""
+        """A frame that is recognized by its xid."""
         result: Notified | AuthReplied | Ponged
         types: tuple[Any, ...] = (ReplyHeader,)
         opcode: OpCode | None = None
@@ -418,7 +431,7 @@ class Connection:
             if err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
                 result = AuthReplied(None, err)  # this server wants an authentication before anything else
             elif err:
-                # SessionExpired, as a rule. What becomes of the session is for the next ConnectResponse to say.
+                # Mostly SessionExpired. Whether the session is over, the next ConnectResponse says.
                 raise RemoteProtocolError(f"expected the reply to a ping, got it with error code {err}")
         elif xid == Xid.AUTH and self._auths:
             result, opcode = AuthReplied(self._auths.popleft()[0], err), OpCode.AUTH

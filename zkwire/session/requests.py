@@ -1,4 +1,7 @@
-"""Requests of a session: the Request itself, its number, and the checks of what must not be sent."""
+"""Requests of a session: the Request itself, its number, and the checks of what must not be sent.
+
+"Rule N": docs/client-rules.md.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,15 @@ from ..operations import ADD_WATCH, Operation, problem
 from ..text import counted
 from .events import SessionInfo
 
-#: Bytes of a SetWatches2 request beside its paths and their lengths: RequestHeader, relativeZxid, five counts.
+#: Bytes of a SetWatches2 request without its paths and their lengths: RequestHeader, relativeZxid, five counts.
 SET_WATCHES_FRAME = REQUEST_HEADER_SIZE + 8 + 5 * 4
-#: Bytes of a notification beside its path and the path's length: ReplyHeader, type, state.
+#: Bytes of a notification without its path and the path's length: ReplyHeader, type, state.
 _NOTIFICATION_FRAME = REPLY_HEADER_SIZE + 4 + 4
 
 
 class XidCounter:
-    """Request numbers: 1 to 2**31-1, then 1 again (rule 19). A session keeps one over all its connections, so that a
-    number names one request in the client's trace and in the server's."""
+    """Request numbers: 1 to 2**31-1, then 1 again (rule 19). A session has one counter for all its connections, so that
+    a number means the same request in the client's trace and in the server's."""
 
     def __init__(self, start: int = 1) -> None:
         self._next = start
@@ -33,10 +36,12 @@ class XidCounter:
 
 
 class Request:
-    """One request of a caller, from `send` until its reply or its failure.
+    """One request of a caller, from `send` until it is answered or fails.
 
-    The record is kept as it is now, even if a bytearray or a list in it changes later. `watcher` is given to the watch
-    that the reply arms.
+    Args:
+        operation: its row of the operations table.
+        record: the record after the header. It is copied: a bytearray or a list in it may change later.
+        watcher: any object. If the reply arms a watch, a Fired has this object in its `watchers`. None: no watch.
     """
 
     __slots__ = ("end", "operation", "record", "start", "watcher", "xid")
@@ -60,7 +65,7 @@ class Request:
 
 
 class OwnRequest(Request):
-    """A request of the session's own making: its reply is no caller's."""
+    """A request that the session itself makes. No caller waits for its reply."""
 
     __slots__ = ()
 
@@ -88,7 +93,7 @@ def frozen(value: Any) -> Any:
 
 
 def body_of(operation: Operation, record: Any, max_frame: int) -> bytes:
-    """The bytes of a request behind its header.
+    """The bytes of a request after its header.
 
     Raises:
         LocalProtocolError: the request must not be sent, has a field of the wrong type, or is too long; says which.
@@ -117,19 +122,21 @@ def watch_problem(request: Request, max_frame: int, max_reply: int) -> str | Non
     if reason := problem(operation, record):
         return reason
     if operation is ADD_WATCH and record.mode not in tuple(AddWatchMode):
-        return f"addWatch: mode {record.mode!r} is no AddWatchMode"
+        return f"addWatch: mode {record.mode!r} is not an AddWatchMode"
     if not isinstance(record.path, str):
         return f"{operation.name} with a watch takes a path, not {record.path!r:.60}"
     size = len(record.path.encode(errors="replace")) + 4
     if size > max_frame - SET_WATCHES_FRAME:
-        return f"{operation.name}: the path is too long for a watch, which setWatches could not put back"
+        return f"{operation.name}: the path is too long for a watch: setWatches could not set it again"
     if size > max_reply - _NOTIFICATION_FRAME:
-        return f"{operation.name}: the path is too long for a watch, whose event max_reply={max_reply} would not take"
+        return (
+            f"{operation.name}: the path is too long for a watch: its event would be longer than max_reply={max_reply}"
+        )
     return None
 
 
 def resumable(info: SessionInfo) -> SessionInfo:
-    """The session to resume. Raises LocalProtocolError if no session has such values, as after JSON."""
+    """The session to resume. Raises LocalProtocolError if no session can have these values, such as a str from JSON."""
     expected = ""
     if not isinstance(info.id, int) or isinstance(info.id, bool):
         expected = f"id is an int, not {type(info.id).__name__}"
@@ -138,7 +145,7 @@ def resumable(info: SessionInfo) -> SessionInfo:
             f" (as such it is {info.id - 2**64})" if 0 < info.id < 2**64 else ""
         )
     elif info.id == 0:
-        expected = "id 0 is that of no session; for a new session pass None"
+        expected = "no session has the id 0; for a new session pass None"
     elif not isinstance(info.password, (bytes, bytearray)):
         expected = f"password is bytes, not {type(info.password).__name__}"
     if expected:
@@ -147,7 +154,7 @@ def resumable(info: SessionInfo) -> SessionInfo:
 
 
 def ended_error(error: ZkwireError, request: Request) -> ZkwireError:
-    """The session's end, as the error of one request."""
+    """The error that ended the session, as the error of one request."""
     if isinstance(error, SessionExpiredError):
         return SessionExpiredError(request.path, request.operation.name)
     if isinstance(error, AuthFailedError):

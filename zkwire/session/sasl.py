@@ -1,7 +1,7 @@
 """SASL DIGEST-MD5 as ZooKeeper speaks it (RFC 2831, qop=auth, md5-sess): challenge in, response out.
 
 The digest-uri is the constant `zookeeper/zk-sasl-md5`, whatever the host's name.
-Any object with the same two methods can stand in for it, a GSSAPI library's for example.
+Any object with the same two methods may be used instead, one of a GSSAPI library for example.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import secrets
 from typing import Protocol
 
 _DIGEST_URI = "zookeeper/zk-sasl-md5"
-#: RFC 2831, 2.1.1. Reading a challenge takes time with the square of its length.
+#: RFC 2831, 2.1.1. Without a limit, a long challenge would take much time: it grows with the square of the length.
 _MAX_CHALLENGE = 2048
 
 #: Why a server refuses DIGEST-MD5 before it has sent a challenge. Source: ZOOKEEPER-5043, and 3.9.6 itself.
@@ -24,7 +24,7 @@ FIPS_HINT = (
 
 
 class SaslError(Exception):
-    """The server's challenge is not what the mechanism expects; `str()` says what was seen."""
+    """The server's challenge is not what the mechanism expects. `str()` says what was expected and what was seen."""
 
 
 class Mechanism(Protocol):

@@ -1,7 +1,7 @@
 """The search for a server: which to try next, how long, after which pause, and what each did last. No I/O, no clock.
 
-A round visits all hosts once. Between rounds is a pause that grows, and starts over when a session has stood for a
-while (rule 42).
+A round visits all hosts once. The pauses between rounds grow. They start over when a session has lasted for a while
+(rule 42). "Rule N": docs/client-rules.md.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from ..hosts import Host
 
 T = TypeVar("T")
 
-#: Seconds between rounds, from first to last, growing, each drawn between half and all of it.
+#: Seconds between rounds: the first pause, and the longest. Each is a random part of it, between half and all.
 PAUSE_FIRST, PAUSE_LAST = 0.05, 3.0
-#: How much longer each pause is than the one before. The growth is slower after a connection that answered requests
-#: before it was lost: that connection was of use, so pauses become long only when such losses go on for minutes.
+#: By which factor each pause is longer than the one before. The second one holds after a connection that answered
+#: requests before it was lost: it was of use, so pauses become long only if such losses go on for minutes.
 GROWTH, GROWTH_SERVED = 2.0, 2.0 ** (1 / 40)
-#: The longest pause as a share of the session timeout T, while there is a session to resume. With it, a server that
-#: comes back when a quarter of T is left is asked twice before T is over.
+#: The longest pause as a share of the session timeout T, while there is a session to resume. So a server that comes
+#: back when a quarter of T is left is asked twice before T is over.
 PAUSE_RESUMING = 1 / 8
-#: The same after a session that did not stand for a while: the server had just renewed it, so there is more time.
+#: The same after a session that did not last for a while: the server had just renewed it, so there is more time.
 PAUSE_SHORT = 1 / 4
-#: A session has stood for a while after this share of T, or after this many seconds if that is less. It must be longer
-#: than the pauses above: when two clients resume one session, each keeps it for as long as the other one pauses.
+#: A session has lasted for a while after this share of T, or after this many seconds if that is less. It must be longer
+#: than the pauses above: when two clients resume one session, each has it for as long as the other one pauses.
 WHILE, WHILE_LAST = 1 / 2, 5.0
-#: The first guess of how long it takes from dialling to a session, in seconds, until that was measured.
+#: How long it takes from dialling to a session, in seconds: a guess, until it was measured.
 WAY = 0.5
 
 
@@ -48,19 +48,22 @@ class ServerSearch:
         #: A server, by host and address, that said it is read-write: tried first, once.
         self.preferred: tuple[Host, str] | None = None
         self._random = random
-        #: How many sessions in a row did not stand for a while.
+        #: How many sessions in a row did not last for a while.
         self.short = 0
-        #: How long the last way from dialling to a session took, in seconds.
+        #: How long it took from dialling to a session the last time, in seconds.
         self.way = WAY
         self._pause = PAUSE_FIRST
-        self._lost: tuple[Host, str] | None = None  # the server that the last session stood on
+        self._lost: tuple[Host, str] | None = None  # the server that the last session was on
         self._ended: dict[str, str] = {}  # what each server did last
-        self._current: tuple[str, str] | None = None  # the server being tried now, and what it has not done yet
+        self._current: tuple[str, str] | None = (
+            None  # the server being tried, and what to report if this attempt is abandoned now
+        )
 
     def round(self) -> list[Host]:
         """All hosts, in random order; one known to be read-write first, the one just lost last.
 
-        A dead host takes its whole share of the time, and the server has not heard of us for 2/3 of it by then.
+        A dead host takes its whole share of the time. When a silent server is given up, 2/3 of the session timeout has
+        passed already, so the server that was just lost is not tried first again.
         """
         hosts = self._random.sample(self.hosts, len(self.hosts))
         if self._lost is not None:
@@ -70,7 +73,7 @@ class ServerSearch:
         return hosts
 
     def order(self, host: Host, addresses: list[str]) -> list[str]:
-        """A host's addresses, in the same manner."""
+        """A host's addresses, in such an order too."""
         ordered = self._random.sample(addresses, len(addresses))
         if self._lost is not None and self._lost[0] == host:
             ordered.sort(key=self._lost[1].__eq__)
@@ -99,17 +102,16 @@ class ServerSearch:
         return pause
 
     def trying(self, host: Host, missing: str) -> None:
-        """An attempt goes on; `missing` is what to say of it if it were given up now."""
+        """An attempt has begun or goes on. `missing`: what the report says if it is abandoned now."""
         self._current = (str(host), missing)
 
     def tried(self, host: Host, what: str) -> None:
-        """An attempt has ended: `what` the server did."""
+        """An attempt has ended. `what`: what the server did."""
         self._ended[str(host)] = what
         self._current = None
 
     def had_session(self, host: Host, address: str, *, for_a_while: bool = True) -> None:
-        """Called when an attempt has ended that had a session. Only a session that stood for a while resets the
-        pauses."""
+        """An attempt has ended that had a session. Only a session that lasted for a while resets the pauses."""
         self._lost = (host, address)
         if for_a_while:
             self._pause = PAUSE_FIRST
@@ -120,7 +122,7 @@ class ServerSearch:
     def report(self) -> str:
         """Each server tried, and what it did; "" when none was."""
         ended = dict(self._ended)
-        if self._current is not None:  # what an earlier attempt found out is not forgotten for it
+        if self._current is not None:  # it is added to what an earlier attempt found out
             server, missing = self._current
             if ended.setdefault(server, missing) != missing:
                 ended[server] += f", then {missing}"
@@ -128,5 +130,5 @@ class ServerSearch:
 
 
 def is_a_while(seconds: float, session_timeout: float) -> bool:
-    """Whether a session that stood for so long has stood for a while."""
+    """Whether a session that lasted for so many seconds has lasted for a while."""
     return seconds >= min(session_timeout * WHILE, WHILE_LAST)

@@ -1,14 +1,16 @@
-"""Which watches stand, which event fires which, and how they come back on a new connection.
+"""Which watches there are, which event fires which, and how they are set again on a new connection.
 
-Two views are kept apart:
+Two things are kept apart:
 
 * interest: the watchers of our callers, by kind and path. Many watchers share one watch on the server.
-* standing: what the server holds for this connection, as (WatcherType, path). Lost with the connection.
+* standing: the watches that the server has for this connection, as (WatcherType, path). Lost with the connection.
 
-A one-shot watch on a path where a persistent one stands needs no watch of its own: it *rides* on the persistent one,
-whose events it would see anyway. That is more than thrift. Before 3.9.0 a server keeps one mode per path, and
-getData(watch=true) turns a persistent watch into a one-shot (rule 65, ZOOKEEPER-4466). For the same reason a
-persistent watch is only removed when nothing rides on it any more.
+A one-shot watch needs no watch of its own on a path that has a persistent one. It *rides* on the persistent one, which
+sees the same events. This is necessary, not just cheaper: before 3.9.0 a server keeps one mode per path, and
+getData(watch=true) turns a persistent watch into a one-shot (rule 65, ZOOKEEPER-4466). For the same reason a persistent
+watch is removed only when nothing rides on it any more.
+
+"Rule N": docs/client-rules.md.
 """
 
 from __future__ import annotations
@@ -40,39 +42,39 @@ _FIRES_ONCE: dict[int, tuple[WatcherKind, ...]] = {
 
 
 class Watches:
-    """All watches of one session. Paths are the server's; watchers are whatever the caller hands in."""
+    """All watches of one session. Paths are the server's. Watchers are any objects that the caller gives."""
 
     def __init__(self) -> None:
         self._interest: dict[WatcherKind, dict[str, list[Any]]] = {kind: {} for kind in WatcherKind}
         self._standing: set[tuple[WatcherType, str]] = set()
-        self._expected: Counter[str] = Counter()  # requests on their way that will arm a watch on the path
+        self._expected: Counter[str] = Counter()  # by path: requests on their way that will arm a watch there
         self._adding: Counter[str] = Counter()  # those of them that are addWatch
-        self._granted: set[tuple[WatcherType, str]] = set()  # persistent ones in `standing` that are past their reply
+        self._granted: set[tuple[WatcherType, str]] = set()  # persistent ones in `standing` whose reply has come
 
     # --- arming
 
     def rides(self, kind: WatcherKind, path: str) -> bool:
-        """Whether a one-shot watch needs no flag in its request, since a persistent watch sees its events."""
+        """Whether a one-shot watch needs no flag in its request, because a persistent watch sees its events."""
         if (WatcherType.PERSISTENT, path) in self._standing:
             return True
         return kind is not _CHILD and (WatcherType.PERSISTENT_RECURSIVE, path) in self._standing
 
     def expect(self, path: str, kind: WatcherKind | None = None) -> None:
-        """A request that arms a watch on the path goes out. A persistent one counts as standing from now: the server
-        reads what comes behind it after it."""
+        """A request that arms a watch on the path is sent. A persistent one counts as standing from now on: the server
+        reads later requests after this one."""
         self._expected[path] += 1
         if kind is not None:
             self._adding[path] += 1
             self._standing.add((SERVER_TYPE[kind], path))
 
     def settle(self, path: str) -> None:
-        """The reply to such a request has come, or never will."""
+        """The reply to such a request has come, or will never come."""
         self._expected[path] -= 1
         if self._expected[path] <= 0:
             del self._expected[path]
 
     def arm(self, kind: WatcherKind, path: str, watcher: Any, *, riding: bool = False) -> None:
-        """The reply says that the watch stands; `riding`: that the server was asked for none of its own."""
+        """The reply says that the watch is set. `riding`: the server was not asked for a watch of its own."""
         self._interest[kind].setdefault(path, []).append(watcher)
         if not riding:
             self._standing.add((SERVER_TYPE[kind], path))
@@ -81,8 +83,8 @@ class Watches:
             self._added(path)
 
     def refuse(self, kind: WatcherKind, path: str) -> bool:
-        """The server did not take a persistent watch; one that it took before stays. True when another one is on its
-        way to the path: then nobody knows what the one-shots between the two have to ride on."""
+        """The server refused a persistent watch. One that it took before stays. True if another addWatch is on its way
+        to the path: then it is not known whether the one-shots between the two have a watch to ride on."""
         self._added(path)
         if (SERVER_TYPE[kind], path) not in self._granted:
             self._standing.discard((SERVER_TYPE[kind], path))
@@ -94,8 +96,8 @@ class Watches:
             del self._adding[path]
 
     def child_watch_hidden_by(self, mode: int, path: str) -> bool:
-        """Whether an addWatch just acknowledged has put out a child watch on its path, on servers before 3.9.0: there
-        a recursive watch takes the place of the one-shot one and sees no NodeChildrenChanged."""
+        """Whether an addWatch that was just answered has replaced a child watch on its path. Servers before 3.9.0 do
+        that with a recursive watch, which sees no NodeChildrenChanged."""
         return (
             mode == AddWatchMode.PERSISTENT_RECURSIVE
             and (WatcherType.CHILDREN, path) in self._standing
@@ -105,7 +107,7 @@ class Watches:
     # --- firing
 
     def fire(self, event: WatchedEvent, *, one_shots_only: bool = False) -> list[Any]:
-        """The watchers to be given the event; one-shot ones are used up."""
+        """The watchers that are given the event. One-shot ones are used up."""
         path, kind = event.path, event.type
         watchers: list[Any] = []
         for once in _FIRES_ONCE.get(kind, ()):
@@ -113,7 +115,7 @@ class Watches:
             self._standing.discard((SERVER_TYPE[once], path))
         if kind in _FIRES_ONCE and not one_shots_only:
             watchers += self._interest[_PERSISTENT].get(path, ())
-            # A child watch below a recursive one gets its event on its own; it is none of the recursive one's.
+            # This event is for child watches. A recursive watch above them does not see it.
             if kind != EventType.NODE_CHILDREN_CHANGED and self._interest[_RECURSIVE]:
                 for parent in ancestors(path):
                     watchers += self._interest[_RECURSIVE].get(parent, ())
@@ -125,11 +127,11 @@ class Watches:
         return list(dict.fromkeys(watcher for watchers in lists for watcher in watchers))
 
     def watchers(self, kind: WatcherKind, path: str) -> list[Any]:
-        """Those of one kind on one path."""
+        """The watchers of one kind on one path."""
         return list(self._interest[kind].get(path, ()))
 
     def clear(self) -> None:
-        """The session is over."""
+        """Forget everything: the session is over."""
         for paths in self._interest.values():
             paths.clear()
         self.connection_lost()
@@ -137,7 +139,7 @@ class Watches:
     # --- disarming
 
     def disarm(self, path: str, watcher: Any) -> bool:
-        """The watcher's interest in the path ends. False when there was none any more."""
+        """The watcher's interest in the path ends. False if it had none any more."""
         found = False
         for paths in self._interest.values():
             watchers = paths.get(path, [])
@@ -149,9 +151,9 @@ class Watches:
         return found
 
     def removals(self, path: str) -> list[RemoveWatchesRequest]:
-        """What to tell the server now that interest in the path may have ended; it counts as done.
+        """The requests that remove the server's unused watches on a path. They count as sent.
 
-        Nothing while a request is on its way that arms a watch there: it would be removed too.
+        There are none while a request is on its way that arms a watch there, since that watch would be removed too.
         """
         if path in self._expected:
             return []
@@ -162,7 +164,7 @@ class Watches:
             # Types 4 and 5 exist since 3.9.0, ANY since 3.5.0.
             return [] if one_shots else self._remove(path, WatcherType.ANY)
         if persistent:
-            # Two modes on one path exist only since 3.9.0 (see Verbs._check_modes), and there so do types 4 and 5.
+            # Only servers since 3.9.0 have two modes on one path (see Verbs._check_modes). These know types 4 and 5.
             return [] if one_shots else [request for type_ in unused for request in self._remove(path, type_)]
         idle = [
             type_
@@ -180,7 +182,7 @@ class Watches:
     # --- reconnecting
 
     def connection_lost(self) -> None:
-        """Nothing stands any more; interest stays."""
+        """The server has no watch any more. Interest stays."""
         self._standing.clear()
         self._granted.clear()
         self._expected.clear()
@@ -189,11 +191,12 @@ class Watches:
     def set_watches(
         self, relative_zxid: int, max_length: int = SET_WATCHES_MAX_LENGTH
     ) -> list[SetWatches | SetWatches2]:
-        """What puts all watches back, in pieces of at most `max_length` bytes of path text; they count as standing.
+        """The requests that set all watches again, in pieces of at most `max_length` bytes of path text. The watches
+        count as standing.
 
-        The server answers a change since `relative_zxid` with its event at once. SetWatches2 is used only where there
-        are persistent watches, since servers before 3.6.0 close the connection on it. Child watches under a recursive
-        watch of the same path go last: before 3.9.0 the later of the two stays.
+        If a znode has changed since `relative_zxid`, the server sends the event at once. SetWatches2 is used only if
+        there are persistent watches, since servers before 3.6.0 close the connection on it. Child watches on the same
+        path as a recursive watch come last: before 3.9.0 the later of the two stays.
         """
         interest = self._interest
         late = [path for path in interest[_CHILD] if path in interest[_RECURSIVE] and path not in interest[_PERSISTENT]]
@@ -216,7 +219,7 @@ class Watches:
 
 
 def _pieces(entries: Iterable[tuple[int, str]], max_length: int) -> list[list[tuple[int, str]]]:
-    """Entries (which list, path) in order, cut where their path text would exceed the limit."""
+    """Entries (number of the list, path) in order, in pieces whose path text does not exceed the limit."""
     pieces: list[list[tuple[int, str]]] = []
     room = 0
     for entry in entries:

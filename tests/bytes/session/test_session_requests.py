@@ -54,7 +54,7 @@ _BAD = [
     (CHECK, CheckVersionRequest("/a", 1), None, "only inside multi"),
     (GET_DATA, GetDataRequest(None, False), "watcher", "takes a path, not None"),
     (SYNC, SyncRequest("/a"), "watcher", "sync arms no watch"),
-    (ADD_WATCH, AddWatchRequest("/a", 7), "watcher", "mode 7 is no AddWatchMode"),
+    (ADD_WATCH, AddWatchRequest("/a", 7), "watcher", "mode 7 is not an AddWatchMode"),
     (EXISTS, ExistsRequest("/" + "x" * (0xFFFFF - 40), False), "watcher", "too long for a watch"),
 ]
 
@@ -80,7 +80,7 @@ def test_a_bad_request_is_refused_before_a_byte_is_queued(
 def test_watch_whose_event_would_be_too_long_is_refused() -> None:
     talk = connected(max_reply=100)
     exists(talk, "/" + "a" * 71, "watcher")
-    with pytest.raises(LocalProtocolError, match="whose event max_reply=100 would not take"):
+    with pytest.raises(LocalProtocolError, match="its event would be longer than max_reply=100"):
         exists(talk, "/" + "a" * 72, "watcher")
     assert len(notification(EventType.NODE_CREATED, "/" + "a" * 71)) == 4 + 100
 
@@ -185,7 +185,7 @@ NOT_SESSIONS = [
     (2**63, PASSWORD, f"id is a signed number of 64 bits, not {2**63} (as such it is {-(2**63)})"),
     (2**64, PASSWORD, f"id is a signed number of 64 bits, not {2**64}"),
     (-(2**63) - 1, PASSWORD, f"id is a signed number of 64 bits, not {-(2**63) - 1}"),
-    (0, PASSWORD, "id 0 is that of no session; for a new session pass None"),
+    (0, PASSWORD, "no session has the id 0; for a new session pass None"),
     (5, "a secret", "password is bytes, not str"),
     (5, None, "password is bytes, not NoneType"),
     (5, [1, 2], "password is bytes, not list"),
