@@ -55,6 +55,57 @@ class Change(NamedTuple):
     member: Member
 
 
+class _Changes:
+    """The changes of a view that its iterator has not given yet. Several changes of one member become one."""
+
+    def __init__(self, members: Mapping[str, Member]) -> None:
+        """`members` are those of the view, which changes them."""
+        self._members = members
+        self._given: dict[str, Member] = {}  # the members as the iterator has given them
+        self._noted: dict[str, None] = {}  # names of members that have changed, the oldest first
+        self._arrived = trio.Event()
+        self._over = False
+
+    def begin(self) -> None:
+        """Give only what changes from now on."""
+        self._given = dict(self._members)
+        self._noted.clear()
+
+    def note(self, name: str) -> None:
+        """A member of this name has come, changed or gone."""
+        self._noted[name] = None
+        self._arrived.set()
+
+    def end(self) -> None:
+        """After the changes that were noted, the iteration ends."""
+        self._over = True
+        self._arrived.set()
+
+    async def next(self) -> Change:
+        """Wait for the next change. Raises StopAsyncIteration after the last one."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while (change := self.take()) is None:
+            if self._over:
+                raise StopAsyncIteration
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        return change
+
+    def take(self) -> Change | None:
+        """The next change, if one was noted."""
+        while self._noted:
+            name = next(iter(self._noted))
+            before, now = self._given.get(name), self._members.get(name)
+            if before is not None and (now is None or now.czxid != before.czxid):
+                del self._given[name]  # the name stays noted: there may be another member of that name now
+                return Change("removed", before)
+            del self._noted[name]
+            if now is not None and now != before:
+                self._given[name] = now
+                return Change("added" if before is None else "updated", now)
+        return None
+
+
 class Members:
     """A live view of the members of a service, for `async with`. In the block it is complete, and follows every change.
 
@@ -109,12 +160,7 @@ class Members:
         self._named: dict[str, bool] = {}  # False: it is gone
         self._marked = trio.Event()
 
-        # what the iterator has given, and what it has still to give
-        self._seen: dict[str, Member] = {}
-        self._unseen: dict[str, None] = {}
-        self._changed = trio.Event()
-        self._left = False
-
+        self._changes = _Changes(self._members)
         self._nursery = HiddenNursery()
         self._tasks: trio.Nursery
         self._whole = trio.Event()
@@ -197,26 +243,7 @@ class Members:
         return self
 
     async def __anext__(self) -> Change:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while (change := self._next_change()) is None:
-            if self._left:
-                raise StopAsyncIteration
-            self._changed = trio.Event()
-            await self._changed.wait()
-        return change
-
-    def _next_change(self) -> Change | None:
-        while self._unseen:
-            name = next(iter(self._unseen))
-            before, now = self._seen.get(name), self._members.get(name)
-            if before is not None and (now is None or now.czxid != before.czxid):
-                del self._seen[name]  # `name` stays in `_unseen`: there may be another member of that name now
-                return Change("removed", before)
-            del self._unseen[name]
-            if now is not None and now != before:
-                self._seen[name] = now
-                return Change("added" if before is None else "updated", now)
-        return None
+        return await self._changes.next()
 
     # --- the block
 
@@ -231,15 +258,13 @@ class Members:
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
-        self._seen = dict(self._members)
-        self._unseen.clear()
+        self._changes.begin()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> bool:
-        self._left = True
-        self._changed.set()
+        self._changes.end()
 
         async def stop() -> None:
             self._tasks.cancel_scope.cancel()
@@ -363,7 +388,6 @@ class Members:
             if member is None or before is None or member.czxid != before.czxid:
                 self._picker.forget_errors(name)
             self._sorted = None
-            self._unseen[name] = None
-            self._changed.set()
+            self._changes.note(name)
         if problem is not None and self._on_problem is not None:
             self._on_problem(name, problem)

@@ -138,7 +138,7 @@ async def test_changes_that_were_not_taken_become_one(zookeeper: Server | Extern
             await make(other, root, "end")
             await until(lambda: "end" in names(members))
             assert sorted(await changes(members, 3)) == [("added", "end"), ("removed", "b"), ("updated", "a")]
-            assert members._next_change() is None
+            assert members._changes.take() is None
             assert (await zk.get_data(f"{root}/a"))[0] == members.snapshot()[0].data == b"19"
 
 
@@ -174,7 +174,7 @@ async def test_changes_applied_to_the_first_snapshot_give_the_last(zookeeper: Se
                             view[change.member.name] = change.member
                         if change.member.name == "end":
                             break
-            while (change_left := members._next_change()) is not None:
+            while (change_left := members._changes.take()) is not None:
                 if change_left.kind == "removed":
                     del view[change_left.member.name]
                 else:
@@ -255,7 +255,7 @@ async def test_without_a_connection_the_view_stays_is_stale_and_is_right_again_a
             await fresh(members)
             assert members.age == 0.0
             assert names(members) == ["calm", "calmer", "changes", "comes", "replaced"]
-            assert members._next_change() is None
+            assert members._changes.take() is None
 
 
 @pytest.mark.rule("D8")
