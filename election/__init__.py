@@ -10,6 +10,8 @@
 What is imported here is public.
 """
 
+from zkwire import StateStream as StateStream
+
 from .errors import CampaignTimeout as CampaignTimeout
 from .errors import ElectionError as ElectionError
 from .errors import LeadershipLostError as LeadershipLostError
@@ -23,7 +25,6 @@ from .leader.observer import Contender as Contender
 from .leader.observer import Leader as Leader
 from .leader.observer import LeaderStream as LeaderStream
 from .leader.overrun import OverrunError as OverrunError
-from .leader.states import StateStream as StateStream
 from .leader.term import Lost as Lost
 from .leader.term import Term as Term
 from .registry.layouts import Member as Member

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -43,6 +43,7 @@ from ..ephemeral import SESSION_OVER, UNCERTAIN, delete_own, ensured, must_be_ow
 from ..errors import CampaignTimeout
 from .dialects import Dialect, new_guid
 from .paths import ElectionPaths, parent_of
+from .states import Progress, State
 from .witness import DELETED, LEADING, RESIGNED, Witness
 
 #: How the previous term ended; "none" when nobody led before.
@@ -66,7 +67,6 @@ class Plan:
     acl: Sequence[ACL]
     mixed: Literal["raise", "warn"]
     jitter: float
-    on_state: Callable[[str], object]
     witness: Witness
 
 
@@ -109,9 +109,10 @@ class Gone(NamedTuple):
 class Campaign(ABC):
     """A contender in one session."""
 
-    def __init__(self, plan: Plan, *, wait: bool) -> None:
+    def __init__(self, plan: Plan, progress: Progress, *, wait: bool) -> None:
         """With `wait=False` it raises CampaignTimeout instead of waiting for others."""
         self.plan = plan
+        self.progress = progress
         self._wait = wait
         self.session = plan.client.bound()
         self.guid = new_guid()
@@ -323,7 +324,7 @@ class Campaign(ABC):
         """
         if not self._wait:
             raise CampaignTimeout(f"{self.plan.paths.path}: somebody else leads or comes first")
-        self.plan.on_state("waiting")
+        self.progress.become(State.WAITING)
         event = await watch.wait()
         if name is not None and event.type == EventType.NODE_DELETED:
             self.gone = Gone(name, event.zxid)

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 
 import trio
 
-from zkwire import ACL, OPEN_ACL_UNSAFE, Client, SessionExpiredError
+from zkwire import ACL, OPEN_ACL_UNSAFE, Client, SessionExpiredError, StateStream
 
 from .. import clocks
 from ..ephemeral import path_problem
@@ -24,7 +24,7 @@ from .overrun import Action
 from .paths import ElectionPaths, Mode
 from .queue import SequentialCampaign
 from .single import SimpleCampaign
-from .states import StateStream
+from .states import Progress, State
 from .term import OUT_OF_TIME, Renewal, Term, count_proof
 from .witness import Witness
 
@@ -33,6 +33,8 @@ if sys.version_info < (3, 11):
 
 T = TypeVar("T")
 
+#: States that wait for a slow reader of `Election.states`.
+MAX_BUFFERED_STATES = 64
 #: What a body meets that has lost leadership.
 _LOSSES = (LeadershipLostError, SessionExpiredError)
 
@@ -139,13 +141,12 @@ class Election:
             acl=tuple(acl),
             mixed=mixed,
             jitter=jitter,
-            on_state=self._become,
             witness=self._witness,
         )
         self._observer = Observer(zk, self._plan.paths, mode, DIALECTS[dialect])
-        self._state = "idle"
+        self._progress = Progress(self._tell)  # of the last call of lead or campaign
         # Weakly: a reader that breaks out of its loop leaves its stream behind.
-        self._streams: weakref.WeakSet[StateStream] = weakref.WeakSet()
+        self._streams: weakref.WeakSet[StateStream[State]] = weakref.WeakSet()
         self._term: Term | None = None  # of `campaign`
         self._busy = False  # campaigns, or leads in a block
 
@@ -224,13 +225,14 @@ class Election:
     # --- looking
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         """ "idle", "entering", "waiting", "leading", "suspended", "lost", "resigning" or "resigned"."""
-        return self._state
+        return self._progress.state
 
-    def states(self) -> StateStream:
-        """The state now, then every change, for `async for`."""
-        stream = StateStream(self._state)
+    def states(self) -> StateStream[State]:
+        """The state now, then every change, for `async for`. "waiting" is also repeated, whenever the candidate begins
+        to wait for another one. A slow reader misses the oldest of more than 64 states, never the last."""
+        stream = StateStream(self.state, check_run=self._client.check_run, limit=MAX_BUFFERED_STATES)
         self._streams.add(stream)
         return stream
 
@@ -253,17 +255,17 @@ class Election:
 
     # --- details
 
-    def _become(self, state: str) -> None:
-        self._state = state
+    def _tell(self, state: State) -> None:
         for stream in list(self._streams):
-            stream.put(state)
+            stream.deliver(state)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Lets only one campaign run at a time: a second one of this Election would overwrite the state of the first,
         or wait for itself."""
         if self._busy or (self._term is not None and self._term.is_leader):
-            state = "leads" if self._state in ("leading", "suspended", "lost", "resigning") else "waits for its turn"
+            leads = (State.LEADING, State.SUSPENDED, State.LOST, State.RESIGNING)
+            state = "leads" if self.state in leads else "waits for its turn"
             raise ElectionError(
                 f"{self.path}: this Election {state} already, and to lead twice it would have to wait for itself: "
                 f"end that first, or make one Election for each candidate"
@@ -284,20 +286,22 @@ class Election:
     async def _campaign_for(self, timeout: float | None, overrun: Action) -> Term:
         # With timeout 0 it does not wait for other candidates, but it may have to wait until a possible lease is over.
         patience = math.inf if timeout is None else timeout or 3 * self._client.session_timeout + self._takeover_delay
+        self._progress = progress = Progress(self._tell)
+        progress.become(State.ENTERING)
         with trio.move_on_after(patience):
             try:
-                return await self._campaign(overrun, wait=timeout != 0)
+                return await self._campaign(progress, overrun, wait=timeout != 0)
             except BaseException:
-                self._become("idle")
+                progress.become(State.IDLE)
                 raise
         raise CampaignTimeout(f"{self.path}: the turn did not come within {timeout:g} s")
 
-    async def _campaign(self, overrun: Action, *, wait: bool) -> Term:
+    async def _campaign(self, progress: Progress, overrun: Action, *, wait: bool) -> Term:
         """Campaigns, one in each session, until one is won."""
         self._time.sample()
         while True:
             kind = SequentialCampaign if self.mode == "sequential" else SimpleCampaign
-            campaign = kind(self._plan, wait=wait)
+            campaign = kind(self._plan, progress, wait=wait)
             try:
                 term = await self._win(campaign, self._time, overrun)
             except SessionExpiredError:
@@ -312,7 +316,7 @@ class Election:
             else:
                 if await self._is_due(term):
                     campaign.has_worked = True
-                    self._become("leading")
+                    term._lead()
                     return term
 
     async def _win(self, campaign: Campaign, time: clocks.Clocks, overrun: Action) -> Term:
@@ -347,7 +351,6 @@ class Election:
             lease=lease,
             clocks=time,
             overrun=overrun,
-            on_state=self._become,
         )
 
     async def _is_due(self, term: Term) -> bool:

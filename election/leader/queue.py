@@ -11,13 +11,14 @@ from ..ephemeral import UNCERTAIN, delete_own, ensured, must_be_owned, read_writ
 from .campaign import Campaign, Gone, Plan, Victory
 from .dialects import contenders
 from .sequence import in_order
+from .states import Progress, State
 
 
 class SequentialCampaign(Campaign):
     """A contender with a place in the queue."""
 
-    def __init__(self, plan: Plan, *, wait: bool) -> None:
-        super().__init__(plan, wait=wait)
+    def __init__(self, plan: Plan, progress: Progress, *, wait: bool) -> None:
+        super().__init__(plan, progress, wait=wait)
         self._name = ""  # the child that is ours; empty before
 
     @property
@@ -78,7 +79,7 @@ class SequentialCampaign(Campaign):
     async def _enter(self) -> None:
         """Create our child, with as many requests as it takes, and never a second one (rules C1 to C7)."""
         plan, path = self.plan, self.plan.paths.path
-        plan.on_state("entering")
+        self.progress.become(State.ENTERING)
         if self._name:
             self.renew_guid()
             self._name = ""

@@ -11,13 +11,14 @@ from zkwire import Create, CreateMode, EventType, NodeExistsError, NoNodeError, 
 from ..ephemeral import SESSION_OVER, delete_own, ensured, must_be_owned, retried, synced
 from .campaign import Campaign, Plan, Victory
 from .paths import parent_of
+from .states import Progress, State
 
 
 class SimpleCampaign(Campaign):
     """A contender that stands by. It has no znode before it leads; then it has all at once."""
 
-    def __init__(self, plan: Plan, *, wait: bool) -> None:
-        super().__init__(plan, wait=wait)
+    def __init__(self, plan: Plan, progress: Progress, *, wait: bool) -> None:
+        super().__init__(plan, progress, wait=wait)
         self._czxid = 0  # of the leader's znode, once it is known to be ours
 
     @property
@@ -30,7 +31,7 @@ class SimpleCampaign(Campaign):
 
     async def win(self) -> Victory:
         plan, path = self.plan, self.plan.paths.path
-        plan.on_state("entering")
+        self.progress.become(State.ENTERING)
         while True:
             try:
                 victory = await self.begin(path, Create(path, plan.data, mode=CreateMode.EPHEMERAL, acl=plan.acl))

@@ -1,43 +1,55 @@
-"""The states of an election, as a stream."""
+"""The states of a candidate: which there are, which may follow which, and the one place where they change."""
 
 from __future__ import annotations
 
-from collections import deque
-
-import trio
-
-#: States that wait for a slow reader; past that the oldest are dropped, never the last.
-MAX_BUFFERED_STATES = 64
+from collections.abc import Callable
+from enum import Enum
 
 
-class StateStream:
-    """The current state first, then every change, for `async for`. One reader."""
+class State(str, Enum):
+    """What a candidate is doing. Each is also a str: `state == "leading"`."""
 
-    def __init__(self, current: str) -> None:
-        self._states = deque([current], maxlen=MAX_BUFFERED_STATES)
-        self._arrived = trio.Event()
-        self._over = False
+    IDLE = "idle"  #: it takes no part
+    ENTERING = "entering"  #: it is on its way into the election
+    WAITING = "waiting"  #: somebody else comes first, or a lease that another leader may have is not over yet
+    LEADING = "leading"  #: its body runs
+    SUSPENDED = "suspended"  #: the same without a connection, while the lease lasts
+    LOST = "lost"  #: leadership is over, or in doubt; its body ends
+    RESIGNING = "resigning"  #: its body has finished; its znodes are being deleted
+    RESIGNED = "resigned"  #: its znodes are gone, or its session is over
 
-    def __aiter__(self) -> StateStream:
-        return self
+    def __str__(self) -> str:
+        return self.value
 
-    async def __anext__(self) -> str:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._states:
-            if self._over:
-                raise StopAsyncIteration
-            self._arrived = trio.Event()
-            await self._arrived.wait()
-        return self._states.popleft()
 
-    def put(self, state: str) -> None:
-        """Called by the election."""
-        if not self._over:
-            self._states.append(state)
-            self._arrived.set()
+#: Which states may follow each.
+NEXT: dict[State, frozenset[State]] = {
+    State.IDLE: frozenset({State.ENTERING}),
+    # The last two are for a term that is over before its body begins; IDLE for a candidate that gives up.
+    State.ENTERING: frozenset({State.WAITING, State.LEADING, State.IDLE, State.LOST, State.RESIGNING}),
+    # WAITING again: it waits for another candidate than before, or for the same one again.
+    State.WAITING: frozenset({State.WAITING, State.ENTERING, State.LEADING, State.IDLE, State.LOST, State.RESIGNING}),
+    State.LEADING: frozenset({State.SUSPENDED, State.LOST, State.RESIGNING}),
+    State.SUSPENDED: frozenset({State.LEADING, State.LOST, State.RESIGNING}),
+    State.LOST: frozenset({State.RESIGNING}),
+    State.RESIGNING: frozenset({State.RESIGNED}),
+    # Only after a term that was over before its body began: the candidate tries again, or gives up.
+    State.RESIGNED: frozenset({State.ENTERING, State.IDLE}),
+}
 
-    async def aclose(self) -> None:
-        """Iteration ends."""
-        self._over = True
-        self._states.clear()
-        self._arrived.set()
+
+class Progress:
+    """How far one call of `Election.lead` or `Election.campaign` has come."""
+
+    def __init__(self, tell: Callable[[State], object]) -> None:
+        """`tell` is called with each new state, after it has changed."""
+        self.state = State.IDLE
+        self._tell = tell
+
+    def become(self, state: State) -> bool:
+        """Change the state, if NEXT allows that. Returns whether it has changed."""
+        if state not in NEXT[self.state]:
+            return False
+        self.state = state
+        self._tell(state)
+        return True

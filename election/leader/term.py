@@ -35,6 +35,7 @@ from ..errors import LeadershipLostError, NotLeaderError, ProclaimConflict
 from .campaign import Campaign, Predecessor, Victory
 from .lease import PROOF_INTERVAL, Lease
 from .overrun import Action, HardDeadline
+from .states import State
 
 Renewal = Literal["commit", "ping", "none"]
 
@@ -92,7 +93,6 @@ class Term:
         lease: Lease,
         clocks: Clocks,
         overrun: Action,
-        on_state: Callable[[str], object],
     ) -> None:
         self.node = victory.node
         self.token = victory.stat.czxid
@@ -111,8 +111,7 @@ class Term:
         self._lease = lease
         self._clocks = clocks
         self._last_proof = victory.sent
-        self._on_state = on_state
-        self._state = "leading"
+        self._progress = campaign.progress
         self._scope: trio.CancelScope | None = None  # the body's
         self._keeper = trio.CancelScope()
         self._resigning = False  # asked to
@@ -138,17 +137,16 @@ class Term:
     # --- what it is
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         """ "leading"; "suspended" while there is no connection but the lease lasts; "lost" while the work ends;
         "resigning"; "resigned" when its znodes are gone, or its session."""
-        if self._state in ("leading", "suspended") and self._is_over_time():
-            return "lost"
-        return self._state
+        state = self._progress.state
+        return State.LOST if state in (State.LEADING, State.SUSPENDED) and self._is_over_time() else state
 
     @property
     def is_leader(self) -> bool:
         """Whether the lease lasts: False from the moment at which the body is cancelled."""
-        return self.state in ("leading", "suspended")
+        return self.state in (State.LEADING, State.SUSPENDED)
 
     @property
     def lease_end(self) -> float:
@@ -224,6 +222,12 @@ class Term:
             self._scope.cancel()
         return self._scope
 
+    def _lead(self) -> None:
+        """A body may begin now."""
+        self._progress.become(State.LEADING)
+        if self._client.state is not KeeperState.SYNC_CONNECTED:
+            self._progress.become(State.SUSPENDED)
+
     async def _has_enough(self) -> bool:
         """Wait until enough of the lease is left for a body to begin (`Lease.least`). True then; False when the term is
         lost before that."""
@@ -255,11 +259,10 @@ class Term:
     async def _finish(self) -> None:
         """The body has finished: release the znodes. To be called in a shielded scope; a second call waits for the
         first."""
-        if self._state in ("resigning", "resigned"):
+        if not self._progress.become(State.RESIGNING):
             await self._finished.wait()
             return
         self._overrun.stop()
-        self._become("resigning")
         if not self.lost.is_set():
             self.lost.set("resigned")
         self._renewal_came.set()
@@ -271,14 +274,13 @@ class Term:
             await self._campaign.resign(self.node, self._version)
         finally:
             self._watch.disarm()  # in vain where it has seen the end of its znode
-            self._become("resigned")
+            self._progress.become(State.RESIGNED)
             self._finished.set()
 
     def _lose(self, reason: str) -> None:
         """Leadership is over, or in doubt. Whoever works is told; the znodes stay until the work has finished."""
-        if self._state not in ("leading", "suspended"):
+        if not self._progress.become(State.LOST):  # before anybody hears of it (rule L10)
             return
-        self._become("lost")  # before anybody hears of it (rule L10)
         self._was_lost = True
         self.lost.set(reason)
         self._renewal_came.set()
@@ -355,7 +357,7 @@ class Term:
                 if state is KeeperState.SYNC_CONNECTED:
                     self._reconnected()
                 else:
-                    self._become("suspended")
+                    self._progress.become(State.SUSPENDED)
         finally:
             await states.aclose()
         return "the client is closed"
@@ -372,8 +374,7 @@ class Term:
             count_proof(lease, clocks, self._session, sent)
         else:
             lease.answered(clocks.boot(sent))
-        if self._state == "suspended":
-            self._become("leading")
+        self._resume()
         self._renewed()
 
     def _renewed(self) -> None:
@@ -392,8 +393,8 @@ class Term:
         if connected is not None and self._client.session_timeout != self._lease.timeout:
             self._lease.renegotiated(self._client.session_timeout, self._clocks.boot(connected))
             self._renewed()
-        if self._renewal == "none" and self._state == "suspended":
-            self._become("leading")
+        if self._renewal == "none":
+            self._resume()
 
     # --- details
 
@@ -417,7 +418,7 @@ class Term:
         return results[2:]
 
     def _must_lead(self) -> None:
-        if self._resigning or self._state in ("resigning", "resigned"):
+        if self._resigning or self._progress.state in (State.RESIGNING, State.RESIGNED):
             raise NotLeaderError(f"{self.node}: the term is over, since it was resigned")
         if not self.is_leader:
             self._check()
@@ -442,12 +443,9 @@ class Term:
     def _is_over_time(self) -> bool:
         return self._renewal != "none" and self._clocks.boottime() >= self._lease.cancel_at - ROUNDING
 
-    def _become(self, state: str) -> None:
-        if state == "suspended" and self._state != "leading":
-            return
-        if state != self._state:
-            self._state = state
-            self._on_state(state)
+    def _resume(self) -> None:
+        if self._progress.state is State.SUSPENDED:
+            self._progress.become(State.LEADING)
 
 
 def count_proof(lease: Lease, clocks: Clocks, session: BoundClient, sent: float) -> bool:

@@ -16,6 +16,7 @@ import trio
 from trio.testing import MockClock
 
 from election import CampaignTimeout, Election, LeadershipLostError, NotLeaderError, Term
+from election.leader.states import NEXT, State
 from tests.support import judge
 from tests.support.fake.ensemble import Commit, FakeEnsemble, Fault
 from tests.support.judge import Stint
@@ -90,6 +91,7 @@ class Story:
         self.watches_at_rest: list[str] = []
         self.left: list[str] = []  # znodes and watches, after all had ended
         self.alive_at_rest = 0
+        self.transitions: set[tuple[State, State]] = set()  # of all candidates
 
 
 class Play:
@@ -195,13 +197,23 @@ class Stage:
             boottime=self.play.fake.boottime,
         )
         again = not self.ended
-        with trio.CancelScope() as self._acting:
-            await trio.sleep_until(player.starts)
-            while again:
-                with suppress(LeadershipLostError, CampaignTimeout):
-                    await self._turn(election, zk)
-                await trio.sleep(0 if player.how in ("run", "count", "outside") else player.rests)
-                again = player.how != "restart"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._note_states, election)
+            with trio.CancelScope() as self._acting:
+                await trio.sleep_until(player.starts)
+                while again:
+                    with suppress(LeadershipLostError, CampaignTimeout):
+                        await self._turn(election, zk)
+                    await trio.sleep(0 if player.how in ("run", "count", "outside") else player.rests)
+                    again = player.how != "restart"
+            nursery.cancel_scope.cancel()
+
+    async def _note_states(self, election: Election) -> None:
+        last: State | None = None
+        async for state in election.states():
+            if last is not None:
+                self.play.story.transitions.add((last, state))
+            last = state
 
     async def _turn(self, election: Election, zk: Client) -> None:
         player = self.player
@@ -417,6 +429,10 @@ def standstill(story: Story) -> list[str]:
     return [f"nobody leads at {story.curtain:.3f}, all was well since {story.healed:.3f}"]
 
 
+def forbidden_transitions(story: Story) -> list[str]:
+    return [f"{before} was followed by {after}" for before, after in story.transitions if after not in NEXT[before]]
+
+
 def lost_updates(story: Story) -> list[str]:
     found = []
     if not story.counted <= story.counter <= story.counted + story.perhaps:
@@ -436,6 +452,7 @@ def wrongs(story: Story) -> list[str]:
         queue_jumpers,
         leftovers,
         standstill,
+        forbidden_transitions,
         lost_updates,
     ]
     return [wrong for check in checks for wrong in check(story)]

@@ -186,7 +186,7 @@ class Client(Verbs):
         self._timer_wake = trio.Event()
         self._changed = trio.Event()  # set, and replaced, at every change of state
         # Weakly: a reader that breaks out of its loop leaves its stream behind.
-        self._states: weakref.WeakSet[StateStream] = weakref.WeakSet()
+        self._states: weakref.WeakSet[StateStream[KeeperState]] = weakref.WeakSet()
         self._state_reason = ""  # why the state is what it is
         self._leaving = False  # no new session any more
         self._closers: list[Callable[[], Awaitable[object]]] = []
@@ -234,7 +234,7 @@ class Client(Verbs):
         """
         return self._session.last_answered(before)
 
-    def states(self) -> StateStream:
+    def states(self) -> StateStream[KeeperState]:
         """The state now, then every change, for `async for`. It ends after CLOSED or AUTH_FAILED, and after EXPIRED
         unless a new session follows. The stream's `reason` says why the state changed."""
         stream = StateStream(self.state, self._state_reason, over=self._is_over(self.state), check_run=self.check_run)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .call import Owner
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 #: How many events a WatchStream holds for a slow reader. If there are more, one RESYNC takes the place of all.
 MAX_BUFFERED_EVENTS = 65536
@@ -173,25 +174,36 @@ class WatchStream(_Stream[WatchedEvent]):
         return await super().__anext__()
 
 
-class StateStream(_Stream[KeeperState]):
-    """The client's states: the current one first, then every change. It ends after a terminal one. For one reader.
+class StateStream(_Stream[S]):
+    """The states of a client (KeeperState), or of another object: the current one first, then every change. It ends
+    after a terminal one. For one reader.
 
-    `reason` says why the state became the one that was given last, such as "the server closed the connection". It is ""
-    before the first connection and while connected.
+    `reason` says why the state of a client became the one that was given last, such as "the server closed the
+    connection". It is "" before the first connection and while connected.
     """
 
-    def __init__(self, current: KeeperState, reason: str, *, over: bool, check_run: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        current: S,
+        reason: str = "",
+        *,
+        over: bool = False,
+        check_run: Callable[[], None],
+        limit: int | None = None,
+    ) -> None:
+        """`limit` is how many states wait for a slow reader; then the oldest are dropped."""
         super().__init__([current], over=over, check_run=check_run)
         self.reason = ""
-        self._reasons = deque([reason])
+        self._items = deque(self._items, limit)
+        self._reasons = deque([reason], limit)
 
-    def deliver(self, state: KeeperState, reason: str, *, last: bool) -> None:
-        """Called by the client at each change of state."""
+    def deliver(self, state: S, reason: str = "", *, last: bool = False) -> None:
+        """Called by the object at each change of its state."""
         if not self._over:
             self._reasons.append(reason)
             self._put(state, last=last)
 
-    async def __anext__(self) -> KeeperState:
+    async def __anext__(self) -> S:
         state = await super().__anext__()
         self.reason = self._reasons.popleft()
         return state

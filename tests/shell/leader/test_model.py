@@ -24,6 +24,7 @@ from election.leader.campaign import Campaign, Plan, Victory
 from election.leader.lease import Lease
 from election.leader.paths import Mode
 from election.leader.queue import SequentialCampaign
+from election.leader.states import NEXT, Progress
 from election.leader.term import Renewal
 from election.leader.witness import Witness
 from tests.support.election_model import (
@@ -295,6 +296,33 @@ def test_leaders_of_pings_lose_updates_unless_they_are_guarded(renewal: Renewal)
     assert lost_updates(story) == []
 
 
+def without_servers(at: float) -> tuple[Fault, ...]:
+    """All three of them are down for a while."""
+    return tuple(Fault(at, "kill", server, lasts=4) for server in range(3))
+
+
+#: Together they show each transition that there is.
+EVENTFUL = [
+    hole,
+    passed_on,
+    Plot((Player(), Player("cancelled", 1.5, 3.0))),  # gives up while it waits
+    Plot((Player("cancelled", stays=0.002),)),  # gives up as soon as it has begun
+    Plot(
+        (Player("lead", stays=12.0),), (Fault(6, "reset", "p0"), *without_servers(11))
+    ),  # suspended, and back; then lost
+    Plot((Player("lead", stays=4.0),), without_servers(4)),  # resigns while it is suspended
+    # Each of three is over before its body begins, while a lease may last: two lose their session, one gives up.
+    passed_on._replace(faults=(*passed_on.faults, Fault(14, "close", "p2"))),
+    Plot(one_leads, (cut_off, *deleted("leading", "holder"), Fault(12, "close", "p1"))),
+    Plot((one_leads[0], Player("cancelled", 1.5, 11.0)), (cut_off, *deleted("leading", "holder"))),
+]
+
+
+def test_model_sees_every_transition_of_the_table_and_no_other() -> None:
+    seen = {transition for plot in EVENTFUL for transition in play(plot).transitions}
+    assert seen == {(before, after) for before, following in NEXT.items() for after in following}
+
+
 class Breakage(NamedTuple):
     """A way to build it wrong, a plot that suffers from it, and the check that tells."""
 
@@ -388,8 +416,8 @@ def no_memory_of_the_epoch(patch: pytest.MonkeyPatch) -> None:
     """A client that forgets, for each campaign, that it was a candidate before."""
     init = Campaign.__init__
 
-    def forgetful(self: Campaign, plan: Plan, *, wait: bool) -> None:
-        init(self, dataclasses.replace(plan, witness=Witness()), wait=wait)
+    def forgetful(self: Campaign, plan: Plan, progress: Progress, *, wait: bool) -> None:
+        init(self, dataclasses.replace(plan, witness=Witness()), progress, wait=wait)
 
     patch.setattr(Campaign, "__init__", forgetful)
 

@@ -136,6 +136,7 @@ async def test_lost_connection_suspends_at_once_and_a_proof_ends_that(autojump_c
             await trio.sleep(10)
             assert term.state == "leading"
             assert on.deletions(term.node) == []
+        await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert seen == ["leading", "suspended", "leading", "resigning", "resigned"]
 
