@@ -21,11 +21,11 @@ from .errors import NotLeaderError as NotLeaderError
 from .errors import ProclaimConflict as ProclaimConflict
 from .errors import RegistryError as RegistryError
 from .leader.election import Election as Election
+from .leader.keeper import Lost as Lost
 from .leader.observer import Contender as Contender
 from .leader.observer import Leader as Leader
 from .leader.observer import LeaderStream as LeaderStream
 from .leader.overrun import OverrunError as OverrunError
-from .leader.term import Lost as Lost
 from .leader.term import Term as Term
 from .registry.layouts import Member as Member
 from .registry.layouts.curator import ServiceInstance as ServiceInstance

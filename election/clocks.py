@@ -36,7 +36,7 @@ def boottime() -> float:
     return time.clock_gettime(_CLOCK)
 
 
-class Clocks:
+class BootClock:
     """Times of trio's clock as boot times.
 
     trio's clock is CLOCK_MONOTONIC, which stands still during a suspend while the servers' clocks go on (rule L4). A
@@ -59,13 +59,13 @@ class Clocks:
         if not self._offsets or boot - now > self._offsets[-1][1] + _JITTER:
             self._offsets.append((now, boot - now))
 
-    def boot(self, when: float) -> float:
+    def at(self, when: float) -> float:
         """A past time of trio's clock, as a boot time that is never too late."""
         for since, offset in reversed(self._offsets):
             if since <= when:
                 return when + offset
         return when + self._offsets[0][1]
 
-    def trio(self, boot: float) -> float:
+    def in_trio(self, boot: float) -> float:
         """A boot time to come, as a time of trio's clock."""
         return trio.current_time() + boot - self.boottime()

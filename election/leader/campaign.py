@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import trio
 
@@ -45,6 +45,8 @@ from .dialects import Dialect, new_guid
 from .paths import ElectionPaths, parent_of
 from .states import Progress, State
 from .witness import DELETED, LEADING, RESIGNED, Witness
+
+C = TypeVar("C", bound="Campaign")
 
 #: How the previous term ended; "none" when nobody led before.
 Predecessor = Literal["none", "resigned", "expired", "deleted"]
@@ -119,11 +121,19 @@ class Campaign(ABC):
         GUIDS_IN_USE.add(self.guid)
         #: Whether the servers may have a znode of ours.
         self.may_have_znodes = False
-        #: Whether a body of this campaign has begun.
-        self.has_worked = False
+        #: Whether the body has begun: from then on `resign` ends the campaign, and before that leaving its block does.
+        self.body_has_begun = False
         self._before: bytes | None = None  # what the epoch said before our term; None: not known
         self._holder_until: float | None = None  # see Witness.succeeds; None if no holder was found
         self.gone: Gone | None = None  # whom we waited for
+
+    async def __aenter__(self: C) -> C:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if not self.body_has_begun:
+            with trio.CancelScope(shield=True):
+                await self.withdraw()
 
     @property
     @abstractmethod
@@ -160,6 +170,7 @@ class Campaign(ABC):
             pass
         finally:
             GUIDS_IN_USE.discard(self.guid)
+        self.may_have_znodes = False
 
     async def resign(self, node: str, version: int) -> None:
         """End the term in one transaction, which also tells the successor that it is a hand-over (rule P11). `version`
@@ -182,6 +193,7 @@ class Campaign(ABC):
             await self.finish_deleted()
         finally:
             GUIDS_IN_USE.discard(self.guid)
+        self.may_have_znodes = False
 
     async def finish_deleted(self) -> None:
         """End a term whose node was deleted by somebody: no hand-over, but what is left of it must go."""
@@ -213,11 +225,8 @@ class Campaign(ABC):
 
         Returns the victory; None means: try again. Raises the server's refusal of `first`, with `index` 0.
         """
-        with self._permissions_explained():
-            return await self._begin(node, first)
-
-    async def _begin(self, node: str, first: MultiOperation) -> Victory | None:
-        if await self.writable():
+        if self.plan.client.state is KeeperState.CONNECTED_READ_ONLY:
+            await read_write(self.plan.client)
             return None  # what was listed may be old
         paths, mark = self.plan.paths, self.mark.encode()
         holder = Create(paths.holder, mark, mode=CreateMode.EPHEMERAL, acl=self.plan.acl)
@@ -225,74 +234,76 @@ class Campaign(ABC):
         self._before = None
         # One after the other on the wire: the reads see the znodes as they were before.
         looking = _Looking(self.session, paths, self.gone)
-        proof = _Proof(self.session, node, first, holder, SetData(paths.last_term, LEADING + mark))
-        try:
-            seen = await looking.done()
-        except BaseException:
-            await proof.drop()
-            raise
-        self._note(seen)
-        try:
-            stat, watch = await proof.committed()
+        proof = _Proof(self.session, node, first, holder, SetData(paths.epoch, LEADING + mark))
+        with self._permissions_explained():
             try:
-                await self._judge(seen, proof.last_term)
+                seen = await looking.done()
             except BaseException:
-                watch.disarm()
+                await proof.drop()
                 raise
-            return Victory(node, self._predecessor(), proof.sent, stat, watch)
-        except NotReadOnlyError:
-            self.may_have_znodes = before
-            await read_write(self.plan.client)
-            return None
-        except UNCERTAIN:  # the reply is lost, and perhaps not the transaction
-            return await self._confirm_begin(node, seen)
-        except ZooKeeperError as error:
-            if error.index is None and isinstance(error, NoNodeError):  # begun, and its node is gone already
-                return await self._confirm_begin(node, seen)
-            if error.index is not None:  # and so nothing was applied
+            self._note(seen)
+            try:
+                stat, watch = await proof.committed()
+                try:
+                    predecessor = await self._judge(seen, proof.epoch)
+                except BaseException:
+                    watch.disarm()
+                    raise
+                return Victory(node, predecessor, proof.sent, stat, watch)
+            except NotReadOnlyError:
                 self.may_have_znodes = before
-            if error.index == 0:
-                self._holder_until = None
-                raise
-            if error.index == 1 and isinstance(error, NodeExistsError):
-                await self._wait_for_holder()
-            elif isinstance(error, NoNodeError):
-                missing = parent_of(paths.holder) if error.index == 1 else paths.last_term
-                await ensured(self.session, missing, self.plan.acl)
-            else:
-                raise
-            return None
+                await read_write(self.plan.client)
+                return None
+            except UNCERTAIN:  # the reply is lost, and perhaps not the transaction
+                return await self._confirm(node, seen)
+            except ZooKeeperError as error:
+                if error.index is None and isinstance(error, NoNodeError):  # begun, and its node is gone already
+                    return await self._confirm(node, seen)
+                if error.index is not None:  # and so nothing was applied
+                    self.may_have_znodes = before
+                if error.index == 0:
+                    self._holder_until = None
+                    raise
+                if error.index == 1 and isinstance(error, NodeExistsError):
+                    await self._wait_for_holder()
+                elif isinstance(error, NoNodeError):
+                    missing = parent_of(paths.holder) if error.index == 1 else paths.epoch
+                    await ensured(self.session, missing, self.plan.acl)
+                else:
+                    raise
+                return None
 
     @contextmanager
     def _permissions_explained(self) -> Iterator[None]:
         """Adds to a NoAuthError for holder or epoch what these znodes are for, and which permissions are enough."""
-        path, _, holder, last_term = self.plan.paths
+        path, _, holder, epoch = self.plan.paths
         try:
             yield
         except NoAuthError as error:
-            if error.path in (holder, last_term):
+            if error.path in (holder, epoch):
                 error.reason = (
-                    f"without {holder} and {last_term}, beside {path}, a leader whose znode somebody deletes could not "
+                    f"without {holder} and {epoch}, beside {path}, a leader whose znode somebody deletes could not "
                     f"be told from one that has finished, and there could be two; so all candidates must be allowed to "
                     f"create and delete children of {parent_of(holder)}, and to read and write the two; or give the "
                     f"election a path one step deeper, as {path}/leader, the same for all candidates"
                 )
             raise
 
-    async def writable(self) -> bool:
-        """Wait while the client is on a server in read-only mode; whether that was so. Nothing is sent there, so that
-        nothing need be cleared there, where it could not (rule C13)."""
-        waited = self.plan.client.state is KeeperState.CONNECTED_READ_ONLY
-        if waited:
-            await read_write(self.plan.client)
-        return waited
+    def renew_guid(self) -> None:
+        """Begin anew within the session; nothing with the old GUID is left (rule C3)."""
+        GUIDS_IN_USE.discard(self.guid)
+        self.guid = new_guid()
+        GUIDS_IN_USE.add(self.guid)
 
-    async def confirm(self, node: str, predecessor: Predecessor) -> Victory | None:
-        """Prove again what `begin` began; None when it is no more or never was, and then nothing is left of it."""
+    async def _confirm(self, node: str, seen: _Seen) -> Victory | None:
+        """Find out whether a term has begun, of whose beginning no reply came; None if not, and then nothing of it is
+        left."""
+        predecessor = await self._judge(seen, None)
         while await self.holds():
             proof = _Proof(self.session, node, Check(node), Check(self.plan.paths.holder))
             try:
-                return Victory(node, predecessor, proof.sent, *await proof.committed())
+                stat, watch = await proof.committed()
+                return Victory(node, predecessor, proof.sent, stat, watch)
             except NotReadOnlyError:
                 await read_write(self.plan.client)
             except UNCERTAIN:
@@ -301,17 +312,6 @@ class Campaign(ABC):
                 break
         await self._drop_holder()
         return None
-
-    def renew_guid(self) -> None:
-        """Begin anew within the session; nothing with the old GUID is left (rule C3)."""
-        GUIDS_IN_USE.discard(self.guid)
-        self.guid = new_guid()
-        GUIDS_IN_USE.add(self.guid)
-
-    async def _confirm_begin(self, node: str, seen: _Seen) -> Victory | None:
-        """Confirm a term whose beginning was not answered."""
-        await self._judge(seen, None)
-        return await self.confirm(node, self._predecessor())
 
     def comes_second(self) -> None:
         """Somebody else comes first."""
@@ -396,14 +396,15 @@ class Campaign(ABC):
 
     def _note(self, seen: _Seen) -> None:
         """Hand what the epoch says to the witness, even if the term does not begin."""
-        stat = seen.last_term_stat
+        stat = seen.epoch
         if stat is not None:
             self.plan.witness.sees(seen.last_term or b"", stat.czxid, self._any_lease(), trio.current_time())
         elif seen.last_term is not None:
-            self.plan.witness.last_term_is_missing(self._any_lease(), seen.holders)
+            self.plan.witness.epoch_is_missing(self._any_lease(), seen.holders)
 
-    async def _judge(self, seen: _Seen, written: Stat | None) -> None:
-        """Our term has begun. `written` is the epoch's Stat after that, None if the reply was lost."""
+    async def _judge(self, seen: _Seen, written: Stat | None) -> Predecessor:
+        """Our term has begun: how the previous one ended. `written` is the epoch's Stat after that, None if the reply
+        was lost."""
         witness, parted = self.plan.witness, None
         if self.gone is not None and self.gone.led(seen.last_term) and seen.holders is not None:
             went = self.gone.zxid if seen.contenders is None else seen.contenders
@@ -416,12 +417,19 @@ class Campaign(ABC):
         if seen.last_term is None and witness.has_waited:
             witness.suspect(self._any_lease())
         if written is not None:
-            found = seen.last_term_stat
+            found = seen.epoch
             before = (written.czxid, 0) if found is None else (found.czxid, found.version)
             if (written.czxid, written.version - 1) != before:
                 witness.suspect(self._any_lease())  # somebody else wrote the epoch since it was read, or made it again
             witness.wrote(written.czxid)
-        self._before = seen.last_term
+        self._before = record = seen.last_term
+        if self._holder_until is not None or witness.until > trio.current_time():
+            return "deleted"
+        if record is None or record.startswith(LEADING):
+            return "expired"
+        if record.startswith(RESIGNED):
+            return "resigned"
+        return "deleted" if record else "none"
 
     def _doubt(self) -> float:
         """For how many seconds another leader may still work."""
@@ -432,7 +440,7 @@ class Campaign(ABC):
     def _last_word(self, word: bytes) -> SetData:
         """What the epoch says when this term has ended: that its body has finished; or, if no body began, what was
         known before the term."""
-        if self.has_worked:
+        if self.body_has_begun:
             record = word + self.mark.encode()
         elif (seconds := self._doubt()) > 0:
             record = self.plan.witness.doubt(self.mark, seconds)
@@ -442,17 +450,7 @@ class Campaign(ABC):
             record = self._before
         else:
             record = RESIGNED + self.mark.encode()
-        return SetData(self.plan.paths.last_term, record)
-
-    def _predecessor(self) -> Predecessor:
-        record = self._before
-        if self._holder_until is not None or self.plan.witness.until > trio.current_time():
-            return "deleted"
-        if record is None or record.startswith(LEADING):
-            return "expired"
-        if record.startswith(RESIGNED):
-            return "resigned"
-        return "deleted" if record else "none"
+        return SetData(self.plan.paths.epoch, record)
 
 
 class _Seen(NamedTuple):
@@ -461,7 +459,7 @@ class _Seen(NamedTuple):
     contenders."""
 
     last_term: bytes | None = None
-    last_term_stat: Stat | None = None
+    epoch: Stat | None = None
     holders: int | None = None
     contenders: int | None = None
 
@@ -470,7 +468,7 @@ class _Looking:
     """The reads before the transaction that begins a term, all sent at once."""
 
     def __init__(self, session: BoundClient, paths: ElectionPaths, gone: Gone | None) -> None:
-        self._last_term = session.get_data(paths.last_term)
+        self._epoch = session.get_data(paths.epoch)
         self._holders = None if gone is None else session.exists(parent_of(paths.holder))
         # In mode `simple` the transaction itself changes that one; in mode `sequential` it can be read when it matters.
         aside = gone is not None and gone.zxid < 0 and paths.parent != paths.path
@@ -481,7 +479,7 @@ class _Looking:
         seen = _Seen()
         with suppress(*UNCERTAIN):  # the transaction then fails in the same way
             try:
-                data, stat = await self._last_term
+                data, stat = await self._epoch
                 seen = _Seen(data or b"", stat)
             except NoNodeError:
                 seen = _Seen(b"")
@@ -499,7 +497,7 @@ class _Proof:
         """Sends both."""
         self._session = session
         #: The epoch as the transaction left it, if it wrote there.
-        self.last_term: Stat | None = None
+        self.epoch: Stat | None = None
         #: When, on trio's clock.
         self.sent = trio.current_time()
         self._transaction = session.multi(operations)
@@ -516,7 +514,7 @@ class _Proof:
             await self.drop()
             raise
         if len(results) == 3:
-            self.last_term = results[2]
+            self.epoch = results[2]
         _, stat, watch = await self._arming
         return stat, watch
 

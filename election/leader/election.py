@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Literal, TypeVar
 
 import trio
@@ -16,16 +16,17 @@ from zkwire import ACL, OPEN_ACL_UNSAFE, Client, SessionExpiredError, StateStrea
 from .. import clocks
 from ..ephemeral import path_problem
 from ..errors import CampaignTimeout, ElectionError, LeadershipLostError
-from .campaign import Campaign, Plan, Victory
+from .campaign import Plan, Victory
 from .dialects import DIALECTS
-from .lease import LONGEST_GRACE, PROOF_INTERVAL, Lease
+from .keeper import Keeper
+from .lease import LEASES, LONGEST_GRACE, Lease, Renewal
 from .observer import Contender, Leader, LeaderStream, Observer
 from .overrun import Action
 from .paths import ElectionPaths, Mode
 from .queue import SequentialCampaign
 from .single import SimpleCampaign
 from .states import Progress, State
-from .term import OUT_OF_TIME, Renewal, Term, count_proof
+from .term import Term
 from .witness import Witness
 
 if sys.version_info < (3, 11):
@@ -33,6 +34,10 @@ if sys.version_info < (3, 11):
 
 T = TypeVar("T")
 
+CAMPAIGNS: dict[Mode, type[SequentialCampaign] | type[SimpleCampaign]] = {
+    "sequential": SequentialCampaign,
+    "simple": SimpleCampaign,
+}
 #: States that wait for a slow reader of `Election.states`.
 MAX_BUFFERED_STATES = 64
 #: What a body meets that has lost leadership.
@@ -130,8 +135,7 @@ class Election:
         self._takeover_delay = takeover_delay
         self._grace = grace
         self._overrun = overrun
-        self._boottime = boottime
-        self._time = clocks.Clocks(boottime)
+        self._clock = clocks.BootClock(boottime)
         self._witness = Witness()
         self._plan = Plan(
             client=zk,
@@ -167,20 +171,10 @@ class Election:
             CampaignTimeout: the turn did not come in time; it is also a TimeoutError.
             What `campaign` raises.
         """
-        with self._alone():
-            await self._finish_lost()
-            term = await self._campaign_for(timeout, self._overrun)
-            scope = term._body()
-            try:
-                with scope:
-                    yield term
-            finally:
-                if scope.cancel_called and not term.resignation_asked:
-                    term._lose(OUT_OF_TIME)  # unless it knows a better reason already
-                with trio.CancelScope(shield=True):
-                    await term._finish()
-        if scope.cancelled_caught and not term.resignation_asked:
-            raise LeadershipLostError(f"{term.node}: {term.lost.reason}")
+        async with self._alone():
+            keeper = await self._won(timeout, with_body=True)
+            async with keeper.body():
+                yield Term(keeper)
 
     async def run(self, body: Callable[[Term], Awaitable[T]]) -> T | None:
         """Lead, and run `body(term)`; lead again when leadership was lost; until the body returns.
@@ -217,9 +211,8 @@ class Election:
             SessionExpiredError, ClosedError, AuthFailedError: the client has no session any more.
             ZooKeeperError: what the servers refused, as NoAuthError.
         """
-        with self._alone():
-            await self._finish_lost()
-            self._term = await self._campaign_for(timeout, "ignore")  # nothing is cancelled that could overrun
+        async with self._alone():
+            self._term = Term(await self._won(timeout, with_body=False))
             return self._term
 
     # --- looking
@@ -259,118 +252,73 @@ class Election:
         for stream in list(self._streams):
             stream.deliver(state)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Lets only one campaign run at a time: a second one of this Election would overwrite the state of the first,
-        or wait for itself."""
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Lets only one campaign run at a time: a second one of this Election would wait for itself. A term of
+        `campaign` that was lost is resigned first."""
         if self._busy or (self._term is not None and self._term.is_leader):
-            leads = (State.LEADING, State.SUSPENDED, State.LOST, State.RESIGNING)
-            state = "leads" if self.state in leads else "waits for its turn"
+            leads = self.state in (State.LEADING, State.SUSPENDED, State.LOST, State.RESIGNING)
+            does = "leads" if leads else "waits for its turn"
             raise ElectionError(
-                f"{self.path}: this Election {state} already, and to lead twice it would have to wait for itself: "
+                f"{self.path}: this Election {does} already, and to lead twice it would have to wait for itself: "
                 f"end that first, or make one Election for each candidate"
             )
         self._busy = True
         try:
+            if self._term is not None:
+                with trio.CancelScope(shield=True):
+                    await self._term.resign()
+                self._term = None
             yield
         finally:
             self._busy = False
 
-    async def _finish_lost(self) -> None:
-        """Resign a term of `campaign` that was lost."""
-        if self._term is not None:
-            with trio.CancelScope(shield=True):
-                await self._term._finish()
-            self._term = None
-
-    async def _campaign_for(self, timeout: float | None, overrun: Action) -> Term:
+    async def _won(self, timeout: float | None, *, with_body: bool) -> Keeper:
+        """Campaign, once in each session, until a campaign is won and its body may begin."""
         # With timeout 0 it does not wait for other candidates, but it may have to wait until a possible lease is over.
         patience = math.inf if timeout is None else timeout or 3 * self._client.session_timeout + self._takeover_delay
         self._progress = progress = Progress(self._tell)
         progress.become(State.ENTERING)
+        self._clock.sample()
         with trio.move_on_after(patience):
             try:
-                return await self._campaign(progress, overrun, wait=timeout != 0)
+                while True:
+                    try:
+                        async with CAMPAIGNS[self.mode](self._plan, progress, wait=timeout != 0) as campaign:
+                            self._lease()  # before anything is asked of the servers
+                            victory = await campaign.win()
+                            keeper = Keeper(campaign, victory, self._lease(), self._clock, self._overrun)
+                            keeper.start(with_body=with_body)
+                            if await keeper.until_due(self._earliest(victory)):
+                                return keeper
+                    except SessionExpiredError:
+                        if self._client.bound().expired:  # and no new session follows
+                            raise
             except BaseException:
                 progress.become(State.IDLE)
                 raise
         raise CampaignTimeout(f"{self.path}: the turn did not come within {timeout:g} s")
 
-    async def _campaign(self, progress: Progress, overrun: Action, *, wait: bool) -> Term:
-        """Campaigns, one in each session, until one is won."""
-        self._time.sample()
-        while True:
-            kind = SequentialCampaign if self.mode == "sequential" else SimpleCampaign
-            campaign = kind(self._plan, progress, wait=wait)
-            try:
-                term = await self._win(campaign, self._time, overrun)
-            except SessionExpiredError:
-                with trio.CancelScope(shield=True):
-                    await campaign.withdraw()
-                if self._client.bound().expired:  # and no new session follows
-                    raise
-            except BaseException:
-                with trio.CancelScope(shield=True):
-                    await campaign.withdraw()
-                raise
-            else:
-                if await self._is_due(term):
-                    campaign.has_worked = True
-                    term._lead()
-                    return term
+    def _lease(self) -> Lease:
+        """A new lease for the session timeout of now.
 
-    async def _win(self, campaign: Campaign, time: clocks.Clocks, overrun: Action) -> Term:
-        """Win, with enough of a lease to begin with."""
-        lease = Lease(self._client.session_timeout, self._grace)
-        victory: Victory | None = None
-        while True:
-            lease.timeout = self._client.session_timeout
-            if lease.grace > lease.timeout * LONGEST_GRACE:
-                raise ElectionError(
-                    f"{self.path}: a grace of {lease.grace:g} s is more than a third of the session timeout, "
-                    f"{lease.timeout:g} s"
-                )
-            if victory is None:
-                victory = await campaign.win()
-            time.sample()
-            lease.timeout = self._client.session_timeout
-            counts = count_proof(lease, time, campaign.session, victory.sent)
-            if self._renewal != "commit" or (counts and lease.end - self._boottime() >= lease.least):
-                break
-            # The servers are slow, or it is not known when they last heard of us.
-            victory.watch.disarm()
-            await trio.sleep(lease.timeout * PROOF_INTERVAL)
-            victory = await campaign.confirm(victory.node, victory.predecessor)
-        if self._renewal == "ping":
-            lease.answered(time.boot(victory.sent))
-        return Term(
-            self._client,
-            campaign,
-            victory,
-            renewal=self._renewal,
-            lease=lease,
-            clocks=time,
-            overrun=overrun,
-        )
+        Raises:
+            ElectionError: that is too short for `grace`.
+        """
+        lease = LEASES[self._renewal](self._client.session_timeout, self._grace)
+        if lease.grace > lease.timeout * LONGEST_GRACE:
+            raise ElectionError(
+                f"{self.path}: a grace of {lease.grace:g} s is more than a third of the session timeout, "
+                f"{lease.timeout:g} s"
+            )
+        return lease
 
-    async def _is_due(self, term: Term) -> bool:
-        """Wait for three things: the takeover delay, except after a hand-over (rule P11); the end of any lease that
-        another leader may have (`witness`); and enough of our own lease to begin with. Returns whether the term still
-        leads then."""
-        begins = self._witness.until
-        if term.predecessor in ("expired", "deleted"):
-            begins = max(begins, trio.current_time() + self._takeover_delay)
-        due = False
-        try:
-            if begins > trio.current_time():
-                with trio.move_on_at(begins):
-                    await term.lost.wait()
-            due = await term._has_enough()
-        finally:
-            if not due:
-                with trio.CancelScope(shield=True):
-                    await term._finish()
-        return due
+    def _earliest(self, victory: Victory) -> float:
+        """When the body may begin, on trio's clock: after the takeover delay, except after a hand-over (rule P11), and
+        after the end of any lease that another leader may have."""
+        if victory.predecessor in ("expired", "deleted"):
+            return max(self._witness.until, trio.current_time() + self._takeover_delay)
+        return self._witness.until
 
 
 def _is_duration(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""How long nobody else can lead. Arithmetic only: times are arguments, in seconds on one clock.
+"""How long nobody else can lead. Arithmetic: times are arguments, in seconds on one clock.
 
 What the servers do (ExpiryQueue, LearnerSessionTracker, LearnerHandler; docs/election-safety.md has the drawing):
 
@@ -21,8 +21,14 @@ ConnectRequest counts at once, since the leading server itself answers for the s
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from typing import ClassVar, Literal
+
+from zkwire import BoundClient, Check, NoNodeError
+
+Renewal = Literal["commit", "ping", "none"]
 
 #: All are shares of the session timeout T.
 PROOF_INTERVAL = 1 / 16  #: from the sending of one proof to the next
@@ -37,8 +43,11 @@ LEAST_SECONDS = 0.75
 LEAST_AT_MOST = 1 / 2
 
 
-class Lease:
+class Lease(ABC):
     """The end of one term's lease, and the time before it at which the body is cancelled."""
+
+    #: Whether proofs renew it.
+    is_renewed: ClassVar[bool] = True
 
     def __init__(self, timeout: float, grace: float | None = None) -> None:
         """`timeout` is T in seconds, `grace` what the body is given to finish, T/6 unless told."""
@@ -46,7 +55,6 @@ class Lease:
         self._grace = grace
         #: Until when nobody else can lead; -inf before the first proof.
         self.end = -math.inf
-        self._proofs: deque[tuple[float, float]] = deque(maxlen=64)  # when each was sent, and answered
 
     @property
     def grace(self) -> float:
@@ -64,16 +72,45 @@ class Lease:
         share = max(self.timeout * LEAST, min(LEAST_SECONDS, self.timeout * LEAST_AT_MOST))
         return max(share, self.grace + self.timeout * PROOF_INTERVAL)
 
-    def committed(self, sent: float, answered: float, last_answered: Callable[[float], float | None]) -> bool:
-        """A proof sent at `sent` was committed, and its reply came at `answered`. Whether it counted.
+    @property
+    def interval(self) -> float:
+        """Seconds from the sending of one proof to the next."""
+        return self.timeout * PROOF_INTERVAL
+
+    @abstractmethod
+    async def prove(self, session: BoundClient, node: str, holder: str) -> None:
+        """Send a proof, and wait for its reply. Raises NoNodeError if one of the two znodes was deleted."""
+
+    @abstractmethod
+    def proved(self, sent: float, answered: float, last_answered: Callable[[float], float | None]) -> bool:
+        """A proof sent at `sent` was successful, and its reply came at `answered`. Returns whether it counted.
 
         It counts from what was sent before it, not from when its reply came (rule L1).
 
         Args:
-            last_answered: for seconds before `sent`: when the last request left that had been answered by then, or the
-                ConnectRequest of this connection if that was later. None when that is not known; then proofs of before
-                count.
+            last_answered: for seconds before `sent`: the send time of the newest request that the server had answered
+                by then, or of this connection's ConnectRequest if that was later. None when that is not known; then
+                earlier proofs count.
         """
+
+    def renegotiated(self, timeout: float, connected: float) -> None:
+        """The session has this timeout since the ConnectRequest of `connected`: a shorter one shortens the lease."""
+        if timeout < self.timeout:
+            self.end = min(self.end, connected + timeout * (1 - DRIFT))
+        self.timeout = timeout
+
+
+class CommitLease(Lease):
+    """Proved by commits: safe."""
+
+    def __init__(self, timeout: float, grace: float | None = None) -> None:
+        super().__init__(timeout, grace)
+        self._proofs: deque[tuple[float, float]] = deque(maxlen=64)  # when each was sent, and answered
+
+    async def prove(self, session: BoundClient, node: str, holder: str) -> None:
+        await session.multi([Check(node), Check(holder)])
+
+    def proved(self, sent: float, answered: float, last_answered: Callable[[float], float | None]) -> bool:
         asked = (self._proofs[-1][0] if self._proofs else sent) - self.timeout * HALF_TICK
         self._proofs.append((sent, answered))
         known = [time for time, reply in self._proofs if reply <= asked]
@@ -85,12 +122,41 @@ class Lease:
         self.end = max(self.end, max(known) + self.timeout * (1 - DRIFT))
         return True
 
-    def answered(self, sent: float) -> None:
-        """A request sent at `sent` was answered, by whichever server. What `renewal="ping"` counts (rule L2)."""
+
+class PingLease(Lease):
+    """Proved by reads, which any server answers, also one that is cut off from the others (rule L2)."""
+
+    async def prove(self, session: BoundClient, node: str, holder: str) -> None:
+        if await session.exists(node) is None:
+            raise NoNodeError(node)
+
+    def proved(self, sent: float, answered: float, last_answered: Callable[[float], float | None]) -> bool:
         self.end = max(self.end, sent + self.timeout * (1 - DRIFT))
+        return True
+
+
+class NoLease(Lease):
+    """Never over: a term ends when the client hears that it has."""
+
+    is_renewed = False
+
+    def __init__(self, timeout: float, grace: float | None = None) -> None:
+        super().__init__(timeout, grace)
+        self.end = math.inf
+
+    @property
+    def interval(self) -> float:
+        """Never."""
+        return math.inf
+
+    async def prove(self, session: BoundClient, node: str, holder: str) -> None:
+        """Nothing to send."""
+
+    def proved(self, sent: float, answered: float, last_answered: Callable[[float], float | None]) -> bool:
+        return True
 
     def renegotiated(self, timeout: float, connected: float) -> None:
-        """The session has this timeout since the ConnectRequest of `connected`: a shorter one shortens the lease."""
-        if timeout < self.timeout:
-            self.end = min(self.end, connected + timeout * (1 - DRIFT))
         self.timeout = timeout
+
+
+LEASES: dict[Renewal, type[Lease]] = {"commit": CommitLease, "ping": PingLease, "none": NoLease}

@@ -27,7 +27,7 @@ class ElectionPaths(NamedTuple):
     path: str
     parent: str
     holder: str
-    last_term: str
+    epoch: str
 
     @classmethod
     def of(cls, path: str, mode: Mode) -> ElectionPaths:

@@ -85,7 +85,7 @@ class SequentialCampaign(Campaign):
             self._name = ""
         prefix = f"{path}/{plan.dialect.prefix(self.guid)}"
         while not self._name:
-            await self.writable()
+            await read_write(plan.client)  # nothing is sent to a server in read-only mode (rule C13)
             before, self.may_have_znodes = self.may_have_znodes, True
             try:
                 node = await self.session.create(prefix, plan.data, mode=CreateMode.EPHEMERAL_SEQUENTIAL, acl=plan.acl)

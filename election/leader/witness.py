@@ -34,7 +34,7 @@ class Witness:
         self.until = -math.inf
         self._since: int | None = None  # the first zxid at which another candidate's znodes stood
         self._known: deque[tuple[int, float]] = deque(maxlen=64)  # zxids, and when all leases from before each are over
-        self._last_term: int | None = None  # the epoch's czxid, when it was last read
+        self._epoch: int | None = None  # the epoch's czxid, when it was last read
         self._is_first = False  # whether the next epoch is the first one ever on this path
         self._whole = False  # whether that epoch has stood since we came
         self._deleted: float | None = None  # what `until` becomes if the epoch does not say that all have finished
@@ -66,14 +66,14 @@ class Witness:
         """Somebody deleted the znode that we led with. That alone is not a suspicion."""
         self._went = until
 
-    def last_term_is_missing(self, until: float, changed: int | None = None) -> None:
+    def epoch_is_missing(self, until: float, changed: int | None = None) -> None:
         """The epoch is missing. A leader of ours would have made it, or found it. So it may have been there and was
         deleted, unless nothing has changed in its parent since another candidate was first waited for. `changed`: the
         parent's pzxid, None if it is not known."""
         untouched = changed is not None and self._since is not None and changed <= self._since
-        if self._last_term is not None or (self._since is not None and not untouched):
+        if self._epoch is not None or (self._since is not None and not untouched):
             self.suspect(until)
-        self._is_first = self._last_term is None and untouched
+        self._is_first = self._epoch is None and untouched
 
     def sees(self, record: bytes, czxid: int, until: float, now: float = math.inf) -> None:
         """The epoch as it was read `now`. `until`: when a lease ends that is not over now."""
@@ -83,13 +83,13 @@ class Witness:
         if self._went is not None:
             replaced_until = min(replaced_until, self._went)
             self._went = None
-        if self._last_term is not None:
-            self._whole = czxid == self._last_term
+        if self._epoch is not None:
+            self._whole = czxid == self._epoch
             if not self._whole:
                 self.suspect(replaced_until)
         else:
             self._whole = self._since is not None and czxid <= self._since
-        self._last_term = czxid
+        self._epoch = czxid
         is_first, self._is_first = self._is_first, False
         if not self._whole:
             if record == b"" and self._since is not None and not is_first:
@@ -120,7 +120,7 @@ class Witness:
 
     def wrote(self, czxid: int) -> None:
         """Our term has written to the epoch, which has this czxid."""
-        self._last_term = czxid
+        self._epoch = czxid
 
     def doubt(self, name: str, seconds: float) -> bytes:
         """What our epoch says while we still have so long to wait. Reading it again raises no new suspicion."""

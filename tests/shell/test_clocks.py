@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from election.clocks import Clocks, _choose, boottime
+from election.clocks import BootClock, _choose, boottime
 
 
 class Boot:
@@ -61,32 +61,32 @@ def test_macos_is_asked_by_clock_gettime(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_times_are_converted_both_ways(autojump_clock: MockClock) -> None:
-    clocks = Clocks(Boot())
+    clocks = BootClock(Boot())
     await trio.sleep(5)
-    assert clocks.boot(5.0) == 1005.0
-    assert clocks.trio(1012.0) == 12.0
+    assert clocks.at(5.0) == 1005.0
+    assert clocks.in_trio(1012.0) == 12.0
 
 
 @pytest.mark.rule("L4")
 async def test_time_of_before_a_suspend_stays_as_early_as_it_was(autojump_clock: MockClock) -> None:
     boot = Boot()
-    clocks = Clocks(boot)
+    clocks = BootClock(boot)
     await trio.sleep(5)
     boot.ahead += 3600
     await trio.sleep(5)
     clocks.sample()  # at 10
     await trio.sleep(5)
-    assert clocks.boot(9.0) == 1009.0  # before or after it? early is safe
-    assert clocks.boot(10.0) == 1010.0 + 3600
-    assert clocks.boot(-1.0) == 999.0
-    assert clocks.trio(boot() + 2) == 17.0  # what is to come is as of now
+    assert clocks.at(9.0) == 1009.0  # before or after it? early is safe
+    assert clocks.at(10.0) == 1010.0 + 3600
+    assert clocks.at(-1.0) == 999.0
+    assert clocks.in_trio(boot() + 2) == 17.0  # what is to come is as of now
 
 
 async def test_readings_that_were_interrupted_are_no_suspend(autojump_clock: MockClock) -> None:
     boot = Boot()
-    clocks = Clocks(boot)
+    clocks = BootClock(boot)
     boot.ahead -= 0.5
     clocks.sample()
     boot.ahead += 0.5005
     clocks.sample()
-    assert clocks.boot(7.0) == 1007.0
+    assert clocks.at(7.0) == 1007.0

@@ -22,7 +22,10 @@ from election.leader.lease import (
     LEAST_SECONDS,
     LONGEST_GRACE,
     PROOF_INTERVAL,
+    CommitLease,
     Lease,
+    NoLease,
+    PingLease,
 )
 from election.leader.overrun import AFTER_RESUME
 
@@ -31,18 +34,18 @@ WHOLE = T * (1 - DRIFT)
 
 
 def proved(lease: Lease, sent: float, heard: float | None = None, took: float = 0.1) -> bool:
-    return lease.committed(sent, sent + took, lambda before: heard)
+    return lease.proved(sent, sent + took, lambda before: heard)
 
 
 def test_lease_is_over_before_the_first_proof() -> None:
-    lease = Lease(T)
+    lease = CommitLease(T)
     assert lease.end == -math.inf
     assert lease.cancel_at == -math.inf
 
 
 @pytest.mark.rule("L1", "L3")
 def test_lease_counts_from_what_was_answered_a_quarter_before_the_proof_was_sent() -> None:
-    lease = Lease(T)
+    lease = CommitLease(T)
     assert proved(lease, sent=100.0, heard=93.5, took=1.9)
     assert lease.end == 93.5 + WHOLE
     assert lease.cancel_at == 93.5 + WHOLE - T / 6
@@ -50,34 +53,34 @@ def test_lease_counts_from_what_was_answered_a_quarter_before_the_proof_was_sent
 
 @pytest.mark.rule("L1")
 def test_time_of_the_reply_does_not_matter() -> None:
-    early, late = Lease(T), Lease(T)
+    early, late = CommitLease(T), CommitLease(T)
     proved(early, 100.0, 90.0, took=0.0)
     proved(late, 100.0, 90.0, took=1.9)
     assert early.end == late.end
 
 
 def test_connect_request_counts_at_once() -> None:
-    lease = Lease(T)
+    lease = CommitLease(T)
     assert proved(lease, sent=100.0, heard=99.9)
     assert lease.end == 99.9 + WHOLE
 
 
 def test_what_was_sent_behind_the_proof_does_not_count() -> None:
     """By then the connection may be another one, whose ConnectRequest was not answered yet."""
-    lease = Lease(T)
+    lease = CommitLease(T)
     assert not proved(lease, sent=100.0, heard=100.5)
     assert lease.end == -math.inf
 
 
 def test_without_the_clients_knowledge_earlier_proofs_count() -> None:
-    lease = Lease(T)
+    lease = CommitLease(T)
     counted = [proved(lease, 100 + number * 1.5) for number in range(7)]
     assert counted == [False] * 6 + [True]  # by 101.5 the first was answered
     assert lease.end == 100.0 + WHOLE
 
 
 def test_steady_proofs_keep_the_lease_well_ahead() -> None:
-    lease = Lease(T)
+    lease = CommitLease(T)
     for number in range(100):
         proved(lease, number * 1.5)
     # The leading server asked at 141 or later, and what had been answered by then was sent at 139.5.
@@ -86,7 +89,7 @@ def test_steady_proofs_keep_the_lease_well_ahead() -> None:
 
 
 def test_end_never_moves_back() -> None:
-    lease = Lease(T)
+    lease = CommitLease(T)
     proved(lease, 100.0, 93.0)
     end = lease.end
     assert proved(lease, 102.0, 80.0)  # what the client knows may be early
@@ -99,15 +102,15 @@ def test_lease_asks_what_had_been_answered_when_the_leading_server_last_asked_th
     def answered(before: float) -> None:
         asked.append(before)
 
-    lease = Lease(T)
-    lease.committed(100.0, 100.5, answered)
-    lease.committed(101.0, 101.5, answered)  # a pause behind 100 may have kept it from asking since 94
-    lease.committed(108.0, 108.5, answered)
+    lease = CommitLease(T)
+    lease.proved(100.0, 100.5, answered)
+    lease.proved(101.0, 101.5, answered)  # a pause behind 100 may have kept it from asking since 94
+    lease.proved(108.0, 108.5, answered)
     assert asked == [6.0, 7.0, 13.0]
 
 
 def test_pause_of_the_servers_is_lived_through_and_counted_once() -> None:
-    lease = Lease(T)
+    lease = CommitLease(T)
     for number in range(41):
         proved(lease, number * 1.5)
     end = lease.end
@@ -124,16 +127,24 @@ def test_pause_of_the_servers_is_lived_through_and_counted_once() -> None:
 
 @pytest.mark.rule("L2")
 def test_answers_count_in_full_where_they_are_asked_to() -> None:
-    lease = Lease(T)
-    lease.answered(100.0)
+    lease = PingLease(T)
+    proved(lease, sent=100.0)
     assert lease.end == 100.0 + WHOLE
-    lease.answered(90.0)
+    proved(lease, sent=90.0)
     assert lease.end == 100.0 + WHOLE
+
+
+def test_lease_without_renewal_is_never_over() -> None:
+    lease = NoLease(T)
+    proved(lease, sent=100.0)
+    lease.renegotiated(T / 2, connected=101.0)
+    assert lease.end == lease.cancel_at == lease.interval == math.inf
+    assert lease.timeout == T / 2
 
 
 @pytest.mark.rule("L3")
 def test_shorter_timeout_shortens_the_lease_from_its_connect_request() -> None:
-    lease = Lease(T)
+    lease = CommitLease(T)
     proved(lease, 100.0, 99.0)
     lease.renegotiated(10.0, connected=101.0)
     assert lease.end == 101.0 + 9.8
@@ -143,7 +154,7 @@ def test_shorter_timeout_shortens_the_lease_from_its_connect_request() -> None:
 
 
 def test_longer_timeout_counts_from_the_next_proof() -> None:
-    lease = Lease(T)
+    lease = CommitLease(T)
     proved(lease, 100.0, 99.0)
     lease.renegotiated(60.0, connected=101.0)
     assert lease.end == 99.0 + WHOLE
@@ -152,7 +163,7 @@ def test_longer_timeout_counts_from_the_next_proof() -> None:
 
 
 def test_grace_may_be_given() -> None:
-    lease = Lease(T, grace=1.5)
+    lease = CommitLease(T, grace=1.5)
     proved(lease, 100.0, 99.0)
     assert lease.end - lease.cancel_at == 1.5
 
@@ -161,16 +172,16 @@ def test_grace_may_be_given() -> None:
 def test_body_begins_with_a_third_of_the_timeout_at_least_and_three_quarters_of_a_second(
     timeout: float, seconds: float
 ) -> None:
-    assert Lease(timeout).least == pytest.approx(seconds)
+    assert CommitLease(timeout).least == pytest.approx(seconds)
 
 
 def test_longest_grace_leaves_the_body_one_proof_at_least() -> None:
-    assert Lease(T, grace=T / 3).least == pytest.approx(T / 3 + 1.5)
+    assert CommitLease(T, grace=T / 3).least == pytest.approx(T / 3 + 1.5)
 
 
 @given(timeout=st.floats(0.1, 120.0), grace=st.none() | st.floats(0.0, 1 / 3))
 def test_steady_proofs_give_what_a_body_begins_with(timeout: float, grace: float | None) -> None:
-    lease = Lease(timeout, None if grace is None else grace * timeout)
+    lease = CommitLease(timeout, None if grace is None else grace * timeout)
     for number in range(20):
         proved(lease, number * timeout / 16, took=timeout / 100)
     left = lease.end - (19 / 16 + 1 / 100) * timeout  # when the last was answered
@@ -204,7 +215,7 @@ def test_no_server_expires_the_session_before_the_end_of_its_lease(
     asked = (phase - 1) * half_tick
     sent = arrived = answered = 0.0
     arrivals = [0.0]
-    lease = Lease(T)
+    lease = CommitLease(T)
     for number, (pause, there, back, standing) in enumerate(proofs):
         before = arrived
         sent += pause
@@ -214,7 +225,7 @@ def test_no_server_expires_the_session_before_the_end_of_its_lease(
         stood_still_from = arrived - standing * (arrived - before) * (number > 0)
         while asked + half_tick < stood_still_from:
             asked += half_tick
-        lease.committed(sent, answered, lambda before: None)
+        lease.proved(sent, answered, lambda before: None)
         # Cut off from here on: what the leading server knows is what had reached the follower when it last asked.
         known = max((arrival for arrival in arrivals if arrival <= asked), default=0.0)
         assert lease.end <= known + T
@@ -302,7 +313,7 @@ FIGURES: dict[str, Callable[[float], str]] = {
         f"{seconds(T * (1 - PROOF_INTERVAL))} to {seconds(T + 1.0 + 2.0)}"
     ),
     "after a resignation another leader begins": lambda T: "at once",
-    "a body begins only when this much of the lease is left": lambda T: seconds(Lease(T).least),
+    "a body begins only when this much of the lease is left": lambda T: seconds(CommitLease(T).least),
 }
 
 

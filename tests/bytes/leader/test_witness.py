@@ -21,7 +21,7 @@ def waited(zxid: int = 50) -> Witness:
 
 def test_first_candidate_ever_suspects_nobody() -> None:
     witness = Witness()
-    witness.last_term_is_missing(EARLY)
+    witness.epoch_is_missing(EARLY)
     witness.sees(b"", 10, EARLY)
     witness.succeeds(b"", None, None)
     assert witness.until == -math.inf
@@ -47,23 +47,23 @@ def test_turn_that_comes_as_it_should_is_no_suspicion(record: bytes) -> None:
 
 def test_missing_epoch_is_suspicious_to_whoever_has_waited_or_has_seen_one() -> None:
     witness = waited()
-    witness.last_term_is_missing(LATE)
+    witness.epoch_is_missing(LATE)
     assert witness.until == LATE
     witness = Witness()
     witness.sees(RESIGNED + b"a", 10, EARLY)
-    witness.last_term_is_missing(LATE)
+    witness.epoch_is_missing(LATE)
     assert witness.until == LATE
 
 
 def test_missing_epoch_is_as_it_should_be_where_nothing_was_made_since_we_came() -> None:
     """Another program's leader has none."""
     witness = waited(50)
-    witness.last_term_is_missing(LATE, changed=50)
+    witness.epoch_is_missing(LATE, changed=50)
     witness.sees(b"", 60, LATE)  # ours
     witness.succeeds(b"", None, None)
     assert witness.until == -math.inf
     witness = waited(50)
-    witness.last_term_is_missing(LATE, changed=51)
+    witness.epoch_is_missing(LATE, changed=51)
     assert witness.until == LATE
 
 
@@ -115,7 +115,7 @@ def test_another_epoch_came_with_the_deletion_that_our_contender_went_with() -> 
 
 def test_epoch_that_we_wrote_to_is_known() -> None:
     witness = Witness()
-    witness.last_term_is_missing(EARLY)
+    witness.epoch_is_missing(EARLY)
     witness.wrote(10)
     witness.sees(RESIGNED + b"me", 10, LATE)
     assert witness.until == -math.inf

@@ -207,7 +207,7 @@ async def delete_holder(fleet: Fleet, rng: random.Random) -> None:
 
 async def delete_epoch(fleet: Fleet, rng: random.Random) -> None:
     with suppress(NoNodeError):
-        await persistently(lambda: fleet.rig.zk.delete(fleet.paths.last_term))
+        await persistently(lambda: fleet.rig.zk.delete(fleet.paths.epoch))
 
 
 async def delete_holder_and_node(fleet: Fleet, rng: random.Random) -> None:

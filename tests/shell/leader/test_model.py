@@ -17,15 +17,14 @@ import trio
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from election import Term
 from election.ephemeral import retried
 from election.leader import queue as sequential
 from election.leader.campaign import Campaign, Plan, Victory
-from election.leader.lease import Lease
+from election.leader.keeper import Keeper
+from election.leader.lease import CommitLease, Renewal
 from election.leader.paths import Mode
 from election.leader.queue import SequentialCampaign
 from election.leader.states import NEXT, Progress
-from election.leader.term import Renewal
 from election.leader.witness import Witness
 from tests.support.election_model import (
     How,
@@ -332,21 +331,21 @@ class Breakage(NamedTuple):
 
 
 def lease_from_reply(patch: pytest.MonkeyPatch) -> None:
-    def committed(self: Lease, sent: float, answered: float, last_answered: object) -> bool:
+    def proved(self: CommitLease, sent: float, answered: float, last_answered: object) -> bool:
         self.end = max(self.end, answered + self.timeout * 0.98)
         return True
 
-    patch.setattr(Lease, "committed", committed)
+    patch.setattr(CommitLease, "proved", proved)
 
 
 def lease_from_the_last_proof(patch: pytest.MonkeyPatch) -> None:
     """As if a commit showed that the leading server had heard of all that was sent before."""
 
-    def committed(self: Lease, sent: float, answered: float, last_answered: object) -> bool:
+    def proved(self: CommitLease, sent: float, answered: float, last_answered: object) -> bool:
         self.end = max(self.end, sent + self.timeout * 0.98)
         return True
 
-    patch.setattr(Lease, "committed", committed)
+    patch.setattr(CommitLease, "proved", proved)
 
 
 def lease_on_a_clock_that_sleeps(patch: pytest.MonkeyPatch) -> None:
@@ -369,13 +368,13 @@ def no_respect_for_the_holder(patch: pytest.MonkeyPatch) -> None:
 
 
 def release_before_the_body_has_ended(patch: pytest.MonkeyPatch) -> None:
-    lose = Term._lose
+    lose = Keeper.lose
 
-    def hasty(self: Term, reason: str) -> None:
+    def hasty(self: Keeper, reason: str) -> None:
         lose(self, reason)
-        trio.lowlevel.spawn_system_task(self._campaign.resign, self.node, self._version)
+        trio.lowlevel.spawn_system_task(self.campaign.resign, self.victory.node, self.version)
 
-    patch.setattr(Term, "_lose", hasty)
+    patch.setattr(Keeper, "lose", hasty)
 
 
 def no_second_look_at_the_queue(patch: pytest.MonkeyPatch) -> None:
