@@ -119,10 +119,11 @@ class Campaign(ABC):
         self.session = plan.client.bound()
         self.guid = new_guid()
         GUIDS_IN_USE.add(self.guid)
-        #: Whether the servers may have a znode of ours.
-        self.may_have_znodes = False
+        #: Whether the holder, and in mode `simple` the leader's znode, may be ours.
+        self.may_lead = False
         #: Whether the body has begun: from then on `resign` ends the campaign, and before that leaving its block does.
         self.body_has_begun = False
+        self._over = False  # nothing of ours is left
         self._before: bytes | None = None  # what the epoch said before our term; None: not known
         self._holder_until: float | None = None  # see Witness.succeeds; None if no holder was found
         self.gone: Gone | None = None  # whom we waited for
@@ -131,7 +132,7 @@ class Campaign(ABC):
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        if not self.body_has_begun:
+        if not self.body_has_begun and not self._over:
             with trio.CancelScope(shield=True):
                 await self.withdraw()
 
@@ -163,14 +164,15 @@ class Campaign(ABC):
         """Delete all znodes of this campaign, however far it came, also those whose creation was never answered (rule
         C9). Ends when that is done or the session is over. Not while a body runs."""
         try:
-            if self.may_have_znodes and self.session.session.id:  # a session that never began has made no znodes
-                await self._retract()
+            if self.session.session.id:  # a session that never began has created no znodes
+                if self.may_lead:
+                    await self._retract()
                 await self.withdraw_contender()
         except SESSION_OVER:
             pass
         finally:
             GUIDS_IN_USE.discard(self.guid)
-        self.may_have_znodes = False
+        self._over = True
 
     async def resign(self, node: str, version: int) -> None:
         """End the term in one transaction, which also tells the successor that it is a hand-over (rule P11). `version`
@@ -193,7 +195,7 @@ class Campaign(ABC):
             await self.finish_deleted()
         finally:
             GUIDS_IN_USE.discard(self.guid)
-        self.may_have_znodes = False
+        self._over = True
 
     async def finish_deleted(self) -> None:
         """End a term whose node was deleted by somebody: no hand-over, but what is left of it must go."""
@@ -230,7 +232,7 @@ class Campaign(ABC):
             return None  # what was listed may be old
         paths, mark = self.plan.paths, self.mark.encode()
         holder = Create(paths.holder, mark, mode=CreateMode.EPHEMERAL, acl=self.plan.acl)
-        before, self.may_have_znodes = self.may_have_znodes, True
+        before, self.may_lead = self.may_lead, True
         self._before = None
         # One after the other on the wire: the reads see the znodes as they were before.
         looking = _Looking(self.session, paths, self.gone)
@@ -251,7 +253,7 @@ class Campaign(ABC):
                     raise
                 return Victory(node, predecessor, proof.sent, stat, watch)
             except NotReadOnlyError:
-                self.may_have_znodes = before
+                self.may_lead = before
                 await read_write(self.plan.client)
                 return None
             except UNCERTAIN:  # the reply is lost, and perhaps not the transaction
@@ -260,7 +262,7 @@ class Campaign(ABC):
                 if error.index is None and isinstance(error, NoNodeError):  # begun, and its node is gone already
                     return await self._confirm(node, seen)
                 if error.index is not None:  # and so nothing was applied
-                    self.may_have_znodes = before
+                    self.may_lead = before
                 if error.index == 0:
                     self._holder_until = None
                     raise

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from functools import partial
+from zkwire import Check, CreateMode, NoNodeError
 
-from zkwire import BadVersionError, Check, CreateMode, NoNodeError, NotReadOnlyError, Stat
-
-from ..ephemeral import UNCERTAIN, delete_own, ensured, must_be_owned, read_write, retried, synced
+from ..ephemeral import OwnedEphemeral, delete_own, ensured, must_be_owned, retried
 from .campaign import Campaign, Gone, Plan, Victory
 from .dialects import contenders
-from .sequence import in_order
 from .states import Progress, State
 
 
@@ -19,7 +15,7 @@ class SequentialCampaign(Campaign):
 
     def __init__(self, plan: Plan, progress: Progress, *, wait: bool) -> None:
         super().__init__(plan, progress, wait=wait)
-        self._name = ""  # the child that is ours; empty before
+        self._contender = self._new_contender()
 
     @property
     def mark(self) -> str:
@@ -28,6 +24,11 @@ class SequentialCampaign(Campaign):
     @property
     def node(self) -> str:
         return f"{self.plan.paths.path}/{self._name}"
+
+    @property
+    def _name(self) -> str:
+        """Of the child that is ours; empty before it is created."""
+        return (self._contender.node or "").rpartition("/")[2]
 
     async def win(self) -> Victory:
         plan, path = self.plan, self.plan.paths.path
@@ -49,8 +50,8 @@ class SequentialCampaign(Campaign):
                     await delete_own(self.session, f"{path}/{duplicate}", lambda data, stat: True)
             place = queue.index(self._name)
             if place > 0:
-                if place > 1 and (stat := await self._stat(queue[0])) is not None:
-                    must_be_owned(f"{path}/{queue[0]}", stat)  # else other programs wait for it for ever
+                if place > 1:
+                    await self._check_first(f"{path}/{queue[0]}")
                 await self._wait_for(f"{path}/{queue[place - 1]}")
                 continue
             try:
@@ -63,58 +64,38 @@ class SequentialCampaign(Campaign):
                 return victory
 
     async def withdraw_contender(self) -> None:
-        for name in await self._ours():
-            await delete_own(self.session, f"{self.plan.paths.path}/{name}", lambda data, stat: True)
+        await self._contender.delete()
 
-    async def _ours(self) -> list[str]:
-        """The children with our GUID. Behind a `sync` that is final: a create that was still under way is done by then,
-        or will be refused, since its connection has lost the session (rule C5)."""
-        path = self.plan.paths.path
-        try:
-            names = await synced(self.session, path, lambda: self.session.get_children(path))
-        except NoNodeError:
-            return []
-        return [name for name, _ in in_order(self.plan.dialect.own(names, self.guid))]
+    def _new_contender(self) -> OwnedEphemeral:
+        plan = self.plan
+        return OwnedEphemeral(
+            plan.client,
+            self.session,
+            f"{plan.paths.path}/{plan.dialect.prefix(self.guid)}",
+            mode=CreateMode.EPHEMERAL_SEQUENTIAL,
+            acl=plan.acl,
+            has_guid=True,
+        )
 
     async def _enter(self) -> None:
         """Create our child, with as many requests as it takes, and never a second one (rules C1 to C7)."""
-        plan, path = self.plan, self.plan.paths.path
         self.progress.become(State.ENTERING)
-        if self._name:
+        if self._contender.node is not None:
+            self._contender.forget()
             self.renew_guid()
-            self._name = ""
-        prefix = f"{path}/{plan.dialect.prefix(self.guid)}"
-        while not self._name:
-            await read_write(plan.client)  # nothing is sent to a server in read-only mode (rule C13)
-            before, self.may_have_znodes = self.may_have_znodes, True
+            self._contender = self._new_contender()
+        created = False
+        while not created:
             try:
-                node = await self.session.create(prefix, plan.data, mode=CreateMode.EPHEMERAL_SEQUENTIAL, acl=plan.acl)
-                self._name = node.rpartition("/")[2]
+                created = await self._contender.create(self.plan.data)
             except NoNodeError:
-                self.may_have_znodes = before
-                await ensured(self.session, path, plan.acl)
-            except NotReadOnlyError:
-                self.may_have_znodes = before
-                await read_write(plan.client)
-            except UNCERTAIN:
-                self._name = await self._find()
+                await ensured(self.session, self.plan.paths.path, self.plan.acl)
 
-    async def _find(self) -> str:
-        """Our child, where a create was applied without our knowing; else empty."""
-        found = ""
-        for name in await self._ours():
-            stat = await self._stat(name)
-            if stat is None:
-                continue
-            if self.owns(stat) and not found:
-                found = name
-            else:  # a duplicate, or of a session that is not this one (rule C6)
-                with suppress(NoNodeError, BadVersionError):
-                    await retried(partial(self.session.delete, f"{self.plan.paths.path}/{name}", stat.version))
-        return found
-
-    async def _stat(self, name: str) -> Stat | None:
-        return await retried(lambda: self.session.exists(f"{self.plan.paths.path}/{name}"))
+    async def _check_first(self, node: str) -> None:
+        """Raise ElectionError if the first contender can never go, since other programs would wait for it for ever."""
+        stat = await retried(lambda: self.session.exists(node))
+        if stat is not None:
+            must_be_owned(node, stat)
 
     async def _wait_for(self, node: str) -> None:
         """Wait until something happens to the contender before us."""

@@ -50,6 +50,8 @@ class SimpleCampaign(Campaign):
                     return victory
 
     async def withdraw_contender(self) -> None:
+        if not self.may_lead:
+            return
         # The leader's znode and the holder were made together: ours is the one as long as ours is the other. Where
         # somebody has deleted the holder, the znode is known by its czxid.
         holds = await self.holds()

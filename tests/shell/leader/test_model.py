@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import permutations
 from typing import Any, NamedTuple
@@ -17,8 +17,6 @@ import trio
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from election.ephemeral import retried
-from election.leader import queue as sequential
 from election.leader.campaign import Campaign, Plan, Victory
 from election.leader.keeper import Keeper
 from election.leader.lease import CommitLease, Renewal
@@ -353,10 +351,7 @@ def lease_on_a_clock_that_sleeps(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_sync_before_the_search(patch: pytest.MonkeyPatch) -> None:
-    async def unsynced(zk: BoundClient, path: str, request: Callable[[], Awaitable[Any]]) -> Any:
-        return await retried(request)
-
-    patch.setattr(sequential, "synced", unsynced)
+    patch.setattr(BoundClient, "sync", lambda self, path: trio.lowlevel.checkpoint())
 
 
 def no_respect_for_the_holder(patch: pytest.MonkeyPatch) -> None:
