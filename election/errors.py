@@ -1,4 +1,4 @@
-"""What can go wrong in an election or a registry, beside the errors of zkwire, which pass through as they are."""
+"""The errors of elections and registries. Errors of zkwire pass through unchanged."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ from zkwire import ZkwireError
 
 
 class ElectionError(ZkwireError):
-    """The base of all errors of this package. A ZkwireError, so that programs need to look for one kind only."""
+    """The base class of all errors of this package. It is a ZkwireError, so that one `except` is enough."""
 
 
 class CampaignTimeout(ElectionError, TimeoutError):
-    """The campaign was not won in time. Nothing of it is left."""
+    """The campaign was not won in time. None of its znodes is left."""
 
 
 class MixedDialect(ElectionError):
-    """The election path has contenders of another dialect, who would not respect ours: there could be two leaders."""
+    """The election's path has contenders of another dialect. They would not respect ours, so there could be two
+    leaders."""
 
 
 class NotLeaderError(ElectionError):
-    """Something was asked of a term that only a leader may do. Nothing was written."""
+    """Only a leader may do this, and the term is over. Nothing was written."""
 
 
 class LeadershipLostError(NotLeaderError):
-    """Leadership ended, or came in doubt, before the body did: the body was cancelled."""
+    """Leadership ended, or came in doubt, while the body was running. The body was cancelled."""
 
 
 class ProclaimConflict(ElectionError):
-    """Somebody else wrote to the leader's znode. Nothing was written."""
+    """Somebody else has written to the leader's znode. Nothing was written now."""
 
 
 class RegistryError(ElectionError):
-    """The base of the errors of the registry."""
+    """The base class of the errors of a registry."""
 
 
 class NoMembersError(RegistryError):
-    """There is no member to pick."""
+    """There is no member that could be picked."""

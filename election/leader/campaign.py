@@ -1,7 +1,8 @@
 """One campaign: from the first request to the moment from which nobody else can lead.
 
-A campaign belongs to one session and has one GUID, by which its znodes are told from all others. Both modes end in the
-same way: one transaction begins the term, or fails. They differ in how a contender waits for its turn.
+A campaign belongs to one session and has one GUID, which tells its znodes from all others. In both modes a campaign is
+won in the same way: one transaction begins the term, or fails. The modes differ in how a candidate waits for its turn
+(queue.py, single.py).
 """
 
 from __future__ import annotations
@@ -51,10 +52,10 @@ C = TypeVar("C", bound="Campaign")
 #: How the previous term ended; "none" when nobody led before.
 Predecessor = Literal["none", "resigned", "expired", "deleted"]
 
-#: GUIDs of the campaigns and terms of this process. A znode of our own session that has none of them was left behind by
-#: another process that had the session before (rules C10, R3).
+#: GUIDs of the campaigns and terms of this process. A znode of our own session that has none of them was created by
+#: another process, which had the session before (rules C10, R3).
 GUIDS_IN_USE: set[str] = set()
-#: In the name of a contender, or in a mark: with dashes, or as kazoo has it without.
+#: A GUID in the name of a contender or in a mark: with dashes, or without as in kazoo's names.
 _GUID = re.compile(rb"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
 
 
@@ -79,7 +80,7 @@ class Victory(NamedTuple):
         node: the path of the leader's znode.
         predecessor: how the previous term ended.
         sent: when that transaction was sent, on trio's clock.
-        stat: of the leader's znode, after it.
+        stat: that of the leader's znode, after the transaction.
         watch: fires when that znode is deleted.
     """
 
@@ -90,29 +91,35 @@ class Victory(NamedTuple):
     watch: Watch
 
 
-class Gone(NamedTuple):
-    """Somebody whose znode was watched until it was deleted.
+class WaitedFor(NamedTuple):
+    """Another candidate, whose znode we watched until it was deleted.
 
     Attributes:
-        name: what the epoch calls it; "" where that is not known.
-        zxid: of the deletion; -1 where that is not known.
+        name: its name in the epoch; "" if that is not known.
+        zxid: the zxid of the deletion; -1 if that is not known.
     """
 
     name: str
     zxid: int = -1
 
     def led(self, record: bytes | None) -> bool:
-        """Whether the epoch says that it was the last who led, and not that it has finished."""
+        """Whether it led last and has not finished, according to `record`, the data of the epoch."""
         return record is not None and (
             record == LEADING + self.name.encode() or (not self.name and record.startswith(LEADING))
         )
 
 
 class Campaign(ABC):
-    """A contender in one session."""
+    """One candidate's try to lead, in one session: a block that is left with a victory, or withdraws.
+
+    async with SequentialCampaign(plan, progress, wait=True) as campaign:
+        victory = await campaign.win()
+        ...
+        campaign.body_has_begun = True  # from now on `resign` ends the campaign
+    """
 
     def __init__(self, plan: Plan, progress: Progress, *, wait: bool) -> None:
-        """With `wait=False` it raises CampaignTimeout instead of waiting for others."""
+        """With `wait=False`, `win` raises CampaignTimeout instead of waiting for other candidates."""
         self.plan = plan
         self.progress = progress
         self._wait = wait
@@ -121,12 +128,12 @@ class Campaign(ABC):
         GUIDS_IN_USE.add(self.guid)
         #: Whether the holder, and in mode `simple` the leader's znode, may be ours.
         self.may_lead = False
-        #: Whether the body has begun: from then on `resign` ends the campaign, and before that leaving its block does.
+        #: Whether the body has begun.
         self.body_has_begun = False
         self._over = False  # nothing of ours is left
-        self._before: bytes | None = None  # what the epoch said before our term; None: not known
+        self._before: bytes | None = None  # the data of the epoch before our term; None: not known
         self._holder_until: float | None = None  # see Witness.succeeds; None if no holder was found
-        self.gone: Gone | None = None  # whom we waited for
+        self.waited_for: WaitedFor | None = None  # the last one
 
     async def __aenter__(self: C) -> C:
         return self
@@ -139,34 +146,35 @@ class Campaign(ABC):
     @property
     @abstractmethod
     def mark(self) -> str:
-        """What names this contender in the holder and in the epoch; it contains the GUID."""
+        """The name of this candidate in the holder and in the epoch; it contains the GUID."""
 
     @property
     @abstractmethod
     def node(self) -> str:
-        """The leader's znode of this contender, once it leads."""
+        """The path of the leader's znode, if this candidate leads."""
 
     @abstractmethod
     async def win(self) -> Victory:
         """Wait for the turn, and begin the term.
 
         Raises:
-            MixedDialect, ElectionError: the path is not fit for an election.
+            CampaignTimeout: with `wait=False`, if somebody else leads or comes first.
+            MixedDialect, ElectionError: no election can be held at this path.
             SessionExpiredError, ClosedError, AuthFailedError: the session is over.
-            ZooKeeperError: what else the servers refused, as NoAuthError.
+            ZooKeeperError: the servers refuse something, as with NoAuthError.
         """
 
     @abstractmethod
     async def withdraw_contender(self) -> None:
-        """Delete what stands for this contender in the election itself."""
+        """Delete the znode of this candidate at the path or below it."""
 
     async def withdraw(self) -> None:
-        """Delete all znodes of this campaign, however far it came, also those whose creation was never answered (rule
-        C9). Ends when that is done or the session is over. Not while a body runs."""
+        """Delete all znodes of this campaign, also those whose creation was never answered (rule C9). Not to be called
+        while a body runs. Returns when they are gone or the session is over."""
         try:
             if self.session.session.id:  # a session that never began has created no znodes
                 if self.may_lead:
-                    await self._retract()
+                    await self._end_without_body()
                 await self.withdraw_contender()
         except SESSION_OVER:
             pass
@@ -175,13 +183,18 @@ class Campaign(ABC):
         self._over = True
 
     async def resign(self, node: str, version: int) -> None:
-        """End the term in one transaction, which also tells the successor that it is a hand-over (rule P11). `version`
-        is the data version of the node. Ends when that is done or the session is over (rule R2)."""
+        """End the term in one transaction, which also tells the next leader that this is a hand-over (rule P11).
+        Returns when that is done or the session is over (rule R2).
+
+        Args:
+            node: the path of the leader's znode.
+            version: its data version.
+        """
         paths = self.plan.paths
         try:
             with self._permissions_explained():
-                while await self._end(Delete(node, version), Delete(paths.holder), self._last_word(RESIGNED)):
-                    # The outcome is not known, or somebody wrote to the node.
+                while not await self._commit(Delete(node, version), Delete(paths.holder), self._last_word(RESIGNED)):
+                    # The outcome is not known, or somebody wrote to the znode.
                     if not await self.holds():
                         break
                     stat = await retried(lambda: self.session.exists(node))
@@ -198,17 +211,18 @@ class Campaign(ABC):
         self._over = True
 
     async def finish_deleted(self) -> None:
-        """End a term whose node was deleted by somebody: no hand-over, but what is left of it must go."""
-        self.plan.witness.went(self._any_lease())
+        """End a term whose leader's znode somebody has deleted: that is not a hand-over, but the holder must go."""
+        self.plan.witness.leaders_znode_was_deleted(self._any_lease())
         try:
-            while await self.holds() and await self._end(Delete(self.plan.paths.holder), self._last_word(DELETED)):
-                continue
+            while await self.holds():
+                if await self._commit(Delete(self.plan.paths.holder), self._last_word(DELETED)):
+                    break
         except (NoNodeError, *SESSION_OVER):
             pass
         await self.withdraw()
 
     async def holds(self) -> bool:
-        """Whether the holder is this campaign's, by what all servers agree on."""
+        """Whether the holder is this campaign's. The answer includes all that was committed before."""
         holder = self.plan.paths.holder
         try:
             data, stat = await synced(self.session, holder, lambda: self.session.get_data(holder))
@@ -223,19 +237,20 @@ class Campaign(ABC):
         return stat.ephemeral_owner == self.session.session.id
 
     async def begin(self, node: str, first: MultiOperation) -> Victory | None:
-        """Begin the term: `first` (what makes the node, or checks it), the holder and the epoch, or nothing at all.
+        """Begin the term with one transaction: `first`, which creates or checks the leader's znode `node`; a create of
+        the holder; a write of the epoch.
 
         Returns the victory; None means: try again. Raises the server's refusal of `first`, with `index` 0.
         """
         if self.plan.client.state is KeeperState.CONNECTED_READ_ONLY:
             await read_write(self.plan.client)
-            return None  # what was listed may be old
+            return None  # it may not be our turn any more
         paths, mark = self.plan.paths, self.mark.encode()
         holder = Create(paths.holder, mark, mode=CreateMode.EPHEMERAL, acl=self.plan.acl)
         before, self.may_lead = self.may_lead, True
         self._before = None
-        # One after the other on the wire: the reads see the znodes as they were before.
-        looking = _Looking(self.session, paths, self.gone)
+        # The reads are sent before the transaction, so they see the znodes as they were before it.
+        looking = _Looking(self.session, paths, self.waited_for)
         proof = _Proof(self.session, node, first, holder, SetData(paths.epoch, LEADING + mark))
         with self._permissions_explained():
             try:
@@ -243,7 +258,7 @@ class Campaign(ABC):
             except BaseException:
                 await proof.drop()
                 raise
-            self._note(seen)
+            self._tell_witness(seen)
             try:
                 stat, watch = await proof.committed()
                 try:
@@ -256,12 +271,12 @@ class Campaign(ABC):
                 self.may_lead = before
                 await read_write(self.plan.client)
                 return None
-            except UNCERTAIN:  # the reply is lost, and perhaps not the transaction
+            except UNCERTAIN:  # the reply is lost, but the transaction may have been applied
                 return await self._confirm(node, seen)
             except ZooKeeperError as error:
-                if error.index is None and isinstance(error, NoNodeError):  # begun, and its node is gone already
+                if error.index is None and isinstance(error, NoNodeError):  # applied; `node` was deleted since
                     return await self._confirm(node, seen)
-                if error.index is not None:  # and so nothing was applied
+                if error.index is not None:  # nothing was applied
                     self.may_lead = before
                 if error.index == 0:
                     self._holder_until = None
@@ -277,29 +292,30 @@ class Campaign(ABC):
 
     @contextmanager
     def _permissions_explained(self) -> Iterator[None]:
-        """Adds to a NoAuthError for holder or epoch what these znodes are for, and which permissions are enough."""
+        """Adds to a NoAuthError for the holder or the epoch why these znodes are needed and which permissions are
+        enough."""
         path, _, holder, epoch = self.plan.paths
         try:
             yield
         except NoAuthError as error:
             if error.path in (holder, epoch):
                 error.reason = (
-                    f"without {holder} and {epoch}, beside {path}, a leader whose znode somebody deletes could not "
-                    f"be told from one that has finished, and there could be two; so all candidates must be allowed to "
-                    f"create and delete children of {parent_of(holder)}, and to read and write the two; or give the "
-                    f"election a path one step deeper, as {path}/leader, the same for all candidates"
+                    f"an election needs {holder} and {epoch} beside {path}, so that there are never two leaders when "
+                    f"somebody deletes the leader's znode; allow all candidates to create and delete children of "
+                    f"{parent_of(holder)}, and to read and write these two; or give all candidates a path one step "
+                    f"deeper, such as {path}/leader"
                 )
             raise
 
     def renew_guid(self) -> None:
-        """Begin anew within the session; nothing with the old GUID is left (rule C3)."""
+        """Take a new GUID for a new try in the same session (rule C3). No znode with the old one is left."""
         GUIDS_IN_USE.discard(self.guid)
         self.guid = new_guid()
         GUIDS_IN_USE.add(self.guid)
 
     async def _confirm(self, node: str, seen: _Seen) -> Victory | None:
-        """Find out whether a term has begun, of whose beginning no reply came; None if not, and then nothing of it is
-        left."""
+        """Find out whether the term has begun, after the reply was lost. Returns None if it has not; then nothing of it
+        is left."""
         predecessor = await self._judge(seen, None)
         while await self.holds():
             proof = _Proof(self.session, node, Check(node), Check(self.plan.paths.holder))
@@ -312,49 +328,49 @@ class Campaign(ABC):
                 continue
             except NoNodeError:
                 break
-        await self._drop_holder()
+        await self._delete_holder()
         return None
 
-    def comes_second(self) -> None:
-        """Somebody else comes first."""
+    def somebody_comes_first(self) -> None:
+        """Tell the witness so."""
         self.plan.witness.waits(self.plan.client.last_zxid, self._any_lease())
 
     async def wait(self, watch: Watch, name: str | None = None) -> None:
-        """Wait for what is watched; the next request tells when it was the end of the session (rule W10).
+        """Wait until the watch fires. It also fires when the session is over; then the next request fails (rule W10).
 
-        `name` is the epoch's name for the candidate that is waited for, if the watch is on that candidate's znode.
+        `name`: if the watch is on the znode of another candidate, the name of that candidate in the epoch.
         """
         if not self._wait:
             raise CampaignTimeout(f"{self.plan.paths.path}: somebody else leads or comes first")
         self.progress.become(State.WAITING)
         event = await watch.wait()
         if name is not None and event.type == EventType.NODE_DELETED:
-            self.gone = Gone(name, event.zxid)
+            self.waited_for = WaitedFor(name, event.zxid)
 
     def is_left_over(self, data: bytes | None, stat: Stat) -> bool:
-        """Whether a znode that is marked with `data` is this session's, and of no campaign of this process."""
+        """Whether another process, which had our session before, has created this znode. `data` has a GUID in it."""
         if not self.owns(stat):
             return False
         return not any(str(uuid.UUID(guid.decode())) in GUIDS_IN_USE for guid in _GUID.findall(data or b""))
 
-    async def _end(self, *operations: MultiOperation) -> bool:
-        """Commit it; whether it is to be tried again."""
+    async def _commit(self, *operations: MultiOperation) -> bool:
+        """Send a transaction that ends a term. Returns whether it is certain that it was committed."""
         try:
             await self.session.multi(operations)
         except NotReadOnlyError:
             await read_write(self.plan.client)
-            return True
+            return False
         except (BadVersionError, *UNCERTAIN):
-            return True
-        return False
+            return False
+        return True
 
-    async def _drop_holder(self) -> None:
+    async def _delete_holder(self) -> None:
         mark = self.mark.encode()
         await delete_own(self.session, self.plan.paths.holder, lambda data, stat: data == mark)
 
     async def _wait_for_holder(self) -> None:
-        """Another leader's znode is gone, and it still works, or may: wait until it has finished, or its session has
-        expired, and so its lease is over."""
+        """Another leader's znode is gone, but its body may still run: wait until its holder is gone. Then the body has
+        finished, or the session has expired, and its lease was over before that."""
         if self._holder_until is None:
             self._holder_until = self._any_lease()
         holder = self.plan.paths.holder
@@ -367,15 +383,15 @@ class Campaign(ABC):
             if not self.is_left_over(data, stat):
                 await self.wait(watch)
                 return
-            # Our session, and not our doing: another process led with it. Its last proof is older than our session's
-            # connection, so that its lease is over one timeout from now.
+            # Another process led with our session. Its last proof is older than our connection, so its lease is over
+            # one timeout from now.
             with trio.move_on_after(self.plan.client.session_timeout):
                 await self.wait(watch)
                 return
         await delete_own(self.session, holder, lambda found, _: found == data)
 
-    async def _retract(self) -> None:
-        """End a term, if one has begun, that has no body."""
+    async def _end_without_body(self) -> None:
+        """End our term, if one has begun, although no body has."""
         holder = self.plan.paths.holder
         while await self.holds():
             stat = await retried(lambda: self.session.exists(self.node))
@@ -383,21 +399,21 @@ class Campaign(ABC):
             node = [Delete(self.node, stat.version)] if stat is not None and ours else []
             last_word = self._last_word(RESIGNED)
             try:
-                if not await self._end(*node, Delete(holder), last_word):
+                if await self._commit(*node, Delete(holder), last_word):
                     break
-            except NoNodeError as error:  # deleted by somebody
+            except NoNodeError as error:  # somebody has deleted it
                 if error.path == last_word.path:
-                    await self._drop_holder()
+                    await self._delete_holder()
 
     # --- whether another leader may still work
 
     def _any_lease(self) -> float:
-        """When all leases are over whose proofs were committed before now: no proof is committed without both
-        znodes."""
+        """When every lease is over that other leaders may have now. If their znodes are gone they get no new proofs, so
+        that is one timeout from now."""
         return trio.current_time() + self.plan.client.session_timeout
 
-    def _note(self, seen: _Seen) -> None:
-        """Hand what the epoch says to the witness, even if the term does not begin."""
+    def _tell_witness(self, seen: _Seen) -> None:
+        """Tell the witness what the epoch says, even if our term does not begin."""
         stat = seen.epoch
         if stat is not None:
             self.plan.witness.sees(seen.last_term or b"", stat.czxid, self._any_lease(), trio.current_time())
@@ -405,15 +421,15 @@ class Campaign(ABC):
             self.plan.witness.epoch_is_missing(self._any_lease(), seen.holders)
 
     async def _judge(self, seen: _Seen, written: Stat | None) -> Predecessor:
-        """Our term has begun: how the previous one ended. `written` is the epoch's Stat after that, None if the reply
-        was lost."""
+        """How the previous term ended, now that ours has begun. `written` is the Stat of the epoch after our
+        transaction; None if its reply was lost."""
         witness, parted = self.plan.witness, None
-        if self.gone is not None and self.gone.led(seen.last_term) and seen.holders is not None:
-            went = self.gone.zxid if seen.contenders is None else seen.contenders
-            if went < 0:  # a server that does not send the zxid: take that of the last change of any contender
+        if self.waited_for is not None and self.waited_for.led(seen.last_term) and seen.holders is not None:
+            deleted = self.waited_for.zxid if seen.contenders is None else seen.contenders
+            if deleted < 0:  # the event had no zxid (servers before 3.9): take that of the last change of any contender
                 stat = await retried(lambda: self.session.exists(self.plan.paths.parent))
-                went = -1 if stat is None else stat.pzxid
-            if seen.holders < went:  # the holder was deleted in an earlier transaction than the leader's znode
+                deleted = -1 if stat is None else stat.pzxid
+            if seen.holders < deleted:  # the holder was deleted in an earlier transaction than the leader's znode
                 parted = self._any_lease()
         witness.succeeds(seen.last_term, self._holder_until, parted)
         if seen.last_term is None and witness.has_waited:
@@ -422,7 +438,7 @@ class Campaign(ABC):
             found = seen.epoch
             before = (written.czxid, 0) if found is None else (found.czxid, found.version)
             if (written.czxid, written.version - 1) != before:
-                witness.suspect(self._any_lease())  # somebody else wrote the epoch since it was read, or made it again
+                witness.suspect(self._any_lease())  # somebody has written or created the epoch since it was read
             witness.wrote(written.czxid)
         self._before = record = seen.last_term
         if self._holder_until is not None or witness.until > trio.current_time():
@@ -436,12 +452,12 @@ class Campaign(ABC):
     def _doubt(self) -> float:
         """For how many seconds another leader may still work."""
         if self._before is None and self.plan.witness.has_waited:
-            return self.plan.client.session_timeout  # the term began, and the epoch from before it is not known
+            return self.plan.client.session_timeout  # our term has begun; what the epoch said before is not known
         return max(0.0, self.plan.witness.until - trio.current_time())
 
     def _last_word(self, word: bytes) -> SetData:
-        """What the epoch says when this term has ended: that its body has finished; or, if no body began, what was
-        known before the term."""
+        """What to write into the epoch at the end of this term: `word`, if the body has finished; if no body has begun,
+        what was known before the term."""
         if self.body_has_begun:
             record = word + self.mark.encode()
         elif (seconds := self._doubt()) > 0:
@@ -456,9 +472,14 @@ class Campaign(ABC):
 
 
 class _Seen(NamedTuple):
-    """The znodes as they were before a term began. `last_term` is the epoch's data: b"" if the epoch is missing, None
-    if that is not known. `holders` and `contenders` are the pzxids of the parents of the holder and of the
-    contenders."""
+    """The znodes as they were before a term began.
+
+    Attributes:
+        last_term: the data of the epoch; b"" if the epoch is missing, None if that is not known.
+        epoch: the Stat of the epoch.
+        holders: the pzxid of the parent of the holder.
+        contenders: the pzxid of the parent of the contenders.
+    """
 
     last_term: bytes | None = None
     epoch: Stat | None = None
@@ -469,17 +490,17 @@ class _Seen(NamedTuple):
 class _Looking:
     """The reads before the transaction that begins a term, all sent at once."""
 
-    def __init__(self, session: BoundClient, paths: ElectionPaths, gone: Gone | None) -> None:
+    def __init__(self, session: BoundClient, paths: ElectionPaths, waited_for: WaitedFor | None) -> None:
         self._epoch = session.get_data(paths.epoch)
-        self._holders = None if gone is None else session.exists(parent_of(paths.holder))
-        # In mode `simple` the transaction itself changes that one; in mode `sequential` it can be read when it matters.
-        aside = gone is not None and gone.zxid < 0 and paths.parent != paths.path
-        self._contenders = session.exists(paths.parent) if aside else None
+        self._holders = None if waited_for is None else session.exists(parent_of(paths.holder))
+        # In mode `simple` the transaction itself changes this pzxid; in mode `sequential` it can be read later.
+        needed = waited_for is not None and waited_for.zxid < 0 and paths.parent != paths.path
+        self._contenders = session.exists(paths.parent) if needed else None
 
     async def done(self) -> _Seen:
-        """What was found; `last_term` is None where the connection was lost."""
+        """The replies. `last_term` is None if the connection was lost."""
         seen = _Seen()
-        with suppress(*UNCERTAIN):  # the transaction then fails in the same way
+        with suppress(*UNCERTAIN):  # then the transaction fails in the same way
             try:
                 data, stat = await self._epoch
                 seen = _Seen(data or b"", stat)
@@ -493,22 +514,22 @@ class _Looking:
 
 
 class _Proof:
-    """A transaction that succeeds only for a leader, and right after it a watch on the leader's znode."""
+    """A transaction that succeeds only for a leader, and a watch on the leader's znode, sent right after it."""
 
     def __init__(self, session: BoundClient, node: str, *operations: MultiOperation) -> None:
         """Sends both."""
         self._session = session
-        #: The epoch as the transaction left it, if it wrote there.
+        #: The Stat of the epoch after the transaction, if that has written it.
         self.epoch: Stat | None = None
-        #: When, on trio's clock.
+        #: When it was sent, on trio's clock.
         self.sent = trio.current_time()
         self._transaction = session.multi(operations)
         self._arming = session.get_children2_and_watch(node)
 
     async def committed(self) -> tuple[Stat, Watch]:
-        """The leader's znode, and the watch on it, when the transaction is committed.
+        """Wait until the transaction is committed. Returns the Stat of the leader's znode, and the watch on it.
 
-        Raises the error of the transaction, or NoNodeError without an index if the znode has been deleted since.
+        Raises the error of the transaction; or NoNodeError with `index` None, if the znode has been deleted since.
         """
         try:
             results = await self._transaction
@@ -521,8 +542,8 @@ class _Proof:
         return stat, watch
 
     async def drop(self) -> None:
-        """Leave no watch behind."""
-        if not self._session.session.id:  # nothing was sent, and there may never be a reply
+        """Wait for both replies, and disarm the watch."""
+        if not self._session.session.id:  # nothing was sent; there may never be a reply
             self._transaction.close()
             self._arming.close()
             return

@@ -1,9 +1,9 @@
 """Dialects: how contenders of one election are named, so that other programs' recipes respect ours and we theirs.
 
-A recipe looks for its own marker directly before the sequence number, and takes a child without it for no contender, or
-for a later one. So two recipes on one path may both lead, and neither sees an error. No name satisfies all of them: a
-path has one dialect, every child that ends in a sequence number counts as a contender in it, and a child of another
-dialect makes us refuse the path.
+A recipe looks for its own marker directly before the sequence number. It ignores a child without it, or takes it for a
+later one. So two recipes on one path may both lead, and neither sees an error. No name satisfies all recipes. So a path
+has one dialect; every child that ends in a sequence number counts as a contender; and we refuse a path that has a child
+of another dialect.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Dialect:
         return self.template.format(guid=guid, hex=guid.replace("-", ""))
 
     def own(self, names: Iterable[str], guid: str) -> list[str]:
-        """Those children that were created with this GUID: none or one, two where a reply was lost twice."""
+        """The children that were created with this GUID: none or one; two if a reply was lost."""
         prefix = self.prefix(guid)
         return [name for name in names if name.startswith(prefix)]
 
     def speaks(self, child: str) -> bool:
-        """Whether a child is a contender of this dialect, whoever made it."""
+        """Whether a child is a contender of this dialect, ours or another program's."""
         parts = split(child)
         return parts is not None and parts[0].endswith(self.marker)
 
@@ -59,7 +59,7 @@ DIALECTS = {
     ]
 }
 
-#: Recipes that we do not speak, by the text before the sequence number. The first that matches counts.
+#: Recipes whose names we recognize only, by the text before the sequence number. The first match counts.
 _OTHERS = [
     ("Curator read-write lock", re.compile(r".*__(?:READ|WRIT)__")),
     ("Curator lease", re.compile(r".*-lease-")),
@@ -73,15 +73,15 @@ _OTHERS = [
 
 
 def new_guid() -> str:
-    """A GUID that no campaign had before: a random UUID with its dashes (rule C3)."""
+    """A new GUID: a random UUID, with dashes (rule C3)."""
     return str(uuid.uuid4())
 
 
 def dialect_of(child: str) -> str:
-    """What a contender is called: a name of DIALECTS, a recipe that we do not speak, or "unknown".
+    """The dialect of a contender: a name in DIALECTS, the name of another recipe, or "unknown".
 
     Raises:
-        ValueError: the name does not end in a sequence number, so it is no contender.
+        ValueError: the name does not end in a sequence number, so it is not a contender.
     """
     parts = split(child)
     if parts is None:
@@ -100,16 +100,16 @@ def contenders(
 ) -> list[str]:
     """The contenders among the children of an election path, the oldest first (rules W8, W12, W13).
 
-    Every child that ends in a sequence number is one, whatever its dialect; the others are no business of ours.
+    Every child that ends in a sequence number is one, whatever its dialect; the others are ignored.
 
     Args:
         names: the children, in any order.
         dialect: the dialect of the path.
         path: the path, for the message.
-        mixed: what to do about a contender of another dialect. "warn" issues one RuntimeWarning, for the oldest such.
+        mixed: what to do if there is a contender of another dialect. "warn" issues one RuntimeWarning, for the oldest.
 
     Raises:
-        MixedDialect: there is one, and mixed is "raise".
+        MixedDialect: there is one, and `mixed` is "raise".
     """
     found = in_order(names)
     for child, before in found:

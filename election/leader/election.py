@@ -1,4 +1,4 @@
-"""`Election`: who may lead, by contending; who leads, by looking."""
+"""`Election`: take part in an election, or look at it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .term import Term
 from .witness import Witness
 
 if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup  # which trio brings along there
+    from exceptiongroup import BaseExceptionGroup  # trio depends on it there
 
 T = TypeVar("T")
 
@@ -40,15 +40,15 @@ CAMPAIGNS: dict[Mode, type[SequentialCampaign] | type[SimpleCampaign]] = {
 }
 #: States that wait for a slow reader of `Election.states`.
 MAX_BUFFERED_STATES = 64
-#: What a body meets that has lost leadership.
+#: Errors of a body that has lost leadership.
 _LOSSES = (LeadershipLostError, SessionExpiredError)
 
 
 class Election:
-    """One election, on one client. It may lead any number of times, one after another.
+    """One election, on one client. It can lead any number of times, but only once at a time.
 
         async with election.lead() as term: ...     # waits its turn; the block is cancelled when leadership is in doubt
-        await election.run(body)                    # the same, again and again until body returns
+        await election.run(body)                    # the same, again after each loss, until body returns
 
     Attributes:
         path: the election's path.
@@ -74,35 +74,36 @@ class Election:
     ) -> None:
         """
         Args:
-            zk: the client. Its session timeout T is how long a crashed leader is waited for.
-            path: in mode "sequential" the parent of the contenders, in mode "simple" the leader's znode. Made with its
-                parents where missing. Two znodes lie beside it (see `election.leader.paths`), where candidates must be
-                allowed to create and delete them.
-            data: what the own znode says about this contender.
-            mode: "sequential" is fair: who came first leads first, and one contender wakes for each hand-over. "simple"
-                is one znode; the candidate that creates it leads.
+            zk: the client. After a leader crashes, its session timeout T must pass before another can lead.
+            path: in mode "sequential" the parent of the contenders, in mode "simple" the leader's znode. Missing
+                parents are created. Two more znodes are created beside it (see `election.leader.paths`), so candidates
+                must be allowed to create and delete znodes there.
+            data: the data of the contender or of the leader's znode, to identify this candidate.
+            mode: "sequential" is fair: candidates lead in the order in which they came, and each hand-over wakes only
+                one. "simple" has one znode; the candidate that creates it leads.
             dialect: how contenders are named in mode "sequential": "native" (contends with Curator's LeaderSelector and
                 InterProcessMutex and with go-zookeeper), "curator-latch" (LeaderLatch), "kazoo".
-            renewal: what keeps the lease. "commit": a committed check of the own znodes each T/16; safe. "ping": a read
-                each T/16, which a server that is cut off from the others answers too: two leaders are then possible
-                for as long as it does. "none": no lease; leadership lasts until the client hears that it is over,
-                which is up to T/3 after another leader may have begun, or never while the process stands still.
-            acl: for all znodes made here.
-            mixed: what to do about contenders of another dialect: "raise" MixedDialect, or "warn" and go on at the
-                risk of two leaders.
-            takeover_delay: seconds to wait before leading after a leader that did not resign.
-            jitter: seconds, at most, by which standbys of mode "simple" wait before they all create the znode.
+            renewal: what renews the lease. "commit": a committed check of its znodes each T/16; safe. "ping": a read
+                each T/16, which a server also answers when it is cut off from the others: two leaders are possible for
+                as long as it does. "none": there is no lease; leadership lasts until the client hears that it is over.
+                That is up to T/3 after another leader may have begun; a process that is stopped never hears it.
+            acl: of all znodes that are created here.
+            mixed: what to do if there are contenders of another dialect: "raise" MixedDialect, or "warn" and go on at
+                the risk of two leaders.
+            takeover_delay: seconds to wait before leading, if the previous leader did not resign.
+            jitter: in mode "simple" a candidate waits for a random time before it tries to create the free znode; at
+                most so many seconds.
             grace: seconds for the body to finish, from its cancellation to the end of the lease; T/6 unless told, T/3
                 at most.
-            overrun: what to do when the body still runs at the end of the lease: see
+            overrun: what to do if the body still runs at the end of the lease: see
                 `election.leader.overrun.HardDeadline`.
-            boottime: the clock of leases, in seconds, which must run while the machine is suspended. The default does
-                on Linux, OpenBSD, macOS and Windows. Not covered: a suspend on any other system, where it may stand
-                still. There a leader that wakes up believes in its lease for as long as it did before, while another
-                may lead already; only fencing with the token helps.
+            boottime: reads the clock of leases, in seconds; it must run while the machine is suspended. The default
+                does so on Linux, OpenBSD, macOS and Windows. On any other system it may not, and then a suspend is not
+                covered: a leader that wakes up believes in its lease for as long as it did before, while another may
+                lead already. Only fencing with the token helps there.
 
         Raises:
-            ValueError: an argument of the wrong kind or range.
+            ValueError: an argument has the wrong type or is out of range.
         """
         for name, value, fits, wanted in (
             ("zk", zk, isinstance(zk, Client), "a zkwire.Client, as zkwire.connect gives one"),
@@ -149,27 +150,27 @@ class Election:
         )
         self._observer = Observer(zk, self._plan.paths, mode, DIALECTS[dialect])
         self._progress = Progress(self._tell)  # of the last call of lead or campaign
-        # Weakly: a reader that breaks out of its loop leaves its stream behind.
+        # Weak, since a reader that breaks out of its loop does not close its stream.
         self._streams: weakref.WeakSet[StateStream[State]] = weakref.WeakSet()
-        self._term: Term | None = None  # of `campaign`
-        self._busy = False  # campaigns, or leads in a block
+        self._term: Term | None = None  # that of `campaign`
+        self._busy = False  # whether it campaigns, or leads in a block
 
     # --- leading
 
     @asynccontextmanager
     async def lead(self, timeout: float | None = None) -> AsyncIterator[Term]:
-        """Wait for the turn, and lead for the length of the block.
+        """Wait for the turn, and lead while the block runs.
 
         The block is cancelled when leadership is over or in doubt, early enough to finish before another leader can
-        exist. The znodes are released when it has finished, however it ends.
+        exist. The znodes are deleted when the block has finished, however it ends.
 
         Args:
-            timeout: seconds to wait for the turn; None is for ever, 0 is not to wait for others.
+            timeout: seconds to wait for the turn. None: for ever. 0: not to wait for other candidates.
 
         Raises:
             LeadershipLostError: the block was cancelled; raised after it has ended.
             CampaignTimeout: the turn did not come in time; it is also a TimeoutError.
-            What `campaign` raises.
+            Everything that `campaign` raises.
         """
         async with self._alone():
             keeper = await self._won(timeout, with_body=True)
@@ -177,11 +178,12 @@ class Election:
                 yield Term(keeper)
 
     async def run(self, body: Callable[[Term], Awaitable[T]]) -> T | None:
-        """Lead, and run `body(term)`; lead again when leadership was lost; until the body returns.
+        """Lead, and run `body(term)`; lead again after each loss, until the body returns.
 
-        Returns what the body returned, or None when it ended by `term.resign()`. What it raises passes through, and
-        leadership is released; but not what says that this term was lost or its session has expired, alone or in a
-        group. SessionExpiredError of the client comes when no new session follows.
+        Returns what the body returned; None if it was ended by `term.resign()`. An exception of the body ends
+        leadership and is raised here, except LeadershipLostError and SessionExpiredError of a lost term, alone or in a
+        group: then it leads again. Also raises everything that `lead` raises; SessionExpiredError if no new session
+        follows.
         """
         while True:
             term: Term | None = None
@@ -196,20 +198,20 @@ class Election:
     async def campaign(self, timeout: float | None = None) -> Term:
         """Wait for the turn, and lead until `term.resign()`.
 
-        Nothing is cancelled here: the caller works only while `term.is_leader`, or after each `term.proclaim` that
-        succeeded, stops when `term.lost` is set, and resigns then too. To campaign again says the same as to resign a
-        term that was lost.
+        Nothing is cancelled here. The caller may work only while `term.is_leader`, or after each `term.proclaim` that
+        succeeded. It must stop when `term.lost` is set, and resign then, too. A lost term is also resigned by the next
+        `campaign` or `lead`.
 
         Args:
-            timeout: seconds to wait for the turn; None is for ever, 0 is not to wait for others.
+            timeout: seconds to wait for the turn. None: for ever. 0: not to wait for other candidates.
 
         Raises:
             CampaignTimeout: the turn did not come in time; it is also a TimeoutError.
             MixedDialect: the path has contenders of another dialect.
-            ElectionError: it leads already; a znode of the election was made by something else; or `grace` is more
-                than a third of the session timeout.
+            ElectionError: it leads already; no session owns a znode of the election, so no candidate created it; or
+                `grace` is more than a third of the session timeout.
             SessionExpiredError, ClosedError, AuthFailedError: the client has no session any more.
-            ZooKeeperError: what the servers refused, as NoAuthError.
+            ZooKeeperError: the servers refuse something, as with NoAuthError.
         """
         async with self._alone():
             self._term = Term(await self._won(timeout, with_body=False))
@@ -230,20 +232,21 @@ class Election:
         return stream
 
     async def leader(self) -> Leader | None:
-        """Who leads now; None when nobody does. Creates nothing (rule P3).
+        """Who leads now; None if nobody does. Creates nothing (rule P3).
 
         Raises:
-            ElectionError: no session owns the znode in the leader's place, so nobody can lead. `contenders` (for any
-                contender) and `observe` raise it too.
+            ElectionError: no session owns the leader's znode, so nobody can lead while it is there. `contenders` (for
+                any contender) and `observe` raise it too.
         """
         return await self._observer.leader()
 
     async def contenders(self) -> list[Contender]:
-        """All contenders in the order of their turns, the leader marked. In mode "simple" only the leader is known."""
+        """All contenders in the order of their turns; `is_leader` marks the leader. In mode "simple" only the leader is
+        known."""
         return await self._observer.contenders()
 
     def observe(self) -> LeaderStream:
-        """Who leads, now and at every change, for `async for`; None while nobody does. Never ends by itself."""
+        """Who leads, now and after every change, for `async for`; None while nobody does. Never ends by itself."""
         return self._observer.stream()
 
     # --- details
@@ -330,7 +333,7 @@ def _is_acl(value: object) -> bool:
 
 
 def _says_lost(error: BaseException) -> bool:
-    """Whether it says that leadership was lost, and nothing else."""
+    """Whether the error says that leadership was lost, and nothing else."""
     if isinstance(error, BaseExceptionGroup):
         return error.split(_LOSSES)[1] is None
     return isinstance(error, _LOSSES)

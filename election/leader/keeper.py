@@ -1,7 +1,7 @@
 """`Keeper`: keeps one term, from the won campaign to the deletion of its znodes.
 
-Tasks of ours prove leadership again and again, and end the term when the lease runs out, the session is over, or
-somebody deletes one of its znodes. The body is cancelled then; the znodes are deleted when it has finished.
+Its tasks prove leadership again and again. They end the term when the lease is over, the session is over, or somebody
+deletes one of the two znodes. Then the body is cancelled. The znodes are deleted when the body has finished.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Keeper:
         version: the data version of the leader's znode, as far as it is known.
         lease: how long nobody else can lead.
         lost: set when leadership ended or came in doubt.
-        on_renewal: called with the end of the lease when that has changed; None for nobody.
-        resigning: whether the caller has ended the term.
+        on_renewal: called with the end of the lease when that has changed, if not None.
+        resigning: whether the caller has asked to end the term.
     """
 
     def __init__(self, campaign: Campaign, victory: Victory, lease: Lease, clock: BootClock, overrun: Action) -> None:
@@ -249,7 +249,7 @@ class Keeper:
         self._renewed()
 
     def check_time(self) -> None:
-        """Called before each turn of trio's loop: no step begins after the deadline (rules L4, L13)."""
+        """Called before each turn of trio's loop, so that no step begins after the deadline (rules L4, L13)."""
         self._clock.sample()
         if self._is_out_of_time():
             self.lose(OUT_OF_TIME)
@@ -344,8 +344,8 @@ class Keeper:
 
 
 class _BeforeEachTurn(trio.abc.Instrument):
-    """Looks at the clock of leases when trio's loop has waited, before any task goes on: also after a suspend, during
-    which trio's own deadlines stood still, and after the process was stopped."""
+    """Looks at the clock of leases after each wait of trio's loop, before any task goes on. That includes the end of a
+    suspend, during which trio's own deadlines do not come, and the end of a stop (SIGSTOP)."""
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper

@@ -8,14 +8,15 @@ What the servers do (ExpiryQueue, LearnerSessionTracker, LearnerHandler; docs/el
 - A follower that is cut off still answers reads and the client's pings. Only a commit shows that the leading server
   took part: here `multi([check(own znode), check(holder)])`.
 
-- It may stand still, as in a pause of its JVM, just when it is about to ping; it then does so when it goes on. It
-  commits nothing meanwhile, so that a pause lies between two of our commits.
+- A pause of its JVM may delay that ping until the JVM goes on. It commits nothing meanwhile, so the pause lies between
+  two of our commits.
 
-So when a proof has been committed, let s be when the proof before it was sent, or it itself if it is the first. The
-leading server had asked the follower at s - T/4 or later: either half a tick before the commit, or before it stood
-still, and that was behind the commit before. What had been answered by s - T/4 had reached the follower; the last of
-it was sent at p: the session lives until p + T. (What was merely sent by then may have been on its way for long.) The
-ConnectRequest counts at once, since the leading server itself answers for the session then.
+When a proof has been committed, let s be the send time of the previous proof; of this one, if it is the first. Then the
+leading server asked the follower at s - T/4 or later. Case 1, no pause: it asked half a tick before this commit. Case
+2, a pause: it asked before the pause, at most half a tick before it, and the pause began after the previous commit.
+What had been answered by s - T/4 had reached the follower before that. Let p be the send time of the last of it: the
+session lives until p + T. (What was only sent by s - T/4 may still have been on its way.) A ConnectRequest counts at
+once, since the leading server itself answers it.
 """
 
 from __future__ import annotations
@@ -32,28 +33,28 @@ Renewal = Literal["commit", "ping", "none"]
 
 #: All are shares of the session timeout T.
 PROOF_INTERVAL = 1 / 16  #: from the sending of one proof to the next
-HALF_TICK = 1 / 4  #: half a tick at most, since the servers grant no T below two ticks (minSessionTimeout's default)
-DRIFT = 1 / 50  #: by how much the servers' clocks may be faster than ours, over T
-GRACE = 1 / 6  #: for the body to finish in, between its cancellation and the end of the lease
-LONGEST_GRACE = 1 / 3  #: with more of it a body would be cancelled while all is well
-LEAST = 1 / 3  #: what a term must have left before the end of its lease when its body begins
-#: The same in seconds, if T is so short that T/3 would be less; but no more than T/2, which steady proofs can keep.
-#: With it a process that stands still for half a second right after its body began can finish before the hard deadline.
+HALF_TICK = 1 / 4  #: half a tick at most, since the servers grant no T below two ticks (default of minSessionTimeout)
+DRIFT = 1 / 50  #: by how much the servers' clocks may be faster than ours
+GRACE = 1 / 6  #: from the cancellation of the body to the end of the lease: the body has to finish in this time
+LONGEST_GRACE = 1 / 3  #: with a longer one a body would be cancelled although all is well
+LEAST = 1 / 3  #: of the lease that must be left when the body begins
+#: The same in seconds, for a T so short that T/3 would be less; but at most T/2, which steady proofs can keep. So a
+#: process that stands still for half a second right after its body began can still finish before the hard deadline.
 LEAST_SECONDS = 0.75
 LEAST_AT_MOST = 1 / 2
 
 
 class Lease(ABC):
-    """The end of one term's lease, and the time before it at which the body is cancelled."""
+    """The lease of one term: its end, the earlier time at which the body is cancelled, and how it is renewed."""
 
-    #: Whether proofs renew it.
+    #: Whether it needs proofs to go on.
     is_renewed: ClassVar[bool] = True
 
     def __init__(self, timeout: float, grace: float | None = None) -> None:
         """`timeout` is T in seconds, `grace` what the body is given to finish, T/6 unless told."""
         self.timeout = timeout
         self._grace = grace
-        #: Until when nobody else can lead; -inf before the first proof.
+        #: Nobody else can lead before then; -inf before the first proof.
         self.end = -math.inf
 
     @property
@@ -94,14 +95,15 @@ class Lease(ABC):
         """
 
     def renegotiated(self, timeout: float, connected: float) -> None:
-        """The session has this timeout since the ConnectRequest of `connected`: a shorter one shortens the lease."""
+        """The session has this timeout since the ConnectRequest that was sent at `connected`. A shorter one shortens
+        the lease."""
         if timeout < self.timeout:
             self.end = min(self.end, connected + timeout * (1 - DRIFT))
         self.timeout = timeout
 
 
 class CommitLease(Lease):
-    """Proved by commits: safe."""
+    """`renewal="commit"`: a proof is a committed check of both znodes."""
 
     def __init__(self, timeout: float, grace: float | None = None) -> None:
         super().__init__(timeout, grace)
@@ -124,7 +126,7 @@ class CommitLease(Lease):
 
 
 class PingLease(Lease):
-    """Proved by reads, which any server answers, also one that is cut off from the others (rule L2)."""
+    """`renewal="ping"`: a proof is a read, which a server also answers when it is cut off from the others (rule L2)."""
 
     async def prove(self, session: BoundClient, node: str, holder: str) -> None:
         if await session.exists(node) is None:
@@ -136,7 +138,7 @@ class PingLease(Lease):
 
 
 class NoLease(Lease):
-    """Never over: a term ends when the client hears that it has."""
+    """`renewal="none"`: the lease has no end. A term lasts until the client hears that it is over."""
 
     is_renewed = False
 

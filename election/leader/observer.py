@@ -1,4 +1,4 @@
-"""Who leads and who contends, for those who only look."""
+"""Who leads and who contends, for programs that only look."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Data = tuple[bytes | None, Stat]
 
 
 class Leader(NamedTuple):
-    """Who leads: what its znode says, the znode's path, and its fencing token (the czxid)."""
+    """Who leads: the data of the leader's znode, its path, and its fencing token (the czxid)."""
 
     data: bytes
     node: str
@@ -25,7 +25,7 @@ class Leader(NamedTuple):
 
 
 class Contender(NamedTuple):
-    """Who contends: as Leader, and whether it is the one that leads. Data of other programs may be anything."""
+    """A contender: the same fields as Leader has, and whether it leads. The data of other programs may be anything."""
 
     data: bytes
     node: str
@@ -49,7 +49,8 @@ class Observer:
         return found
 
     async def contenders(self) -> list[Contender]:
-        """All of them, in the order of their turns. Who goes while they are read is left out (rule P10)."""
+        """All contenders, in the order of their turns. One that is deleted while they are read is left out (rule
+        P10)."""
         leader = await self.leader()
         if self._mode == "simple":
             return [] if leader is None else [Contender(*leader, is_leader=True)]
@@ -59,7 +60,7 @@ class Observer:
         except NoNodeError:
             return []
         nodes = [f"{path}/{name}" for name, _ in in_order(names)]
-        reads = [self._client.get_data(node) for node in nodes]  # all on their way at once
+        reads = [self._client.get_data(node) for node in nodes]  # all are sent at once
         found = []
         for node, read in zip(nodes, reads):
             try:
@@ -86,7 +87,7 @@ class Observer:
             try:
                 return await (self._look_at_path() if self._mode == "simple" else self._look_at_queue())
             except NoNodeError:
-                continue  # gone between two requests
+                continue  # deleted between two requests
             except SessionExpiredError:
                 if self._client.bound().expired:  # and no new session follows
                     raise
@@ -107,8 +108,8 @@ class Observer:
         if not queue:
             return None, watch
         watch.disarm()
-        # The holder says who leads. Without one the first is another program's leader, or about to lead. One that was
-        # listed and is gone by now may have been followed by any other: then all is looked at again.
+        # The holder says who leads. Without a holder, the first contender is a leader of another program, or about to
+        # lead. If that one was listed but is gone now, any other may lead: then `look` begins again.
         try:
             mark, stat, watch = await retried(lambda: self._client.get_data_and_watch(holder))
         except NoNodeError:
@@ -119,7 +120,7 @@ class Observer:
             try:
                 found = await self._look_at(f"{path}/{name}")
             except NoNodeError:
-                return None, watch  # deleted, and it has not finished yet
+                return None, watch  # somebody has deleted it, but its body has not finished yet
             except BaseException:
                 watch.disarm()
                 raise
@@ -133,7 +134,7 @@ class Observer:
         return Leader(data or b"", node, stat.czxid), watch
 
     async def _look_for(self, node: str) -> tuple[None, Watch]:
-        """A znode that is not there."""
+        """Watch for a znode that is not there. Raises NoNodeError if it is there now."""
         stat, watch = await retried(lambda: self._client.exists_and_watch(node))
         if stat is not None:
             watch.disarm()
@@ -150,10 +151,10 @@ def _must_be_owned(node: str, stat: Stat, watch: Watch) -> None:
 
 
 class LeaderStream:
-    """Who leads: at once, and at every change, for `async for`; None while nobody does.
+    """Who leads: now, and after every change, for `async for`; None while nobody does.
 
-    Between two leaders comes None. A slow reader misses some, never the last (rule P4). Goes on over reconnects and new
-    sessions, looking anew each time; what ends it is an error that it raises, or `aclose`.
+    There is always a None between two leaders. A slow reader misses some changes, never the last (rule P4). The stream
+    goes on over reconnects and new sessions, and reads everything again each time. Only an error or `aclose` ends it.
     """
 
     def __init__(self, observer: Observer) -> None:
@@ -179,7 +180,7 @@ class LeaderStream:
             if self._closed:
                 self._watch.disarm()
             elif isinstance(found, Leader) and isinstance(self._known, Leader) and found.token != self._known.token:
-                # One went and another came while nobody looked. The next call looks again.
+                # One leader was followed by another between two calls. The next call looks again.
                 self._watch.disarm()
                 self._known = self._watch = found = None
                 return None

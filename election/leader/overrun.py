@@ -1,4 +1,4 @@
-"""The hard deadline of a body that ignores its cancellation: a thread, which needs no turn of the event loop."""
+"""The hard deadline of a body that ignores its cancellation: a thread acts, which does not need the event loop."""
 
 from __future__ import annotations
 
@@ -9,34 +9,37 @@ import threading
 from collections.abc import Callable
 from typing import Literal
 
-#: The exit status of a process that `exit` ended: its session is as good as lost.
+#: The exit status of a process that `overrun="exit"` has ended: that of a lost session.
 STATUS = 3
 
-#: Seconds that a process has which was stopped, or whose machine was suspended, until after the end of its lease: the
-#: body hears of its cancellation only when it goes on.
+#: Seconds of grace after SIGCONT, or after the machine resumes, if the lease has ended meanwhile: only now can the body
+#: see its cancellation.
 AFTER_RESUME = 2.0
 
 Action = Literal["exit", "raise", "ignore"] | Callable[[], object]
 
 
 class OverrunError(BaseException):
-    """The body still ran when its lease was over. No Exception: a body that ignores Cancelled must not catch this."""
+    """The body still ran when its lease was over. It is not an Exception, so that `except Exception` does not catch it:
+    the body has ignored Cancelled already."""
 
 
 class HardDeadline:
-    """Acts when the lease ends before `stop` was called (rule L12). Used by the thread that runs trio."""
+    """Acts at the end of the lease, unless `stop` was called before (rule L12). To be made and called in trio's
+    thread."""
 
     def __init__(self, what: str, action: Action, boottime: Callable[[], float], interval: float) -> None:
         """
         Args:
-            what: the term, for the message.
-            action: "exit" writes where each thread is to stderr and ends the process with status 3, without cleaning
-                up; "raise" raises OverrunError in the thread that made this, between two of its bytecodes; a function
-                is called, from a thread.
+            what: names the term in the message.
+            action: "exit" writes the stack of each thread to stderr and ends the process with status 3, without
+                cleanup; "raise" raises OverrunError in the thread that made this object, between two of its bytecodes;
+                "ignore" does nothing; a function is called, in a thread of ours.
             boottime: the clock of `end`.
-            interval: seconds between looks at that clock, since a thread's waits stand still during a suspend.
+            interval: seconds between two looks at that clock. A single long wait would not do, since a thread's waits
+                stop during a suspend.
         """
-        self.end = float("inf")  #: when to act; may be moved at any time, by more than `interval` at once only later
+        self.end = float("inf")  #: when to act. May be moved at any time; an earlier time is noticed within `interval`
         self._what = what
         self._action = action
         self._boottime = boottime
@@ -52,7 +55,7 @@ class HardDeadline:
             self._thread.start()
 
     def stop(self) -> None:
-        """The body has finished. When this returns the thread does not act any more."""
+        """The body has finished. After this returns, the thread does not act any more."""
         with self._lock:
             self._stopped.set()
 

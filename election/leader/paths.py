@@ -1,17 +1,18 @@
 """Where the znodes of an election are.
 
-In mode `sequential` the contenders are the children of the path; in mode `simple` the path itself is the leader's
-znode. Two more lie beside them, of which other programs' recipes know nothing:
+In mode `sequential` the contenders are the children of the path. In mode `simple` the path itself is the leader's
+znode. Two more znodes lie beside them, which other programs' recipes do not know:
 
-    holder  ephemeral, made by a leader in the transaction that begins its term, deleted when its body has finished.
-            While it exists, no other candidate of ours leads, even if the leader's other znode is gone. Its data
-            names the leader.
-    epoch   persistent: "leading NAME", "resigned NAME" or "deleted NAME", written in the transactions that begin and
-            end a term; "doubtful NAME SECONDS" where a term ended without a body, while another leader may still
-            have worked for so many seconds.
+    holder  `<path>-holder`, ephemeral. A leader creates it in the transaction that begins its term, and deletes it when
+            its body has finished. While it exists, no other candidate of ours leads, even if the leader's other znode
+            is gone. Its data is the name of the leader.
+    epoch   `<path>-epoch`, persistent. It says who led last and how that term ended: "leading NAME", "resigned NAME" or
+            "deleted NAME". The transactions that begin and end a term write it. It says "doubtful NAME SECONDS" if a
+            term ended before its body began, while another leader may still have worked for so many seconds.
 
-So a successor can distinguish a hand-over (epoch: resigned), an expired leader (epoch: leading, no holder), and a
-leader whose znode somebody else deleted (epoch: deleted), perhaps while that leader still works (the holder is there).
+So the next leader can distinguish three cases: a hand-over (the epoch says resigned), an expired leader (leading, and
+the holder is gone), and a leader whose znode somebody else has deleted (deleted; or the holder is still there, and that
+leader may still work).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Mode = Literal["sequential", "simple"]
 
 
 class ElectionPaths(NamedTuple):
-    """Paths of one election: `parent` is the directory of what contenders create."""
+    """The paths of one election. `parent` is the parent of the znodes that candidates create."""
 
     path: str
     parent: str
@@ -31,13 +32,13 @@ class ElectionPaths(NamedTuple):
 
     @classmethod
     def of(cls, path: str, mode: Mode) -> ElectionPaths:
-        """The paths of an election.
+        """The paths of the election at `path`.
 
-        The holder must survive when somebody deletes the directory of the leader's znode with all that is in it: so in
-        mode `simple` it lies beside that directory, `/a-master-holder` for `/a/master`.
+        The holder must survive when somebody deletes the parent of the leader's znode with all that is in it. So in
+        mode `simple` it lies beside that parent: `/a-master-holder` for `/a/master`.
 
         Raises:
-            ValueError: nothing can lie beside "/".
+            ValueError: the path is "/".
         """
         if path == "/":
             raise ValueError("an election needs a path other than /, since two znodes lie beside it")

@@ -1,17 +1,18 @@
-"""Mode `sequential`: first come, first led. A contender is a child of the path, and watches the one before it."""
+"""Mode `sequential`: candidates lead in the order in which they came. Each has a child of the path, the contender, and
+watches the contender before its own."""
 
 from __future__ import annotations
 
 from zkwire import Check, CreateMode, NoNodeError
 
 from ..ephemeral import OwnedEphemeral, delete_own, ensured, must_be_owned, retried
-from .campaign import Campaign, Gone, Plan, Victory
+from .campaign import Campaign, Plan, Victory, WaitedFor
 from .dialects import contenders
 from .states import Progress, State
 
 
 class SequentialCampaign(Campaign):
-    """A contender with a place in the queue."""
+    """A campaign that waits in a queue."""
 
     def __init__(self, plan: Plan, progress: Progress, *, wait: bool) -> None:
         super().__init__(plan, progress, wait=wait)
@@ -27,7 +28,7 @@ class SequentialCampaign(Campaign):
 
     @property
     def _name(self) -> str:
-        """Of the child that is ours; empty before it is created."""
+        """The name of our contender; empty before it is created."""
         return (self._contender.node or "").rpartition("/")[2]
 
     async def win(self) -> Victory:
@@ -38,9 +39,9 @@ class SequentialCampaign(Campaign):
             except NoNodeError:
                 names = []
             if self._name not in names:
-                # Not there yet; or deleted by somebody, alone or with the whole path (rules W9, W17).
+                # It is not created yet; or somebody has deleted it, alone or with the whole path (rules W9, W17).
                 if self._name:
-                    plan.witness.was_deleted(self._any_lease())
+                    plan.witness.contender_was_deleted(self._any_lease())
                 contenders(names, plan.dialect, path, plan.mixed)
                 await self._enter()
                 continue
@@ -59,7 +60,7 @@ class SequentialCampaign(Campaign):
             except NoNodeError as error:
                 if error.index != 0:
                     raise
-                continue  # our own znode is gone
+                continue  # somebody has deleted our contender
             if victory is not None:
                 return victory
 
@@ -78,7 +79,7 @@ class SequentialCampaign(Campaign):
         )
 
     async def _enter(self) -> None:
-        """Create our child, with as many requests as it takes, and never a second one (rules C1 to C7)."""
+        """Create our contender, with as many requests as it takes, and never a second one (rules C1 to C7)."""
         self.progress.become(State.ENTERING)
         if self._contender.node is not None:
             self._contender.forget()
@@ -92,24 +93,24 @@ class SequentialCampaign(Campaign):
                 await ensured(self.session, self.plan.paths.path, self.plan.acl)
 
     async def _check_first(self, node: str) -> None:
-        """Raise ElectionError if the first contender can never go, since other programs would wait for it for ever."""
+        """Raises ElectionError if no session owns the first contender: other programs would wait for it for ever."""
         stat = await retried(lambda: self.session.exists(node))
         if stat is not None:
             must_be_owned(node, stat)
 
     async def _wait_for(self, node: str) -> None:
-        """Wait until something happens to the contender before us."""
+        """Wait until something happens to the contender before ours."""
         name = node.rpartition("/")[2]
         try:
-            # Not `exists`, which would leave a watch behind where the znode is gone (rule W2).
+            # Not `exists`: if the znode is gone, that would leave a watch on the server (rule W2).
             _, stat, watch = await retried(lambda: self.session.get_data_and_watch(node))
         except NoNodeError:
-            self.gone = Gone(name)
+            self.waited_for = WaitedFor(name)
             return
         async with watch:
             must_be_owned(node, stat)
             if self.is_left_over(node.encode(), stat):
                 await delete_own(self.session, node, lambda data, stat: True)
             else:
-                self.comes_second()
+                self.somebody_comes_first()
                 await self.wait(watch, name)

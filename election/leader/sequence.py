@@ -1,16 +1,16 @@
-"""The number behind a sequential znode's name, and who came first by it, also after the counter has wrapped.
+"""The number at the end of a sequential znode's name, and the order that follows from it, also when the counter wraps.
 
-The server appends `String.format("%010d", counter)` of the parent's counter of creates, a signed 32-bit integer
-(PrepRequestProcessor). It is shared by all children, counts plain creates too, and starts again at 0 with a new parent.
-Three forms exist:
+The server appends `String.format("%010d", counter)`. The counter is that of the parent's creates, a signed 32-bit
+integer (PrepRequestProcessor). All children share it, creates of other znodes count too, and it starts again at 0 with
+a new parent. Three forms exist:
 
     0000000000 .. 2147483647        ten digits
     -2147483648 .. -1000000000      a minus and ten digits
     -999999999 .. -000000001        a minus and nine digits, since the sign counts among the ten characters
 
-Behind 2147483647 comes -2147483648, but 3.8.0 and 3.9.4 get there only among creates that are under way together, and
-then stay at 2147483647, since DataTree takes no smaller counter than it has. From there on numbers are equal and their
-order says nothing: who contends has to make the path anew before that.
+After 2147483647 comes -2147483648. But 3.8.0 and 3.9.4 get there only with creates that are under way together. Then
+they stay at 2147483647, since DataTree refuses a smaller counter than it has. From there on numbers are equal and their
+order says nothing. So the path must be deleted and created again before that.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _ELEVEN = 1_000_000_000
 
 
 def split(name: str) -> tuple[str, int] | None:
-    """A child's name as the text before its sequence number, and that number; None where no server made the suffix.
+    """The text before the sequence number of a child's name, and that number; None if the name has no such number.
 
-    `lock--2147483648` is `lock-` and a minus, `lock-2147483640` is `lock-` and ten digits: a dash is a minus only where
-    the text before it ends as markers do, in a dash or an underscore.
+    `lock--2147483648` is `lock-` and a negative number, `lock-2147483640` is `lock-` and ten digits. A dash is a minus
+    only if the text before it ends like a marker, in a dash or an underscore.
     """
     digits = name[-10:]
     if digits.isascii() and len(digits) == 10:
@@ -44,21 +44,21 @@ def split(name: str) -> tuple[str, int] | None:
 def precedes(a: int, b: int) -> bool:
     """Whether counter value `a` came before `b`: int32(a - b) < 0.
 
-    True to what happened while the two are less than 2**31 creates apart, which holds for all that live on one path.
+    Correct if the two are less than 2**31 creates apart, which is true for all children that exist at the same time.
     """
     return (a - b) % _SPAN >= _HALF
 
 
 def in_order(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Those names that end in a sequence number, each with the text before it; the oldest first, and equal numbers by
-    the whole name.
+    """The names that end in a sequence number, each with the text before it. The oldest comes first; equal numbers are
+    in the order of the whole name.
 
-    The order is that of `precedes` when all are within 2**31 creates. Whatever there is, it depends on the set of names
-    alone, so that everybody who reads it sees the same one first.
+    If all are within 2**31 creates, this is the order of `precedes`. In any case it depends on the set of names alone,
+    so every candidate that reads them sees the same one first.
     """
     numbered = [(parts[1] % _SPAN, name, parts[0]) for name in names if (parts := split(name)) is not None]
     numbered.sort()
-    # The counter is a circle, and the names lie on one side of it: the oldest is the one behind the widest gap.
+    # The counter is a circle, and the names lie on one side of it: the oldest is the one after the widest gap.
     first = 0
     if numbered and numbered[-1][0] - numbered[0][0] >= _HALF:
         widest = numbered[0][0] + _SPAN - numbered[-1][0]

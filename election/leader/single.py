@@ -1,4 +1,4 @@
-"""Mode `simple`: the path is the leader's znode. All contenders try to create it, and watch it while they cannot."""
+"""Mode `simple`: the path is the leader's znode. All candidates try to create it. While it exists they watch it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .states import Progress, State
 
 
 class SimpleCampaign(Campaign):
-    """A contender that stands by. It has no znode before it leads; then it has all at once."""
+    """A campaign without a queue. It has no znode before its term begins; then it has all of them at once."""
 
     def __init__(self, plan: Plan, progress: Progress, *, wait: bool) -> None:
         super().__init__(plan, progress, wait=wait)
-        self._czxid = 0  # of the leader's znode, once it is known to be ours
+        self._czxid = 0  # that of the leader's znode, once it is ours
 
     @property
     def mark(self) -> str:
@@ -41,8 +41,8 @@ class SimpleCampaign(Campaign):
             except NoNodeError as error:
                 if error.index != 0:
                     raise
-                if plan.witness.has_waited:  # somebody has deleted the directory of the znode that we waited for
-                    plan.witness.was_deleted(self._any_lease())
+                if plan.witness.has_waited:  # somebody has deleted the parent of the znode that we waited for
+                    plan.witness.contender_was_deleted(self._any_lease())
                 await ensured(self.session, parent_of(path), plan.acl)
             else:
                 if victory is not None:
@@ -52,13 +52,13 @@ class SimpleCampaign(Campaign):
     async def withdraw_contender(self) -> None:
         if not self.may_lead:
             return
-        # The leader's znode and the holder were made together: ours is the one as long as ours is the other. Where
-        # somebody has deleted the holder, the znode is known by its czxid.
+        # Both znodes were created in one transaction, so if the holder is ours, the leader's znode is too. If somebody
+        # has deleted the holder, the leader's znode is known by its czxid.
         holds = await self.holds()
         await delete_own(self.session, self.plan.paths.path, lambda data, stat: holds or stat.czxid == self._czxid)
 
     async def resign(self, node: str, version: int) -> None:
-        # The path is anybody's: when our znode was deleted, another program's may be there (rule R1).
+        # Anybody can create the path: if our znode was deleted, that of another program may be there (rule R1).
         try:
             stat = await synced(self.session, node, lambda: self.session.exists(node))
         except SESSION_OVER:
@@ -69,15 +69,15 @@ class SimpleCampaign(Campaign):
             await super().resign(node, version)
 
     async def _stand_by(self) -> bool:
-        """Wait until the leader's znode is gone; whether it was there."""
+        """Wait until the leader's znode is gone. Returns whether it was there."""
         path = self.plan.paths.path
         while True:
-            # `exists` tells the owner, and its watch also fires for a znode that was never there (rule S1).
+            # `exists` also arms a watch if the znode is not there (rule S1).
             stat, watch = await retried(lambda: self.session.exists_and_watch(path))
             async with watch:
                 if stat is None:
                     return False
-                self.comes_second()
+                self.somebody_comes_first()
                 must_be_owned(path, stat)
                 if self.owns(stat) and await self._is_left_over():
                     await self._drop_left_over(stat, watch)
@@ -87,8 +87,8 @@ class SimpleCampaign(Campaign):
                     return True
 
     async def _is_left_over(self) -> bool:
-        """Whether nothing in this process leads with our session's znode: another process did, and lost the session to
-        us. Then the holder is not of this process either."""
+        """Whether our session's znode was created by another process, which had the session before. Then the holder is
+        not from this process either."""
         try:
             data, holder = await retried(lambda: self.session.get_data(self.plan.paths.holder))
         except NoNodeError:
@@ -96,7 +96,8 @@ class SimpleCampaign(Campaign):
         return self.is_left_over(data, holder)
 
     async def _drop_left_over(self, stat: Stat, watch: Watch) -> None:
-        """Never adopted (rules R3, R4): deleted when the lease that it may stand for is over, one timeout from now."""
+        """Delete such a znode when the lease of its leader is over, one timeout from now. It is never adopted (rules
+        R3, R4)."""
         with trio.move_on_after(self.plan.client.session_timeout):
             await self.wait(watch)
             return

@@ -1,4 +1,4 @@
-"""`Term`: what a body sees of the time in which it leads."""
+"""`Term`: one time of leading, as the body sees it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ class Term:
     """One time of leading. Made by `Election.lead` and `Election.campaign`.
 
     Attributes:
-        token: the czxid of the leader's znode. Every later term of this path has a higher one, whoever leads: give it
-            to what you write to, and let it refuse what comes with a lower one than it has seen (rules P7, P9).
+        token: the czxid of the leader's znode. Every later term at this path has a higher one. Send it along with each
+            write to another system, and let that system refuse a write with a lower token than it has seen (rules P7,
+            P9).
         node: the path of the leader's znode.
-        predecessor: how the previous term ended: "resigned"; "expired" (its session); "deleted" (its znode, by somebody
-            else; it has finished since); or "none" when nobody led before. Terms of other programs do not count.
+        predecessor: how the previous term ended. "resigned": its body returned, or it was resigned. "expired": its
+            session expired. "deleted": somebody else deleted its znode; its body has finished since. "none": nobody led
+            before. Terms of other programs do not count.
         lost: set when leadership ended or came in doubt.
     """
 
@@ -34,7 +36,7 @@ class Term:
         self.predecessor: Predecessor = keeper.victory.predecessor
         self.lost = keeper.lost
         self._keeper = keeper
-        self._doubtful: bytes | None = None  # what a proclaim wrote, or not, before its connection was lost
+        self._doubtful: bytes | None = None  # data of a proclaim whose reply was lost
         self._proclaiming = trio.Lock()
 
     def __repr__(self) -> str:
@@ -44,13 +46,13 @@ class Term:
 
     @property
     def state(self) -> State:
-        """ "leading"; "suspended" while there is no connection but the lease lasts; "lost" while the work ends;
-        "resigning"; "resigned" when its znodes are gone, or its session."""
+        """ "leading"; "suspended": there is no connection, but the lease lasts; "lost": leadership is over, and the
+        body ends; "resigning": the znodes are being deleted; "resigned": they are gone, or the session is over."""
         return self._keeper.state
 
     @property
     def is_leader(self) -> bool:
-        """Whether the lease lasts: False from the moment at which the body is cancelled."""
+        """Whether the body may work; False from the moment at which it is cancelled."""
         return self._keeper.is_leader
 
     @property
@@ -60,7 +62,8 @@ class Term:
 
     @property
     def lease_end(self) -> float:
-        """Until when nobody else can lead, on the clock of leases (CLOCK_BOOTTIME); inf with `renewal="none"`."""
+        """Nobody else can lead before then: seconds on the clock of leases (CLOCK_BOOTTIME); inf with
+        `renewal="none"`."""
         return self._keeper.lease.end
 
     @property
@@ -70,7 +73,7 @@ class Term:
 
     @property
     def on_renewal(self) -> Callable[[float], object] | None:
-        """Called with `lease_end` when that has changed, in the same step; None, the default, for nobody."""
+        """Called with `lease_end` when that has changed, in the same step. None, the default, is not called."""
         return self._keeper.on_renewal
 
     @on_renewal.setter
@@ -84,8 +87,8 @@ class Term:
 
         Raises:
             NotLeaderError: the term is over; nothing was written (rule P1).
-            ProclaimConflict: somebody else wrote to the znode; nothing was written (rule P2).
-            ConnectionLossError: it may have been written; the next proclaim finds out.
+            ProclaimConflict: somebody else has written to the znode; nothing was written now (rule P2).
+            ConnectionLossError: it may have been written; the next `proclaim` finds out.
         """
         async with self._proclaiming:
             self._must_lead()
@@ -100,22 +103,23 @@ class Term:
             self._keeper.version, self._doubtful = written[0].version, None
 
     async def guarded(self, operations: Sequence[MultiOperation]) -> list[Any]:
-        """A multi that is applied only while this term leads, as a whole or not at all (rule P8). Its results.
+        """Apply the operations in one transaction, if this term still leads: all of them or none (rule P8). Returns
+        their results.
 
         Raises:
             NotLeaderError: the term is over; nothing was applied.
-            ConnectionLossError: it may have been applied, as a whole.
-            ZooKeeperError: of one of the operations; `index` counts from 0 in yours.
+            ConnectionLossError: all may have been applied.
+            ZooKeeperError: the error of one of the operations; `index` is its place in yours, from 0.
         """
         self._must_lead()
         return await self._guarded(operations)
 
     async def resign(self) -> None:
-        """Give up leadership; the next contender leads at once. Nothing happens the second time.
+        """End the term; the next candidate leads at once. The second call does nothing.
 
-        In a block of `lead` this cancels the block, whose end releases leadership: only then has its work finished.
-        Called inside the block, or in a task that the block waits for, it does not return, unless it is shielded. After
-        `campaign` it deletes the znodes at once.
+        In a block of `lead` this cancels the block, and the term ends when the block has finished. Called inside the
+        block, or in a task that the block waits for, it does not return, since that is cancelled. Elsewhere it returns
+        when the block has finished. After `campaign()` it deletes the znodes at once.
         """
         await self._keeper.resign()
 
@@ -148,8 +152,8 @@ class Term:
             raise LeadershipLostError(f"{self.node}: the term is over: {self.lost.reason}")
 
     async def _find_version(self) -> None:
-        """What became of a proclaim that was not answered, or not applied. A write by somebody else raises
-        ProclaimConflict once; the next proclaim then replaces it."""
+        """Find out whether a proclaim was applied, after its reply was lost or it was refused. If somebody else has
+        written, this raises ProclaimConflict once; the next proclaim replaces what they wrote."""
         keeper, session = self._keeper, self._keeper.campaign.session
         try:
             data, stat = await synced(session, self.node, lambda: session.get_data(self.node))

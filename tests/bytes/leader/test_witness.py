@@ -98,15 +98,15 @@ def test_another_epoch_was_made_before_what_we_have_known_since() -> None:
 def test_another_epoch_came_with_the_deletion_that_our_contender_went_with() -> None:
     witness = Witness()
     witness.sees(RESIGNED + b"a", 10, EARLY)
-    witness.was_deleted(EARLY)
+    witness.contender_was_deleted(EARLY)
     witness.sees(RESIGNED + b"b", 60, LATE)
     assert witness.until == EARLY
     witness = Witness()
     witness.sees(RESIGNED + b"a", 10, EARLY)
-    witness.went(EARLY)  # losing the leader's znode alone is not suspicious
+    witness.leaders_znode_was_deleted(EARLY)  # losing the leader's znode alone is not suspicious
     witness.sees(LEADING + b"me", 10, LATE)
     assert witness.until == -math.inf
-    witness.went(EARLY)
+    witness.leaders_znode_was_deleted(EARLY)
     witness.sees(RESIGNED + b"b", 60, LATE)
     assert witness.until == EARLY
     witness.sees(RESIGNED + b"c", 70, LATE)
@@ -138,7 +138,7 @@ def test_own_contender_that_was_deleted_is_suspicious_unless_all_have_finished(
     record: bytes, czxid: int, until: float
 ) -> None:
     witness = waited(50)
-    witness.was_deleted(EARLY)
+    witness.contender_was_deleted(EARLY)
     witness.sees(record, czxid, LATE)
     witness.succeeds(record, None, None)
     assert witness.until == until
@@ -146,7 +146,7 @@ def test_own_contender_that_was_deleted_is_suspicious_unless_all_have_finished(
 
 def test_suspicion_about_the_own_contender_ends_with_the_term_that_it_was_about() -> None:
     witness = waited(50)
-    witness.was_deleted(EARLY)
+    witness.contender_was_deleted(EARLY)
     witness.sees(RESIGNED + b"a", 40, LATE)
     witness.sees(LEADING + b"b", 40, LATE)
     witness.succeeds(LEADING + b"b", None, None)
