@@ -394,7 +394,7 @@ def queue_jumpers(story: Story) -> list[str]:
     return found
 
 
-def twins(story: Story) -> list[str]:
+def duplicates(story: Story) -> list[str]:
     """Two znodes of one campaign at the same time: their names differ in the number only."""
     there: set[str] = set()
     found = []

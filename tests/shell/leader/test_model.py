@@ -1,4 +1,4 @@
-"""No two leaders, ever: contenders of all kinds on a fake ensemble, while a search chooses what goes wrong.
+"""No two leaders, ever: candidates of all kinds on a fake ensemble, while a search chooses what goes wrong.
 
 `ZKWIRE_MODEL_EXAMPLES=5000` makes it search longer, and elsewhere each time.
 """
@@ -29,11 +29,11 @@ from tests.support.election_model import (
     Player,
     Plot,
     Story,
+    duplicates,
     lost_updates,
     overlaps,
     play,
     queue_jumpers,
-    twins,
     unfounded_leases,
     wrongs,
 )
@@ -45,7 +45,7 @@ EXAMPLES = int(os.environ.get("ZKWIRE_MODEL_EXAMPLES", "0"))
 
 
 def search(examples: int) -> settings:
-    # What it finds is small anyway: a phase that explains it would take minutes.
+    # What it finds is small anyway, and hypothesis' phase `explain` would take minutes.
     return settings(
         max_examples=EXAMPLES or examples,
         derandomize=not EXAMPLES,
@@ -64,7 +64,7 @@ servers = st.sampled_from(["leader", "follower", "leading", "p0", "p1", 0, 1, 2]
 
 
 def fault(kind: str, who: st.SearchStrategy[Any], **rest: st.SearchStrategy[Any]) -> st.SearchStrategy[Fault]:
-    # Not st.builds, which would choose what has a default too.
+    # Not st.builds, which would also choose arguments that have a default.
     return st.tuples(tenths, who, st.fixed_dictionaries(rest)).map(lambda t: Fault(t[0], kind, t[1], **t[2]))
 
 
@@ -82,7 +82,7 @@ faults = st.one_of(
     fault("lag", servers, lasts=short, amount=st.sampled_from([0.1, 0.3, 1.0, 3.0])),
     fault("delete", st.just(""), how=st.sampled_from(["leading", "tree"])),
 )
-#: What else an administrator may delete, and how.
+#: More that an administrator may delete, and how.
 deletions = st.lists(
     fault(
         "delete",
@@ -140,13 +140,13 @@ def test_no_two_leaders_when_the_tree_above_is_deleted(plot: Plot, deletions: li
 @search(12)
 @given(plots, suspends)
 def test_no_two_leaders_when_their_machine_sleeps(plot: Plot, suspends: list[Fault]) -> None:
-    # What a body does about its cancellation takes time on a clock that stood still.
+    # A body that takes its time after its cancellation counts it on a clock that does not run during a suspend.
     assert wrongs(play(plot._replace(lingers=False, faults=(*plot.faults[:2], *suspends)))) == []
 
 
 @pytest.mark.rule("L4")
-def test_lease_counts_from_before_a_suspend_as_of_then() -> None:
-    """The second campaign begins right after one, and counts what was sent before it."""
+def test_lease_counts_a_time_before_a_suspend_as_it_was_then() -> None:
+    """The second campaign begins right after a suspend, and counts what was sent before the suspend."""
     players = (Player("lead", 1.0, 2.0, 4.0),)
     story = play(Plot(players, (Fault(7.0, "suspend", amount=8.0),), timeout=12.0, lingers=False))
     assert [stint.began > 7.0 for stint in story.stints][:2] == [False, True]
@@ -163,7 +163,7 @@ def test_same_plot_is_the_same_story_twice() -> None:
 
 # --- the search finds what it looks for
 
-#: The first leads through a follower that is cut off, for longer than its session lasts; the others do not notice.
+#: The first leads, and its follower is cut off from the others for longer than the session lasts.
 hole = Plot((Player(at=1), Player(starts=1.5, at=0), Player(starts=2.0, at=2)), (Fault(10, "part", 1, lasts=15),))
 
 
@@ -181,7 +181,7 @@ def test_lease_of_commits_survives_a_follower_that_is_cut_off(timeout: float, mo
 @pytest.mark.parametrize("renewal", ["ping", "none"])
 @pytest.mark.parametrize("timeout", [4.0, 6.0])
 def test_lease_of_pings_does_not(renewal: Renewal, timeout: float) -> None:
-    """By up to syncLimit - T/3: what docs/election-safety.md says that it risks."""
+    """Two lead for up to syncLimit - T/3, as docs/election-safety.md says."""
     story = play(hole._replace(timeout=timeout, renewal=renewal))
     assert overlaps(story) != []
     first, second = story.stints[:2]
@@ -191,8 +191,8 @@ def test_lease_of_pings_does_not(renewal: Renewal, timeout: float) -> None:
 @pytest.mark.rule("L1")
 @pytest.mark.parametrize(("timeout", "start", "lasts"), [(6.0, 10.0, 3.0), (4.0, 11.0, 2.0)])
 def test_lease_does_not_count_what_was_long_on_its_way(timeout: float, start: float, lasts: float) -> None:
-    """The second wins when a link that stood still moves again: its pings come to its follower then, not when they were
-    sent, and the leading server has not heard of them."""
+    """The second wins when its link, which delivered nothing for a while, delivers again. Its pings reach the follower
+    only then, so the leading server has not heard of them."""
     stays = start + lasts - 1.0 - timeout / 20
     first, second = Player("lead", 1.0, stays, 60.0, at=0), Player(starts=1.5, at=1)
     for seed in range(3):
@@ -274,7 +274,7 @@ passed_on = Plot(
 
 @pytest.mark.parametrize("mode", ["sequential", "simple"])
 def test_wait_after_a_deletion_ends_although_no_candidate_waits_for_all_of_it(mode: Mode) -> None:
-    """A doubt that each candidate counted from the start would keep all of these waiting for ever."""
+    """If each candidate counted the doubt from the start, all of these would wait for ever."""
     impatient = [Player("impatient", 8.0 + i / 3, 2.0, 0.3, at=0) for i in range(3)]
     story = play(Plot((Player("lead", 1.0, 60.0, at=1), *impatient), passed_on.faults, mode=mode))
     assert wrongs(story) == []
@@ -321,7 +321,7 @@ def test_model_sees_every_transition_of_the_table_and_no_other() -> None:
 
 
 class Breakage(NamedTuple):
-    """A way to build it wrong, a plot that suffers from it, and the check that tells."""
+    """A way to build it wrong, a plot in which that does harm, and the check that finds it."""
 
     breaks: Callable[[pytest.MonkeyPatch], object]
     plot: Plot
@@ -373,7 +373,7 @@ def release_before_the_body_has_ended(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_second_look_at_the_queue(patch: pytest.MonkeyPatch) -> None:
-    """Whoever stood before us is gone, so it must be our turn."""
+    """A candidate that believes it is its turn as soon as the one before it is gone."""
     wait_for, win = SequentialCampaign._wait_for, SequentialCampaign.win
     won: list[Victory] = []
 
@@ -443,7 +443,7 @@ BREAKAGES = {
                 Fault(7.0, "slow", 2, 5.0, amount=0.5),
             ),
         ),
-        twins,
+        duplicates,
     ),
     "no respect for the holder": Breakage(
         no_respect_for_the_holder,
