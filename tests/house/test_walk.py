@@ -1,4 +1,4 @@
-"""docs/walk.md: its functions exist, are called in that order, and make the bytes that the page shows."""
+"""docs/walk.md: its functions exist, are called in that order, and make the bytes or frames that the page shows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from types import CodeType, FrameType
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 import zkwire
+from election import Election, Term
+from tests.support.fake.ensemble import FakeEnsemble
 from tests.support.fake.memory import MemoryServers, ServerSide
 from tests.support.fake.scripts import connect
 from zkwire import EventType, Frame, format_frame
@@ -64,12 +67,12 @@ class SocketServers(MemoryServers):
 
 
 @contextmanager
-def calls() -> Iterator[list[CodeType]]:
+def calls(package: str = "zkwire") -> Iterator[list[CodeType]]:
     """The code of each call on the client's side within the block, in order."""
     found: list[CodeType] = []
 
     def note(frame: FrameType, event: str, _: object) -> None:
-        if event != "call" or "zkwire" not in frame.f_code.co_filename:
+        if event != "call" or f"/{package}/" not in frame.f_code.co_filename:
             return
         outer: FrameType | None = frame
         while outer is not None:
@@ -134,6 +137,37 @@ async def test_get_data_and_its_event_go_through_the_functions_of_the_page_in_th
         assert shown("An event") == dumps(frames)
 
 
+async def test_campaign_goes_through_the_functions_of_the_page_in_that_order(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guids = iter("AB")
+    monkeypatch.setattr("election.leader.campaign.new_guid", lambda: next(guids))
+    frames: list[Frame] = []
+    called: list[CodeType] = []
+
+    async def body(term: Term) -> None:
+        sys.setprofile(None)
+
+    async with (
+        FakeEnsemble(3).running() as ensemble,
+        ensemble.client("a", 6.0) as one,
+        ensemble.client("b", 6.0, on_frame=frames.append) as two,
+        trio.open_nursery() as nursery,
+    ):
+        term = await Election(one, "/jobs", overrun="ignore", boottime=ensemble.boottime).campaign()
+        election = Election(two, "/jobs", overrun="ignore", boottime=ensemble.boottime)
+        del frames[:]
+        with calls("election") as called:
+            nursery.start_soon(election.run, body)
+            await trio.sleep(0.2)
+            await term.resign()
+            await trio.sleep(0.2)
+    assert first_not_called("A campaign", called) is None
+    titles = [re.sub(r"( zxid=\w+)? +\d+ bytes$", "", dump.partition("\n")[0]) for dump in dumps(frames)]
+    (block,) = re.findall(r"^```\n(.+?)\n```", section("A campaign"), re.DOTALL | re.MULTILINE)
+    assert titles[: len(block.splitlines())] == block.splitlines()
+
+
 @pytest.mark.parametrize(("name", "file"), sorted(set(PLACE.findall(PAGE))))
 def test_place_named_in_the_page_exists(name: str, file: str) -> None:
     code = code_of(file, name)
@@ -144,6 +178,7 @@ def test_the_page_has_its_hops() -> None:
     assert len(hops("Out: from the call to the bytes")) >= 10
     assert len(hops("Back: from the bytes to the result")) >= 10
     assert len(hops("An event")) >= 6
+    assert len(hops("A campaign")) == 18
 
 
 @pytest.mark.parametrize("name", re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGE))
