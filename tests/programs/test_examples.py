@@ -206,7 +206,7 @@ def pattern_of(line: str, ports: str) -> str:
 @pytest.fixture(scope="module", params=range(len(TRANSCRIPTS)))
 def shell_of_servers(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, Program]]:
     """A transcript, the connect string of its servers, and the shell that was started with them, as the guide says."""
-    commands = re.findall(r"^python -m tests\.support\.real\.servers run .*(?=-- bash)", GUIDE, re.MULTILINE)
+    commands = re.findall(r"^python -m tests\.support\.real run .*(?=-- bash)", GUIDE, re.MULTILINE)
     transcript = TRANSCRIPTS[request.param]
     command = shlex.split(commands["S$" in transcript])
     with Program([sys.executable, *command[1:], "--", "bash"], keys=True, apart=True) as shell:
