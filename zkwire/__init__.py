@@ -3,14 +3,14 @@
 The wire: what both ends agree on.
 
     jute/         Jute: types, records, and the two codecs made from one declaration
-    codes         every number the protocol assigns a meaning to
-    text          numbers and text as people read them
-    paths, hosts  which paths name a znode; connect strings
-    errors        what can go wrong, and whose fault it is
+    codes         every number that has a meaning in the protocol
+    text          names, counts and hexadecimal numbers for people
+    paths, hosts  which paths can name a znode; connect strings
+    errors        every error, with one class for each code of the server
     records       every record on the wire
-    frames        a frame: its length, its headers, the receive buffer
+    frames        a frame: its length, its headers, which records follow; the receive buffer
     multi         the bodies of multi and multiRead
-    operations    the table of operations
+    operations    the table of operations: one row with all that is known about each
 
 To speak it:
 
@@ -19,9 +19,9 @@ To speak it:
 
 To look at it:
 
-    explain/      one frame: as annotated text, as a sentence, told from its bytes alone
+    explain/      one frame: as annotated text, as a sentence, worked out from its bytes alone
     traffic/      frames on their way, connection by connection: faults, reports, recordings
-    capture/      packets that were captured, as frames
+    capture/      files of captured packets in, frames out
     wireshark/    the dissector for Wireshark
 
 On both:

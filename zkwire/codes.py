@@ -190,7 +190,7 @@ class AddWatchMode(IntEnum):
 # --- numbers as people read them
 
 
-def known(codes: type[E], number: int) -> E | int:
+def member_or_int(codes: type[E], number: int) -> E | int:
     """The number as a member of `codes`, or as it is if it is not one of them: newer servers may send others."""
     try:
         return codes(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import IntEnum
 
-from .codes import known
+from .codes import member_or_int
 
 
 def printable(text: str) -> str:
@@ -16,7 +16,7 @@ def printable(text: str) -> str:
 
 def name_of(codes: type[IntEnum], number: int) -> str:
     """The number's name, or the number itself if it has none."""
-    code = known(codes, number)
+    code = member_or_int(codes, number)
     return code.name if isinstance(code, IntEnum) else str(code)
 
 

@@ -16,7 +16,7 @@ from zkwire.codes import (
     Perms,
     WatcherType,
     Xid,
-    known,
+    member_or_int,
 )
 
 # ZooDefs.OpCode, as `name = number` in Java.
@@ -183,6 +183,6 @@ def test_permissions_are_the_five_bits() -> None:
 
 
 def test_number_is_a_code_where_it_is_known_and_itself_where_not() -> None:
-    assert known(EventType, 3) is EventType.NODE_DATA_CHANGED
-    assert known(EventType, 99) == 99
-    assert not isinstance(known(EventType, 99), EventType)
+    assert member_or_int(EventType, 3) is EventType.NODE_DATA_CHANGED
+    assert member_or_int(EventType, 99) == 99
+    assert not isinstance(member_or_int(EventType, 99), EventType)

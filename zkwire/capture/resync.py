@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..codes import ErrorCode, Xid, known
+from ..codes import ErrorCode, Xid, member_or_int
 from ..frames import (
     CONNECT_RESPONSE_SIZE,
     HANDSHAKE,
@@ -156,7 +156,7 @@ class FrameFinder:
     def _reply(self, data: bytearray, start: int, length: int) -> tuple[Any, ...] | None:
         xid, zxid, err = REPLY_HEADER.unpack_from(data, start)
         has_body = length > REPLY_HEADER.size
-        if not isinstance(known(ErrorCode, err), ErrorCode) or zxid < -1:
+        if not isinstance(member_or_int(ErrorCode, err), ErrorCode) or zxid < -1:
             return None
         if xid == Xid.NOTIFICATION:
             return NOTIFICATION[1:] if has_body else None

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
-from ..codes import ErrorCode, EventType, KeeperState, OpCode, Xid, known
+from ..codes import ErrorCode, EventType, KeeperState, OpCode, Xid, member_or_int
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..frames import (
     CONNECT_RESPONSE_SIZE,
@@ -453,4 +453,6 @@ class Connection:
 
 
 def _watched(event: WatcherEvent, zxid: int) -> WatchedEvent:
-    return WatchedEvent(known(EventType, event.type), known(KeeperState, event.state), event.path or "", zxid)
+    return WatchedEvent(
+        member_or_int(EventType, event.type), member_or_int(KeeperState, event.state), event.path or "", zxid
+    )

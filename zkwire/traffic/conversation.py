@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..codes import ErrorCode, OpCode, Xid, known
+from ..codes import ErrorCode, OpCode, Xid, member_or_int
 from ..frames import (
     HANDSHAKE,
     HEADER_SIZE,
@@ -91,7 +91,7 @@ class SeenFrame:
         """The error of a reply; 0 for other frames."""
         if not isinstance(self.header, ReplyHeader):
             return ErrorCode.OK
-        return known(ErrorCode, self.header.err)
+        return member_or_int(ErrorCode, self.header.err)
 
     @property
     def failure(self) -> ErrorCode | int:
@@ -99,7 +99,9 @@ class SeenFrame:
         only its results have the error (rule 68 of docs/client-rules.md)."""
         if self.err or self.opcode != OpCode.MULTI or not isinstance(self.record, MultiResponse):
             return self.err
-        errors = (known(ErrorCode, item.body.err) for item in self.record if isinstance(item.body, ErrorResponse))
+        errors = (
+            member_or_int(ErrorCode, item.body.err) for item in self.record if isinstance(item.body, ErrorResponse)
+        )
         return next(filter(None, errors), self.err)
 
     @property
