@@ -1,8 +1,9 @@
-"""No two leaders, ever: processes that contend on three real servers, while processes, links and servers fail.
+"""No two leaders, ever: candidates in processes of their own on three real servers, while processes, links and servers
+fail.
 
-Both modes at a time, each with contenders of its own. After each fault: no two bodies at the same time, no step behind
-the end of a term but the one that was under way when the process was stopped, tokens that rise, and a body that works
-again. At the end: nothing that was acknowledged is lost, and no contender, holder or watch is left.
+Both modes run at the same time, with their own candidates. After each fault: no two bodies at the same time, no step
+after the end of a term except the one that was under way when the process was stopped, tokens that rise, and a body
+that works again. At the end: nothing that was acknowledged is lost, and no candidate's znode, holder or watch is left.
 
 Faults of processes, replies, znodes and servers are played with each version of the server. Random pairs of all of
 them, and the unsafe builds that show that these tests would see two leaders, with the first version only; faults of
@@ -143,7 +144,7 @@ async def lose_resignation(fleet: Fleet, rng: random.Random) -> None:
 
 
 async def lose_exit_and_entry(fleet: Fleet, rng: random.Random) -> None:
-    """The delete of a contender that gives up waiting, and the create of one; simple mode has neither."""
+    """The delete of a candidate that gives up waiting, and the create of one; simple mode has neither."""
     if fleet.mode == "sequential":
         slot = rng.choice(fleet.waiting)
         left, entered = When(reply_to(OpCode.DELETE), Cut(0)), When(reply_to(OpCode.CREATE), Cut(0))
@@ -175,7 +176,7 @@ async def delete_node(fleet: Fleet, rng: random.Random) -> None:
 async def delete_path(fleet: Fleet, rng: random.Random) -> None:
     """With all that is in it, in one transaction."""
     zk, parent = fleet.rig.zk, fleet.paths.parent
-    for _ in range(100):  # while contenders come and go
+    for _ in range(100):  # while candidates come and go
         with suppress(NoNodeError, NotEmptyError):
             children = await persistently(lambda: zk.get_children(parent))
             operations = [Delete(f"{parent}/{child}") for child in children]

@@ -1,4 +1,4 @@
-"""Our contenders and those of kazoo and Curator, which run in processes of their own, in one queue on real servers."""
+"""Our candidates and those of kazoo and Curator, which run in processes of their own, in one queue on real servers."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
 
     def classpath(found: Curator) -> str:
         if found not in done:
-            done[found] = curator.compile_candidate(found, tmp_path_factory.mktemp("contender"))
+            done[found] = curator.compile_candidate(found, tmp_path_factory.mktemp("candidate"))
         return done[found]
 
     return classpath
 
 
 class Arena:
-    """One election path, and contenders of all kinds on it."""
+    """One election path, and candidates of all kinds on it."""
 
     def __init__(self, zk: Client, server: Addressed, path: str, compiled: Compiled, nursery: trio.Nursery) -> None:
         self.zk = zk
@@ -85,7 +85,7 @@ class Arena:
         self._leave: dict[str, Callable[[], object]] = {}
 
     async def process(self, peer: Peer, timeout: float = 10.0) -> PeerProcess:
-        """The process for all contenders of this program and session timeout, in seconds."""
+        """The process for all candidates of this program and session timeout, in seconds."""
         if isinstance(peer.curator, NoCurator):
             raise peer.curator
         key = (peer.curator, timeout)
@@ -100,7 +100,7 @@ class Arena:
         return self._processes[key]
 
     async def enter(self, peer: Peer, name: str, timeout: float = 10.0, line: Line | None = None) -> None:
-        """Let a contender enter, and wait until it is in the queue. A line may carry one of ours."""
+        """Let a candidate enter, and wait until it is in the queue. A line may carry one of ours."""
         before = set(await self.children())
         await self.start(peer, name, timeout, line)
         await self.queued(lambda children: not children <= before)
@@ -117,7 +117,7 @@ class Arena:
         process.enter(peer.recipe, name, self.path)
 
     def leave(self, name: str) -> None:
-        """Let a contender stop and leave."""
+        """Let a candidate stop and leave."""
         self._leave[name]()
 
     async def _contend(self, dialect: str, name: str, leave: trio.Event, timeout: float, line: Line | None) -> None:

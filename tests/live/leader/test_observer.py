@@ -38,7 +38,7 @@ async def following(stream: LeaderStream) -> Leader | None:
 
 
 async def until_data(stream: LeaderStream, data: bytes | None) -> None:
-    """Wait until the stream says that the contender of this identity leads, or None that nobody does."""
+    """Wait until the stream says that the candidate with this identity leads, or None that nobody does."""
     while True:
         found = await following(stream)
         if (None if found is None else found.data) == data:

@@ -216,20 +216,20 @@ async def test_campaign_proclaim_resign_and_the_next_in_line(programs: Programs,
 
 
 async def test_campaigner_whose_znode_is_deleted_stops_working_and_says_so(programs: Programs, hosts: str) -> None:
-    contender = programs.start("proclaim", "--hosts", hosts, "--tick", "0.3", "--ticks", "1000")
-    await trio.to_thread.run_sync(contender.says, "works on 2")
+    candidate = programs.start("proclaim", "--hosts", hosts, "--tick", "0.3", "--ticks", "1000")
+    await trio.to_thread.run_sync(candidate.says, "works on 2")
     async with zkwire.connect(hosts) as zk:
         assert zk.state is KeeperState.SYNC_CONNECTED
         (name,) = await zk.get_children("/proclaimed")
         await zk.delete(f"/proclaimed/{name}")
-    assert await trio.to_thread.run_sync(contender.ends) == 0
-    assert contender.lines("^lost: .* was deleted")
-    assert contender.lines()[-1] == "resigned"
+    assert await trio.to_thread.run_sync(candidate.ends) == 0
+    assert candidate.lines("^lost: .* was deleted")
+    assert candidate.lines()[-1] == "resigned"
 
 
 async def test_value_that_is_empty_is_host_and_milliseconds(programs: Programs, hosts: str) -> None:
-    contender = programs.start("proclaim", "", "--hosts", hosts, "--tick", "1000")
-    await trio.to_thread.run_sync(contender.says, "leads, token")
+    candidate = programs.start("proclaim", "", "--hosts", hosts, "--tick", "1000")
+    await trio.to_thread.run_sync(candidate.says, "leads, token")
     async with zkwire.connect(hosts) as zk:
         (name,) = await zk.get_children("/proclaimed")
         data, _ = await zk.get_data(f"/proclaimed/{name}")
@@ -241,18 +241,18 @@ async def test_campaigner_goes_on_after_a_lost_reply_and_after_a_foreign_write(p
     address, root = hosts.split("/", 1)
     async with Tap(address) as tap:
         arguments = ["--hosts", f"{tap.address}/{root}", "--tick", "0.1", "--ticks", "1000", "--session-timeout", "60"]
-        contender = await trio.to_thread.run_sync(lambda: programs.start("proclaim", *arguments))
-        await trio.to_thread.run_sync(contender.says, "works on 2:")
-        tap.fault = parse_fault("cut reply multi always", Random(0))  # applied, and the contender does not learn it
-        await trio.to_thread.run_sync(contender.says, r"^skips \d+: .*maybe applied")
+        candidate = await trio.to_thread.run_sync(lambda: programs.start("proclaim", *arguments))
+        await trio.to_thread.run_sync(candidate.says, "works on 2:")
+        tap.fault = parse_fault("cut reply multi always", Random(0))  # applied, and the candidate does not learn it
+        await trio.to_thread.run_sync(candidate.says, r"^skips \d+: .*maybe applied")
         tap.fault = None
-        await trio.to_thread.run_sync(contender.says, "works on", len(contender.lines("works on")) + 3)
+        await trio.to_thread.run_sync(candidate.says, "works on", len(candidate.lines("works on")) + 3)
         async with zkwire.connect(hosts) as zk:
             (name,) = await zk.get_children("/proclaimed")
             await zk.set_data(f"/proclaimed/{name}", b"not utf-8: \xff")
-            await trio.to_thread.run_sync(contender.says, r"^skips \d+: .*somebody else wrote to it")
-            await trio.to_thread.run_sync(contender.says, "works on", len(contender.lines("works on")) + 3)
-        assert contender.popen.poll() is None
+            await trio.to_thread.run_sync(candidate.says, r"^skips \d+: .*somebody else wrote to it")
+            await trio.to_thread.run_sync(candidate.says, "works on", len(candidate.lines("works on")) + 3)
+        assert candidate.is_alive
 
 
 async def test_campaigner_that_is_stopped_resigns(programs: Programs, hosts: str) -> None:
@@ -272,8 +272,8 @@ async def test_campaigner_that_is_stopped_resigns(programs: Programs, hosts: str
 
 async def test_observer_shows_data_that_is_not_text(programs: Programs, hosts: str) -> None:
     observer = programs.start("proclaim", "--observe", "--hosts", hosts)
-    contender = programs.start("proclaim", "--hosts", hosts, "--tick", "1000")
-    await trio.to_thread.run_sync(contender.says, "leads, token")
+    candidate = programs.start("proclaim", "--hosts", hosts, "--tick", "1000")
+    await trio.to_thread.run_sync(candidate.says, "leads, token")
     async with zkwire.connect(hosts) as zk:
         (name,) = await zk.get_children("/proclaimed")
         await zk.set_data(f"/proclaimed/{name}", b"no text: \xff")
