@@ -1,9 +1,10 @@
-"""Which folder of tests/ needs what: tests/README.md says it, and this holds it."""
+"""Which folder of tests/ needs what: tests/README.md says it, and this holds it; and both pages name what exists."""
 
 from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,6 +100,17 @@ for name in sys.argv[1:]:
     command = [sys.executable, "-c", program, *modules]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "HYPOTHESIS_NO_PLUGINS": "1"}, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("page", ["tests/README.md", "CONTRIBUTING.md"])
+def test_page_for_contributors_names_what_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = {link.partition("#")[0] for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text)}
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+    targets = set(re.findall(r"^([a-z0-9.-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"^make ([a-z0-9.-]+)|`make ([a-z0-9.-]+)", text, re.MULTILINE)) <= {
+        pair for target in targets for pair in ((target, ""), ("", target))
+    }
 
 
 def test_each_value_that_fails_is_named() -> None:
