@@ -39,7 +39,7 @@ lint: venv ## ruff: rules and format
 types: venv ## mypy, strict
 	$(BIN)/mypy
 
-coverage: venv zookeeper ## the sans-IO core, every branch, each module by its own tests
+coverage: venv ## the tests of tests/bytes, and whether they take every branch of the sans-IO core
 	$(BIN)/python .ci/core-coverage
 
 python-3.14: venv ## the tests of the sans-IO core on CPython 3.14, which Pyodide carries, in Node.js
@@ -48,8 +48,8 @@ python-3.14: venv ## the tests of the sans-IO core on CPython 3.14, which Pyodid
 check: venv lint types ## lint, types, and the tests that need no server and no process: run it before each commit
 	$(BIN)/python -m pytest -n auto --dist worksteal tests/shell tests/bytes $(ARGS)
 
-test: venv zookeeper tools lint types coverage python-3.14 ## lint, types, coverage, then every test with every ZooKeeper found
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: venv zookeeper tools lint types coverage python-3.14 ## lint, types, coverage, then all other tests with every ZooKeeper found
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/bytes $(ARGS)
 
 docs: venv ## the generated pages of docs/
 	$(BIN)/python -m docs.generate
