@@ -29,27 +29,31 @@ class Later:
     """An observer of a tap that tells others. `told` is called each time after it has told them something."""
 
     def __init__(self, observers: Sequence[Observer], told: Callable[[], object]) -> None:
-        self._observers = observers
+        self._opened = [observer.opened for observer in observers]
+        self._unreachable = [observer.unreachable for observer in observers]
+        self._passed = [observer.passed for observer in observers]
+        self._closed = [observer.closed for observer in observers]
         self._told = told
-        self._waiting: deque[Callable[[Observer], object]] = deque()
+        # The methods to call, and their arguments:
+        self._waiting: deque[tuple[Sequence[Callable[..., object]], tuple[object, ...]]] = deque()
         self._some = trio.Event()
 
     def opened(self, connection: int, client: str, server: str, now: float) -> None:
-        self._add(lambda observer: observer.opened(connection, client, server, now))
+        self._add(self._opened, connection, client, server, now)
 
     def unreachable(self, connection: int, client: str, reason: str, now: float) -> None:
-        self._add(lambda observer: observer.unreachable(connection, client, reason, now))
+        self._add(self._unreachable, connection, client, reason, now)
 
     def passed(
         self, connection: int, direction: Direction, seen: SeenFrame | bytes, action: Action, now: float
     ) -> None:
-        self._add(lambda observer: observer.passed(connection, direction, seen, action, now))
+        self._add(self._passed, connection, direction, seen, action, now)
 
     def closed(self, connection: int, by: str, now: float) -> None:
-        self._add(lambda observer: observer.closed(connection, by, now))
+        self._add(self._closed, connection, by, now)
 
-    def _add(self, tell: Callable[[Observer], object]) -> None:
-        self._waiting.append(tell)
+    def _add(self, methods: Sequence[Callable[..., object]], *arguments: object) -> None:
+        self._waiting.append((methods, arguments))
         self._some.set()
         if len(self._waiting) > _LIMIT:
             self.catch_up()
@@ -70,7 +74,7 @@ class Later:
 
     def _tell(self, until: float) -> None:
         while self._waiting and time.perf_counter() < until:
-            tell = self._waiting.popleft()
-            for observer in self._observers:
-                tell(observer)
+            methods, arguments = self._waiting.popleft()
+            for method in methods:
+                method(*arguments)
         self._told()
