@@ -65,13 +65,13 @@ def test_dumps_of_our_own_are_read_back(payloads: list[bytes]) -> None:
     assert pasted_bytes(text.encode()) == b"".join(frame(each.payload) for each in frames)
 
 
-def test_bytes_are_told_by_a_zero_or_by_what_is_no_text() -> None:
+def test_bytes_are_recognized_by_a_zero_or_because_they_are_not_text() -> None:
     assert pasted_bytes(PING) == PING
     assert pasted_bytes(b"\xff\xfe") == b"\xff\xfe"
     assert pasted_bytes(b"") == b""
 
 
-def test_rows_whose_offsets_do_not_follow_are_no_dump() -> None:
+def test_rows_whose_offsets_do_not_follow_are_not_a_dump() -> None:
     assert pasted_bytes(b"00000008\n00000001\n") == bytes.fromhex("0000000800000001")
     with pytest.raises(NotBytes):
         pasted_bytes(b"0000: 00 01\n0004: 02 03\nxyz")
@@ -149,7 +149,7 @@ def test_frames_are_read_in_every_form(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SURE)
-def test_bytes_that_are_no_frames_are_read_in_the_usual_forms(name: str) -> None:
+def test_bytes_that_are_not_frames_are_read_in_the_usual_forms(name: str) -> None:
     for data in random_bytes():
         shown = EVERY[name](data)
         if "-w5" in name and "*" in shown:  # a row that is cut would look the same
@@ -422,3 +422,21 @@ def test_what_is_not_text_is_said() -> None:
 def test_bytes_that_begin_as_a_frame_are_taken_as_they_are(data: bytes) -> None:
     assume(any(data[::2]))  # else it may be text in UTF-16
     assert pasted_bytes(data) == data
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("00:01,02", "nor a dump, a list of numbers or text with escapes"),
+        (r"b'\u{41}\101'", "no language has all of these escapes"),
+        ("0x123 0x456", "neither hexadecimal nor base64"),
+        ("0x0, abc", "neither hexadecimal nor base64"),
+    ],
+)
+def test_text_that_mixes_formats_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(NotBytes, match=re.escape(reason)):
+        pasted_bytes(text.encode())
+
+
+def test_text_beside_eight_bytes_may_begin_like_a_byte() -> None:
+    assert pasted_bytes(b"0000  41 42 20 43 44 45 46 47  AB CDEFG\n") == b"AB CDEFG"

@@ -95,7 +95,7 @@ def get_data(path: str = "/a") -> GetDataRequest:
 # --- the handshake
 
 
-def test_new_session_is_asked_for_and_stands_for_the_recorded_one() -> None:
+def test_new_session_is_asked_for_and_replaces_the_recorded_one() -> None:
     two = Two()
     assert two.compared == []
     recorded = Traffic().seen(SENT, encode(ConnectRequest(0, 33, 9_000, 0x100, THEN, True)))
@@ -129,7 +129,7 @@ def test_response_to_the_handshake_is_compared_with_sense(now: ConnectResponse, 
 # --- requests
 
 
-def test_request_is_sent_byte_for_byte_where_nothing_stands_for_anything() -> None:
+def test_request_is_sent_byte_for_byte_if_nothing_in_it_is_replaced() -> None:
     two = Two()
     for opcode, record in (
         (OpCode.GET_DATA, get_data()),
@@ -263,7 +263,7 @@ def test_replies_are_compared_with_sense(
     assert differences_of(*asked, then, now) == said
 
 
-def test_error_that_differs_is_told_of() -> None:
+def test_error_that_differs_is_reported() -> None:
     said = Two().exchange(*EXISTS, None, None, errs=(ErrorCode.NO_NODE, 0))
     assert said == ["err: recorded NO_NODE, now OK"]
     assert Two().exchange(*EXISTS, None, None, errs=(-9999, -9998)) == ["err: recorded -9999, now -9998"]

@@ -354,7 +354,7 @@ def test_client_that_asks_more_than_was_recorded_is_told_so() -> None:
     assert script.divergences == ["connection 0: getData xid=7 /a: the recording has no more requests"]
 
 
-def test_client_that_asks_in_another_order_is_answered_and_told_of() -> None:
+def test_client_that_asks_in_another_order_is_answered_and_reported() -> None:
     tape = Tape()
     traffic = tape.connection()
     exchange(traffic, OpCode.GET_DATA, get("/a"), zxid=1)
@@ -381,7 +381,7 @@ def test_client_that_ends_early_is_told_what_it_has_not_asked(count: int, more: 
     assert script.divergences == [f"connection 0: ended without {names}{more}"]
 
 
-def test_what_is_no_client_of_zookeeper_is_told_of() -> None:
+def test_client_that_does_not_speak_zookeeper_is_reported() -> None:
     script = Tape().script()
     for data, said in (
         (b"GET / HTTP/1.1", "14 bytes that cannot be a frame"),

@@ -123,7 +123,7 @@ def test_event_waits_no_longer_when_the_write_that_fits_is_none(zxid: int, how: 
     assert book.events() == [("/a", None, False, None)]
 
 
-def test_event_is_told_of_though_its_connection_has_ended_meanwhile() -> None:
+def test_event_is_reported_though_its_connection_has_ended_meanwhile() -> None:
     book = Book()
     write = book.writer.request(OpCode.SET_DATA, SetDataRequest("/a", b"", -1))
     book.watcher.event(CHANGED, "/a", 50)
@@ -189,7 +189,7 @@ def test_writes_are_forgotten_when_there_are_too_many(monkeypatch: pytest.Monkey
     assert [certain for *_, certain, _ in book.events()] == [False, True, True]
 
 
-def test_event_that_cannot_be_decoded_is_told_of() -> None:
+def test_event_that_cannot_be_decoded_is_reported() -> None:
     book = Book()
     book.watcher.seen(RECEIVED, encode(ReplyHeader(Xid.NOTIFICATION, 50, 0)) + b"??")
     assert book.events() == [(None, None, False, None)]

@@ -91,7 +91,7 @@ def test_conversation_says_why_a_handshake_cannot_be_decoded() -> None:
     assert seen.undecoded.startswith("ConnectRequest.protocol_version at offset 4: ")
 
 
-def test_conversation_goes_on_behind_bytes_that_were_not_seen() -> None:
+def test_conversation_goes_on_after_bytes_that_were_not_seen() -> None:
     conversation = Conversation()
     assert conversation.resume(SENT) == b""
     (request,) = conversation.receive(SENT, exists(1) + b"\0\0", 0.0)
@@ -120,7 +120,7 @@ def test_conversation_pairs_a_ping_by_the_xid_of_its_answer() -> None:
 
 
 @pytest.mark.parametrize("bad", [b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"])
-def test_conversation_takes_what_stands_behind_an_impossible_length_for_bytes(bad: bytes) -> None:
+def test_bytes_after_an_impossible_length_are_stray(bad: bytes) -> None:
     conversation = Conversation()
     pieces = conversation.receive(SENT, CONNECT + bad + b"tail", 0.0)
     assert [type(piece) for piece in pieces] == [SeenFrame, bytes]

@@ -1,4 +1,4 @@
-"""The ledger: requests with their replies, events with their causes, and what had no answer. No sockets, no clock."""
+"""Entries: requests with their replies, events with their causes, and what had no answer. No sockets, no clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from zkwire.traffic.selection import opcodes, path_pattern
 # --- connections, requests and replies
 
 
-def test_ledger_tells_of_a_connection_from_its_opening_to_its_end() -> None:
+def test_a_connection_has_entries_from_its_opening_to_its_end() -> None:
     entries: list[Entry] = []
     traffic = Traffic(3, EntryMaker(entries.append))
     traffic.open()
@@ -50,7 +50,7 @@ def test_ledger_tells_of_a_connection_from_its_opening_to_its_end() -> None:
     ]
 
 
-def test_ledger_pairs_a_hundred_requests_with_their_replies_in_order() -> None:
+def test_a_hundred_requests_are_paired_with_their_replies_in_order() -> None:
     book = Book()
     asked = [book.writer.request(OpCode.EXISTS, ExistsRequest(f"/{number}", False)) for number in range(100)]
     replies = [book.writer.reply(request, err=ErrorCode.NO_NODE) for request in asked]
@@ -92,20 +92,20 @@ def test_refused_session_and_undecodable_handshake_leave_the_session_open() -> N
         traffic.close()
 
 
-def test_reply_to_nothing_and_a_frame_without_a_header_are_told_of() -> None:
+def test_reply_to_nothing_and_a_frame_without_a_header_have_entries() -> None:
     book = Book()
     stray = book.writer.seen(RECEIVED, encode(ReplyHeader(99, 9, 0)))
     short = book.writer.seen(RECEIVED, b"abc")
     assert book.entries == [Exchange(1, 6, 0.0, None, stray), Exchange(1, 6, 0.0, None, short)]
 
 
-def test_ledger_tells_of_a_client_for_whom_no_server_was_there() -> None:
+def test_client_that_no_server_took_has_an_entry() -> None:
     book = Book()
     book.maker.unreachable(7, "client:7", "refused", 2.0)
     assert book.entries == [ServerUnreachable(7, 0, 2.0, "client:7", "refused")]
 
 
-# --- what is no frame
+# --- stray bytes
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_what_is_not_zookeepers_is_named_once(data: bytes, what: str) -> None:
         (b"\0\0", "2 bytes of a frame whose end did not come"),
     ],
 )
-def test_bytes_behind_frames_that_are_none_are_told_of(data: bytes, what: str) -> None:
+def test_stray_bytes_after_frames_have_an_entry(data: bytes, what: str) -> None:
     book = Book()
     book.maker.passed(1, SENT, data, DROP, 0.0)
     assert book.entries == [StrayBytesSeen(1, 6, 0.0, SENT, what)]
 
 
-def test_beginning_of_a_frame_is_told_of() -> None:
+def test_beginning_of_a_frame_has_an_entry() -> None:
     book = Book()
     book.maker.passed(1, RECEIVED, b"\0\0\0\x09abc", DROP, 0.0)
     assert book.entries == [StrayBytesSeen(1, 6, 0.0, RECEIVED, "7 bytes of a frame whose end did not come")]

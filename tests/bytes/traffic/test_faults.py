@@ -246,7 +246,7 @@ def test_corrupt_lets_a_frame_pass_that_lacks_the_byte() -> None:
         assert [rule(seen) for seen in frames] == [PASS] * 3
 
 
-# --- words that are no fault
+# --- words that are not a fault
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_corrupt_lets_a_frame_pass_that_lacks_the_byte() -> None:
         ("drop request '/a", "closing quotation"),
     ],
 )
-def test_words_that_are_no_fault_are_refused_with_what_is_wrong(text: str, reason: str) -> None:
+def test_words_that_are_not_a_fault_are_refused_with_what_is_wrong(text: str, reason: str) -> None:
     with pytest.raises(FaultError, match=r"^fault ") as caught:
         parse_fault(text, Random(0))
     assert reason in str(caught.value)

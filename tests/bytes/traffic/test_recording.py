@@ -124,7 +124,7 @@ _START = '{"zkwire": "recording", "version": 1}\n'
         ),
     ],
 )
-def test_what_is_no_recording_is_refused_with_its_line(text: str, reason: str) -> None:
+def test_text_that_is_not_a_recording_is_refused_with_its_line(text: str, reason: str) -> None:
     with pytest.raises(RecordingError) as caught:
         read_text(text)
     assert str(caught.value).startswith(reason)

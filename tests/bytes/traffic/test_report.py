@@ -1,4 +1,4 @@
-"""The ledger's entries as lines, and as JSON."""
+"""Entries as lines, and as JSON."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_words_select_operations(text: str, selected: set[int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "getdate", "create,", "create,,delete", "zz*", "c*e"])
-def test_word_that_is_no_operation_is_refused_with_those_that_are(text: str) -> None:
+def test_word_that_is_not_an_operation_is_refused_with_those_that_are(text: str) -> None:
     with pytest.raises(SelectionError, match=r"is not an operation; there are connect, .*getData"):
         opcodes(text)
 

@@ -304,7 +304,7 @@ async def test_tap_drops_one_reply_and_nothing_else() -> None:
     assert [hit.path for hit in fault.hits] == ["/b"]
 
 
-async def test_tap_keeps_what_is_behind_a_delayed_frame_behind_it_until_the_event() -> None:
+async def test_frames_after_a_delayed_frame_wait_for_it() -> None:
     release = trio.Event()
     fault = When(request(path="/a"), Delay(until=release))
     async with tapped(fault) as ends:
@@ -350,7 +350,7 @@ async def test_tap_duplicates_a_frame() -> None:
         assert await read_all(ends.server) == exists(1) * 2 + exists(2, "/b")
 
 
-async def test_tap_lets_a_frame_go_on_behind_the_next_whenever_that_comes() -> None:
+async def test_reordered_frame_is_sent_after_the_next_whenever_that_comes() -> None:
     fault = When(request(path="/a"), Reorder())
     async with tapped(fault) as ends:
         await ends.handshake()
@@ -370,7 +370,7 @@ async def test_tap_that_reorders_all_swaps_them_in_pairs_and_loses_none() -> Non
         assert await read_all(ends.server) == b"".join(exists(xid) for xid in (2, 1, 4, 3, 5))
 
 
-async def test_frame_that_waits_to_be_overtaken_goes_on_when_the_fault_is_taken_away() -> None:
+async def test_frame_that_waits_for_the_next_is_sent_after_it_when_the_fault_is_taken_away() -> None:
     fault = When(request(path="/a"), Reorder())
     async with tapped(fault) as ends:
         await ends.handshake()
@@ -438,7 +438,7 @@ async def test_tap_cuts_the_clients_side_only() -> None:
         assert await is_silent(ends.server)
 
 
-async def test_tap_sends_nothing_that_stood_behind_a_cut_of_the_side_it_came_from() -> None:
+async def test_tap_sends_nothing_after_a_cut_of_the_side_that_it_came_from() -> None:
     async with tapped(cut(inside=request(path="/a"), at=9, side=Side.CLIENT)) as ends:
         await ends.handshake()
         await ends.client.send_all(exists(1, "/a") + exists(2, "/b"))

@@ -94,7 +94,7 @@ def test_verbose_prints_every_frame_on_stderr(hosts: str, capfd: pytest.CaptureF
     assert "zookeeper" in captured.out
 
 
-def test_data_that_is_no_text_is_base64_in_json(hosts: str, root: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_data_that_is_not_text_is_base64_in_json(hosts: str, root: str, capfd: pytest.CaptureFixture[str]) -> None:
     async def set_bytes() -> None:
         async with zkwire.connect(hosts) as zk:
             await zk.create(root, bytes([255, 0]))

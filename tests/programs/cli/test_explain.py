@@ -111,7 +111,7 @@ def test_directory_exits_2(explain: Any) -> None:
     assert "Is a directory" in err
 
 
-def test_argument_longer_than_a_file_name_is_no_file(explain: Any) -> None:
+def test_argument_longer_than_a_file_name_is_not_a_file(explain: Any) -> None:
     request = frame(encode(RequestHeader(1, OpCode.GET_DATA)) + encode(GetDataRequest("/" + "a" * 5000, False)))
     for given in (request.hex(), base64.b64encode(request).decode()):
         status, out, err = explain(given)
@@ -219,7 +219,7 @@ def test_what_was_assumed_is_noted_on_stderr(explain: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["h\u00e9llo", "[" * 5000, "\u2028", "0000\u00a000", "\ufeff", "\udcff"])
-def test_text_of_any_kind_is_no_traceback(text: str, explain: Any) -> None:
+def test_text_of_any_kind_gives_no_traceback(text: str, explain: Any) -> None:
     status, out, err = explain(text)
     assert out == "" or status == 1
     assert err.startswith("zkwire: ")
@@ -364,7 +364,7 @@ def test_paint_has_its_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert paint.red("") == ""
 
 
-def test_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+def test_reader_that_ends_early_gives_no_traceback(tmp_path: Path) -> None:
     """As `zkwire explain | head` does."""
     path = tmp_path / "frames"
     path.write_bytes(PING * 50_000)

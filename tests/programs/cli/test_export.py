@@ -236,7 +236,7 @@ def test_undecodable_and_unknown_frames_are_shown_and_do_not_stop_it(lua: Path, 
     assert marks == [[], undecoded, ["zookeeper.trailing"], undecoded, undecoded, ["zookeeper.trailing"]]
 
 
-def test_four_letter_words_are_no_frames(lua: Path, path: Path) -> None:
+def test_four_letter_words_are_not_frames(lua: Path, path: Path) -> None:
     file = PcapWriter()
     connection = Connection(file)
     connection.handshake()

@@ -466,7 +466,7 @@ def waits_in_read(running: Running) -> bool:
     ],
     ids=["tap", "replay", "replay as a client"],
 )
-def test_term_ends_what_stands_between_or_plays(
+def test_term_ends_tap_and_replay(
     start: Start, silent: socket.socket, tmp_path: Path, command: list[str], status: int
 ) -> None:
     places = {"SILENT": address(silent), "RECORDING": str(written(tmp_path))}

@@ -144,7 +144,7 @@ def test_what_was_not_captured_is_told(tmp_path: Path, capfd: pytest.CaptureFixt
     assert "client to server: 5 bytes were not captured" in notices
 
 
-def test_frames_that_waited_for_others_stand_where_they_passed(
+def test_frames_that_waited_for_others_are_listed_when_they_passed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = PcapWriter()

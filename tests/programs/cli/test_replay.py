@@ -149,7 +149,7 @@ def test_recorded_session_is_sent_to_a_server_of_its_own(
     assert capfd.readouterr().out.endswith("as recorded\n")
 
 
-def test_replies_that_differ_are_told_of(
+def test_replies_that_differ_are_reported(
     zookeeper: Server | External, root: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "session"
@@ -169,7 +169,7 @@ def test_replies_that_differ_are_told_of(
     assert shown[-1].endswith("2 differences")
 
 
-def test_server_that_does_not_answer_or_hangs_up_is_told_of(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_server_that_does_not_answer_or_hangs_up_is_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
@@ -192,7 +192,7 @@ def test_server_that_is_not_there_is_named(tmp_path: Path, capfd: pytest.Capture
     assert capfd.readouterr().err == "zkwire: 127.0.0.1:1: Connection refused\n"
 
 
-def test_secrets_that_the_recording_lacks_are_told_of_and_not_sent(
+def test_secrets_that_the_recording_lacks_are_reported_and_not_sent(
     zookeeper: Server | External, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for arguments, sent in (([], False), (["--secrets"], True)):
@@ -249,7 +249,7 @@ def test_recording_that_was_cut_is_refused_with_the_line(tmp_path: Path, capfd: 
         assert line <= int(error.split("line ")[1].split(":")[0]) <= line + 2
 
 
-def test_what_is_no_recording_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_file_that_is_not_a_recording_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for data, reason in (
         (b"", "line 1: not a recording"),
         (b"\xff\xfe\x00", "can't decode byte"),
@@ -265,7 +265,7 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, capfd: pytest.CaptureFi
     assert capfd.readouterr().err == f"zkwire: {tmp_path / 'none'}: No such file or directory\n"
 
 
-def test_faults_of_the_recording_are_told_of(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_faults_of_the_recording_are_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(written(tmp_path, fault="dropped")), "--to", "127.0.0.1:1"]) == 2
     assert "a fault acted on 4 frames of the recording; they are played as they came" in capfd.readouterr().err
 
