@@ -28,6 +28,7 @@ from election.leader.lease import (
     PingLease,
 )
 from election.leader.overrun import AFTER_RESUME
+from zkwire import Check, NoNodeError
 
 T = 24.0
 WHOLE = T * (1 - DRIFT)
@@ -140,6 +141,38 @@ def test_lease_without_renewal_is_never_over() -> None:
     lease.renegotiated(T / 2, connected=101.0)
     assert lease.end == lease.cancel_at == lease.interval == math.inf
     assert lease.timeout == T / 2
+
+
+class Asked:
+    """A session that notes what it is asked, and answers at once."""
+
+    def __init__(self, stat: object) -> None:
+        self.requests: list[object] = []
+        self._stat = stat
+
+    async def multi(self, operations: object) -> None:
+        self.requests.append(operations)
+
+    async def exists(self, path: str) -> object:
+        self.requests.append(path)
+        return self._stat
+
+
+def prove(lease: Lease, session: Asked) -> None:
+    with pytest.raises(StopIteration):
+        lease.prove(session, "/e/leader", "/e-holder").send(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.rule("L1", "L2")
+def test_proof_is_a_commit_or_a_read_or_nothing() -> None:
+    session = Asked(stat="there")
+    prove(CommitLease(T), session)
+    prove(PingLease(T), session)
+    prove(NoLease(T), session)
+    assert session.requests == [[Check("/e/leader"), Check("/e-holder")], "/e/leader"]
+    assert CommitLease(T).interval == PingLease(T).interval == T / 16
+    with pytest.raises(NoNodeError, match="/e/leader"):
+        prove(PingLease(T), Asked(stat=None))
 
 
 @pytest.mark.rule("L3")
