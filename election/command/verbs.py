@@ -129,7 +129,7 @@ async def run(zk: Client, options: argparse.Namespace) -> int:
         report=report,
     )
     try:
-        async with beside(lambda: _tell_waiting(election, report)), beside(lambda: _tell_connection(zk, report)):
+        async with beside(lambda: _tell_waiting(zk, election, report)), beside(lambda: _tell_connection(zk, report)):
             return await runner.run()
     except CampaignTimeout as error:
         leader = await election.leader()
@@ -144,22 +144,28 @@ def _look_for(program: str) -> None:
         raise CommandError(f"{program}: command not found", NOT_FOUND)
 
 
-async def _tell_waiting(election: Election, report: Callable[..., object]) -> None:
-    """Report for which leader this candidate waits, each time that it is another one."""
-    told: Leader | str | None = "nobody yet"
+async def _tell_waiting(zk: Client, election: Election, report: Callable[..., object]) -> None:
+    """Report for what this candidate waits, each time that it is something else."""
+    told = ""
     async for state in election.states():
         if state == "leading":
-            told = "nobody yet"
+            told = ""
         if state != "waiting":
             continue
         try:
             found = await election.leader()
+            owner = None if found is None else await zk.exists(found.node)
         except (ZkwireError, ElectionError):
             continue  # the campaign fails with the same error, and reports it
-        if found != told and election.state == "waiting":
-            told = found
-            who = "nobody leads yet" if found is None else f"{_line(found)} leads"
-            report("waiting", leader=None if found is None else _leader_json(found), text=f"waiting: {who}")
+        if found is None:
+            text = "nobody leads yet"
+        elif owner is not None and owner.ephemeral_owner == zk.session_id:
+            found, text = None, "a previous leader, whose znodes were deleted, may still have a lease"
+        else:
+            text = f"{_line(found)} leads"
+        if text != told and election.state == "waiting":
+            told = text
+            report("waiting", leader=None if found is None else _leader_json(found), text=f"waiting: {text}")
 
 
 async def _tell_connection(zk: Client, report: Callable[..., object]) -> None:

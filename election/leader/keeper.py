@@ -127,6 +127,8 @@ class Keeper:
         Returns False if the term was lost meanwhile; then it has ended.
         """
         due = False
+        if trio.current_time() < earliest:
+            self.campaign.progress.become(State.WAITING)
         try:
             while not self.lost.is_set():
                 too_early = trio.current_time() < earliest

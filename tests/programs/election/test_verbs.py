@@ -334,6 +334,26 @@ def test_run_says_which_leader_it_waits_for(zookeeper: Server, root: str, start:
     assert as_json.ends() == 0
 
 
+def test_run_says_that_it_waits_for_the_lease_of_a_leader_whose_znodes_were_deleted(
+    zookeeper: Server, root: str, start: Callable[..., Program]
+) -> None:
+    options = (root, "--session-timeout", str(TIMEOUT), "--json", "--")
+    first = start("run", *options, *shell(WAITS))
+    node = hears(first, "leading")["node"]
+    second = start("run", root, "--session-timeout", str(TIMEOUT), "--", "true")
+    second.next(" leads$", on=second.err)
+    first.send(signal.SIGSTOP)
+
+    async def delete(zk: Client) -> None:
+        await zk.delete(f"{root}-holder")  # in a transaction of its own: no session that expires does this
+        await zk.delete(node)
+
+    on_server(delete)
+    waiting = f"election: {root}: waiting: a previous leader, whose znodes were deleted, may still have a lease"
+    assert second.next(on=second.err) == waiting
+    assert second.ends() == 0
+
+
 def test_run_that_leads_at_once_says_nothing_about_waiting(
     zookeeper: Server, root: str, start: Callable[..., Program]
 ) -> None:
