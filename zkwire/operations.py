@@ -77,7 +77,8 @@ class Operation(NamedTuple):
     writes: True: the leader gives the request a zxid of its own, and every server applies it. False for check: only
         the multi that holds it has a zxid. Source: PrepRequestProcessor.pRequest.
     fires: the events that it causes when it succeeds: NODE_CHILDREN_CHANGED of the parent, all others of the path
-        itself. A multi causes those of its operations. Source: DataTree.processTxn.
+        itself. Of reconfig that is /zookeeper/config, of closeSession each ephemeral of the session. A multi causes the
+        events of its operations. Source: DataTree.processTxn.
     errors: the codes that a server may refuse it with, in the order in which it looks. Source: PrepRequestProcessor,
         FinalRequestProcessor and DataTree of 3.9. Not listed: those of `ANY_OPERATION`, and NOT_READ_ONLY.
     not_in_read_only: True: a server in read-only mode refuses it with NOT_READ_ONLY. Source: ReadOnlyRequestProcessor.
@@ -123,186 +124,77 @@ _CREATE_ERRORS = (
     _E.QUOTA_EXCEEDED,
 )
 _CREATE_LASTING_ERRORS = tuple(code for code in _CREATE_ERRORS if code is not _E.EPHEMERAL_ON_LOCAL_SESSION)
+# The first: from a server without zookeeper.extendedTypesEnabled.
+_CREATE_TTL_ERRORS = (_E.UNIMPLEMENTED, *_CREATE_LASTING_ERRORS)
+_DELETE_ERRORS = (_E.BAD_ARGUMENTS, _E.NO_AUTH, _E.NO_NODE, _E.BAD_VERSION, _E.NOT_EMPTY)
+_SET_DATA_ERRORS = (_E.BAD_ARGUMENTS, _E.NO_NODE, _E.NO_AUTH, _E.QUOTA_EXCEEDED, _E.BAD_VERSION)
+_SET_ACL_ERRORS = (_E.BAD_ARGUMENTS, _E.INVALID_ACL, _E.NO_NODE, _E.NO_AUTH, _E.BAD_VERSION)
+_RECONFIG_ERRORS = (
+    _E.RECONFIG_DISABLED,
+    _E.UNIMPLEMENTED,  # from a standalone server
+    _E.RECONFIG_IN_PROGRESS,
+    _E.BAD_VERSION,
+    _E.BAD_ARGUMENTS,
+    _E.NEW_CONFIG_NO_QUORUM,
+    _E.NO_AUTH,
+)
 _READ_ERRORS = (_E.NO_NODE, _E.NO_AUTH)
 
 #: The codes that a server may refuse any operation with.
 ANY_OPERATION = (_E.MARSHALLING_ERROR, _E.UNIMPLEMENTED, _E.SESSION_CLOSED_REQUIRE_SASL_AUTH, _E.THROTTLED_OP)
 
-CREATE = Operation(
-    OpCode.CREATE,
-    "create",
-    CreateRequest,
-    CreateResponse,
-    writes=True,
-    fires=_CREATED,
-    errors=_CREATE_ERRORS,
-    not_in_read_only=True,
-)
-DELETE = Operation(
-    OpCode.DELETE,
-    "delete",
-    DeleteRequest,
-    None,
-    writes=True,
-    fires=_DELETED,
-    errors=(_E.BAD_ARGUMENTS, _E.NO_AUTH, _E.NO_NODE, _E.BAD_VERSION, _E.NOT_EMPTY),
-    not_in_read_only=True,
-)
-EXISTS = Operation(
-    OpCode.EXISTS,
-    "exists",
-    ExistsRequest,
-    ExistsResponse,
-    arms=WatcherKind.DATA,
-    arms_on_no_node=WatcherKind.EXIST,
-    errors=(_E.BAD_ARGUMENTS, _E.NO_AUTH, _E.NO_NODE),
-)
-GET_DATA = Operation(
-    OpCode.GET_DATA, "getData", GetDataRequest, GetDataResponse, arms=WatcherKind.DATA, errors=_READ_ERRORS
-)
-SET_DATA = Operation(
-    OpCode.SET_DATA,
-    "setData",
-    SetDataRequest,
-    SetDataResponse,
-    writes=True,
-    fires=_DATA_CHANGED,
-    errors=(_E.BAD_ARGUMENTS, _E.NO_NODE, _E.NO_AUTH, _E.QUOTA_EXCEEDED, _E.BAD_VERSION),
-    not_in_read_only=True,
-)
+# A row takes a line or two here, so that the rows can be compared.
+# fmt: off
+CREATE = Operation(OpCode.CREATE, "create", CreateRequest, CreateResponse,
+    writes=True, fires=_CREATED, errors=_CREATE_ERRORS, not_in_read_only=True)
+DELETE = Operation(OpCode.DELETE, "delete", DeleteRequest, None,
+    writes=True, fires=_DELETED, errors=_DELETE_ERRORS, not_in_read_only=True)
+EXISTS = Operation(OpCode.EXISTS, "exists", ExistsRequest, ExistsResponse,
+    arms=WatcherKind.DATA, arms_on_no_node=WatcherKind.EXIST, errors=(_E.BAD_ARGUMENTS, _E.NO_AUTH, _E.NO_NODE))
+GET_DATA = Operation(OpCode.GET_DATA, "getData", GetDataRequest, GetDataResponse,
+    arms=WatcherKind.DATA, errors=_READ_ERRORS)
+SET_DATA = Operation(OpCode.SET_DATA, "setData", SetDataRequest, SetDataResponse,
+    writes=True, fires=_DATA_CHANGED, errors=_SET_DATA_ERRORS, not_in_read_only=True)
 GET_ACL = Operation(OpCode.GET_ACL, "getACL", GetACLRequest, GetACLResponse, errors=_READ_ERRORS)
-SET_ACL = Operation(
-    OpCode.SET_ACL,
-    "setACL",
-    SetACLRequest,
-    SetACLResponse,
-    writes=True,
-    errors=(_E.BAD_ARGUMENTS, _E.INVALID_ACL, _E.NO_NODE, _E.NO_AUTH, _E.BAD_VERSION),
-    not_in_read_only=True,
-)
-GET_CHILDREN = Operation(
-    OpCode.GET_CHILDREN,
-    "getChildren",
-    GetChildrenRequest,
-    GetChildrenResponse,
-    arms=WatcherKind.CHILD,
-    errors=_READ_ERRORS,
-)
+SET_ACL = Operation(OpCode.SET_ACL, "setACL", SetACLRequest, SetACLResponse,
+    writes=True, errors=_SET_ACL_ERRORS, not_in_read_only=True)
+GET_CHILDREN = Operation(OpCode.GET_CHILDREN, "getChildren", GetChildrenRequest, GetChildrenResponse,
+    arms=WatcherKind.CHILD, errors=_READ_ERRORS)
 SYNC = Operation(OpCode.SYNC, "sync", SyncRequest, SyncResponse, not_in_read_only=True)
 PING = Operation(OpCode.PING, "ping", None, None)
-GET_CHILDREN2 = Operation(
-    OpCode.GET_CHILDREN2,
-    "getChildren2",
-    GetChildren2Request,
-    GetChildren2Response,
-    since="3.3.0",
-    arms=WatcherKind.CHILD,
-    errors=_READ_ERRORS,
-)
-CHECK = Operation(
-    OpCode.CHECK,
-    "check",
-    CheckVersionRequest,
-    None,
-    since="3.4.0",
-    errors=(_E.BAD_ARGUMENTS, _E.NO_NODE, _E.NO_AUTH, _E.BAD_VERSION),
-    not_in_read_only=True,
-)
-MULTI = Operation(OpCode.MULTI, "multi", MultiRequest, MultiResponse, since="3.4.0", writes=True, not_in_read_only=True)
-CREATE2 = Operation(
-    OpCode.CREATE2,
-    "create2",
-    CreateRequest,
-    Create2Response,
-    since="3.5.0",
-    writes=True,
-    fires=_CREATED,
-    errors=_CREATE_ERRORS,
-    not_in_read_only=True,
-)
-RECONFIG = Operation(
-    OpCode.RECONFIG,
-    "reconfig",
-    ReconfigRequest,
-    GetDataResponse,
-    since="3.5.0",
-    writes=True,
-    fires=_DATA_CHANGED,  # of /zookeeper/config
-    errors=(
-        _E.RECONFIG_DISABLED,
-        _E.UNIMPLEMENTED,  # by a standalone server
-        _E.RECONFIG_IN_PROGRESS,
-        _E.BAD_VERSION,
-        _E.BAD_ARGUMENTS,
-        _E.NEW_CONFIG_NO_QUORUM,
-        _E.NO_AUTH,
-    ),
-    not_in_read_only=True,
-)
-CHECK_WATCHES = Operation(
-    OpCode.CHECK_WATCHES, "checkWatches", CheckWatchesRequest, None, since="3.5.0", errors=(_E.NO_WATCHER,)
-)
-REMOVE_WATCHES = Operation(
-    OpCode.REMOVE_WATCHES, "removeWatches", RemoveWatchesRequest, None, since="3.5.0", errors=(_E.NO_WATCHER,)
-)
-CREATE_CONTAINER = Operation(
-    OpCode.CREATE_CONTAINER,
-    "createContainer",
-    CreateRequest,
-    Create2Response,
-    since="3.5.1",
-    writes=True,
-    fires=_CREATED,
-    errors=_CREATE_LASTING_ERRORS,
-    not_in_read_only=True,
-)
-CREATE_TTL = Operation(
-    OpCode.CREATE_TTL,
-    "createTTL",
-    CreateTTLRequest,
-    Create2Response,
-    since="3.5.3",
-    writes=True,
-    fires=_CREATED,
-    errors=(_E.UNIMPLEMENTED, *_CREATE_LASTING_ERRORS),  # the first: without zookeeper.extendedTypesEnabled
-    not_in_read_only=True,
-)
-MULTI_READ = Operation(
-    OpCode.MULTI_READ, "multiRead", MultiReadRequest, MultiResponse, since="3.6.0", response_on_error=True
-)
+GET_CHILDREN2 = Operation(OpCode.GET_CHILDREN2, "getChildren2", GetChildren2Request, GetChildren2Response,
+    since="3.3.0", arms=WatcherKind.CHILD, errors=_READ_ERRORS)
+CHECK = Operation(OpCode.CHECK, "check", CheckVersionRequest, None,
+    since="3.4.0", errors=(_E.BAD_ARGUMENTS, _E.NO_NODE, _E.NO_AUTH, _E.BAD_VERSION), not_in_read_only=True)
+MULTI = Operation(OpCode.MULTI, "multi", MultiRequest, MultiResponse,
+    since="3.4.0", writes=True, not_in_read_only=True)
+CREATE2 = Operation(OpCode.CREATE2, "create2", CreateRequest, Create2Response,
+    since="3.5.0", writes=True, fires=_CREATED, errors=_CREATE_ERRORS, not_in_read_only=True)
+RECONFIG = Operation(OpCode.RECONFIG, "reconfig", ReconfigRequest, GetDataResponse,
+    since="3.5.0", writes=True, fires=_DATA_CHANGED, errors=_RECONFIG_ERRORS, not_in_read_only=True)
+CHECK_WATCHES = Operation(OpCode.CHECK_WATCHES, "checkWatches", CheckWatchesRequest, None,
+    since="3.5.0", errors=(_E.NO_WATCHER,))
+REMOVE_WATCHES = Operation(OpCode.REMOVE_WATCHES, "removeWatches", RemoveWatchesRequest, None,
+    since="3.5.0", errors=(_E.NO_WATCHER,))
+CREATE_CONTAINER = Operation(OpCode.CREATE_CONTAINER, "createContainer", CreateRequest, Create2Response,
+    since="3.5.1", writes=True, fires=_CREATED, errors=_CREATE_LASTING_ERRORS, not_in_read_only=True)
+CREATE_TTL = Operation(OpCode.CREATE_TTL, "createTTL", CreateTTLRequest, Create2Response,
+    since="3.5.3", writes=True, fires=_CREATED, errors=_CREATE_TTL_ERRORS, not_in_read_only=True)
+MULTI_READ = Operation(OpCode.MULTI_READ, "multiRead", MultiReadRequest, MultiResponse,
+    since="3.6.0", response_on_error=True)
 AUTH = Operation(OpCode.AUTH, "auth", AuthPacket, None, errors=(_E.AUTH_FAILED,))
 SET_WATCHES = Operation(OpCode.SET_WATCHES, "setWatches", SetWatches, None)
-SASL = Operation(
-    OpCode.SASL,
-    "sasl",
-    GetSASLRequest,
-    SetSASLResponse,
-    since="3.4.0",
-    errors=(_E.AUTH_FAILED,),
-    response_on_error=True,
-)
-GET_EPHEMERALS = Operation(
-    OpCode.GET_EPHEMERALS, "getEphemerals", GetEphemeralsRequest, GetEphemeralsResponse, since="3.6.0"
-)
-GET_ALL_CHILDREN_NUMBER = Operation(
-    OpCode.GET_ALL_CHILDREN_NUMBER,
-    "getAllChildrenNumber",
-    GetAllChildrenNumberRequest,
-    GetAllChildrenNumberResponse,
-    since="3.6.0",
-    errors=_READ_ERRORS,
-)
+SASL = Operation(OpCode.SASL, "sasl", GetSASLRequest, SetSASLResponse,
+    since="3.4.0", errors=(_E.AUTH_FAILED,), response_on_error=True)
+GET_EPHEMERALS = Operation(OpCode.GET_EPHEMERALS, "getEphemerals", GetEphemeralsRequest, GetEphemeralsResponse,
+    since="3.6.0")
+GET_ALL_CHILDREN_NUMBER = Operation(OpCode.GET_ALL_CHILDREN_NUMBER, "getAllChildrenNumber",
+    GetAllChildrenNumberRequest, GetAllChildrenNumberResponse, since="3.6.0", errors=_READ_ERRORS)
 SET_WATCHES2 = Operation(OpCode.SET_WATCHES2, "setWatches2", SetWatches2, None, since="3.6.0")
 ADD_WATCH = Operation(OpCode.ADD_WATCH, "addWatch", AddWatchRequest, ErrorResponse, since="3.6.0")
 WHO_AM_I = Operation(OpCode.WHO_AM_I, "whoAmI", None, WhoAmIResponse, since="3.7.0")
-CLOSE_SESSION = Operation(
-    OpCode.CLOSE_SESSION,
-    "closeSession",
-    None,
-    None,
-    writes=True,
-    fires=_DELETED,  # of the session's ephemerals
-)
+CLOSE_SESSION = Operation(OpCode.CLOSE_SESSION, "closeSession", None, None, writes=True, fires=_DELETED)
+# fmt: on
 
 _ROWS = (
     *(CREATE, DELETE, EXISTS, GET_DATA, SET_DATA, GET_ACL, SET_ACL, GET_CHILDREN, SYNC, PING, GET_CHILDREN2, CHECK),
