@@ -185,7 +185,7 @@ class Client(Verbs):
         self._link: Link | None = None
         self._timer_wake = trio.Event()
         self._changed = trio.Event()  # set, and replaced, at every change of state
-        # Weakly: a reader that breaks out of its loop leaves its stream behind.
+        # Weakly: a reader that breaks out of its loop does not close its stream.
         self._states: weakref.WeakSet[StateStream[KeeperState]] = weakref.WeakSet()
         self._state_reason = ""  # why the state is what it is
         self._leaving = False  # no new session any more

@@ -122,7 +122,7 @@ class Link:
                     self._writer = trio.lowlevel.current_task()
                     await trio.lowlevel.wait_task_rescheduled(self._stop_writer)
         except BROKEN as error:
-            # What the server said before it went is still to be read. The reader then finds the end by itself.
+            # Bytes that the server sent before may still come. The reader then finds the end of the stream by itself.
             await trio.sleep(LAST_WORDS)
             self.give_up(describe(error))
 

@@ -392,7 +392,7 @@ def test_connection_hands_on_error_codes_it_does_not_know() -> None:
 
 
 @pytest.mark.rule(24)
-def test_connection_never_reads_a_body_behind_an_error() -> None:
+def test_connection_never_reads_a_body_after_an_error() -> None:
     connection = established()
     first, second = send(connection), send(connection)
     events = served(connection, reply(1, 9, -101, trailing=b"\xff\xff\xff\xff"), reply(2, 9, -101))
@@ -414,7 +414,7 @@ def test_connection_never_takes_trailing_bytes_for_the_next_frame() -> None:
 
 
 @pytest.mark.rule(25)
-def test_connection_gives_the_unimplemented_reply_before_the_eof_behind_it() -> None:
+def test_connection_gives_the_unimplemented_reply_before_the_eof_that_follows() -> None:
     connection = established()
     request = Request(WHO_AM_I)
     connection.send(request, 0.0)
@@ -527,7 +527,7 @@ def test_connection_sends_the_longest_request_there_may_be() -> None:
 
 
 @pytest.mark.rule(46)
-def test_connection_takes_replies_but_no_requests_behind_close_session() -> None:
+def test_connection_takes_replies_but_no_requests_after_close_session() -> None:
     connection = established()
     before, close = send(connection), Request(CLOSE_SESSION)
     connection.close(close, 0.0)
@@ -618,7 +618,7 @@ def test_connection_queues_one_ping_only_while_nobody_writes() -> None:
         assert connection.handle_timeout(now) is None
     deadline = connection.next_deadline()
     assert deadline is not None
-    assert deadline > 4.2, "a deadline that stays behind is a busy loop"
+    assert deadline > 4.2, "a deadline that has passed already makes a busy loop"
     assert len(payloads(connection.data_to_send(4.3))[0]) == 1
 
 
@@ -811,14 +811,14 @@ def test_connection_keeps_a_large_reply_that_arrives_in_pieces() -> None:
 def test_refusal_of_an_unknown_opcode_may_overtake_earlier_replies() -> None:
     """Seen on 3.8.0: the thread that reads it answers, while the request before it is still being worked on."""
     connection = established()
-    before, unknown, behind = (Request(GET_DATA, GetDataRequest("/a", False)) for _ in range(3))
-    for request in (before, unknown, behind):
+    before, unknown, after = (Request(GET_DATA, GetDataRequest("/a", False)) for _ in range(3))
+    for request in (before, unknown, after):
         connection.send(request, 0.0)
     refusal = reply(2, -1, ErrorCode.UNIMPLEMENTED)
     assert served(connection, refusal) == [Replied(unknown, -1, ErrorCode.UNIMPLEMENTED, None)]
     answer = GetDataResponse(b"x", STAT)
     assert served(connection, reply(1, 5, record=answer)) == [Replied(before, 5, 0, answer)]
-    assert list(connection.pending) == [behind]
+    assert list(connection.pending) == [after]
 
 
 @pytest.mark.rule(18)
@@ -833,14 +833,14 @@ def test_no_other_reply_may_overtake(xid: int, zxid: int, err: int) -> None:
     assert f"expected xid 1 (getData), got a reply with xid {xid}" in broken_by(connection, reply(xid, zxid, err))
 
 
-def test_connect_response_without_a_session_id_is_no_session() -> None:
+def test_connect_response_without_a_session_id_gives_no_session() -> None:
     connection = handshaking()
     assert "ConnectResponse.session_id at offset 8" in broken_by(connection, connect_response(session_id=0))
 
 
 @pytest.mark.rule(10)
 @pytest.mark.parametrize("time_out", [0, 10_000])
-def test_connect_response_of_another_protocol_version_is_no_session(time_out: int) -> None:
+def test_connect_response_of_another_protocol_version_gives_no_session(time_out: int) -> None:
     """ClickHouse Keeper without a leader answers 42, and hangs up."""
     frames: list[Frame] = []
     connection = handshaking(on_frame=frames.append)

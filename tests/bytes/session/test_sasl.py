@@ -146,7 +146,7 @@ def test_a_mechanism_shows_its_user_and_no_password() -> None:
 @pytest.mark.parametrize(
     ("username", "password", "name"), [(b"bob", "secret", "username"), ("bob", b"secret", "password")]
 )
-def test_a_name_or_password_that_is_no_text_is_refused_at_once(username: Any, password: Any, name: str) -> None:
+def test_a_name_or_password_that_is_not_text_is_refused_at_once(username: Any, password: Any, name: str) -> None:
     with pytest.raises(TypeError) as refused:
         DigestMD5(username, password)
     assert str(refused.value) == f"DigestMD5: {name} is a str, not bytes"

@@ -38,7 +38,7 @@ def test_read_write_server_comes_first_once() -> None:
 
 
 @pytest.mark.rule(42)
-def test_pause_doubles_to_three_seconds_is_jittered_and_starts_over_when_a_session_stood() -> None:
+def test_pause_doubles_to_three_seconds_is_jittered_and_starts_over_after_a_session() -> None:
     search = ServerSearch([A], Random(1))
     pauses = [search.next_pause() for _ in range(50)]
     assert 0.025 <= pauses[0] <= 0.05
@@ -82,7 +82,7 @@ def test_pause_is_no_longer_than_the_caller_allows_and_no_shorter_than_the_first
 
 @pytest.mark.rule(42)
 @pytest.mark.parametrize("timeout", [0.2, 4.0, 10.0, 30.0, 600.0])
-def test_session_that_two_clients_take_from_each_other_never_stands_for_a_while(timeout: float) -> None:
+def test_session_that_two_clients_take_from_each_other_never_lasts_for_a_while(timeout: float) -> None:
     """Each client has the session for as long as the other one pauses."""
     assert not is_a_while(max(min(PAUSE_LAST, timeout / 4), PAUSE_FIRST), timeout)
     assert is_a_while(min(timeout / 2, 5.0), timeout)

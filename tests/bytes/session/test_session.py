@@ -49,7 +49,7 @@ def test_connect_request_always_carries_the_read_only_byte(read_only: bool) -> N
 
 @pytest.mark.rule(3)
 @pytest.mark.parametrize("read_only", [None, False])
-def test_session_stands_after_connect_responses_of_36_and_37_bytes(read_only: bool | None) -> None:
+def test_session_is_connected_after_connect_responses_of_36_and_37_bytes(read_only: bool | None) -> None:
     talk = Talk()
     events = talk.establish(connect_response(read_only=read_only))
     assert events == [StateChanged(CONNECTED, "")]

@@ -64,9 +64,7 @@ EXISTS_OK = ExistsResponse(STAT)
         (get_children, reply(1, record=GetChildrenResponse(())), children_changed("/a")),
     ],
 )
-def test_a_watch_is_armed_by_the_reply_and_sees_the_event_right_behind_it(
-    ask: Any, answer: bytes, event: bytes
-) -> None:
+def test_a_watch_is_armed_by_the_reply_and_sees_the_event_right_after_it(ask: Any, answer: bytes, event: bytes) -> None:
     talk = connected()
     request = ask(talk, "/a", "watcher")
     assert talk.sent()[0].record.watch is True
@@ -103,7 +101,7 @@ def test_an_exists_watch_is_put_back_by_what_its_reply_said() -> None:
 
 
 @pytest.mark.rule(49, 50)
-def test_events_are_handed_on_before_the_replies_behind_them() -> None:
+def test_events_are_given_out_before_the_replies_after_them() -> None:
     talk = connected()
     get_data(talk, "/a", "watcher")
     talk.serve(reply(1, record=DATA_OK))
@@ -230,7 +228,7 @@ def test_set_watches_that_fails_costs_the_connection() -> None:
 
 
 @pytest.mark.rule(65)
-def test_a_one_shot_behind_an_add_watch_on_its_way_rides_on_it() -> None:
+def test_a_one_shot_after_an_add_watch_on_its_way_rides_on_it() -> None:
     talk = connected()
     add_watch(talk, "/p", AddWatchMode.PERSISTENT, "stream")
     get_data(talk, "/p", "rider")
@@ -276,7 +274,7 @@ def test_an_add_watch_refused_before_another_on_the_same_path_costs_the_connecti
 
 
 @pytest.mark.rule(67)
-def test_a_watch_whose_last_interest_ended_behind_an_add_watch_is_removed_when_that_is_refused() -> None:
+def test_a_watch_whose_last_interest_ended_after_an_add_watch_is_removed_when_that_is_refused() -> None:
     talk = connected()
     add_watch(talk, "/p", AddWatchMode.PERSISTENT, "first")
     talk.serve(reply(1, record=ErrorResponse(0)))
@@ -341,7 +339,7 @@ def test_the_last_watcher_that_leaves_takes_the_servers_watch_with_it() -> None:
 
 
 @pytest.mark.rule(66, 67)
-def test_no_watcher_is_no_failure_of_a_removal() -> None:
+def test_no_watcher_does_not_fail_a_removal() -> None:
     talk = connected()
     add_watch(talk, "/a", AddWatchMode.PERSISTENT, "x")
     talk.serve(reply(1, record=ErrorResponse(0)))

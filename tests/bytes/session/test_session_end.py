@@ -46,7 +46,7 @@ def test_close_sends_close_session_and_is_closed_by_its_reply() -> None:
 
 
 @pytest.mark.rule(33)
-def test_nothing_is_taken_behind_close() -> None:
+def test_nothing_is_taken_after_close() -> None:
     talk = connected()
     talk.session.close(talk.now)
     talk.sent()
@@ -86,10 +86,10 @@ def test_close_between_disconnected_and_the_loss_is_closed_at_once(doomed_by: st
     talk.sent()
     events = doom(talk, doomed_by)
     assert kinds(events) == [Disconnected]
-    behind = sync(talk)
+    after = sync(talk)
     talk.session.close(talk.now)
     events = talk.events()
-    assert [request for request, _ in failures(events)] == [pending, behind], "in call order"
+    assert [request for request, _ in failures(events)] == [pending, after], "in call order"
     assert states(events) == [CLOSED]
     assert Disconnected not in kinds(events), "that was said"
     assert talk.lose() == []
@@ -131,4 +131,4 @@ def test_detach_ends_without_close_session() -> None:
     assert events[2] == Fired(["watcher"], WatchedEvent(EventType.NONE, CLOSED, ""))
     talk.session.detach()
     assert talk.events() == []
-    assert talk.session.info == SessionInfo(SESSION_ID, PASSWORD), "which whoever resumes it needs"
+    assert talk.session.info == SessionInfo(SESSION_ID, PASSWORD), "they are needed to resume it"

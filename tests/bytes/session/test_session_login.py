@@ -211,7 +211,7 @@ def test_attempt_ends_with_its_time_whatever_else_is_answered_while_auth_or_sasl
     assert talk.sent()[-1].record.path == waiting.path
 
 
-def test_session_that_stands_has_no_handshake_to_end() -> None:
+def test_connected_session_has_no_handshake_to_end() -> None:
     talk = Talk(auth=[("digest", b"a:a")])
     talk.dial(within=1.0)
     assert states(talk.serve(connect_response(), auth_reply())) == [CONNECTED]
@@ -259,7 +259,7 @@ def test_auth_that_no_connection_answers_fails_and_is_taken_back() -> None:
         "CONNECTION_LOSS (-4): auth (written in full, maybe applied; no server: no reply to auth in time)",
     ]
     assert auths_after(talk) == []
-    assert states(talk.establish()) == [CONNECTED], "without it the session stands again"
+    assert states(talk.establish()) == [CONNECTED], "without it the session is connected again"
 
 
 def test_auth_without_any_server_fails_as_every_request_does() -> None:
@@ -551,7 +551,7 @@ def test_minus_124_on_a_reply_is_handed_on_and_ends_the_session() -> None:
     assert states(events) == [AUTH_FAILED]
 
 
-def test_minus_124_on_a_request_of_the_sessions_own_is_no_callers_reply() -> None:
+def test_minus_124_on_a_request_of_the_sessions_own_is_not_given_to_a_caller() -> None:
     talk = connected()
     get_data(talk, "/d", "watcher")
     talk.serve(reply(1, record=DATA_OK))

@@ -295,7 +295,7 @@ class SessionAgainstModel(RuleBasedStateMachine):
         watcher.zxid = event.zxid
 
     def fire(self, watcher: Watcher, kind: int) -> None:
-        assert watcher.kind is not None, "a watch fires behind the reply that arms it"
+        assert watcher.kind is not None, "a watch fires after the reply that arms it"
         assert not watcher.told_of_the_end
         if kind == EventType.NONE:
             watcher.told_of_the_end = True
@@ -338,7 +338,7 @@ class SessionAgainstModel(RuleBasedStateMachine):
                 return
             self.dial()
         for _ in range(100):
-            if self.doomed:  # by the session itself: an addWatch was refused with another one behind it
+            if self.doomed:  # by the session itself: an addWatch was refused while another one was on its way
                 self.lose(10**6, 10**6)
                 self.dial()
             self.write(10**6)

@@ -126,7 +126,7 @@ def test_an_unknown_error_code_is_handed_on() -> None:
 @pytest.mark.rule(25)
 def test_unimplemented_and_eof_give_the_reply_and_then_loss_for_the_rest() -> None:
     talk = connected()
-    unknown, behind = talk.request(WHO_AM_I), sync(talk)
+    unknown, after = talk.request(WHO_AM_I), sync(talk)
     talk.sent()
     talk.session.receive_data(reply(1, -1, ErrorCode.UNIMPLEMENTED), talk.now)
     events = talk.eof()
@@ -134,7 +134,7 @@ def test_unimplemented_and_eof_give_the_reply_and_then_loss_for_the_rest() -> No
         Replied(unknown, -1, ErrorCode.UNIMPLEMENTED, None),
         Disconnected("the server closed the connection"),
     ]
-    assert [request for request, _ in failures(talk.lose())] == [behind]
+    assert [request for request, _ in failures(talk.lose())] == [after]
     assert talk.session.last_zxid == 0
 
 
@@ -153,7 +153,7 @@ def test_last_zxid_moves_by_replies_to_requests_and_by_nothing_else() -> None:
 
 
 @pytest.mark.rule(27)
-def test_last_zxid_is_not_moved_before_the_events_in_front_of_the_reply_are_handed_on() -> None:
+def test_last_zxid_is_not_moved_until_the_events_before_the_reply_are_given_out() -> None:
     talk = connected()
     get_data(talk, "/a", "watcher")
     talk.serve(reply(1, 5, record=DATA_OK))

@@ -54,7 +54,7 @@ def test_what_on_frame_raises_comes_out_of_next_event_when_no_event_is_left(numb
     assert states(found) == [CONNECTED]
 
 
-def test_on_frame_that_fails_as_the_connection_ends_is_still_told_of() -> None:
+def test_on_frame_that_fails_as_the_connection_ends_is_still_reported() -> None:
     talk = Talk()
     talk.session = Session(10.0, on_frame=failing_at(3))
     talk.establish()

@@ -45,16 +45,16 @@ def test_what_may_have_been_applied_is_never_sent_again() -> None:
     assert talk.sent() == []
 
 
-def test_what_is_asked_for_behind_a_disconnected_waits_and_goes_behind_what_was_kept() -> None:
+def test_request_made_after_a_disconnected_waits_and_is_sent_after_those_that_were_kept() -> None:
     talk = connected()
     kept = sync(talk, "/kept")
     assert kinds(talk.eof()) == [Disconnected]
     assert talk.session.data_to_send(talk.now) == b""
-    behind = sync(talk, "/behind")
+    after = sync(talk, "/after")
     assert talk.events() == []
     talk.lose()
     talk.establish()
-    assert [found.record.path for found in talk.sent()] == [kept.path, behind.path] == ["/kept", "/behind"]
+    assert [found.record.path for found in talk.sent()] == [kept.path, after.path] == ["/kept", "/after"]
 
 
 @pytest.mark.rule(34)

@@ -1,4 +1,4 @@
-"""Which watches stand, which event fires which, and how they come back. Watchers are plain strings here."""
+"""Which watches there are, which event fires which, and how they are set again. Watchers are plain strings here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DATA_CHANGED, CHILDREN_CHANGED = EventType.NODE_DATA_CHANGED, EventType.NODE_CHI
 
 
 def armed(*entries: tuple[WatcherKind, str, str]) -> Watches:
-    """Watches on which these (kind, path, watcher) stand, each as though by a request and its reply."""
+    """Watches with each (kind, path, watcher) armed, as by a request and its reply."""
     watches = Watches()
     for kind, path, watcher in entries:
         watches.expect(path, kind if kind in (PERSISTENT, RECURSIVE) else None)
@@ -181,7 +181,7 @@ def test_a_refused_add_watch_tells_of_another_on_its_way() -> None:
     assert watches.refuse(PERSISTENT, "/p") is False
 
 
-def test_a_watch_asked_for_before_an_add_watch_stands_by_itself() -> None:
+def test_a_watch_asked_for_before_an_add_watch_is_set_by_itself() -> None:
     watches = Watches()
     watches.expect("/p")
     watches.expect("/p", PERSISTENT)
@@ -193,7 +193,7 @@ def test_a_watch_asked_for_before_an_add_watch_stands_by_itself() -> None:
     assert watches.removals("/p") == removal("/p", WatcherType.DATA)
 
 
-def test_a_refused_add_watch_takes_nothing_from_the_watch_that_stands() -> None:
+def test_a_refused_add_watch_takes_nothing_from_the_watch_that_is_set() -> None:
     watches = armed((PERSISTENT, "/p", "first"))
     watches.expect("/p", PERSISTENT)
     watches.settle("/p")
@@ -373,7 +373,7 @@ def test_set_watches_2_is_used_where_there_is_a_persistent_watch_and_nowhere_els
     assert watches.set_watches(7) == [SetWatches(7, ("/d",), (), ())]
 
 
-def test_what_set_watches_puts_back_stands() -> None:
+def test_watches_of_a_set_watches_count_as_standing() -> None:
     watches = armed((DATA, "/d", "x"), (PERSISTENT, "/p", "x"))
     watches.connection_lost()
     watches.set_watches(7)

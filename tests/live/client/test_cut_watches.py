@@ -141,7 +141,7 @@ async def test_path_watched_again_after_a_reconnect_gives_one_event(zookeeper: S
 
 @pytest.mark.rule(64)
 @pytest.mark.parametrize("mode", list(AddWatchMode), ids=lambda mode: mode.name)
-async def test_persistent_watch_stands_again_with_a_resync_in_place_of_the_events_of_the_gap(
+async def test_persistent_watch_is_set_again_with_a_resync_in_place_of_the_events_of_the_gap(
     zookeeper: Server | External, root: str, mode: AddWatchMode
 ) -> None:
     async with behind(zookeeper) as at:

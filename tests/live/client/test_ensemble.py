@@ -213,7 +213,7 @@ class Counter:
                 continue
             except ConnectionLossError:
                 self.losses += 1
-                # A server that lags behind would not show an attempt that was applied; the version then refuses the
+                # A server that lags would not show an attempt that was applied; the version then refuses the
                 # next one, but only sync lets us see it.
                 await persistently(lambda: zk.sync(self.path))
         self.confirmed += 1

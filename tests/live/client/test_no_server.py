@@ -44,7 +44,7 @@ async def test_client_finds_the_one_server_that_lives_among_dead_ones(zookeeper:
 
 @asynccontextmanager
 async def pretender(handler: Callable[[trio.SocketStream], Awaitable[object]]) -> AsyncIterator[str]:
-    """The address of something that listens and is no ZooKeeper."""
+    """The address of something that listens and is not ZooKeeper."""
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(partial(trio.serve_tcp, handler, 0, host=HOST))
         yield f"{HOST}:{listeners[0].socket.getsockname()[1]}"

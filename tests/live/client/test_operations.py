@@ -185,7 +185,7 @@ async def test_create_refuses_locally_a_mode_and_ttl_that_do_not_fit(
 
 
 @pytest.mark.rule(81)
-async def test_create_raises_what_stands_in_its_way(zookeeper: Server | External, root: str) -> None:
+async def test_create_raises_what_prevents_it(zookeeper: Server | External, root: str) -> None:
     async with client(zookeeper) as zk:
         await zk.create(root, mode=CreateMode.EPHEMERAL)
         with pytest.raises(NodeExistsError) as exists:
@@ -778,7 +778,7 @@ async def test_get_config_is_empty_on_a_standalone_server_whatever_the_chroot(
         assert data == b""
 
 
-async def test_reconfig_raises_what_stands_in_its_way(reconfigurable: Ensemble) -> None:
+async def test_reconfig_raises_what_prevents_it(reconfigurable: Ensemble) -> None:
     leader = reconfigurable.leader()
     async with client(leader) as zk:
         with pytest.raises(NoAuthError):
@@ -887,22 +887,22 @@ async def test_unknown_opcode_raises_unimplemented_and_costs_the_connection_only
         last_zxid = zk.last_zxid
         session_id = zk.session_id
         await zk.create(root)
-        # The server refuses it as it reads it, so its reply may overtake those to requests before it; what stands
-        # behind it may still be answered before the connection closes, or may never have left.
+        # The server refuses it as it reads it, so its reply may overtake those to requests before it. Requests after
+        # it may still be answered before the connection closes, or may never have left.
         states = zk.states()
         before = zk.get_data(root)
         refused: Call[None] = zk._call(unknown, None, lambda reply: None)
-        behind = [zk.get_data(root) for _ in range(3)]
+        after = [zk.get_data(root) for _ in range(3)]
         with pytest.raises(UnimplementedError):
             await refused
-        for call in (before, *behind):
+        for call in (before, *after):
             with suppress(ConnectionLossError):
                 assert (await call)[0] == b""
         with trio.fail_after(PATIENCE):
             async for state in states:
                 if state is KeeperState.DISCONNECTED:
                     break
-        assert zk.last_zxid > last_zxid, "the reply's zxid of -1 is no zxid"
+        assert zk.last_zxid > last_zxid, "the reply's -1 is not a zxid"
         assert (await zk.get_data(root))[0] == b""
         assert zk.session_id == session_id
 

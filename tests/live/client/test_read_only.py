@@ -61,7 +61,7 @@ async def test_read_only_server_serves_reads_until_the_quorum_is_back(read_only:
             assert set(ids) == {0}, "a read-only server's session id is never shown to another"
 
 
-async def test_read_only_server_is_no_server_for_a_client_that_did_not_ask_for_one(read_only: Ensemble) -> None:
+async def test_read_only_server_will_not_do_for_a_client_that_did_not_ask_for_one(read_only: Ensemble) -> None:
     alone = await left_alone(read_only)
     assert f"{alone.address}: the server closed the connection" in await no_server(alone.address, wait=3.0)
 

@@ -361,7 +361,7 @@ async def test_client_gives_up_a_frozen_server_and_then_its_session_by_itself(se
 async def test_client_gives_up_its_session_when_the_only_server_has_lost_its_data(
     distribution: Distribution, root: str
 ) -> None:
-    """Such a server is behind what the client has seen, and closes the connection without a word: that is no expiry."""
+    """Such a server has seen less than the client, and closes the connection without a reply: that is not an expiry."""
     with Server(distribution) as private:
         async with client(private, timeout=3.0, connect_timeout=PATIENCE) as zk:
             await zk.create(root)

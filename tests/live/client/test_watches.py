@@ -1,4 +1,4 @@
-"""Watches on real servers: what fires, in which order, what stands after a reconnect, and what the server is told."""
+"""Watches on real servers: what fires, in which order, which are set after a reconnect, and what the server is told."""
 
 from __future__ import annotations
 
@@ -713,7 +713,7 @@ async def test_event_that_crosses_the_end_of_interest_is_discarded(
 
 
 @pytest.mark.rule(67)
-async def test_watch_asked_for_while_another_is_being_removed_stands(zookeeper: Server | External, root: str) -> None:
+async def test_watch_asked_for_while_another_is_being_removed_is_set(zookeeper: Server | External, root: str) -> None:
     async with client(zookeeper) as zk:
         await zk.create(root)
         _, _, first = await zk.get_data_and_watch(root)
@@ -784,7 +784,7 @@ async def test_stream_ends_for_its_reader_when_it_is_closed(zookeeper: Server | 
         assert [event.type for event in seen] == [CREATED]
 
 
-async def test_stream_replaces_events_by_resync_when_its_reader_is_too_far_behind(
+async def test_stream_replaces_events_by_resync_when_its_reader_is_too_slow(
     zookeeper: Server | External, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zkwire.client.handles.MAX_BUFFERED_EVENTS", 10)
@@ -821,7 +821,7 @@ async def test_watches_are_told_that_the_client_is_closed(zookeeper: Server | Ex
     assert watch.event.state is KeeperState.CLOSED
 
 
-async def test_add_watch_asked_for_during_a_gap_stands_after_it(zookeeper: Server | External, root: str) -> None:
+async def test_add_watch_asked_for_during_a_gap_is_set_after_it(zookeeper: Server | External, root: str) -> None:
     async with on_line(zookeeper) as (zk, line):
         await part(zk, line)
         async with trio.open_nursery() as nursery:

@@ -100,7 +100,7 @@ def test_connect_does_not_show_a_secret_of_the_wrong_type(argument: str, value: 
     assert "secret" not in str(caught.value)
 
 
-async def test_add_auth_does_not_show_a_password_that_is_no_bytes(autojump_clock: MockClock) -> None:
+async def test_add_auth_does_not_show_a_password_that_is_not_bytes(autojump_clock: MockClock) -> None:
     async with connect(MemoryServers()) as zk:
         with pytest.raises(LocalProtocolError, match=r"^AuthPacket\.auth: buffer takes bytes or None, not str$"):
             zk.add_auth("digest", "user:secret")  # type: ignore[arg-type]

@@ -90,7 +90,7 @@ async def test_closers_run_before_the_session_is_closed_the_last_one_first(autoj
     told: list[tuple[str, KeeperState]] = []
 
     async def closer(name: str) -> None:
-        await trio.sleep(5)  # takes what it takes, whoever is cancelled
+        await trio.sleep(5)  # takes as long as it takes, even if the caller is cancelled
         told.append((name, zk.state))
 
     with trio.move_on_after(1):
@@ -202,7 +202,7 @@ class Interrupting(StreamTransport):
     def __init__(self, stream: trio.abc.Stream, method: str) -> None:
         super().__init__(stream)
         self.method = method
-        self.sent = False  # whether a session stands, and the getData has been sent
+        self.sent = False  # whether the session is connected, and the getData was sent
 
     def interrupt(self, method: str) -> None:
         if self.method == method:

@@ -203,7 +203,7 @@ async def test_closing_a_call_that_has_its_result_changes_nothing(autojump_clock
         assert await call == (b"/a", STAT)
 
 
-async def test_call_that_nobody_awaits_is_no_warning(autojump_clock: MockClock) -> None:
+async def test_call_that_is_never_awaited_gives_no_warning(autojump_clock: MockClock) -> None:
     async with connect(MemoryServers()) as zk:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -353,7 +353,7 @@ async def test_unknown_error_code_keeps_its_number(autojump_clock: MockClock) ->
         [(OpCode.CREATE, CreateResponse(None)), (OpCode.SET_DATA, SetDataResponse(STAT))],
     ],
 )
-async def test_results_that_do_not_answer_the_multi_are_the_servers_fault(
+async def test_results_that_do_not_answer_the_multi_are_the_servers_error(
     autojump_clock: MockClock, items: list[tuple[OpCode, Any]]
 ) -> None:
     response = MultiResponse(tuple(MultiItem(MultiHeader(kind, False, 0), body) for kind, body in items))
@@ -370,7 +370,7 @@ async def test_results_that_do_not_answer_the_multi_are_the_servers_fault(
         [(OpCode.GET_DATA, GetDataResponse(b"", STAT)), (OpCode.GET_CHILDREN, GetChildrenResponse(None))],
     ],
 )
-async def test_results_that_do_not_answer_the_multi_read_are_the_servers_fault(
+async def test_results_that_do_not_answer_the_multi_read_are_the_servers_error(
     autojump_clock: MockClock, items: list[tuple[OpCode, Any]]
 ) -> None:
     response = MultiResponse(tuple(MultiItem(MultiHeader(kind, False, 0), body) for kind, body in items))

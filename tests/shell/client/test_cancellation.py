@@ -131,7 +131,7 @@ async def test_request_cancelled_before_it_was_sent_is_never_sent(autojump_clock
         assert [got.record.path for got in servers.requests] == ["/later"]
 
 
-async def test_watch_of_a_cancelled_request_is_removed_when_it_stands(autojump_clock: MockClock) -> None:
+async def test_watch_of_a_cancelled_request_is_removed_when_it_is_set(autojump_clock: MockClock) -> None:
     async def late(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         first = await conversation.read()

@@ -162,20 +162,20 @@ async def test_pause_between_rounds_grows_to_three_seconds_and_is_jittered(autoj
 
 
 @pytest.mark.rule(42)
-@pytest.mark.parametrize(("stands", "least", "most"), [(1.0, 1.5, 3.0), (5.1, 0.0, 0.1)])
-async def test_pause_starts_over_only_when_a_session_has_stood_for_a_while(
-    stands: float, least: float, most: float, autojump_clock: MockClock
+@pytest.mark.parametrize(("lasts", "least", "most"), [(1.0, 1.5, 3.0), (5.1, 0.0, 0.1)])
+async def test_pause_starts_over_only_when_a_session_has_lasted_for_a_while(
+    lasts: float, least: float, most: float, autojump_clock: MockClock
 ) -> None:
     async def lose_after_a_session(conversation: ServerSide) -> None:
         await conversation.shake_hands()
-        await trio.sleep(stands)
+        await trio.sleep(lasts)
 
     servers = MemoryServers(*[refuse] * 12, lose_after_a_session, *[refuse] * 12, ServerSide.serve)
     async with connect(servers, connect_timeout=600, timeout=600):
         await trio.sleep(60)
     times = [when for when, _ in servers.dialled]
     assert times[12] - times[11] >= 1.5, "a connection alone does not start it over"
-    assert least <= times[13] - times[12] - stands <= most
+    assert least <= times[13] - times[12] - lasts <= most
 
 
 async def test_hosts_are_tried_in_random_order(autojump_clock: MockClock) -> None:
@@ -309,7 +309,7 @@ async def test_last_words_of_a_server_are_heard_after_a_write_to_it_failed(autoj
             assert (await second)[0] == b"/second", "it never left, and goes out on the next connection"
 
 
-# --- a server that comes back, and sessions that do not stand
+# --- a server that comes back, and sessions that do not last
 
 
 @pytest.mark.rule(42)

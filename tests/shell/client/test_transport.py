@@ -52,7 +52,7 @@ async def test_socket_transport_reports_a_broken_socket_to_the_one_who_drains(au
     await transport.aclose()
 
 
-async def test_large_request_is_written_in_pieces_while_smaller_ones_wait_behind_it(autojump_clock: MockClock) -> None:
+async def test_large_request_is_written_in_pieces_while_smaller_ones_wait_after_it(autojump_clock: MockClock) -> None:
     near, far = socket.socketpair()
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -77,7 +77,7 @@ async def test_large_request_is_written_in_pieces_while_smaller_ones_wait_behind
 
 
 async def test_frames_not_written_are_given_back_when_the_connection_is_lost(autojump_clock: MockClock) -> None:
-    """The first server takes the beginning of a large request and nothing more: what is behind it was never sent."""
+    """The first server takes the beginning of a large request and nothing more: the bytes after it were never sent."""
     near, far = socket.socketpair()
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     second = MemoryServers()

@@ -14,7 +14,7 @@ from zkwire import AddWatchMode, EventType, KeeperState, LocalProtocolError, OpC
 
 
 @pytest.mark.rule(50)
-async def test_event_is_handed_on_before_the_reply_behind_it(autojump_clock: MockClock) -> None:
+async def test_event_is_given_out_before_the_reply_after_it(autojump_clock: MockClock) -> None:
     async def event_then_reply(conversation: ServerSide) -> None:
         await conversation.shake_hands()
         armed = await conversation.read()
@@ -123,7 +123,7 @@ async def test_two_tasks_may_share_a_watch_stream_and_both_see_its_end(autojump_
     assert sorted(seen) == ["/a", "/b"]
 
 
-async def test_watch_stream_far_behind_is_given_one_resync(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_watch_stream_with_a_slow_reader_is_given_one_resync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zkwire.client.handles.MAX_BUFFERED_EVENTS", 3)
 
     async def five_events(conversation: ServerSide) -> None:
