@@ -1,7 +1,7 @@
 """Leader election and service registry, on zkwire's public names. Bottom layer first:
 
     errors        what can go wrong
-    clocks        the clock behind leases
+    clocks        the clock of leases
     ephemeral     deleting and finding what a session owns, over lost replies
     leader/       one leader at a time: elections, campaigns, terms, leases
     registry/     who provides a service: registrations, and a live view of them

@@ -127,7 +127,7 @@ def test_all_programs_of_the_native_dialect_share_a_queue() -> None:
 
 
 def go_number(name: str) -> int:
-    """What go-zookeeper's Lock orders by (lock.go): the integer behind the last "lock-", or without one behind the last
+    """What go-zookeeper's Lock orders by (lock.go): the integer after the last "lock-", or without one after the last
     "__". Any other child ends its Lock with an error."""
     marker = "lock-" if "lock-" in name else "__"
     return int(name.rpartition(marker)[2])

@@ -66,7 +66,7 @@ def test_connect_request_counts_at_once() -> None:
     assert lease.end == 99.9 + WHOLE
 
 
-def test_what_was_sent_behind_the_proof_does_not_count() -> None:
+def test_what_was_sent_after_the_proof_does_not_count() -> None:
     """By then the connection may be another one, whose ConnectRequest was not answered yet."""
     lease = CommitLease(T)
     assert not proved(lease, sent=100.0, heard=100.5)
@@ -105,7 +105,7 @@ def test_lease_asks_what_had_been_answered_when_the_leading_server_last_asked_th
 
     lease = CommitLease(T)
     lease.proved(100.0, 100.5, answered)
-    lease.proved(101.0, 101.5, answered)  # a pause behind 100 may have kept it from asking since 94
+    lease.proved(101.0, 101.5, answered)  # a pause after 100 may have kept it from asking since 94
     lease.proved(108.0, 108.5, answered)
     assert asked == [6.0, 7.0, 13.0]
 

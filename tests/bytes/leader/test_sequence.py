@@ -1,4 +1,4 @@
-"""The number behind a sequential znode's name, and the order of names, also over the wrap of the counter."""
+"""The number at the end of a sequential znode's name, and the order of names, also when the counter wraps."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def test_turn_that_comes_as_it_should_is_no_suspicion(record: bytes) -> None:
         assert witness.until == -math.inf
 
 
-def test_missing_epoch_is_suspicious_to_whoever_has_waited_or_has_seen_one() -> None:
+def test_missing_epoch_is_suspicious_to_a_candidate_that_has_waited_or_has_seen_one() -> None:
     witness = waited()
     witness.epoch_is_missing(LATE)
     assert witness.until == LATE
@@ -67,7 +67,7 @@ def test_missing_epoch_is_as_it_should_be_where_nothing_was_made_since_we_came()
     assert witness.until == LATE
 
 
-def test_epoch_that_says_that_nobody_led_is_suspicious_to_whoever_has_waited() -> None:
+def test_epoch_that_says_that_nobody_led_is_suspicious_to_a_candidate_that_has_waited() -> None:
     witness = waited(50)
     witness.sees(b"", 60, LATE)
     assert witness.until == LATE

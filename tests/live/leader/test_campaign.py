@@ -209,7 +209,7 @@ async def test_nothing_of_the_old_session_is_adopted_when_it_ended_between_two_t
         await lost.wait()
         await end_session(zookeeper, who.zk.session)
         (asked,) = who.all(below(root, OpCode.CREATE))
-        planted = await zk.create(asked.path or "", mode=SEQUENTIAL)  # as if it had been left behind
+        planted = await zk.create(asked.path or "", mode=SEQUENTIAL)  # as if an earlier campaign had left it
         await who.heal()
         await who.until("waiting")
         assert who.zk.session_id != old
@@ -514,7 +514,7 @@ async def test_campaign_out_of_time_without_a_connection_has_removed_its_znode(
         assert await children(zk, root) == [term.node.rpartition("/")[2]]
 
 
-# --- what the process left behind in an earlier life
+# --- znodes that the process left in an earlier life
 
 
 @pytest.mark.rule("R3", "R4")
@@ -639,7 +639,7 @@ async def test_contender_that_no_session_owns_is_an_error_that_says_so(
             assert term.is_leader
 
 
-async def test_contender_that_no_session_owns_is_found_behind_one_of_another_program(
+async def test_contender_that_no_session_owns_is_found_before_one_of_another_program(
     zookeeper: Server, root: str
 ) -> None:
     """Which waits for it, for ever."""
@@ -670,7 +670,7 @@ async def test_contender_that_no_session_owns_and_that_comes_while_somebody_lead
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_holder_and_leaders_znode_that_no_session_owns_are_told_from_a_leaders(
+async def test_holder_and_leaders_znode_that_no_session_owns_are_distinguished_from_a_leaders(
     zookeeper: Server, root: str, mode: Mode
 ) -> None:
     path = f"{root}/master"

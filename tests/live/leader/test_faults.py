@@ -344,7 +344,7 @@ async def play(
 
 
 async def end(stage: Rig) -> None:
-    """All leave, and nothing is wrong, nor left behind."""
+    """All candidates leave; nothing is wrong, and no znode is left."""
     left = await stage.leave()
     for fleet in stage.fleets:
         print(fleet.summary())

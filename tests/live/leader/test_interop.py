@@ -371,7 +371,7 @@ async def test_path_of_another_dialect_is_refused(
 async def test_waiter_refuses_the_path_when_another_dialect_has_come(
     dialect: str, peer: Peer, zookeeper: Addressed, root: str, compiled: Compiled
 ) -> None:
-    """The other program leads beside our leader, which nobody can hinder. Whoever comes next of ours does not."""
+    """The other program leads beside our leader; nobody can prevent that. Our next candidate does not."""
     async with arena(zookeeper, root, compiled) as field:
         await field.enter(Peer(dialect), "our-1")
         await field.history.reached("leading", "our-1")
@@ -386,7 +386,7 @@ async def test_waiter_refuses_the_path_when_another_dialect_has_come(
 
 
 async def serve_and_lead(field: Arena, election: Election) -> None:
-    """Ours enters behind "their", who then leaves."""
+    """Our candidate enters after theirs, which then leaves."""
 
     async def serve() -> None:
         await field.queued(lambda children: len(children) == 2)

@@ -1,4 +1,4 @@
-"""Looking at an election on real servers: what is said is true, ends with the truth, and leaves nothing behind."""
+"""Observers of an election on real servers: what they are told is true, also at the end, and they leave no watch."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_path_without_contenders_has_no_leader(zookeeper: Server, root: st
 
 @pytest.mark.rule("P4", "P6")
 @pytest.mark.parametrize("mode", MODES)
-async def test_observer_is_told_of_every_change_and_has_no_znode(zookeeper: Server, root: str, mode: Mode) -> None:
+async def test_observer_hears_of_every_change_and_has_no_znode(zookeeper: Server, root: str, mode: Mode) -> None:
     path = f"{root}/master"
     await alone(zookeeper)
     async with (

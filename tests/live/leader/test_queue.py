@@ -121,7 +121,7 @@ async def _release(server: Server, path: str, waiters: int) -> tuple[int, int, i
         before = [len(who.frames) for who in everybody]
         await tasks[0].end()
         await tasks[1].wait()
-        async with administrator(server) as zk:  # whoever else was woken has been heard by then
+        async with administrator(server) as zk:  # by then every candidate that was woken has been heard
             for who in everybody:
                 await who.zk.sync(path)
             await zk.sync(path)
@@ -186,7 +186,7 @@ async def test_place_is_kept_over_lost_connections(zookeeper: Server, root: str)
 
 
 @pytest.mark.rule("W9", "C3", "C10")
-async def test_waiter_whose_znode_is_deleted_enters_again_behind_all_others(zookeeper: Server, root: str) -> None:
+async def test_waiter_whose_znode_is_deleted_enters_again_after_all_others(zookeeper: Server, root: str) -> None:
     async with administrator(zookeeper) as zk, candidates(zookeeper, root, 3) as (leader, who, other):
         tasks = await in_turn((leader, who, other))
         names = await children(zk, root)

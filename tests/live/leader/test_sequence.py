@@ -1,4 +1,4 @@
-"""What real servers do when the counter behind sequential names is used up: it stays where it is."""
+"""What real servers do when the counter of sequential names is used up: it stays where it is."""
 
 from __future__ import annotations
 

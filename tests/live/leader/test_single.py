@@ -1,4 +1,4 @@
-"""One znode for whoever creates it first, on real servers."""
+"""One znode, whose creator leads, on real servers."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_failovers_go_on_at_one_cost_and_nothing_is_sent_between_them(zook
                     await who.until("waiting")
             tokens.append((await task.wait()).token)
             counts = [len(who.requests()) for who in everybody]
-            for who in everybody:  # what was still to come is there behind these
+            for who in everybody:  # after these, everything that was still to come is there
                 await who.zk.sync(root)
             assert [len(who.requests()) for who in everybody] == [count + 1 for count in counts]
             costs.append(sum(counts))

@@ -68,7 +68,7 @@ async def test_deadline_moves_with_each_proof(autojump_clock: MockClock) -> None
         assert len(seen) > 30
 
 
-async def test_renewals_are_told_to_whoever_asks(autojump_clock: MockClock) -> None:
+async def test_on_renewal_is_called_with_each_new_end_of_the_lease(autojump_clock: MockClock) -> None:
     async with stage() as on, on.election() as election, election.lead() as term:
         told: list[float] = []
         term.on_renewal = told.append
@@ -600,7 +600,7 @@ async def test_proclaim_after_a_lost_one_finds_out_what_became_of_it(applied: bo
 
 
 @pytest.mark.rule("P2")
-async def test_foreign_write_behind_a_lost_proclaim_is_told_from_it(autojump_clock: MockClock) -> None:
+async def test_foreign_write_after_a_lost_proclaim_is_distinguished_from_it(autojump_clock: MockClock) -> None:
     async with stage() as on, on.election(data=b"0") as election, on.client("b") as other, election.lead() as term:
         await on.fault("drop reply", how="MULTI")
         with pytest.raises(ConnectionLossError):
