@@ -26,7 +26,7 @@ To look at it:
 
 On both:
 
-    tap/          a proxy that sees, and breaks, the frames that pass
+    tap/          a proxy that shows the frames that pass, and can inject faults
     cli/          the command line
 
 Nothing but client/, tap/ and cli/ knows trio, a clock or a socket: bytes and the time go in, events and bytes come out.

@@ -19,7 +19,7 @@ from ..multi import MultiItem, MultiSequence
 from ..operations import BY_OPCODE, OPERATIONS, Operation, opcode_named, problem
 from ..records import ACL, Id, MultiHeader
 
-#: What a field is when the JSON has none of its name.
+#: The values of fields that the JSON leaves out.
 DEFAULTS: dict[str, Any] = {
     "watch": False,
     "version": -1,
@@ -34,7 +34,7 @@ class RequestError(ValueError):
 
 
 def request_from_json(text: str) -> tuple[Operation, Any]:
-    """The operation and its record.
+    """The operation, and the record of its fields; None if the operation has no fields.
 
     Raises:
         RequestError: names what is unknown, missing or of the wrong type, or what must not be sent.

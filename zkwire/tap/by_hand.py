@@ -142,7 +142,7 @@ class Dialogue:
         await self.send(data or frame(encode(ConnectRequest(0, 0, time_out, 0, bytes(PASSWORD_SIZE), False))))
 
     async def send(self, data: bytes) -> None:
-        """A server that has closed the connection is no error here: what it sent before can still be read."""
+        """If the server has closed the connection, this raises nothing: what it sent before can still be read."""
         with suppress(trio.BrokenResourceError, OSError):
             await self._connection.send(data)
 

@@ -137,7 +137,7 @@ def _lua(value: Any, indent: str = "") -> str:
         return str(value)
     if isinstance(value, str):
         if not value.isprintable():
-            raise ValueError(f"{value!r} cannot stand in a string of the dissector: it is not printable")
+            raise ValueError(f"{value!r} cannot be in a string of the dissector: it is not printable")
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     inner = indent + "  "
     if isinstance(value, Mapping):
