@@ -35,17 +35,15 @@ class Access(NamedTuple):
     """How the servers are reached.
 
     Attributes:
-        hosts: a connect string.
         arguments: for `zkwire.connect`, as `zkwire.connect_arguments` gives them.
         options: the same as options for a candidate, without hosts and credentials.
     """
 
-    hosts: str
     arguments: dict[str, Any]
     options: list[str]
 
     def connect(self, **more: Any) -> Client:
-        return zkwire.connect(**{**self.arguments, "hosts": self.hosts, "session_timeout": SESSION_TIMEOUT}, **more)
+        return zkwire.connect(**{**self.arguments, "session_timeout": SESSION_TIMEOUT}, **more)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -104,7 +102,7 @@ class Candidate:
 
     def __init__(self, name: str, path: str, access: Access) -> None:
         self.name = name
-        arguments = [name, path, "--hosts", access.hosts, *access.options]
+        arguments = [name, path, "--hosts", access.arguments["hosts"], *access.options]
         self._command = [sys.executable, "-m", "election.command.demo", *arguments]
         self._environment = access.environment
         self._said: list[str] = []
@@ -231,7 +229,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("path", metavar="PATH")
     zkwire.add_connection_options(parser)
     options = parser.parse_args(arguments)
-    access = Access(options.hosts, zkwire.connect_arguments(options), [])
+    access = Access(zkwire.connect_arguments(options), [])
     zkwire.run_until_signal(lambda: candidate(options.name, options.path, access))
 
 

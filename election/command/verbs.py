@@ -97,7 +97,7 @@ def _check_path(path: str) -> None:
 def _demo_access(options: argparse.Namespace, connection: dict[str, Any]) -> demo.Access:
     files = {"--ca": options.ca, "--cert": options.cert, "--key": options.key}
     given = [each for option, path in files.items() if path is not None for each in (option, path)]
-    return demo.Access(options.hosts, connection, ["--tls"] * options.tls + given)
+    return demo.Access(connection, ["--tls"] * options.tls + given)
 
 
 # --- elections
@@ -173,7 +173,7 @@ async def _tell_connection(zk: Client, report: Callable[..., object]) -> None:
 
 
 def _reporter(options: argparse.Namespace) -> Callable[..., None]:
-    """A function that reports an event on stderr: as JSON with `run --json`, else as a sentence, if there is one."""
+    """A function that reports an event on stderr: as JSON with `run --json`, else as a sentence, if it has one."""
 
     def report(event: str, text: str = "", **details: Any) -> None:
         if options.json and options.name == "run":
