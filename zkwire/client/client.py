@@ -319,8 +319,9 @@ class Client(Verbs):
         self._end()
 
     def add_auth(self, scheme: str, auth: bytes) -> Call[None]:
-        """Authenticate this connection, and every later one. Any user and password will do for "digest": they are who
-        you are. The call's result comes with the reply; it is not lost with a connection.
+        """Authenticate this connection, and every later one. For "digest" any user and password will do: the server
+        keeps no list of users, and ACLs name a hash of the two. The call ends when the server has answered, if need be
+        on a later connection.
 
         Raises:
             AuthFailedError: the server does not know the scheme, or refuses the credentials. The client ends.

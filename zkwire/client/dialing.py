@@ -40,7 +40,7 @@ class Dialing:
         dial: opens a stream to one address.
         connect_timeout: seconds for finding the first session.
         check_run: raises RuntimeError in a forked process, where nothing may be opened.
-        use: called with each new Link before its session is told, and with None when the Link is over.
+        use: called with each new Link before `Session.tcp_connected`, and with None when the Link is over.
         pump: as for Link.
     """
 

@@ -80,7 +80,7 @@ class Link:
             trio.lowlevel.reschedule(task)
 
     async def close(self) -> int:
-        """Close the stream. Returns how many bytes handed out last were never written."""
+        """Close the stream. Returns how many of the last bytes were never written."""
         if self._session.state is KeeperState.AUTH_FAILED:  # a closeSession may be left
             with trio.CancelScope(shield=True), trio.move_on_after(LAST_WORDS), suppress(*BROKEN):
                 await self.transport.drain()

@@ -30,8 +30,8 @@ class Login:
     """
 
     def __init__(self, auths: Iterable[tuple[str, bytes]], mechanism: Mechanism | None, max_frame: int) -> None:
-        #: The auth packets, in the order in which they are sent. That of a caller who waits for the reply is his
-        #: Request until it is answered; all others are the session's own.
+        #: The auth packets, in the order in which they are sent. One that a caller waits for is the caller's Request
+        #: until it is answered. All others are the session's own.
         self.packets: list[Request] = [OwnRequest(AUTH, AuthPacket(0, scheme, token)) for scheme, token in auths]
         for packet in self.packets:
             body_of(AUTH, packet.record, max_frame)

@@ -15,8 +15,8 @@ then SASL, wait for their replies; send setWatches; send the requests that calle
 
 All times are seconds on one clock of the caller's, which must not jump.
 
-A Session is one session only. When it has expired it is over, and so is every request it held: `successor` makes the
-next one, and no request crosses over.
+A Session is one session only. When it has expired, every request that it had fails. `successor` makes the next session,
+which has none of them.
 
 "Rule N": docs/client-rules.md.
 """
@@ -143,8 +143,8 @@ class Session:
         self._events: deque[SessionEvent] = deque()
 
     def successor(self) -> Session:
-        """The next session, for a caller who goes on after this one has expired: a new one, with the same options and
-        with all auths of this one. Until a server has granted it a timeout, its limits count from this one's."""
+        """A new session, to go on with after this one has expired. It has the same options and all auths of this one.
+        Until a server has granted it a timeout, its limits count from this one's."""
         return Session(
             self._asked_timeout,
             read_only=self._read_only_ok,
@@ -469,7 +469,7 @@ class Session:
                 self._events.append(Failed(request, error))
 
     def _give_up_connection(self, reason: str) -> None:
-        """The caller is told to close the connection. It says in tcp_lost how many of the bytes never left."""
+        """Have the caller close the connection. It then says in `tcp_lost` how many of the bytes never left."""
         self._awaits_tcp_lost = True
         self._arming.give_up()
         self._events.append(Disconnected(reason))
