@@ -24,6 +24,7 @@ VARYING = [
     (r"0x[0-9a-f]+", "HEX"),
     (r"127\.0\.0\.1:\d+", "ADDRESS"),
     (r" +(\d+ bytes)$", r" \1"),  # aligned to the right
+    (r"closed by the (client|server)", "closed"),  # after closeSession both close the connection
     (r"^([0-9a-f]{4}) .* (\S*\.(?:[cmp]?zxid|[cm]time)) .*$", r"\1 \2"),
 ]
 
