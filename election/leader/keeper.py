@@ -126,17 +126,18 @@ class Keeper:
 
         Returns False if the term was lost meanwhile; then it has ended.
         """
-        due = False
-        if trio.current_time() < earliest:
-            self.campaign.progress.become(State.WAITING)
+
+        def is_due() -> bool:
+            return trio.current_time() >= earliest and self.lease.end - self._clock.boottime() >= self.lease.least
+
+        due = is_due()
         try:
-            while not self.lost.is_set():
-                too_early = trio.current_time() < earliest
-                due = not too_early and self.lease.end - self._clock.boottime() >= self.lease.least
-                if due:
-                    break
-                with trio.move_on_at(earliest if too_early else math.inf):
+            if not due:
+                self.campaign.progress.become(State.WAITING)
+            while not due and not self.lost.is_set():
+                with trio.move_on_at(earliest if trio.current_time() < earliest else math.inf):
                     await self._moved.wait()
+                due = not self.lost.is_set() and is_due()
         finally:
             if not due:
                 with trio.CancelScope(shield=True):

@@ -25,9 +25,10 @@ class State(str, Enum):
 #: Which states may follow each.
 NEXT: dict[State, frozenset[State]] = {
     State.IDLE: frozenset({State.ENTERING}),
-    # The last two are for a term that is over before its body begins; IDLE for a candidate that gives up.
-    State.ENTERING: frozenset({State.WAITING, State.LEADING, State.IDLE, State.LOST, State.RESIGNING}),
-    # WAITING again: it waits for another candidate than before, or for the same one again.
+    # IDLE is for a candidate that gives up.
+    State.ENTERING: frozenset({State.WAITING, State.LEADING, State.IDLE}),
+    # WAITING again: it waits for something else than before. The last two are for a term that is over before its body
+    # begins.
     State.WAITING: frozenset({State.WAITING, State.ENTERING, State.LEADING, State.IDLE, State.LOST, State.RESIGNING}),
     State.LEADING: frozenset({State.SUSPENDED, State.LOST, State.RESIGNING}),
     State.SUSPENDED: frozenset({State.LEADING, State.LOST, State.RESIGNING}),
