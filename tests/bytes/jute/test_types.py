@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.records import Empty, EveryType, some
 from zkwire import records
-from zkwire.jute import JuteError, JuteType, decode, encode, wire
+from zkwire.jute import Buffer, JuteError, JuteType, TrailingBoolean, UString, decode, encode, wire
 from zkwire.jute.types import CESU8, FixedType, type_of
 from zkwire.records import (
     ACL,
@@ -187,6 +187,12 @@ def test_a_length_is_checked_before_it_is_allocated(cls: Any, length: int) -> No
         assert tracemalloc.get_traced_memory()[1] < 200_000
     finally:
         tracemalloc.stop()
+
+
+def test_null_is_a_value_of_every_type_that_has_it() -> None:
+    vector = GetChildrenResponse.FIELDS[0].type
+    for kind in (type_of(Buffer), type_of(UString), type_of(TrailingBoolean), vector):
+        assert kind.problem(None, "field") is None
 
 
 def test_a_jute_type_of_no_kind_has_no_problem_to_tell() -> None:

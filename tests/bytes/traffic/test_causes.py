@@ -278,3 +278,10 @@ def test_read_that_cannot_be_decoded_arms_nothing() -> None:
     book.watcher.reply(broken)
     book.watcher.event(CHANGED, "/a")
     assert book.events() == [("/a", None, False, None)]
+
+
+def test_reply_without_its_request_arms_nothing() -> None:
+    book = Book()
+    book.watcher.seen(RECEIVED, encode(ReplyHeader(99, 9, 0)))
+    book.watcher.event(CHANGED, "/a")
+    assert book.events() == [("/a", None, False, None)]

@@ -14,6 +14,7 @@ from zkwire.traffic.entries import (
     ConnectionOpened,
     Entry,
     EntryMaker,
+    EventSeen,
     Exchange,
     FaultInjected,
     Filter,
@@ -22,6 +23,7 @@ from zkwire.traffic.entries import (
     StrayBytesSeen,
     UnansweredRequest,
     frame_of,
+    new_frames,
 )
 from zkwire.traffic.faults import DROP, PASS
 from zkwire.traffic.selection import opcodes, path_pattern
@@ -230,3 +232,16 @@ def test_filter_by_session() -> None:
 def test_entry_is_about_a_frame_or_about_the_connection() -> None:
     kinds = {type(entry).__name__ for entry in everything() if frame_of(entry) is None}
     assert kinds == {"ConnectionOpened", "ServerUnreachable", "StrayBytesSeen", "ConnectionClosed"}
+
+
+def test_new_frames_of_an_entry_are_those_that_no_other_shows() -> None:
+    book = Book()
+    request = book.writer.request(OpCode.EXISTS)
+    waiting = book.writer.request(OpCode.EXISTS)
+    reply = book.writer.reply(request)
+    event = book.watcher.event(CREATED, "/a")
+    stray = book.writer.seen(RECEIVED, b"abc")
+    book.writer.close()
+    shown = {type(entry): list(new_frames(entry)) for entry in book.entries if not isinstance(entry, Exchange)}
+    assert [list(new_frames(entry)) for entry in book.of(Exchange)] == [[request, reply], [stray]]
+    assert shown == {EventSeen: [event], UnansweredRequest: [waiting], ConnectionClosed: []}
