@@ -160,7 +160,7 @@ async def _tell_waiting(zk: Client, election: Election, report: Callable[..., ob
         if found is None:
             text = "nobody leads yet"
         elif owner is not None and owner.ephemeral_owner == zk.session_id:
-            found, text = None, "a previous leader, whose znodes were deleted, may still have a lease"
+            found, text = None, "this candidate is next, as soon as it is certain that no other leader works"
         else:
             text = f"{_line(found)} leads"
         if text != told and election.state == "waiting":

@@ -349,7 +349,7 @@ def test_run_says_that_it_waits_for_the_lease_of_a_leader_whose_znodes_were_dele
         await zk.delete(node)
 
     on_server(delete)
-    waiting = f"election: {root}: waiting: a previous leader, whose znodes were deleted, may still have a lease"
+    waiting = f"election: {root}: waiting: this candidate is next, as soon as it is certain that no other leader works"
     assert second.next(on=second.err) == waiting
     assert second.ends() == 0
 
