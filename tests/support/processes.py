@@ -16,15 +16,15 @@ from typing import Any
 HOST = "127.0.0.1"
 POLL_INTERVAL = 0.02  # seconds
 
-# Signals that Python ignores would stay ignored in the program that replaces it, hence the first two resets. The third:
-# a pytest that was started in the background ignores SIGINT, and the program must not.
+# Signals that Python ignores would stay ignored in the program that replaces it, hence the first two resets. The
+# others: a pytest that was started in the background ignores SIGINT and SIGQUIT, and the program must not.
 _DIE_WITH_STARTER = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 if os.getppid() != int(sys.argv[1]):
     sys.exit("the starter has gone already")
-for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT):
     signal.signal(number, signal.SIG_DFL)
 os.execvp(sys.argv[2], sys.argv[2:])
 """
