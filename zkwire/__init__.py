@@ -24,12 +24,13 @@ To look at it:
     capture/      files of captured packets in, frames out
     wireshark/    the dissector for Wireshark
 
-On both:
+Built on both:
 
     tap/          a proxy that shows the frames that pass, and can inject faults
     cli/          the command line
 
-Nothing but client/, tap/ and cli/ knows trio, a clock or a socket: bytes and the time go in, events and bytes come out.
+Only client/, tap/ and cli/ use trio, a clock or a socket. All other modules are given bytes and the time, and return
+events and bytes.
 Names are loaded when they are first used, so that the core can be imported without trio.
 """
 

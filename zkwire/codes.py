@@ -45,7 +45,7 @@ class OpCode(IntEnum):
     WHO_AM_I = 107
     CREATE_SESSION = -10  # servers use it among themselves; clients never send it
     CLOSE_SESSION = -11
-    ERROR = -1  # not a request: it marks the results of a multi that failed
+    ERROR = -1  # not a request: the type of every result of a multi that failed
 
 
 class Xid(IntEnum):
@@ -117,8 +117,8 @@ class EventType(IntEnum):
 
 
 class KeeperState(IntEnum):
-    """WatcherEvent.state, which is always SYNC_CONNECTED from a server; and `Client.state`, which can be each of these
-    except SASL_AUTHENTICATED. Source: Watcher.Event.KeeperState."""
+    """WatcherEvent.state and `Client.state`. Servers always send SYNC_CONNECTED. `Client.state` is never
+    SASL_AUTHENTICATED. Source: Watcher.Event.KeeperState."""
 
     DISCONNECTED = 0
     SYNC_CONNECTED = 3
@@ -146,12 +146,12 @@ class CreateMode(IntEnum):
 
     @property
     def is_sequential(self) -> bool:
-        """Whether the server puts ten digits after the path."""
+        """Whether the server appends ten digits to the path."""
         return self in (2, 3, 6)
 
     @property
     def has_ttl(self) -> bool:
-        """Whether the server deletes the znode when it had no children and no change for its time to live."""
+        """Whether the znode has a time to live: the server deletes it after so long without a child or a change."""
         return self in (5, 6)
 
 
@@ -191,7 +191,7 @@ class AddWatchMode(IntEnum):
 
 
 def member_or_int(codes: type[E], number: int) -> E | int:
-    """The number as a member of `codes`, or as it is if it is not one of them: newer servers may send others."""
+    """The member of `codes` with this number; the number itself if there is none: newer servers may send others."""
     try:
         return codes(number)
     except ValueError:

@@ -51,12 +51,12 @@ class NoServerError(ZkwireError):
 
 class ReplyTooLongError(ZkwireError):
     """The reply has more bytes than `max_reply` of connect(). The server has carried out the request; only its reply
-    was dropped. The connection and all other requests go on.
+    was dropped. The connection stays open, and no other request is affected.
 
     Attributes:
         path, operation: of the request, as in ZooKeeperError.
         length: of the reply, in bytes.
-        limit: the longest reply that is taken, in bytes.
+        limit: the longest reply that the client takes (`max_reply`), in bytes.
     """
 
     def __init__(self, path: str | None, operation: str, length: int, limit: int) -> None:
@@ -81,8 +81,8 @@ class ZooKeeperError(ZkwireError):
         code: the number, as on the wire; an `ErrorCode` if it is a known one.
         path: of the request, as the caller gave it; None: it has none.
         operation: ZooKeeper's name of the request, "getData"; None: there was no request.
-        reason: what is wrong, in words, if more than the code is known; else "". BadArgumentsError and AuthFailedError
-            have one, and NoNodeError of a client with a chroot.
+        reason: what is wrong, in words, where zkwire knows more than the code; else "". BadArgumentsError and
+            AuthFailedError can have one, and NoNodeError if the client has a chroot.
         index: of a failed multi: the place of the operation that failed, from 0; else None.
         results: of a failed multi: for each operation its error, or None for those before the one that failed; else
             None.
@@ -116,7 +116,7 @@ class SystemErrorError(ZooKeeperError):
 
 
 class RuntimeInconsistencyError(ZooKeeperError):
-    __doc__ = "The operation stands in a multi after one that failed, and was not tried."
+    __doc__ = "The operation was not tried, because one before it in the same multi failed."
 
     CODE = ErrorCode.RUNTIME_INCONSISTENCY
 
@@ -160,16 +160,14 @@ class ConnectionLossError(ZooKeeperError):
 
 
 class MarshallingError(ZooKeeperError):
-    __doc__ = (
-        "The server could not parse the request's body, or does not know a value in it that has to be one of an enum."
-    )
+    __doc__ = "The server could not parse the request's body, or does not know the value of an enum field in it."
 
     CODE = ErrorCode.MARSHALLING_ERROR
 
 
 class UnimplementedError(ZooKeeperError):
-    __doc__ = """The server does not know the operation, and closes the connection; or it has switched the operation
-    off, and keeps the connection."""
+    __doc__ = """The server does not know the operation and closes the connection; or the operation is switched off
+    there, and the connection stays open."""
 
     CODE = ErrorCode.UNIMPLEMENTED
 
@@ -181,8 +179,8 @@ class OperationTimeoutError(ZooKeeperError):
 
 
 class BadArgumentsError(ZooKeeperError):
-    __doc__ = """An illegal path, mode or time to live, found by the server or by zkwire before anything was sent: then
-    `reason` says what is wrong with it."""
+    __doc__ = """A path, mode or time to live is not allowed. If zkwire found this before it sent anything, `reason`
+    says what is wrong."""
 
     CODE = ErrorCode.BAD_ARGUMENTS
 
@@ -313,7 +311,7 @@ class NotReadOnlyError(ZooKeeperError):
 
 
 class EphemeralOnLocalSessionError(ZooKeeperError):
-    __doc__ = "The session is local to one server, and may not become a global one, as an ephemeral znode needs."
+    __doc__ = "An ephemeral znode needs a global session, but this one is local to a server and may not become global."
 
     CODE = ErrorCode.EPHEMERAL_ON_LOCAL_SESSION
     SINCE = "3.5.0"

@@ -6,7 +6,7 @@
                        length  ReplyHeader    the operation's response, where err is 0
                        length  ReplyHeader    WatcherEvent           a notification: xid -1
 
-The length counts the bytes after it, the payload. Client and tools ask here which records a payload holds.
+The length counts the bytes after it, the payload. The functions here tell client and tools which records it holds.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ _LARGE_PIECE = 1024
 MAX_REQUEST = 0xFFFFF
 
 #: The longest reply that is taken by default, in bytes. Servers do not limit their replies: the reply to getData is
-#: longer than MAX_REQUEST if the znode is filled to that, and one to getChildren may have any length. Only bytes that
-#: have arrived take memory.
+#: longer than MAX_REQUEST if the znode's data has that length, and a reply to getChildren may have any length. Only
+#: bytes that have arrived take memory.
 MAX_REPLY = 64 * 2**20
 
 
@@ -81,8 +81,8 @@ def request_types(operation: Operation | None) -> tuple[Any, ...]:
 def reply_types(operation: Operation | None, err: int = 0) -> tuple[Any, ...]:
     """The records of a reply with this err. The operation is that of its request; None: not known.
 
-    With an error nothing follows the header. The operations that do not keep to this say so
-    (`Operation.response_on_error`).
+    If err is not 0, nothing follows the header. `Operation.response_on_error` marks the operations for which something
+    may follow.
     """
     if operation is None or operation.response is None or err:
         return (ReplyHeader,)
@@ -90,7 +90,7 @@ def reply_types(operation: Operation | None, err: int = 0) -> tuple[Any, ...]:
 
 
 def length_at(data: bytes | bytearray, offset: int = 0) -> int | None:
-    """The length of the frame that starts at `offset`, in range or not; None: its 4 bytes are not all there."""
+    """The length field of the frame at `offset`, even if it is out of range; None: fewer than 4 bytes are there."""
     return LENGTH.unpack_from(data, offset)[0] if len(data) - offset >= LENGTH_SIZE else None
 
 
@@ -100,10 +100,10 @@ def xid_of(payload: bytes | bytearray) -> int | None:
 
 
 class Frame(NamedTuple):
-    """One frame as it passed: `on_frame` is called with it.
+    """One frame that was sent or received: the argument of `on_frame`.
 
     direction: which way it went.
-    payload: its bytes without the length; only the ReplyHeader of a reply that is longer than max_reply.
+    payload: the bytes after the length. For a reply that is longer than max_reply, only the ReplyHeader.
     types: the records that it holds, in order. The last may be missing if the bytes do not fit it.
     opcode: of the request, or of the request that a reply answers; None for the handshake and for notifications.
     now: when it was made or read: seconds on the clock of the caller, which for a Client is trio's.
@@ -116,7 +116,7 @@ class Frame(NamedTuple):
     now: float
 
     def __repr__(self) -> str:
-        """Without the bytes of the payload: they may hold a password. `format_frame` shows all but those."""
+        """Leaves out the payload's bytes: they may hold a password. `format_frame` shows all bytes but passwords."""
         names = ", ".join(kind.__name__ for kind in self.types)
         return (
             f"Frame(direction={self.direction.name}, payload=<{counted(len(self.payload), 'byte')}>, types=({names}), "
@@ -125,7 +125,7 @@ class Frame(NamedTuple):
 
 
 class FrameError(ValueError):
-    """The length before a frame is out of range; `length` is what it says."""
+    """The length before a frame is out of range; `length` is its value."""
 
     def __init__(self, reason: str, length: int) -> None:
         super().__init__(reason)
@@ -138,10 +138,10 @@ def frame(payload: bytes) -> bytes:
 
 
 class FrameBuffer:
-    """Bytes in, in any pieces; frames out.
+    """Takes bytes in pieces of any size, and returns whole frames.
 
-    A frame is given as `(buffer, start, end)`: its payload is `buffer[start:end]`. Whole frames are read in the bytes
-    that arrived, and only the beginning of a frame at the end of a piece is copied.
+    A frame is returned as `(buffer, start, end)`: its payload is `buffer[start:end]`. A frame that arrived whole is not
+    copied. If only its beginning arrived, that is copied.
     """
 
     def __init__(self, limit: int = MAX_REPLY) -> None:
@@ -210,13 +210,13 @@ class FrameBuffer:
         return None
 
     def begun(self, size: int) -> bytes:
-        """The first `size` bytes, or those of them that have arrived, of the payload for which `next_frame` raised
-        FrameError."""
+        """The first `size` bytes of the payload for which `next_frame` raised FrameError; fewer if no more have
+        arrived."""
         start = self._offset + LENGTH_SIZE
         return self._buffer[start : start + size]
 
     def skip(self) -> None:
-        """Drop the frame for which `next_frame` raised FrameError, also the bytes of it that are still to arrive. Its
+        """Drop the frame for which `next_frame` raised FrameError, with the bytes of it that have not arrived yet. Its
         length must be above 0."""
         (length,) = LENGTH.unpack_from(self._buffer, self._offset)
         end = self._offset + LENGTH_SIZE + length

@@ -76,10 +76,10 @@ class Operation(NamedTuple):
     arms_on_no_node: the watch that it sets when err is NO_NODE. Only exists sets one (rule 48).
     writes: True: the leader gives the request a zxid of its own, and every server applies it. False for check: only
         the multi that holds it has a zxid. Source: PrepRequestProcessor.pRequest.
-    fires: the events that it causes when it succeeds: NODE_CHILDREN_CHANGED of the parent, all others of the path
-        itself. Of reconfig that is /zookeeper/config, of closeSession each ephemeral of the session. A multi causes the
-        events of its operations. Source: DataTree.processTxn.
-    errors: the codes that a server may refuse it with, in the order in which it looks. Source: PrepRequestProcessor,
+    fires: the events that it causes when it succeeds. NODE_CHILDREN_CHANGED is an event of the parent, every other one
+        of the path itself. The path of reconfig is /zookeeper/config; closeSession has one for each ephemeral of the
+        session. A multi causes the events of its operations. Source: DataTree.processTxn.
+    errors: the codes that a server may refuse it with, in the order in which it checks. Source: PrepRequestProcessor,
         FinalRequestProcessor and DataTree of 3.9. Not listed: those of `ANY_OPERATION`, and NOT_READ_ONLY.
     not_in_read_only: True: a server in read-only mode refuses it with NOT_READ_ONLY. Source: ReadOnlyRequestProcessor.
     """
@@ -210,8 +210,8 @@ OPERATIONS: dict[str, Operation] = {row.name: row for row in _ROWS}
 
 
 def operation_name(opcode: int | None) -> str:
-    """ZooKeeper's name of the operation, "opcode 99" if it has none, and "reply" for None: only the operation of a
-    reply may not be known."""
+    """ZooKeeper's name of the operation; "opcode 99" if it has none. None gives "reply", since only replies can have an
+    unknown operation."""
     if opcode is None:
         return "reply"
     return BY_OPCODE[opcode].name if opcode in BY_OPCODE else f"opcode {opcode:d}"
@@ -221,8 +221,8 @@ _OPCODES = {folded(row.name): row.opcode for row in _ROWS}
 
 
 def opcode_named(name: str) -> int | None:
-    """The opcode of an operation by ZooKeeper's name in any spelling ("getData", "get_data"); a number stands for
-    itself, known or not. None: no operation has this name."""
+    """The opcode of the operation with this name, in any spelling ("getData", "get_data"). A number is taken as the
+    opcode, known or not. None: no operation has this name."""
     return int(name) if name.lstrip("-").isdigit() else _OPCODES.get(folded(name))
 
 
@@ -232,7 +232,7 @@ ADD_WATCH_ARMS = {
     AddWatchMode.PERSISTENT_RECURSIVE: WatcherKind.PERSISTENT_RECURSIVE,
 }
 
-#: The events of its path that each kind of watch sees. A recursive one sees those of all paths below it too.
+#: For each kind of watch, the events on its path that it sees. A recursive one sees them on all paths below it too.
 SEES: dict[WatcherKind, tuple[EventType, ...]] = {
     WatcherKind.DATA: (EventType.NODE_DATA_CHANGED, EventType.NODE_DELETED),
     WatcherKind.EXIST: (EventType.NODE_CREATED,),
@@ -255,7 +255,7 @@ SERVER_TYPE = {
     WatcherKind.PERSISTENT_RECURSIVE: WatcherType.PERSISTENT_RECURSIVE,
 }
 
-#: The events that a watch in each table sees. The server does not know of which kind it is.
+#: For each table of the server, the events that a watch in it sees. The server does not know the kind of that watch.
 TABLE_SEES: dict[WatcherType, frozenset[EventType]] = {
     table: frozenset(event for kind, its in SERVER_TYPE.items() if its is table for event in SEES[kind])
     for table in SERVER_TYPE.values()
@@ -306,7 +306,7 @@ def _create_problem(operation: Operation, request: CreateRequest | CreateTTLRequ
     if operation.opcode is not create_operation(mode, with_stat=operation.opcode is OpCode.CREATE2).opcode:
         return f"{operation.name} does not take {mode.name}"
     if isinstance(request, CreateTTLRequest) and not (isinstance(request.ttl, int) and 1 <= request.ttl <= MAX_TTL_MS):
-        # This protects servers: one that gets a ttl of -1 under other flags stops for good, since it cannot replay its
+        # This protects servers: one that gets a ttl of -1 with other flags stops for good, since it cannot replay its
         # own log any more (seen with 3.8.0 and 3.9.4).
         return f"{operation.name}: ttl is 1 to {MAX_TTL_MS} ms, not {request.ttl!r}"
     if not request.acl:

@@ -1,7 +1,7 @@
 """Which paths can name a znode, and how a chroot is put before them and taken off again.
 
-Source: PathUtils.validatePath. Servers check the paths of writes only, and mislead: they answer create("/a//b") with
-NoNode.
+Source: PathUtils.validatePath. Servers check only the paths of writes, and their errors mislead: they answer
+create("/a//b") with NoNode.
 """
 
 from __future__ import annotations
