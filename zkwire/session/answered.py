@@ -1,19 +1,19 @@
-"""Which of the bytes sent on a connection the server has answered: what `last_answered`, and so a lease, counts from.
+"""Which of the bytes sent on a connection the server has answered. `last_answered`, and so a lease, follows from it.
 
-Only a sample of the times at which bytes left is kept, so that this costs little for each request.
+Only a sample of the send times is kept, so that this costs little for each request.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-#: The times of sending that are kept, at most one in 1/24 of the session timeout: they reach back 3/8 of it.
+#: How many send times are kept. There is at most one per 1/24 of the session timeout, so they reach back 3/8 of it.
 SENT_TIMES = 10
 SENT_TIMES_PER_TIMEOUT = 24
 
 
 class Answered:
-    """When bytes left, and when the first reply came to something that left no earlier.
+    """When bytes were sent, and when the first reply came to something that was sent at that time or later.
 
     Times are clock times in seconds. A place is where a frame begins among all bytes of the connection.
     """
@@ -28,7 +28,7 @@ class Answered:
         self._pings: deque[int] = deque(maxlen=SENT_TIMES)  # the places of those that were not answered yet
 
     def note_sent(self, place: int, now: float, session_timeout: float) -> None:
-        """Bytes leave now, of which the first is at `place`. To be called when `next_noted` has come."""
+        """Bytes are sent now; the first of them is at `place`. Call this only if `now` is at least `next_noted`."""
         self.sent.append((now, place))
         self.next_noted = now + session_timeout / SENT_TIMES_PER_TIMEOUT
 
@@ -48,11 +48,11 @@ class Answered:
             self.note_answer(self._pings.popleft(), now)
 
     def last(self, before: float) -> float:
-        """When the newest request or ping was sent that the server had answered by `before`; when the connection began
-        if there was none.
+        """Send time of the newest request or ping that the server had answered by `before`; if there was none, the time
+        when the connection began.
 
-        Never later than that. It may be earlier by 1/24 of the session timeout, and by more if `before` is more than
-        3/8 of it ago.
+        The result is never too late. It may be too early by 1/24 of the session timeout, and by more if `before` is
+        more than 3/8 of the session timeout ago.
         """
         for answered, sent in reversed(self._answers):
             if answered <= before:

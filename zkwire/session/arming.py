@@ -25,7 +25,7 @@ _SET_WATCHES_LISTS = (WatcherKind.DATA, WatcherKind.EXIST, WatcherKind.CHILD)
 class Arming:
     """The requests about the watches of one session, on one connection after another.
 
-    A method that returns a str returns why the connection must be given up, "" if it need not.
+    A method that returns a str returns the reason why the connection must be given up, "" if there is none.
     """
 
     def __init__(self, max_frame: int) -> None:
@@ -52,8 +52,8 @@ class Arming:
         self._connection = None
 
     def lost(self, unanswered: Iterable[Request]) -> str:
-        """The connection was lost, and these requests were sent and not answered. Returns what the state's reason says
-        about a setWatches among them, "" for nothing.
+        """The connection was lost before these requests were answered. Returns words about an unanswered setWatches for
+        the end of the state's reason; "" if there is none.
 
         A server with a smaller jute.maxbuffer than ours closes the connection when a setWatches is too long for it, and
         would do so each time. So the next ones are shorter, in the end one for each path.
@@ -68,7 +68,10 @@ class Arming:
                     break
                 self._length = max(min(self._length, size) // 4, 1)
                 sent = counted(size, "byte")
-                return f"; no answer to a setWatches of {sent}: the next are shorter, if its jute.maxbuffer is less"
+                return (
+                    f"; no answer to a setWatches of {sent}: "
+                    "the next ones are shorter, in case the server's jute.maxbuffer is smaller"
+                )
         return ""
 
     # --- requests of callers that arm a watch
@@ -91,7 +94,7 @@ class Arming:
             if err:
                 if self.watches.refuse(kind, path):
                     return f"addWatch failed with {err} while another one was on its way to {path}"
-                self._remove_unused(path, now)  # a watch set before may have lost its last watcher meanwhile
+                self._remove_unused(path, now)  # an earlier watch may have lost its last watcher meanwhile
                 return ""
             self.watches.arm(kind, path, request.watcher)
             if self.watches.child_watch_hidden_by(request.record.mode, path):
@@ -111,14 +114,15 @@ class Arming:
     # --- what ends a watch
 
     def disarm(self, path: str, watcher: Any, now: float) -> None:
-        """A watcher's interest in the path ends. The server is told when it was the last (rule 67)."""
+        """The watcher needs no more events of the path. If it was the last one, the server's watch is removed (rule
+        67)."""
         if self.watches.disarm(path, watcher):
             self._remove_unused(path, now)
 
     def fire(self, event: WatchedEvent, now: float) -> list[Any]:
         """Take a notification. Returns the watchers that are given the event."""
-        # Since 3.9.0 events carry their transaction's zxid, except those that setWatches finds. These are for the
-        # one-shot watches it has set again: a persistent watch has had them, or gets a RESYNC.
+        # Since 3.9.0 events carry their transaction's zxid, except those that setWatches finds. These are only for the
+        # one-shot watches that it has set again: a persistent watch has seen the event already, or gets a RESYNC.
         self._events_have_zxids = self._events_have_zxids or event.zxid > 0
         watchers = self.watches.fire(event, one_shots_only=self._events_have_zxids and event.zxid <= 0)
         self._remove_unused(event.path, now)
@@ -127,7 +131,7 @@ class Arming:
     # --- our own requests
 
     def note_restored(self, request: Request) -> None:
-        """A reply has come to a request of the session's own. If it is a setWatches, one fewer is on its way."""
+        """The server has answered one of the session's own requests. If it is a setWatches, one fewer is on its way."""
         if self.restoring and request.operation in (SET_WATCHES, SET_WATCHES2):
             self.restoring -= 1
             self._longest_answered = max(self._longest_answered, request.end - request.start - 4)

@@ -9,7 +9,7 @@ The caller moves bytes and passes the time:
     connection.handle_timeout(now)                        # at connection.next_deadline()
 
 A reply belongs to the oldest request that has none: first in, first out, and the xid is compared. Three kinds of frames
-keep no such order and are recognized by their xid: notifications (-1), ping replies (-2) and auth replies (-4).
+have no such order and are recognized by their xid: notifications (-1), ping replies (-2) and auth replies (-4).
 
 A request's frame is made by `send`, so call order is wire order. The caller writes all bytes that `data_to_send`
 returns, or says in `lost` how many it could not write.
@@ -67,9 +67,9 @@ from .states import CONNECTION_TRANSITIONS, ConnectionState
 #: The shortest ConnectResponse: without readOnly.
 _SHORTEST_CONNECT_RESPONSE = CONNECT_RESPONSE_SIZE + PASSWORD_SIZE
 
-#: A reply longer than max_reply, but of at most so many bytes, is dropped, and the connection goes on. A greater length
-#: is taken for something that is not a frame: the first bytes of a text are a greater number, and no server can send so
-#: long a reply.
+#: A reply longer than max_reply is dropped if it has at most this many bytes, and the connection stays in use. If the
+#: length is greater, the bytes are not a frame: the first bytes of a text are a greater number, and no server can send
+#: a reply of that length.
 LONGEST_DROPPED = 2**30
 
 
@@ -82,7 +82,7 @@ class Connection:
 
     Args:
         connect_request: the first frame. It is in the outbox at once.
-        now: clock time in seconds. Any clock will do that does not jump, but the same one for all calls.
+        now: clock time in seconds. Use one clock for all calls; it must not jump.
         deadline: clock time, in seconds, by which the ConnectResponse must have come. After it, `handle_timeout` says
             that the stream must be given up.
         xids: where request numbers come from; a counter of its own if None.
@@ -121,8 +121,8 @@ class Connection:
         self._inbox = FrameBuffer(max_reply)
         self._eof = False
         self._outbox: list[bytes] = []
-        self._queued_bytes = 0  # of all frames so far
-        self._handed_out = 0  # of them, by data_to_send
+        self._queued_bytes = 0  # bytes of all frames that were made so far
+        self._handed_out = 0  # how many of those bytes data_to_send has returned
         #: Requests, sent or in the outbox, that have no reply yet. The oldest is first.
         self.pending: deque[Request] = deque()
         self._auths: deque[tuple[Request, float]] = deque()  # auth packets without a reply, and when they were made
@@ -144,8 +144,8 @@ class Connection:
     def handle_timeout(self, now: float) -> str | None:
         """Do what is due now. To be called at `next_deadline`; at any other time it does no harm.
 
-        Returns one of two things: 1) None: go on, and write `data_to_send`, in which a ping may be. 2) A str: the
-        stream must be given up, and this says why; close it, and call `lost`.
+        Returns one of two things: 1) None: write `data_to_send`, which may have a ping. 2) A str: the stream must be
+        given up, for this reason; close it, and call `lost`.
         """
         if self.state is ConnectionState.HANDSHAKING:
             return "no ConnectResponse in time" if now >= self._deadline else None
@@ -205,7 +205,7 @@ class Connection:
             self._trace_request(data, operation, now)
 
     def send_auth(self, request: Request, now: float) -> None:
-        """The same for an auth packet (operation AUTH). Its reply is an AuthReplied."""
+        """Put an auth packet (operation AUTH) into the outbox. Its reply is an AuthReplied. Raises as `send`."""
         if self.state is not ConnectionState.ESTABLISHED:
             raise LocalProtocolError(f"auth on a connection that is {self.state.value}")
         data = self._emit_request(Xid.AUTH, AUTH, body_of(AUTH, request.record, self._max_frame))
@@ -267,7 +267,8 @@ class Connection:
         except FrameError as error:
             return self._read_too_long(error, now)
         except (JuteError, RemoteProtocolError) as error:
-            # A bad reply is shown with its header. In the handshake it is one only if it has no more than a header.
+            # on_frame is given a bad reply with its ReplyHeader. During the handshake, a bad frame is a reply only if
+            # it is exactly as long as a ReplyHeader.
             beyond = end - start - REPLY_HEADER_SIZE
             has_header = beyond == 0 or (beyond > 0 and state is not ConnectionState.HANDSHAKING)
             if not isinstance(error, _Shown):
@@ -278,11 +279,11 @@ class Connection:
     def next_deadline(self) -> float | None:
         """The clock time at which `handle_timeout` must be called next; None: it need not be.
 
-        The end of the handshake's time; then the earlier of the next ping (1/3 of the session timeout after the last
-        write, rule 36) and giving the server up: 2/3 after the last byte from it (rule 37), and 4/3 after the last
-        whole frame, since a frame that trickles in for ever does not postpone local expiry (rule 40). An auth packet
-        must be answered within 2/3 as well: servers answer it at once, and no later reply would show that it was lost.
-        Source: ClientCnxn.SendThread.run.
+        During the handshake it is the end of the handshake's time. After it, the earliest of these, in parts of the
+        session timeout: 1/3 after the last write, for the next ping (rule 36); 2/3 after the last byte from the server,
+        to give it up (rule 37); 4/3 after the last whole frame, since a frame that trickles in for ever must not
+        postpone local expiry (rule 40); and 2/3 after an auth packet without a reply, since servers answer it at once,
+        and no later reply would show that it was lost. Source: ClientCnxn.SendThread.run.
         """
         if self.state is ConnectionState.HANDSHAKING:
             return self._deadline
@@ -395,9 +396,9 @@ class Connection:
         raise RemoteProtocolError(str(error)) from None
 
     def _let_overtake(self, xid: int, zxid: int, err: int) -> None:
-        """Put the request with this xid first, if its reply may come before its turn: an opcode that the server does
-        not know is refused by the thread that read it, and the connection closed, while requests before it are still
-        being worked on (ZooKeeperServer.submitRequestNow). Such a reply has the zxid -1.
+        """Move the request with this xid to the front, if its reply may overtake earlier ones. Only the refusal of an
+        unknown opcode may: the server's thread that reads it refuses it and closes the connection, while earlier
+        requests are still being worked on (ZooKeeperServer.submitRequestNow). Such a reply has the zxid -1.
 
         Raises:
             RemoteProtocolError: for every other reply out of order.
@@ -415,7 +416,7 @@ class Connection:
     def _read_reserved(
         self, xid: int, zxid: int, err: int, buffer: bytes, start: int, end: int, now: float
     ) -> Notified | AuthReplied | Ponged:
-        """A frame that is recognized by its xid."""
+        """Read a notification, a ping reply or an auth reply, which are recognized by their xid."""
         result: Notified | AuthReplied | Ponged
         types: tuple[Any, ...] = (ReplyHeader,)
         opcode: OpCode | None = None
@@ -431,7 +432,7 @@ class Connection:
             if err == ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH:
                 result = AuthReplied(None, err)  # this server wants an authentication before anything else
             elif err:
-                # Mostly SessionExpired. Whether the session is over, the next ConnectResponse says.
+                # Mostly SessionExpired. The next ConnectResponse says whether the session is over.
                 raise RemoteProtocolError(f"expected the reply to a ping, got it with error code {err}")
         elif xid == Xid.AUTH and self._auths:
             result, opcode = AuthReplied(self._auths.popleft()[0], err), OpCode.AUTH

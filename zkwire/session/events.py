@@ -26,12 +26,12 @@ NEED_DATA = NeedData()
 
 
 class WatchedEvent(NamedTuple):
-    """What happened to a znode that is watched, or to the session. Equal to Java's WatchedEvent, with the zxid added.
+    """What happened to a watched znode, or to the session. Has the fields of Java's WatchedEvent, and the zxid.
 
     Three kinds:
 
-    1. Of a znode: `type` is NODE_CREATED, NODE_DELETED, NODE_DATA_CHANGED or NODE_CHILDREN_CHANGED, and `path` is the
-       znode's: without the chroot from a Client, with it from a Session, which knows no chroot.
+    1. Of a znode: `type` is NODE_CREATED, NODE_DELETED, NODE_DATA_CHANGED or NODE_CHILDREN_CHANGED. `path` is the
+       znode's path; a Client leaves its chroot out, a Session does not.
     2. Type NONE: the session has ended, and `state` says how: EXPIRED, CLOSED or AUTH_FAILED. No event follows.
     3. Type RESYNC: a persistent watch is set again after a reconnect. The server keeps no events for it, so some may
        be missing: read again what you watch.
@@ -73,8 +73,8 @@ class Replied(NamedTuple):
     ErrorCode, or a number that has no name there. `response` is a record of the class `request.operation.response`;
     None when `err` is not 0 or the operation has no response.
 
-    From a Connection, `response` is a TooLong when the reply is longer than max_reply. A Session makes a Failed of such
-    a reply.
+    From a Connection, `response` is a TooLong when the reply is longer than max_reply. A Session returns a Failed
+    instead of such a Replied.
     """
 
     request: Any
@@ -159,7 +159,7 @@ class Fired(NamedTuple):
 
 
 class Disconnected(NamedTuple):
-    """The connection is useless: close the socket, call `tcp_lost`, and connect again unless the session's state is
+    """The connection is of no more use: close the socket, call `tcp_lost`, and connect again unless the state is
     EXPIRED, CLOSED or AUTH_FAILED. `reason` says why, in words."""
 
     reason: str

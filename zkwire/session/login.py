@@ -1,5 +1,5 @@
-"""What comes first on each new connection: all auth packets, then a SASL exchange. Their replies are awaited (rules 11,
-13 and 16). "Rule N": docs/client-rules.md.
+"""What is sent first on each new connection: all auth packets, then a SASL exchange. Nothing else is sent before their
+replies have come (rules 11, 13 and 16). "Rule N": docs/client-rules.md.
 
 A mechanism is not our code. It may raise anything, return anything, and close the session from inside its methods.
 """
@@ -61,7 +61,7 @@ class Login:
             self._connection.send_auth(request, now)
 
     def proceed(self, now: float) -> bool:
-        """Take the next step, if nothing is awaited that comes before it. True when no step is left."""
+        """Take the next step, unless an earlier one still waits for its reply. True when no step is left."""
         connection = self._connection
         if self._auths_left or connection is None or connection.state is not ConnectionState.ESTABLISHED:
             return False
@@ -103,7 +103,7 @@ class Login:
             return  # closing: closeSession was the last frame
         if event.err:
             answered = f"the server answered {name_of(ErrorCode, event.err)} ({event.err})"
-            # Only a mechanism whose server speaks first begins with an empty token, as DIGEST-MD5 does.
+            # An empty first token means that the server speaks first in this mechanism, as in DIGEST-MD5.
             unchallenged = event.err == ErrorCode.AUTH_FAILED and not event.request.record.token
             self._refuse(f"{answered} {FIPS_HINT}" if unchallenged else answered, None, now)
         elif event.response.token is None:

@@ -74,7 +74,7 @@ _IMMUTABLE = frozenset({bytes, str, int, bool, type(None)})
 
 
 def frozen(value: Any) -> Any:
-    """A copy of the value with bytes for every bytearray in it and a tuple for every list; itself if it has neither.
+    """A copy of the value in which every bytearray is bytes and every list a tuple; the value itself if it has neither.
 
     A request may be encoded long after it was made, and again on the next connection.
     """
@@ -109,13 +109,13 @@ def body_of(operation: Operation, record: Any, max_frame: int) -> bytes:
     if size > max_frame:
         raise LocalProtocolError(
             f"{operation.name} takes {counted(size, 'byte')}, "
-            f"a request {max_frame} at most (the server's jute.maxbuffer)"
+            f"but a request may have {max_frame} at most (the server's jute.maxbuffer)"
         )
     return body
 
 
 def watch_problem(request: Request, max_frame: int, max_reply: int) -> str | None:
-    """Why a request with a watcher must not be sent."""
+    """Why a request with a watcher must not be sent; None: it may be sent."""
     operation, record = request.operation, request.record
     if operation.arms is None and operation is not ADD_WATCH:
         return f"{operation.name} arms no watch"
@@ -154,7 +154,7 @@ def resumable(info: SessionInfo) -> SessionInfo:
 
 
 def ended_error(error: ZkwireError, request: Request) -> ZkwireError:
-    """The error that ended the session, as the error of one request."""
+    """The error that ended the session, with the path and the operation of this request."""
     if isinstance(error, SessionExpiredError):
         return SessionExpiredError(request.path, request.operation.name)
     if isinstance(error, AuthFailedError):

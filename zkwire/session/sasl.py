@@ -1,7 +1,7 @@
 """SASL DIGEST-MD5 as ZooKeeper speaks it (RFC 2831, qop=auth, md5-sess): challenge in, response out.
 
 The digest-uri is the constant `zookeeper/zk-sasl-md5`, whatever the host's name.
-Any object with the same two methods may be used instead, one of a GSSAPI library for example.
+Any object with the same two methods may be used instead, for example one that calls a GSSAPI library.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Mechanism(Protocol):
     object (`copy.copy`) whose `start` is called first. A class whose shallow copies share the state of an exchange
     defines `__copy__`.
 
-    Any other exception than SaslError that a method raises also ends the client with an AuthFailedError; the exception
-    is its `__cause__`.
+    If a method raises anything, a SaslError or another exception, the client ends with an AuthFailedError whose
+    `__cause__` is that exception.
     """
 
     def start(self) -> bytes:
-        """A new exchange begins, on a new connection: the first token, b"" where the server speaks first.
+        """Begin a new exchange, on a new connection. Returns the first token; b"" if the server speaks first.
 
-        Never None: a null token makes the server close the connection.
+        It must not return None: a null token makes the server close the connection.
         """
 
     def step(self, challenge: bytes) -> bytes | None:
@@ -124,7 +124,7 @@ def _quoted(text: str) -> str:
 
 
 def _parse(challenge: bytes) -> dict[str, str]:
-    """`name=value` and `name="value"`, by commas."""
+    """The pairs `name=value` and `name="value"` of a challenge, which commas separate."""
     try:
         text = challenge.decode()
     except UnicodeDecodeError:

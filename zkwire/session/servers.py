@@ -13,15 +13,15 @@ from ..hosts import Host
 
 T = TypeVar("T")
 
-#: Seconds between rounds: the first pause, and the longest. Each is a random part of it, between half and all.
+#: Seconds between rounds: the first pause, and the longest. The client waits for a random part, from half to all of it.
 PAUSE_FIRST, PAUSE_LAST = 0.05, 3.0
-#: By which factor each pause is longer than the one before. The second one holds after a connection that answered
-#: requests before it was lost: it was of use, so pauses become long only if such losses go on for minutes.
+#: By which factor each pause is longer than the one before. The second factor is used after a connection on which
+#: requests were answered: it was of use, so pauses become long only if such losses continue for minutes.
 GROWTH, GROWTH_SERVED = 2.0, 2.0 ** (1 / 40)
 #: The longest pause as a share of the session timeout T, while there is a session to resume. So a server that comes
 #: back when a quarter of T is left is asked twice before T is over.
 PAUSE_RESUMING = 1 / 8
-#: The same after a session that did not last for a while: the server had just renewed it, so there is more time.
+#: The same share, after a session that did not last for a while: a server had just renewed it, so there is more time.
 PAUSE_SHORT = 1 / 4
 #: A session has lasted for a while after this share of T, or after this many seconds if that is less. It must be longer
 #: than the pauses above: when two clients resume one session, each has it for as long as the other one pauses.
@@ -41,7 +41,7 @@ class Chance(Protocol):
 
 
 class ServerSearch:
-    """What a client knows of its servers."""
+    """What a client knows about its servers, and the order and the pauses in which it tries them."""
 
     def __init__(self, hosts: list[Host], random: Chance) -> None:
         self.hosts = hosts
@@ -73,7 +73,7 @@ class ServerSearch:
         return hosts
 
     def order(self, host: Host, addresses: list[str]) -> list[str]:
-        """A host's addresses, in such an order too."""
+        """A host's addresses, in random order; one known to be read-write first, the one just lost last."""
         ordered = self._random.sample(addresses, len(addresses))
         if self._lost is not None and self._lost[0] == host:
             ordered.sort(key=self._lost[1].__eq__)
@@ -83,11 +83,11 @@ class ServerSearch:
         return ordered
 
     def share(self, whole: float, left: float) -> float:
-        """Seconds for each host of a round, when `left` of the `whole` time for finding a server are left.
+        """Seconds for each host of a round. `whole`: seconds for finding a server; `left`: how many of them are left.
 
         One attempt gets a third of the whole, so that there is time to ask again: a server that is just starting may
         take a ConnectRequest and never answer it. All hosts together get no more than what is left (rule 41). But an
-        attempt is useless if it is shorter than the way from dialling to a session. So each gets at least that time,
+        attempt is useless if it is shorter than the time from dialling to a session. So each gets at least that time,
         and three times that if possible.
         """
         share = max(whole / 3, 3 * self.way)
@@ -102,7 +102,7 @@ class ServerSearch:
         return pause
 
     def trying(self, host: Host, missing: str) -> None:
-        """An attempt has begun or goes on. `missing`: what the report says if it is abandoned now."""
+        """An attempt has begun, or has come further. `missing`: what the report says if it is abandoned now."""
         self._current = (str(host), missing)
 
     def tried(self, host: Host, what: str) -> None:
@@ -111,7 +111,7 @@ class ServerSearch:
         self._current = None
 
     def had_session(self, host: Host, address: str, *, for_a_while: bool = True) -> None:
-        """An attempt has ended that had a session. Only a session that lasted for a while resets the pauses."""
+        """An attempt that had a session has ended. Only a session that lasted for a while resets the pauses."""
         self._lost = (host, address)
         if for_a_while:
             self._pause = PAUSE_FIRST
@@ -130,5 +130,5 @@ class ServerSearch:
 
 
 def is_a_while(seconds: float, session_timeout: float) -> bool:
-    """Whether a session that lasted for so many seconds has lasted for a while."""
+    """Whether a session of so many seconds has lasted for a while: then the pauses start over."""
     return seconds >= min(session_timeout * WHILE, WHILE_LAST)

@@ -1,4 +1,4 @@
-"""One ZooKeeper session, over all the TCP connections it lives on. No I/O, no clock, no randomness.
+"""One ZooKeeper session, over all its TCP connections. No I/O, no clock, no randomness.
 
 The caller opens streams, moves bytes and passes the time:
 
@@ -85,7 +85,7 @@ class Session:
         auth: pairs of scheme and credentials. They are sent first on every connection, in this order (rule 16).
         sasl: the SASL mechanism that runs after them. Each connection uses a copy of it.
         granted: the timeout in seconds that a server granted an earlier session which asked for the same. All limits
-            count from it until a server has granted this session one. None: they count from `session_timeout`.
+            are parts of it until a server has granted this session one. None: they are parts of `session_timeout`.
         max_frame, max_reply: as for Connection.
         on_frame: called with every Frame in the step that makes or reads it. It must not call the session. If it
             raises, it is not called again, and `next_event` raises the exception after the last event.
@@ -143,8 +143,8 @@ class Session:
         self._events: deque[SessionEvent] = deque()
 
     def successor(self) -> Session:
-        """A new session, to go on with after this one has expired. It has the same options and all auths of this one.
-        Until a server has granted it a timeout, its limits count from this one's."""
+        """A new session, for the time after this one has expired. It has the same options and all auths of this one.
+        Until a server has granted it a timeout, its limits are parts of this one's timeout."""
         return Session(
             self._asked_timeout,
             read_only=self._read_only_ok,
@@ -268,9 +268,9 @@ class Session:
             self._waiting.note(now)
 
     def cancel(self, request: Request) -> None:
-        """The caller does not want the reply any more. A request that waits for a connection is forgotten, and so is
-        one that has not left when its connection is lost. The reply to one that was sent comes all the same (rule
-        34)."""
+        """The caller does not want the reply any more. A request that waits for a connection is forgotten. One in the
+        outbox is sent, but forgotten if the connection is lost before that. The reply to a request that was sent still
+        comes as a Replied (rule 34)."""
         if request.operation is AUTH:
             if not request.end and request in self._login.packets:
                 self._login.packets.remove(request)
@@ -296,7 +296,8 @@ class Session:
             self._waiting.note(now)
 
     def disarm(self, path: str, watcher: Any, now: float) -> None:
-        """The watcher is not interested in the path any more. If it was the last one, the server is told (rule 67)."""
+        """The watcher needs no more events of the path. If it was the last one, the server's watch is removed (rule
+        67)."""
         self._arming.disarm(path, watcher, now)
 
     def close(self, now: float) -> None:
@@ -508,7 +509,7 @@ class Session:
             self._arming.send(request, self._connection, now)
 
     def _take_reply(self, event: Replied, now: float) -> bool:
-        """Learn from a reply what concerns the session. True if the request is a caller's."""
+        """Note in the session what a reply changes. True if a caller made the request."""
         request = event.request
         own = type(request) is OwnRequest
         if own:
@@ -556,7 +557,7 @@ class Session:
                 self._events.append(Fired(watchers, WatchedEvent(EventType.RESYNC, self.state, "")))
 
     def _take_unasked(self, event: Any, now: float) -> None:
-        """What is not the reply to a request."""
+        """Take an event that is not the reply to a request."""
         match event:
             case Notified(event=watched):
                 if watchers := self._arming.fire(watched, now):

@@ -1,6 +1,6 @@
 """The two state machines of the client's side: one of a connection, one of a session. Each is one table.
 
-A row says: in this state, when this happens, the next state is that one. What is not in a table is not possible.
+A row has a state, what happens in it, and the next state. A step that is not in a table cannot happen.
 "Rule N": docs/client-rules.md.
 """
 

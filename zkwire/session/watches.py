@@ -48,7 +48,7 @@ class Watches:
         self._interest: dict[WatcherKind, dict[str, list[Any]]] = {kind: {} for kind in WatcherKind}
         self._standing: set[tuple[WatcherType, str]] = set()
         self._expected: Counter[str] = Counter()  # by path: requests on their way that will arm a watch there
-        self._adding: Counter[str] = Counter()  # those of them that are addWatch
+        self._adding: Counter[str] = Counter()  # how many of those requests are addWatch
         self._granted: set[tuple[WatcherType, str]] = set()  # persistent ones in `standing` whose reply has come
 
     # --- arming
@@ -84,7 +84,7 @@ class Watches:
 
     def refuse(self, kind: WatcherKind, path: str) -> bool:
         """The server refused a persistent watch. One that it took before stays. True if another addWatch is on its way
-        to the path: then it is not known whether the one-shots between the two have a watch to ride on."""
+        to the path: then it is not known whether one-shot watches set between the two have a watch to ride on."""
         self._added(path)
         if (SERVER_TYPE[kind], path) not in self._granted:
             self._standing.discard((SERVER_TYPE[kind], path))
@@ -139,7 +139,7 @@ class Watches:
     # --- disarming
 
     def disarm(self, path: str, watcher: Any) -> bool:
-        """The watcher's interest in the path ends. False if it had none any more."""
+        """The watcher needs no more events of the path. False if it had no interest there any more."""
         found = False
         for paths in self._interest.values():
             watchers = paths.get(path, [])

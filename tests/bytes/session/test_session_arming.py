@@ -452,7 +452,7 @@ def test_setwatches_get_shorter_while_connections_are_lost_before_they_are_answe
     assert sizes == [100, 25, 6, 1, 1, 1, 1, 1]
     assert reasons[0] == (
         "the server closed the connection; no answer to a setWatches of 10428 bytes: "
-        "the next are shorter, if its jute.maxbuffer is less"
+        "the next ones are shorter, in case the server's jute.maxbuffer is smaller"
     )
 
 

@@ -432,7 +432,7 @@ def raise_key_error() -> None:
         (lambda: "a secret", "SASL: the mechanism returned str, not bytes", type(None)),
         (
             lambda: bytes(2**20),
-            "SASL: sasl takes 1048588 bytes, a request 1048575 at most (the server's jute.maxbuffer)",
+            "SASL: sasl takes 1048588 bytes, but a request may have 1048575 at most (the server's jute.maxbuffer)",
             LocalProtocolError,
         ),
     ],
