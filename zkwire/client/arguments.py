@@ -1,5 +1,5 @@
-"""Checks what callers pass and turns it into the server's terms: paths under the chroot, creates, ACLs. And turns the
-server's errors into the caller's terms."""
+"""Checks the arguments of callers and turns them into what the server takes: paths with the chroot, creates, ACLs. Also
+turns the server's errors into exceptions, with paths as the caller knows them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def acl_of(acl: Sequence[ACL], operation: str) -> tuple[ACL, ...]:
 
 
 def refusal(chroot: str, code: int, path: str | None, operation: str) -> ZooKeeperError:
-    """The exception for an error code that the server answered about its path `path`."""
+    """The exception for an error code of the server. `path` is the server's, with the chroot."""
     error = error_from_code(code, None if path is None else paths.strip(chroot, path), operation)
     if chroot and code == ErrorCode.NO_NODE and f"{path}/".startswith(chroot + "/"):
         error.reason = _about_chroot(chroot, error.path or "/", operation)

@@ -72,8 +72,8 @@ def _abandon_all() -> None:
 
 
 def _part_epoll(root: Any) -> None:
-    """Give trio a new epoll in a forked process, which may go on, if only to leave its blocks. The old epoll is shared
-    with the parent: the parent would miss each event that the child takes from it, and would wait for ever."""
+    """Give trio a new epoll in a forked process, which keeps running, at least to leave its blocks. The old epoll is
+    shared with the parent: the parent would miss each event that the child takes from it, and would wait for ever."""
     io_manager = root._runner.io_manager
     with select.epoll() as own:
         for fd, waiters in io_manager._registered.items():
@@ -114,7 +114,7 @@ def connect(
             The server grants another one if this is outside its limits, which are 4 and 40 s by default: 2 and 20 of
             its ticks. `Client.session_timeout` is what it granted.
         session: the session to resume, of this process or another (`Client.session`); None for a new one.
-        read_only: True: use a server in read-only mode if no other is found, and go on looking for another.
+        read_only: True: use a server in read-only mode if no other is found, and keep looking for a read-write server.
         ssl_context: for TLS; None for plain TCP. `ssl.create_default_context()` checks the host name.
         auth: pairs of scheme and credentials, such as ("digest", b"user:password"). They are sent first on every
             connection.
@@ -165,8 +165,8 @@ def connect(
 class Client(Verbs):
     """A ZooKeeper client: see `connect` for how to get one, and Verbs for its operations.
 
-    An exception in the block leaves it unchanged, not in a group. Leaving the block closes the session, which takes at
-    most 2 s whatever the servers do. `detach` leaves the session alive instead.
+    An exception that the block raises leaves it as it is, not in a group. Leaving the block closes the session, which
+    takes at most 2 s whatever the servers do. `detach` leaves the session alive instead.
     """
 
     def __init__(self, options: Options) -> None:
@@ -185,7 +185,7 @@ class Client(Verbs):
         self._link: Link | None = None
         self._timer_wake = trio.Event()
         self._changed = trio.Event()  # set, and replaced, at every change of state
-        # Weakly: a reader that breaks out of its loop does not close its stream.
+        # Weak references, because a reader that breaks out of its loop does not close its stream.
         self._states: weakref.WeakSet[StateStream[KeeperState]] = weakref.WeakSet()
         self._state_reason = ""  # why the state is what it is
         self._leaving = False  # no new session any more
@@ -326,7 +326,7 @@ class Client(Verbs):
         Raises:
             AuthFailedError: the server does not know the scheme, or refuses the credentials. The client ends.
         """
-        if not isinstance(scheme, str):  # maybe the arguments change places, so it is not shown
+        if not isinstance(scheme, str):  # the caller may have swapped the two: this may be the secret
             raise LocalProtocolError(f"add_auth: scheme is a str, not {type(scheme).__name__}")
         return self._call(AUTH, frozen(AuthPacket(0, scheme, auth)), lambda reply: None)
 
@@ -384,7 +384,7 @@ class Client(Verbs):
     async def _leave(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> bool:
-        """Close, stop the tasks, and let through what the block raised, as it is."""
+        """Close the session, stop the tasks, and let the block's exception pass unchanged."""
 
         async def stop() -> None:
             try:
@@ -401,7 +401,7 @@ class Client(Verbs):
                 self._end()
 
     def _is_over(self, state: KeeperState) -> bool:
-        """Whether the client has had its last session."""
+        """Whether no session follows the one that is in this state."""
         if state is KeeperState.EXPIRED:
             return self._leaving or not self._new_session
         return state in (KeeperState.AUTH_FAILED, KeeperState.CLOSED)

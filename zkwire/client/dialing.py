@@ -1,7 +1,7 @@
 """`Dialing`: finds a server for a session, again and again: round by round, host by host, address by address.
 
-Which server is next, and how long the pauses are, is computed in session/servers.py. Here names are resolved, streams
-are opened and pauses are kept.
+session/servers.py computes which server is next and how long the pauses are. This module resolves names, opens streams
+and waits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..text import counted, hexadecimal
 from .link import Link, describe
 from .transport import Dial, resolve
 
-#: Seconds between looks for a read-write server, from the first to the last, doubling.
+#: Seconds between two searches for a read-write server: the first pause, which then doubles, and the longest.
 SEEK_FIRST, SEEK_LAST = 0.1, 60.0
 #: The least time, in seconds, for finding a first session, even if a shorter session timeout is asked for. It is not
 #: known yet which timeout a server will grant, and servers grant two of their ticks or more.
@@ -55,7 +55,7 @@ class Dialing:
         pump: Callable[[float], None],
     ) -> None:
         self.search = ServerSearch(servers, random.Random())
-        #: When entering the block fails (trio's clock).
+        #: The time at which entering the block fails (trio's clock).
         self.connect_by = math.inf
         self._connect_timeout = connect_timeout
         self._dial = dial
@@ -111,8 +111,8 @@ class Dialing:
         return session.session_timeout * PAUSE_RESUMING if session.info.id else PAUSE_LAST
 
     async def _try_host(self, session: Session, host: Host, share: float) -> Link | None:
-        """One attempt at each address of a host, all within `share` seconds. The link on which the session was
-        connected, if there was one."""
+        """One attempt at each address of a host, all within `share` seconds. Returns the link on which the session was
+        connected; None if there was none."""
         self._check_run()
         began = trio.current_time()
         addresses: list[str] = []
@@ -134,7 +134,7 @@ class Dialing:
         return None
 
     async def _try_address(self, session: Session, host: Host, address: str, deadline: float) -> Link | None:
-        """One connection, from dialling to its end. The link, if the session was connected on it."""
+        """One connection, from dialling to its end. Returns its link if the session was connected on it, else None."""
         transport = None
         began = trio.current_time()
         reason = "no TCP connection in time"

@@ -1,7 +1,7 @@
 """Handles on watches: `Watch` for one event, `WatchStream` for all of a persistent watch's.
 
 The task that reads the connection puts events into them in wire order: an event that comes before a reply is there
-before that reply reaches its caller. Neither makes that task wait.
+before that reply reaches its caller. A handle never makes that task wait.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_BUFFERED_EVENTS = 65536
 
 
 class Watch:
-    """A one-shot watch, armed by the reply that it came with.
+    """A one-shot watch. It is armed already when the method that makes it returns it.
 
     Several Watches on one path share one watch on the server, and each sees the event. It is kept over reconnects: a
     change that happened meanwhile fires it then. When the session ends it fires too, with type NONE and the session's
@@ -83,7 +83,7 @@ class Watch:
 
 
 class _Stream(Generic[T]):
-    """What has arrived, in order, as an async iterator, which ends after the last item."""
+    """An async iterator over the items that arrive, in order. It ends after the last item."""
 
     def __init__(self, items: Iterable[T] = (), *, over: bool = False, check_run: Callable[[], None]) -> None:
         self._check_run = check_run
@@ -191,7 +191,7 @@ class StateStream(_Stream[S]):
         check_run: Callable[[], None],
         limit: int | None = None,
     ) -> None:
-        """`limit` is how many states wait for a slow reader; then the oldest are dropped."""
+        """`limit`: how many states are kept for a slow reader. If there are more, the oldest are dropped."""
         super().__init__([current], over=over, check_run=check_run)
         self.reason = ""
         self._items = deque(self._items, limit)

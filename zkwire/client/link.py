@@ -1,7 +1,7 @@
 """`Link`: one connection of a client, and the two tasks that serve it.
 
 _read   bytes in. Every event of the session is handled in the same step: no user code is ever waited for
-_write  sleeps until the socket was full, or until a caller left frames for it
+_write  sleeps until the socket could not take all bytes, or a caller left frames for it; then writes them
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .transport import Transport
 
 #: What a stream raises when it is broken.
 BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
-#: How long, in seconds, the server's last bytes are awaited after a write failed, and ours are written after a refusal.
+#: Seconds: how long the link waits for the server's last bytes after a write failed, and writes ours after a refusal.
 LAST_WORDS = 0.2
 
 
@@ -81,7 +81,7 @@ class Link:
 
     async def close(self) -> int:
         """Close the stream. Returns how many of the last bytes were never written."""
-        if self._session.state is KeeperState.AUTH_FAILED:  # a closeSession may be left
+        if self._session.state is KeeperState.AUTH_FAILED:  # a closeSession may still be unwritten
             with trio.CancelScope(shield=True), trio.move_on_after(LAST_WORDS), suppress(*BROKEN):
                 await self.transport.drain()
         unsent = self.transport.unsent

@@ -1,4 +1,4 @@
-"""For recipes: a nursery that does not show. Tasks of ours run while a caller is in an `async with` block.
+"""For recipes: a nursery that callers do not see. It runs tasks of ours while a caller is in an `async with` block.
 
 An exception leaves the block as it is, never inside an ExceptionGroup: one that the block raises, and one that ends a
 task of ours.
@@ -19,7 +19,7 @@ if sys.version_info < (3, 11):
 
 
 def root_task() -> trio.lowlevel.Task:
-    """The root task of the trio.run that the caller is in. All tasks of one run have the same, and no two runs do."""
+    """The root task of the trio.run that the caller is in. All tasks of one run have the same one; two runs differ."""
     try:
         root = trio.lowlevel.current_root_task()
     except RuntimeError:
@@ -73,7 +73,8 @@ class HiddenNursery:
         where: TracebackType | None,
         stop: Callable[[], Awaitable[object]],
     ) -> bool:
-        """End it with the block. The first three arguments are those of `__aexit__`, which returns the result.
+        """Close the nursery at the end of the block. Pass the three arguments of `__aexit__`, and return the result
+        from there.
 
         `stop` makes the tasks end. It is not awaited if one of them has failed, since all are cancelled already then.
         """

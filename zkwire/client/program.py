@@ -1,4 +1,4 @@
-"""`run`: runs an async function as a whole program. Signals stop it in good order, and its errors are one line.
+"""`run`: runs an async function as a whole program. A signal lets it leave its blocks, and its errors are one line.
 
 A program that is killed leaves its session open, so its ephemerals stay until the session timeout is over. The default
 actions of SIGTERM and SIGHUP kill it, and KeyboardInterrupt may be raised in the middle of any line.

@@ -119,7 +119,7 @@ def multi_request(chroot: str, operations: Iterable[MultiOperation]) -> tuple[tu
 def multi_read_request(
     chroot: str, operations: Iterable[MultiReadOperation]
 ) -> tuple[tuple[MultiReadOperation, ...], MultiReadRequest]:
-    """The same for multiRead."""
+    """As `multi_request`, for multiRead."""
     asked = _all("multiRead", operations)
     items = []
     for index, operation in enumerate(asked):

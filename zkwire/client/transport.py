@@ -1,4 +1,4 @@
-"""TCP and TLS streams as the client uses them: a send that never waits, and one task that may.
+"""TCP and TLS streams as the client uses them: a send that never waits, and a writer task that may wait.
 
 A trio Stream's `send_all` may have sent any part of its data when it is cancelled, so the tasks of the client's callers
 never run it. They call `send_nowait`. What the socket does not take becomes the backlog, which only the writer task
@@ -15,7 +15,7 @@ from typing import Protocol
 
 import trio
 
-#: How many bytes are read at once: some hundred replies.
+#: How many bytes are read at once: enough for some hundred replies.
 RECEIVE_SIZE = 64 * 1024
 #: The most bytes that are read at once. The size doubles up to this as long as each read fills it.
 RECEIVE_SIZE_LIMIT = 1024 * 1024
@@ -227,7 +227,7 @@ async def _look_up(name: str, port: int, lookup: _Lookup) -> None:
     try:
         found = await trio.socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
         lookup.addresses = list(dict.fromkeys(_with_scope(*address) for *_, address in found))
-    except Exception as error:  # UnicodeError for "a..b"; of a resolver that the program gave trio, anything
+    except Exception as error:  # UnicodeError for "a..b"; a resolver that the program gave to trio may raise anything
         lookup.error = str(error) or repr(error)
     finally:
         lookup.ended = trio.current_time()
@@ -235,5 +235,5 @@ async def _look_up(name: str, port: int, lookup: _Lookup) -> None:
 
 
 def _with_scope(address: str | int, port: int, flow: int = 0, scope: int = 0) -> str:
-    """The address of a socket address of IPv4 or IPv6."""
+    """The IP address as text, with its scope id if it has one. The arguments are the parts of a socket address."""
     return f"{address}%{scope}" if scope else str(address)

@@ -1,6 +1,6 @@
 """The operations as methods: each checks its arguments, makes one request record, and says what its result is.
 
-What each operation sends and gets is said in zkwire/operations.py. Frames are made in zkwire/session/connection.py.
+zkwire/operations.py says what each operation sends and gets. zkwire/session/connection.py makes the frames.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Verbs(Owner):
             BadVersionError: its version is another one.
             NotEmptyError: it has children.
             NoAuthError: this connection has no DELETE permission on the parent.
-            BadArgumentsError: the server does not take the path, as "/".
+            BadArgumentsError: the server does not take the path, such as "/".
         """
         return self._call(ops.DELETE, DeleteRequest(server_path(self._chroot, path, ops.DELETE), version), _nothing)
 
@@ -175,7 +175,7 @@ class Verbs(Owner):
         return self._call(ops.SET_DATA, record, _stat)
 
     def get_children(self, path: str) -> Call[list[str]]:
-        """The names of the znode's children, in no order: without the path before them.
+        """The names of the znode's children, without the parent's path, in no particular order.
 
         Raises:
             NoNodeError: there is no such znode.
@@ -185,7 +185,7 @@ class Verbs(Owner):
         return self._call(ops.GET_CHILDREN, record, lambda reply: children(reply.response))
 
     def get_children2(self, path: str) -> Call[tuple[list[str], Stat]]:
-        """The names of the znode's children, in no order, and the znode's Stat.
+        """The names of the znode's children, in no particular order, and the znode's Stat.
 
         Raises:
             NoNodeError: there is no such znode.
@@ -246,16 +246,16 @@ class Verbs(Owner):
         return self._call(ops.SET_ACL, record, _stat)
 
     def sync(self, path: str = "/") -> Call[str]:
-        """Wait until the connected server has everything that was committed before. The result is the path: any will
-        do."""
+        """Wait until the connected server has everything that was committed before. Any path will do; the result is the
+        path."""
         record = SyncRequest(server_path(self._chroot, path, ops.SYNC))
         return self._call(
             ops.SYNC, record, lambda reply: self._client_path(required(reply.response.path, "SyncResponse.path"))
         )
 
     def ensure_path(self, path: str, acl: Sequence[ACL] = OPEN_ACL_UNSAFE) -> Coroutine[Any, Any, None]:
-        """Create the znode and its parents where they do not exist, and the chroot before them. For `ensure_path("/")`
-        that is the chroot alone.
+        """Create the chroot, the parents of the znode and the znode itself, as far as they do not exist.
+        `ensure_path("/")` creates only the chroot.
 
         A parent need not permit a create if the child exists, although servers check the permission first.
 
@@ -431,7 +431,7 @@ class Verbs(Owner):
         record = ReconfigRequest(_joined(joining), _joined(leaving), _joined(new_members), from_config)
         return self._call(ops.RECONFIG, record, _data_and_stat)
 
-    # --- beneath
+    # --- what the methods use
 
     def _client_path(self, path: str) -> str:
         return paths.strip(self._chroot, path)
