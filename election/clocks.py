@@ -29,8 +29,8 @@ _JITTER = 0.001
 
 
 def boottime() -> float:
-    """Seconds since the machine started, those of a suspend included, if the system has such a clock (see `_choose`).
-    Nobody can set it (rule L20)."""
+    """Seconds since the machine started. A suspend counts too, if the system has such a clock (see `_choose`). Nobody
+    can set this clock (rule L20)."""
     if _CLOCK is None:
         return time.monotonic()
     return time.clock_gettime(_CLOCK)
@@ -40,8 +40,8 @@ class BootClock:
     """Converts times of trio's clock to boot times, and back.
 
     trio's clock is CLOCK_MONOTONIC, which does not run during a suspend, although the servers' clocks do (rule L4). A
-    time before the last suspend is converted with the offset of that time, so it never comes out late. Create this
-    early: times before its creation cannot be converted exactly.
+    time before the last suspend is converted with the offset of that time, so the result is never too late. Create
+    the BootClock early: times before its creation cannot be converted exactly.
     """
 
     def __init__(self, boottime: Callable[[], float]) -> None:

@@ -54,7 +54,7 @@ def path_problem(path: object) -> str | None:
     if not path.startswith("/"):
         return "a path starts with /"
     if path.endswith("/"):
-        return "a path does not end with /, and / itself is taken"
+        return "a path does not end with /, and / itself cannot be used"
     if not {"", ".", ".."}.isdisjoint(path.split("/")[1:]):
         return "no part of a path between two slashes is empty, . or .."
     return None
@@ -64,7 +64,7 @@ async def retried(request: Callable[[], Awaitable[T]]) -> T:
     """Send a request until it is answered, and return its result. For requests that may be applied any number of times:
     reads, `sync`, `ensure_path`.
 
-    Each waits for a connection, so this does not run in circles while there is none.
+    Each try waits for a connection, so this does not loop without a pause while there is none.
     """
     while True:
         try:
@@ -99,8 +99,8 @@ async def ensured(session: BoundClient, path: str, acl: Sequence[ACL]) -> None:
 
 
 async def synced(session: BoundClient, path: str, request: Callable[[], Awaitable[T]]) -> T:
-    """Send a `sync`, then a read, until both are answered; the result of the read, which shows everything that was
-    committed before it. Without the `sync`, a server to which the session has just moved may be late (rule C5)."""
+    """Send a `sync` and then a read, again until both are answered. Returns the result of the read. It shows everything
+    that was committed before. Without the `sync`, a server to which the session has just moved may lag (rule C5)."""
 
     async def both() -> T:
         sync = session.sync(path)
@@ -123,8 +123,8 @@ async def read_write(client: Client) -> None:
 
 
 async def delete_own(session: BoundClient, path: str, is_ours: Callable[[bytes, Stat], bool]) -> None:
-    """Delete a znode if the session owns it and `is_ours(data, stat)`. A znode that was written or replaced after that
-    look is not deleted, but looked at again (rule R1). A znode that is not there counts as deleted (rule R2)."""
+    """Delete a znode if the session owns it and `is_ours(data, stat)`. If the znode was written or replaced after it
+    was read, it is not deleted, but read again (rule R1). A znode that is not there counts as deleted (rule R2)."""
     while True:
         try:
             data, stat = await synced(session, path, lambda: session.get_data(path))
@@ -206,8 +206,8 @@ class OwnedEphemeral:
         later either; call this again. While the client is connected to a server in read-only mode, this waits (rule
         C13).
 
-        Raises NoNodeError if the parent is missing, NodeExistsError, and whatever else the server refuses it with. No
-        znode was created then.
+        Raises NoNodeError if the parent is missing, NodeExistsError, and any other error with which the server refuses
+        the request. After an error no znode was created.
         """
         if self.client.state is KeeperState.CONNECTED_READ_ONLY:
             await read_write(self.client)
@@ -267,8 +267,8 @@ class OwnedEphemeral:
     async def _candidates(self) -> list[tuple[str, bytes, Stat]]:
         """Path, data and Stat of each znode that may be ours.
 
-        The `sync` makes that final. A create that was still on its way is applied by then, or it will be refused, since
-        the session has left the connection that it came on (rule C5).
+        The `sync` makes the answer final. A create that was still on its way is applied by then, or it will be refused,
+        since the session has left the connection that it came on (rule C5).
         """
 
         async def look() -> list[tuple[str, bytes, Stat]]:

@@ -23,11 +23,11 @@ class NotLeaderError(ElectionError):
 
 
 class LeadershipLostError(NotLeaderError):
-    """Leadership ended, or came in doubt, while the body was running. The body was cancelled."""
+    """Leadership ended, or was in doubt, while the body was running. The body was cancelled."""
 
 
 class ProclaimConflict(ElectionError):
-    """Somebody else has written to the leader's znode. Nothing was written now."""
+    """Somebody else has written to the leader's znode. This `proclaim` wrote nothing."""
 
 
 class RegistryError(ElectionError):

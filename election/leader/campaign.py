@@ -1,4 +1,4 @@
-"""One campaign: from the first request to the moment from which nobody else can lead.
+"""One campaign: from its first request until nobody else can lead.
 
 A campaign belongs to one session and has one GUID, which tells its znodes from all others. In both modes a campaign is
 won in the same way: one transaction begins the term, or fails. The modes differ in how a candidate waits for its turn
@@ -110,7 +110,8 @@ class WaitedFor(NamedTuple):
 
 
 class Campaign(ABC):
-    """One candidate's try to lead, in one session: a block that is left with a victory, or withdraws.
+    """One candidate's attempt to lead, in one session. It is a block; leaving it before the body has begun deletes the
+    candidate's znodes.
 
     async with SequentialCampaign(plan, progress, wait=True) as campaign:
         victory = await campaign.win()
@@ -211,7 +212,7 @@ class Campaign(ABC):
         self._over = True
 
     async def finish_deleted(self) -> None:
-        """End a term whose leader's znode somebody has deleted: that is not a hand-over, but the holder must go."""
+        """End a term whose leader's znode somebody has deleted. It is not a hand-over, but the holder is deleted."""
         self.plan.witness.leaders_znode_was_deleted(self._any_lease())
         try:
             while await self.holds():
@@ -332,7 +333,7 @@ class Campaign(ABC):
         return None
 
     def somebody_comes_first(self) -> None:
-        """Tell the witness so."""
+        """Tell the witness that another candidate comes first."""
         self.plan.witness.waits(self.plan.client.last_zxid, self._any_lease())
 
     async def wait(self, watch: Watch, name: str | None = None) -> None:
@@ -391,7 +392,7 @@ class Campaign(ABC):
         await delete_own(self.session, holder, lambda found, _: found == data)
 
     async def _end_without_body(self) -> None:
-        """End our term, if one has begun, although no body has."""
+        """End our term, if it has begun. Its body has not begun."""
         holder = self.plan.paths.holder
         while await self.holds():
             stat = await retried(lambda: self.session.exists(self.node))
@@ -408,8 +409,8 @@ class Campaign(ABC):
     # --- whether another leader may still work
 
     def _any_lease(self) -> float:
-        """When every lease is over that other leaders may have now. If their znodes are gone they get no new proofs, so
-        that is one timeout from now."""
+        """When all leases that other leaders may have now are over: one timeout from now. Leaders whose znodes are gone
+        get no new proofs."""
         return trio.current_time() + self.plan.client.session_timeout
 
     def _tell_witness(self, seen: _Seen) -> None:

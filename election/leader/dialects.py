@@ -1,9 +1,9 @@
-"""Dialects: how contenders of one election are named, so that other programs' recipes respect ours and we theirs.
+"""Dialects: how the contenders of an election are named, so that our candidates and other programs respect each other.
 
-A recipe looks for its own marker directly before the sequence number. It ignores a child without it, or takes it for a
-later one. So two recipes on one path may both lead, and neither sees an error. No name satisfies all recipes. So a path
-has one dialect; every child that ends in a sequence number counts as a contender; and we refuse a path that has a child
-of another dialect.
+A recipe looks for its own marker directly before the sequence number. It ignores a child without that marker, or takes
+the child for a later contender. So two recipes on one path may both lead, and neither sees an error. No name satisfies
+all recipes. So a path has one dialect, and every child that ends in a sequence number counts as a contender. We refuse
+a path that has a contender of another dialect.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ DIALECTS = {
     ]
 }
 
-#: Recipes whose names we recognize only, by the text before the sequence number. The first match counts.
+#: Recipes that we recognize, but do not speak: by the text before the sequence number. The first match counts.
 _OTHERS = [
     ("Curator read-write lock", re.compile(r".*__(?:READ|WRIT)__")),
     ("Curator lease", re.compile(r".*-lease-")),

@@ -38,7 +38,7 @@ CAMPAIGNS: dict[Mode, type[SequentialCampaign] | type[SimpleCampaign]] = {
     "sequential": SequentialCampaign,
     "simple": SimpleCampaign,
 }
-#: States that wait for a slow reader of `Election.states`.
+#: How many states are kept for a slow reader of `Election.states`.
 MAX_BUFFERED_STATES = 64
 #: Errors of a body that has lost leadership.
 _LOSSES = (LeadershipLostError, SessionExpiredError)
@@ -84,16 +84,16 @@ class Election:
             dialect: how contenders are named in mode "sequential": "native" (contends with Curator's LeaderSelector and
                 InterProcessMutex and with go-zookeeper), "curator-latch" (LeaderLatch), "kazoo".
             renewal: what renews the lease. "commit": a committed check of its znodes each T/16; safe. "ping": a read
-                each T/16, which a server also answers when it is cut off from the others: two leaders are possible for
-                as long as it does. "none": there is no lease; leadership lasts until the client hears that it is over.
-                That is up to T/3 after another leader may have begun; a process that is stopped never hears it.
+                each T/16. A server also answers it while it is cut off from the others, and then two leaders are
+                possible. "none": there is no lease; leadership lasts until the client hears that it is over. By then
+                another leader may have begun up to T/3 ago, and a process that is stopped does not hear it at all.
             acl: of all znodes that are created here.
             mixed: what to do if there are contenders of another dialect: "raise" MixedDialect, or "warn" and go on at
                 the risk of two leaders.
             takeover_delay: seconds to wait before leading, if the previous leader did not resign.
-            jitter: in mode "simple" a candidate waits for a random time before it tries to create the free znode; at
-                most so many seconds.
-            grace: seconds for the body to finish, from its cancellation to the end of the lease; T/6 unless told, T/3
+            jitter: in mode "simple" the longest time, in seconds, that a candidate waits before it tries to create the
+                free znode. The time is random.
+            grace: seconds for the body to finish, from its cancellation to the end of the lease; T/6 by default, T/3
                 at most.
             overrun: what to do if the body still runs at the end of the lease: see
                 `election.leader.overrun.HardDeadline`.
@@ -208,8 +208,8 @@ class Election:
         Raises:
             CampaignTimeout: the turn did not come in time; it is also a TimeoutError.
             MixedDialect: the path has contenders of another dialect.
-            ElectionError: it leads already; no session owns a znode of the election, so no candidate created it; or
-                `grace` is more than a third of the session timeout.
+            ElectionError: this Election leads or campaigns already; no session owns a znode of the election, so no
+                candidate created it; or `grace` is more than a third of the session timeout.
             SessionExpiredError, ClosedError, AuthFailedError: the client has no session any more.
             ZooKeeperError: the servers refuse something, as with NoAuthError.
         """
@@ -288,7 +288,7 @@ class Election:
                 while True:
                     try:
                         async with CAMPAIGNS[self.mode](self._plan, progress, wait=timeout != 0) as campaign:
-                            self._lease()  # before anything is asked of the servers
+                            self._lease()  # raises before any request is sent
                             victory = await campaign.win()
                             keeper = Keeper(campaign, victory, self._lease(), self._clock, self._overrun)
                             keeper.start(with_body=with_body)
@@ -303,10 +303,10 @@ class Election:
         raise CampaignTimeout(f"{self.path}: the turn did not come within {timeout:g} s")
 
     def _lease(self) -> Lease:
-        """A new lease for the session timeout of now.
+        """A new lease for the present session timeout.
 
         Raises:
-            ElectionError: that is too short for `grace`.
+            ElectionError: the session timeout is too short for `grace`.
         """
         lease = LEASES[self._renewal](self._client.session_timeout, self._grace)
         if lease.grace > lease.timeout * LONGEST_GRACE:

@@ -61,7 +61,7 @@ class Keeper:
         campaign, victory: the campaign, and how it was won.
         version: the data version of the leader's znode, as far as it is known.
         lease: how long nobody else can lead.
-        lost: set when leadership ended or came in doubt.
+        lost: set when leadership has ended or is in doubt.
         on_renewal: called with the end of the lease when that has changed, if not None.
         resigning: whether the caller has asked to end the term.
     """
@@ -87,7 +87,8 @@ class Keeper:
         self._hard_deadline = HardDeadline(who, overrun, clock.boottime, lease.interval)
 
     def start(self, *, with_body: bool) -> None:
-        """Keep the term from now on. `with_body`: a block will work, which is cancelled; else `lost` alone is set."""
+        """Keep the term from now on. `with_body`: whether a block works, which is to be cancelled; else only `lost` is
+        set."""
         self.proved(self.victory.sent)
         if with_body and self.lease.is_renewed:
             # Before the body begins: on a busy machine a thread may take long to start, while the lease runs.
@@ -100,7 +101,7 @@ class Keeper:
 
     @property
     def state(self) -> State:
-        """The state of the campaign; LOST as soon as the time of the lease is over, even if no task has run since."""
+        """The state of the campaign; LOST from the deadline on, even if no task has run since."""
         return State.LOST if self._is_out_of_time() else self.campaign.progress.state
 
     @property
@@ -215,7 +216,7 @@ class Keeper:
             self._finished.set()
 
     async def _close(self) -> None:
-        """The client is about to close the session, which takes our znodes along: the body ends first (rule R5)."""
+        """The client is about to close the session, which deletes our znodes. So the body must end first (rule R5)."""
         if self._body_task is None:
             await self.finish()
             return
@@ -226,8 +227,8 @@ class Keeper:
                 await self._finished.wait()
 
     def _is_inside(self) -> bool:
-        """Whether the body cannot finish before the running task goes on: it is the body's own, or one in a nursery
-        that the body has opened."""
+        """Whether the body waits for the running task: that is the body's own task, or a task in a nursery that the
+        body has opened."""
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         nursery: trio.Nursery | None = None  # on the way up from the running task
         while task is not None and task is not self._body_task:
@@ -258,7 +259,7 @@ class Keeper:
             self.lose(OUT_OF_TIME)
 
     def _renewed(self) -> None:
-        """The lease may have another end."""
+        """The end of the lease may have changed."""
         if self.campaign.body_has_begun:
             self._scope.deadline = self.deadline
             self._hard_deadline.end = self.lease.end
@@ -278,7 +279,7 @@ class Keeper:
     # --- the tasks
 
     async def _keep(self, with_body: bool) -> None:
-        """Until the term is over."""
+        """Run the tasks until the term is over."""
         with self._keeping:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._lost_after, self._until_deleted)
@@ -331,7 +332,7 @@ class Keeper:
 
     def _reconnected(self) -> None:
         """The session is on a connection again, perhaps with another timeout (rule L3)."""
-        connected = self.campaign.session.last_answered(-math.inf)  # nothing is older, but the ConnectRequest
+        connected = self.campaign.session.last_answered(-math.inf)  # when the ConnectRequest was sent
         timeout = self.campaign.plan.client.session_timeout
         if connected is not None and timeout != self.lease.timeout:
             self.lease.renegotiated(timeout, self._clock.at(connected))
@@ -340,15 +341,15 @@ class Keeper:
             self.campaign.progress.become(State.LEADING)  # without waiting for a proof
 
     async def _until_out_of_time(self) -> str:
-        """Without a body: until the deadline, which `_renewed` moves."""
+        """Wait until the deadline, which `_renewed` moves. Only for a term without a body."""
         with self._scope:
             await trio.sleep_forever()
         return OUT_OF_TIME
 
 
 class _BeforeEachTurn(trio.abc.Instrument):
-    """Looks at the clock of leases after each wait of trio's loop, before any task goes on. That includes the end of a
-    suspend, during which trio's own deadlines do not come, and the end of a stop (SIGSTOP)."""
+    """Looks at the clock of leases after each wait of trio's loop, before any task runs. So it also looks after a
+    suspend, during which trio's own deadlines do not come, and after a stop (SIGSTOP)."""
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper

@@ -2,21 +2,24 @@
 
 What the servers do (ExpiryQueue, LearnerSessionTracker, LearnerHandler; docs/election-safety.md has the drawing):
 
-- The leading server expires a session no earlier than T after the last touch it has heard of, T the session timeout.
-- It hears of what reaches a follower when the follower answers its ping, each half tick. T is at least two ticks, so
-  half a tick is T/4 at most.
+- T is the session timeout. The leading server expires a session no earlier than T after the last touch that it has
+  heard of.
+- It pings each follower every half tick. With the answer it hears which sessions have reached the follower. T is at
+  least two ticks, so half a tick is T/4 at most.
+- A pause of the leading server's JVM may delay that ping until the JVM runs again. Meanwhile it commits nothing, so the
+  pause lies between two of our commits.
 - A follower that is cut off still answers reads and the client's pings. Only a commit shows that the leading server
   took part: here `multi([check(own znode), check(holder)])`.
 
-- A pause of its JVM may delay that ping until the JVM goes on. It commits nothing meanwhile, so the pause lies between
-  two of our commits.
+A proof has been committed. Let s be the send time of the previous proof, or of this one if it is the first. Then the
+leading server pinged the follower at s - T/4 or later:
 
-When a proof has been committed, let s be the send time of the previous proof; of this one, if it is the first. Then the
-leading server asked the follower at s - T/4 or later. Case 1, no pause: it asked half a tick before this commit. Case
-2, a pause: it asked before the pause, at most half a tick before it, and the pause began after the previous commit.
-What had been answered by s - T/4 had reached the follower before that. Let p be the send time of the last of it: the
-session lives until p + T. (What was only sent by s - T/4 may still have been on its way.) A ConnectRequest counts at
-once, since the leading server itself answers it.
+- Case 1, no pause: the ping was at most half a tick before this commit.
+- Case 2, a pause: the ping was at most half a tick before the pause, which began after the previous commit.
+
+A request that had been answered by s - T/4 had reached the follower by then. Let p be the send time of the newest such
+request: the session lives until p + T. (A request that was only sent by s - T/4 may still have been on its way.) A
+ConnectRequest counts at once, since the leading server itself answers it.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ HALF_TICK = 1 / 4  #: half a tick at most, since the servers grant no T below tw
 DRIFT = 1 / 50  #: by how much the servers' clocks may be faster than ours
 GRACE = 1 / 6  #: from the cancellation of the body to the end of the lease: the body has to finish in this time
 LONGEST_GRACE = 1 / 3  #: with a longer one a body would be cancelled although all is well
-LEAST = 1 / 3  #: of the lease that must be left when the body begins
+LEAST = 1 / 3  #: how much of the lease must be left when the body begins
 #: The same in seconds, for a T so short that T/3 would be less; but at most T/2, which steady proofs can keep. So a
 #: process that stands still for half a second right after its body began can still finish before the hard deadline.
 LEAST_SECONDS = 0.75
@@ -47,11 +50,11 @@ LEAST_AT_MOST = 1 / 2
 class Lease(ABC):
     """The lease of one term: its end, the earlier time at which the body is cancelled, and how it is renewed."""
 
-    #: Whether it needs proofs to go on.
+    #: Whether it ends unless proofs renew it.
     is_renewed: ClassVar[bool] = True
 
     def __init__(self, timeout: float, grace: float | None = None) -> None:
-        """`timeout` is T in seconds, `grace` what the body is given to finish, T/6 unless told."""
+        """`timeout` is T in seconds; `grace` is how many seconds the body has to finish, T/6 by default."""
         self.timeout = timeout
         self._grace = grace
         #: Nobody else can lead before then; -inf before the first proof.
@@ -91,7 +94,7 @@ class Lease(ABC):
         Args:
             last_answered: for seconds before `sent`: the send time of the newest request that the server had answered
                 by then, or of this connection's ConnectRequest if that was later. None when that is not known; then
-                earlier proofs count.
+                only earlier proofs count.
         """
 
     def renegotiated(self, timeout: float, connected: float) -> None:
@@ -148,7 +151,7 @@ class NoLease(Lease):
 
     @property
     def interval(self) -> float:
-        """Never."""
+        """Infinite: no proof is sent."""
         return math.inf
 
     async def prove(self, session: BoundClient, node: str, holder: str) -> None:

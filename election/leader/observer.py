@@ -78,7 +78,7 @@ class Observer:
             return await retried(lambda: self._client.get_data(node))
 
     def stream(self) -> LeaderStream:
-        """Every change."""
+        """The leader now, and after every change: see LeaderStream."""
         return LeaderStream(self)
 
     async def look(self) -> tuple[Leader | None, Watch]:
@@ -154,7 +154,7 @@ class LeaderStream:
     """Who leads: now, and after every change, for `async for`; None while nobody does.
 
     There is always a None between two leaders. A slow reader misses some changes, never the last (rule P4). The stream
-    goes on over reconnects and new sessions, and reads everything again each time. Only an error or `aclose` ends it.
+    continues over reconnects and new sessions, and reads everything again each time. Only an error or `aclose` ends it.
     """
 
     def __init__(self, observer: Observer) -> None:
@@ -190,7 +190,7 @@ class LeaderStream:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Iteration ends."""
+        """End the iteration."""
         self._closed = True
         if self._watch is not None:
             self._watch.disarm()

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Literal
 
-#: The exit status of a process that `overrun="exit"` has ended: that of a lost session.
+#: The exit status of a process that `overrun="exit"` has ended, the same as for a lost session.
 STATUS = 3
 
 #: Seconds of grace after SIGCONT, or after the machine resumes, if the lease has ended meanwhile: only now can the body
@@ -36,8 +36,8 @@ class HardDeadline:
                 cleanup; "raise" raises OverrunError in the thread that made this object, between two of its bytecodes;
                 "ignore" does nothing; a function is called, in a thread of ours.
             boottime: the clock of `end`.
-            interval: seconds between two looks at that clock. A single long wait would not do, since a thread's waits
-                stop during a suspend.
+            interval: seconds between two looks at that clock. A single long wait could end too late, since
+                the time of a suspend does not count in it.
         """
         self.end = float("inf")  #: when to act. May be moved at any time; an earlier time is noticed within `interval`
         self._what = what

@@ -79,7 +79,7 @@ class SequentialCampaign(Campaign):
         )
 
     async def _enter(self) -> None:
-        """Create our contender, with as many requests as it takes, and never a second one (rules C1 to C7)."""
+        """Create our contender, with as many requests as it takes, but never a second contender (rules C1 to C7)."""
         self.progress.become(State.ENTERING)
         if self._contender.node is not None:
             self._contender.forget()

@@ -8,9 +8,9 @@ a new parent. Three forms exist:
     -2147483648 .. -1000000000      a minus and ten digits
     -999999999 .. -000000001        a minus and nine digits, since the sign counts among the ten characters
 
-After 2147483647 comes -2147483648. But 3.8.0 and 3.9.4 get there only with creates that are under way together. Then
-they stay at 2147483647, since DataTree refuses a smaller counter than it has. From there on numbers are equal and their
-order says nothing. So the path must be deleted and created again before that.
+After 2147483647 comes -2147483648. But on 3.8.0 and 3.9.4 only creates that are under way together get negative
+numbers. Every later create gets 2147483647 again, since DataTree refuses a counter that is smaller than its own. Equal
+numbers have no order. So the path must be deleted and created again before the counter gets there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterable
 
 _SPAN = 1 << 32
 _HALF = 1 << 31
-#: From here down to -2**31 a number takes a minus and ten digits.
+#: From minus this number down to -2**31, a number is written as a minus and ten digits.
 _ELEVEN = 1_000_000_000
 
 

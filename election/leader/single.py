@@ -96,8 +96,8 @@ class SimpleCampaign(Campaign):
         return self.is_left_over(data, holder)
 
     async def _drop_left_over(self, stat: Stat, watch: Watch) -> None:
-        """Delete such a znode when the lease of its leader is over, one timeout from now. It is never adopted (rules
-        R3, R4)."""
+        """Delete a left-over znode when the lease of its leader is over, one timeout from now. It is never adopted
+        (rules R3, R4)."""
         with trio.move_on_after(self.plan.client.session_timeout):
             await self.wait(watch)
             return

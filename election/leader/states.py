@@ -1,4 +1,4 @@
-"""The states of a candidate: which there are, which may follow which, and the one place where they change."""
+"""The states of a candidate, which of them may follow which, and the one place where a state changes."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Term:
         predecessor: how the previous term ended. "resigned": its body returned, or it was resigned. "expired": its
             session expired. "deleted": somebody else deleted its znode; its body has finished since. "none": nobody led
             before. Terms of other programs do not count.
-        lost: set when leadership ended or came in doubt.
+        lost: set when leadership has ended or is in doubt.
     """
 
     def __init__(self, keeper: Keeper) -> None:
@@ -73,7 +73,7 @@ class Term:
 
     @property
     def on_renewal(self) -> Callable[[float], object] | None:
-        """Called with `lease_end` when that has changed, in the same step. None, the default, is not called."""
+        """A function that is called with `lease_end` when that has changed, in the same step. Default None: no call."""
         return self._keeper.on_renewal
 
     @on_renewal.setter
@@ -109,7 +109,7 @@ class Term:
         Raises:
             NotLeaderError: the term is over; nothing was applied.
             ConnectionLossError: all may have been applied.
-            ZooKeeperError: the error of one of the operations; `index` is its place in yours, from 0.
+            ZooKeeperError: the error of one of the operations; `index` is its place in `operations`, from 0.
         """
         self._must_lead()
         return await self._guarded(operations)
@@ -118,8 +118,8 @@ class Term:
         """End the term; the next candidate leads at once. The second call does nothing.
 
         In a block of `lead` this cancels the block, and the term ends when the block has finished. Called inside the
-        block, or in a task that the block waits for, it does not return, since that is cancelled. Elsewhere it returns
-        when the block has finished. After `campaign()` it deletes the znodes at once.
+        block, or in a task that the block waits for, it does not return: it is cancelled too. Elsewhere it returns when
+        the block has finished. After `campaign()` it deletes the znodes at once.
         """
         await self._keeper.resign()
 

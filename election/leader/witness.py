@@ -1,8 +1,8 @@
 """Signs that a leader may still work although its znodes are gone.
 
 A leader has two ephemerals: the leader's znode and the holder. When its session expires, one transaction deletes both,
-and its lease was over before. When somebody deletes them, the lease may last for up to T (docs/election-safety.md). The
-next candidate cannot ask the servers which of the two happened. But it may have seen one of these signs:
+and its lease was over by then. When somebody deletes them, the lease may last for up to T (docs/election-safety.md).
+The next candidate cannot ask the servers which of the two happened. But it may have seen one of these signs:
 
 1. Somebody has deleted its contender, although its session lives; or the parent of the leader's znode that it waited
    for.
@@ -37,12 +37,11 @@ class Witness:
         #: No body may begin before then; -inf before any sign.
         self.until = -math.inf
         self._since: int | None = None  # the first zxid at which we saw another candidate's znodes
-        self._known: deque[tuple[int, float]] = deque(
-            maxlen=64
-        )  # each with the time when all leases from before it are over
+        # Zxids at which another candidate came first, each with the time when all leases from before it are over.
+        self._known: deque[tuple[int, float]] = deque(maxlen=64)
         self._epoch: int | None = None  # the epoch's czxid, when it was last read
         self._is_first = False  # whether the next epoch is the first one ever on this path
-        self._whole = False  # whether that epoch is as old as our candidacy
+        self._whole = False  # whether the epoch is still the one from when we came
         self._deleted: float | None = None  # what `until` becomes if the epoch does not say that all have finished
         self._older_until: float | None = None  # when all leases from before the deletion of our znode are over
         self._doubt = b""  # the last epoch of DOUBTFUL that was counted
@@ -57,7 +56,7 @@ class Witness:
 
         Args:
             zxid: the newest one that the client knows.
-            until: when the longest lease ends that others may have now.
+            until: the end of the longest lease that others may have now.
         """
         if self._since is None:
             self._since = zxid
@@ -68,8 +67,8 @@ class Witness:
         self.until = max(self.until, until)
 
     def contender_was_deleted(self, until: float) -> None:
-        """Somebody has deleted our contender, or the parent of the leader's znode. `until`: when the longest lease ends
-        that others may have now."""
+        """Somebody has deleted our contender, or the parent of the leader's znode. `until`: the end of the longest
+        lease that others may have now."""
         self._deleted = self._older_until = until
 
     def leaders_znode_was_deleted(self, until: float) -> None:
@@ -77,8 +76,8 @@ class Witness:
         self._older_until = until
 
     def epoch_is_missing(self, until: float, changed: int | None = None) -> None:
-        """The epoch is missing. Every leader of ours creates it or finds it, so somebody may have deleted it; but not
-        if nothing in its parent has changed since we first waited for another candidate.
+        """The epoch is missing. Every leader of ours creates it or finds it, so somebody may have deleted it. Nobody
+        has, if nothing in its parent has changed since we first waited for another candidate.
 
         Args:
             until: as above.
@@ -91,8 +90,8 @@ class Witness:
 
     def sees(self, record: bytes, czxid: int, until: float, now: float = math.inf) -> None:
         """The epoch as it was read at the time `now`. `until`: as above."""
-        # If somebody has deleted the previous epoch, that was before this one was created, and together with our
-        # contender, if that was deleted too.
+        # If somebody has deleted the previous epoch, they did so before this one was created. If our contender was
+        # deleted too, that was the same deletion.
         replaced_until = min((over for zxid, over in self._known if zxid >= czxid), default=until)
         if self._older_until is not None:
             replaced_until = min(replaced_until, self._older_until)
@@ -115,7 +114,8 @@ class Witness:
             self._deleted = None  # all earlier leaders have finished since
         if record.startswith(DOUBTFUL) and record != self._doubt:
             self._doubt = record
-            # If each candidate counted it from the start, it would never end when none waits for a whole timeout.
+            # Only the seconds that are left count. If each candidate waited for a whole timeout, and gave up before its
+            # end, the wait would never end.
             seconds = _SECONDS.search(record)
             self.suspect(min(until, now + float(seconds[1])) if seconds else until)
 
@@ -124,7 +124,7 @@ class Witness:
 
         Args:
             record: what the epoch said before it; None if the reply was lost.
-            holder_until: if the holder was there without its leader's znode: when the longest lease ends that its
+            holder_until: if the holder was there without its leader's znode: the end of the longest lease that its
                 leader may have had then.
             parted_until: the same, if the holder was deleted in an earlier transaction than its leader's znode.
         """
@@ -135,7 +135,7 @@ class Witness:
         self._deleted = None
 
     def wrote(self, czxid: int) -> None:
-        """Our term has written the epoch, whose czxid this is."""
+        """Our term has written the epoch, which has this czxid."""
         self._epoch = czxid
 
     def doubt(self, name: str, seconds: float) -> bytes:

@@ -388,8 +388,10 @@ def test_readme_and_docstrings_have_the_shares_of_the_code() -> None:
     assert {16: "each sixteenth of the session timeout"}[round(1 / PROOF_INTERVAL)] in " ".join(README.split())
     arguments = election.Election.__init__.__doc__ or ""
     assert re.findall(r"each (T/\d+)", arguments) == [share(PROOF_INTERVAL)] * 2
-    assert f"to the end of the lease; {share(GRACE)} unless told, {share(LONGEST_GRACE)}" in arguments
-    assert f"`grace` what the body is given to finish, {share(GRACE)} unless told" in (Lease.__init__.__doc__ or "")
+    assert f"to the end of the lease; {share(GRACE)} by default, {share(LONGEST_GRACE)}" in arguments
+    assert f"`grace` is how many seconds the body has to finish, {share(GRACE)} by default" in (
+        Lease.__init__.__doc__ or ""
+    )
 
 
 def test_table_of_the_safety_page_has_as_many_cases_as_it_announces() -> None:
