@@ -1,4 +1,5 @@
-"""Which member is picked: the four strategies, and what is counted for them. Chance and the time are arguments."""
+"""Which member is picked: the four strategies, and what is counted for them. The random numbers and the time come from
+the caller."""
 
 from __future__ import annotations
 
@@ -43,8 +44,8 @@ class RandomPick(Strategy):
 
 
 class RoundRobin(Strategy):
-    """The next one after the last picked, by name. Exactly fair while the list stays the same, and without an index
-    that could be out of range when the list shrinks (rules D10, D11)."""
+    """The member after the last picked one, by name. Exactly fair while the list stays the same. It keeps no index, so
+    a list that shrinks does no harm (rules D10, D11)."""
 
     _last: str | None = None
 
@@ -94,7 +95,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
 
 
 def strategy(name: str, rng: random.Random) -> Strategy:
-    """A new strategy by its name. Raises RegistryError for a name that is none."""
+    """A new strategy by its name. Raises RegistryError for an unknown name."""
     if name not in STRATEGIES:
         raise RegistryError(f"there is no strategy {name!r}: {', '.join(STRATEGIES)}")
     return STRATEGIES[name](rng)
@@ -107,16 +108,16 @@ class Picker:
         path: of the service, for messages.
         errors, window: a member with so many errors within so many seconds is down.
         when_all_down: whether any member is picked then ("use"), or none ("fail").
-        rng: the source of chance.
+        rng: the source of random numbers.
 
-    Raises RegistryError for numbers below 1 and 0, or another `when_all_down`.
+    Raises RegistryError if `errors` is below 1 or `window` below 0, and for another `when_all_down`.
     """
 
     def __init__(
         self, path: str, *, errors: int, window: float, when_all_down: Literal["use", "fail"], rng: random.Random
     ) -> None:
         if errors < 1 or window < 0 or when_all_down not in ("use", "fail"):
-            raise RegistryError('members: errors is 1 or more, window is seconds, when_all_down is "use" or "fail"')
+            raise RegistryError('members: errors must be 1 or more, window 0 s or more, when_all_down "use" or "fail"')
         self._path = path
         self._max_errors = errors
         self._window = window
@@ -129,7 +130,7 @@ class Picker:
     def pick(self, strategy_name: str, members: Sequence[M], now: float) -> M:
         """One of the members. There is at least one, and they are sorted by name.
 
-        Raises NoMembersError if all are down and that is to fail, and RegistryError for an unknown strategy.
+        Raises NoMembersError if all are down and `when_all_down` is "fail", and RegistryError for an unknown strategy.
         """
         if strategy_name not in self._strategies:
             self._strategies[strategy_name] = strategy(strategy_name, self._rng)

@@ -49,11 +49,11 @@ class Registration:
     that is cancelled takes 2 s at most; a znode that could not be deleted by then is deleted as soon as there is a
     connection.
 
-    The block is cancelled, and raises one of these, when there is nothing left to do:
+    If the registration cannot be kept, the block is cancelled and raises one of these:
 
         RegistryError        a znode of that name belongs to no session, or to this client already
-        NoAuthError          the znode must not be created; any other refusal of the servers is raised too
-        SessionExpiredError  and the client was made with `new_session=False`
+        NoAuthError          the client may not create the znode; any other refusal of the servers is raised too
+        SessionExpiredError  the session expired, and the client was made with `new_session=False`
         ClosedError, AuthFailedError
     """
 
@@ -99,7 +99,7 @@ class Registration:
             new: names: the data; curator: the payload as text in UTF-8, or a ServiceInstance; serverset: a
                 ServersetMember.
 
-        Raises RegistryError if the layout does not have such contents, or the registration has ended. If the server
+        Raises RegistryError if the layout cannot hold such contents, or the registration has ended. If the server
         refuses the contents, raises its error, and the contents before them stay.
         """
         former = self._entry

@@ -20,7 +20,7 @@ from .view import Members
 
 def layout_of(name: str, path: str, now: Callable[[], float]) -> Layout:
     """The layout of this name, for the members below `path`; `now()` is in seconds since 1970. Raises RegistryError for
-    a name that is none."""
+    an unknown name."""
     match name:
         case "names":
             return NamesLayout()
@@ -53,9 +53,11 @@ class Registry:
                 f"a registry needs a zkwire.Client, as zkwire.connect gives one, not {type(zk).__name__}"
             )
         if problem := path_problem(path):
-            raise RegistryError(f"a registry has a znode of its own, as /services/daytime, not {path!r:.80}: {problem}")
+            raise RegistryError(
+                f"a registry needs the path of a znode, such as /services/daytime, not {path!r:.80}: {problem}"
+            )
         if not isinstance(layout, str):
-            raise RegistryError(f"the layout is given by its name, as 'names', not {layout!r:.80}")
+            raise RegistryError(f"the layout is given by its name, such as 'names', not {layout!r:.80}")
         self._zk = zk
         self._path = path
         self._layout = layout_of(layout, path, time.time)
@@ -71,7 +73,7 @@ class Registry:
             data: names: the data of the znode; curator: the payload, text in UTF-8; serverset: must be empty.
             acl: the ACL of the znode.
 
-        Raises RegistryError for a member or data that the layout does not have.
+        Raises RegistryError for a member or data that the layout cannot hold.
         """
         if not isinstance(data, bytes):
             raise RegistryError(
@@ -95,10 +97,11 @@ class Registry:
         Args:
             errors, window: a member that has had this many errors (`note_error`) within this many seconds is down. The
                 defaults are Curator's.
-            when_all_down: "use": when all members are down, any of them is picked; "fail": none, NoMembersError.
+            when_all_down: "use": when all members are down, any of them is picked; "fail": picking raises
+                NoMembersError.
             on_problem: called with the name of the znode and the error whenever a member cannot be read. It must not
                 wait. If it raises, the view ends with that error.
-            rng: the source of chance for picks; default: a new random.Random().
+            rng: the source of random numbers for picks; default: a new random.Random().
         """
         return Members(
             self._zk,

@@ -1,8 +1,8 @@
 """The live view of a service's members: what is read, and when.
 
 One persistent recursive watch on the service's path names every member that comes, changes or goes, so that only that
-one is read (rule D13); after the event of a one-shot watch the whole list would have to be read. The watch can be set
-before there is such a path. All members are read when the view begins, and after every reconnect, since servers keep no
+one is read (rule D13). After the event of a one-shot watch the whole list would have to be read. The watch can be set
+before the path exists. All members are read when the view begins, and after every reconnect, since servers keep no
 events for persistent watches.
 """
 
@@ -114,15 +114,15 @@ class Members:
             with members.use("least-loaded") as member: ...
             async for change in members: ...
 
-    Iterating gives the changes since the block was entered: applied to a snapshot taken at its start, they give the
-    present one. Several changes of one member that were not taken yet become one, their outcome. Only one task may
-    iterate.
+    Iterating gives the changes since the block was entered. A snapshot from the start of the block, with
+    these changes applied, is the present snapshot. Several changes of one member that were not read yet become one
+    change, which gives their outcome. Only one task may iterate.
 
-    The block is cancelled, and raises one of these, when the view cannot go on:
+    If the view cannot be kept, the block is cancelled and raises one of these:
 
-        NoAuthError          the path may not be read
+        NoAuthError          the client may not read the path
         RegistryError        the servers have no persistent watches: they are older than 3.6
-        SessionExpiredError  and the client was made with `new_session=False`
+        SessionExpiredError  the session expired, and the client was made with `new_session=False`
         ClosedError, AuthFailedError
     """
 
@@ -218,8 +218,8 @@ class Members:
             self.note_success(member)
 
     def note_error(self, member: Member) -> None:
-        """A use of the member failed. With `errors` of these within `window` seconds the member is down, until fewer of
-        them are that young (rule D12). A new registration under its name starts without errors."""
+        """A use of the member failed. If it had `errors` of these within the last `window` seconds, the member is down
+        (rule D12). A new registration under its name starts without errors."""
         present = self._members.get(member.name)
         if present is not None and present.czxid == member.czxid:
             self._picker.note_error(member.name, trio.current_time())

@@ -4,9 +4,10 @@
     curator    PATH/ID               JSON of Curator's x-discovery; PATH ends with the name of the service
     serverset  PATH/member_SEQUENCE  JSON of Finagle and Aurora
 
-Here is what all have in common, and the first one; curator.py and serverset.py are the other two, payload.py their
-JSON. Fields that are not known here are kept, and written again. Payloads are read as Curator and Finagle read them. A
-payload that they refuse raises PayloadError. Nothing here waits or looks at a clock: the time is an argument.
+This file has what all layouts have in common, and the layout names. curator.py and serverset.py have the other two, and
+payload.py has their JSON. Fields that are not known here are kept, and written again. Payloads are read as Curator and
+Finagle read them. A payload that they refuse raises PayloadError. Nothing here waits or looks at a clock: the time is
+an argument.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Member:
         host, port: where it serves; None where the layout or the payload does not say.
         data: the znode's data.
         instance: what the data means; None in the layout names.
-        enabled: whether it says that it may be used.
-        czxid: the zxid that created the znode. With another one, the same name is another registration.
+        enabled: whether the member says that it may be used.
+        czxid: the zxid that created the znode. The same name with another czxid is another registration.
     """
 
     name: str
@@ -67,11 +68,11 @@ class Layout(ABC):
 
     @abstractmethod
     def entry(self, member: str | Instance, data: bytes) -> Entry:
-        """The entry that registers a member. Raises RegistryError for a member that the layout does not have."""
+        """The entry that registers a member. Raises RegistryError for a member that the layout cannot hold."""
 
     @abstractmethod
     def updated(self, entry: Entry, new: bytes | Instance) -> Entry:
-        """The same entry with new contents. Raises RegistryError for contents that the layout does not have."""
+        """The same entry with new contents. Raises RegistryError for contents that the layout cannot hold."""
 
     @abstractmethod
     def decode(self, name: str, data: bytes, czxid: int) -> Member:
@@ -83,7 +84,7 @@ class Layout(ABC):
 
 
 class NamesLayout(Layout):
-    """The znode's name is the member's, and its data is any."""
+    """The name of the znode is the name of the member. The data may be anything."""
 
     def entry(self, member: str | Instance, data: bytes) -> Entry:
         if not isinstance(member, str):
@@ -126,5 +127,5 @@ def address(text: str) -> tuple[str, int]:
 def one_step(name: str) -> str:
     """The name, if a znode below the registry's path can have it. Raises RegistryError."""
     if not name or "/" in name:
-        raise RegistryError(f"a member is registered under one step of a path, not {name!r:.60}")
+        raise RegistryError(f"the name of a member is one step of a path, without a slash; got {name!r:.60}")
     return name

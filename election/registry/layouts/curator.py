@@ -34,7 +34,7 @@ class ServiceInstance(Instance):
     absent fields.
 
     Attributes:
-        payload: any JSON value; objects of Java's have their class's name as "@class".
+        payload: any JSON value; a Java object has the name of its class as "@class".
         registration_time_utc: milliseconds since 1970.
         uri_spec: the JSON object of a template for the URI of the instance; it is not interpreted.
         enabled: None if the field is absent, which means True.
@@ -117,19 +117,19 @@ class CuratorLayout(Layout):
                 registration_time_utc=int(self._now() * 1000),
             )
         elif data:
-            raise RegistryError("an instance has its data in its payload")
+            raise RegistryError("a ServiceInstance is registered without data: put it into the payload")
         if not isinstance(member, ServiceInstance):
             raise RegistryError(f"the layout curator registers an address or a ServiceInstance, not {member!r:.60}")
         if member.name != self._service:
-            raise RegistryError(f"an instance of {member.name!r:.60} is not registered as {self._service!r:.60}")
+            raise RegistryError(f"the path is that of the service {self._service!r:.60}, not of {member.name!r:.60}")
         if member.service_type is ServiceType.DYNAMIC:
             mode = CreateMode.EPHEMERAL
         elif member.service_type is ServiceType.DYNAMIC_SEQUENTIAL:
             mode = CreateMode.EPHEMERAL_SEQUENTIAL
         else:
             raise RegistryError(
-                f"the znode of a {member.service_type.value} instance is persistent, so it is not registered for as "
-                f"long as a process lives: create it with zk.create"
+                f"a registration is an ephemeral znode, but that of a {member.service_type.value} instance is "
+                f"persistent: create it with zk.create"
             )
         return Entry(one_step(member.id), encode_instance(member), mode, member)
 
@@ -151,4 +151,4 @@ def _text(data: bytes) -> str | None:
     try:
         return data.decode() or None
     except UnicodeDecodeError as error:
-        raise RegistryError(f"a payload given as bytes is text in UTF-8: {error}") from None
+        raise RegistryError(f"a payload given as bytes must be text in UTF-8: {error}") from None

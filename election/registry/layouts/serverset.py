@@ -26,7 +26,7 @@ class Status(str, Enum):
     STOPPING = "STOPPING"
     STOPPED = "STOPPED"
     WARNING = "WARNING"
-    UNKNOWN = "UNKNOWN"  # how any other is read
+    UNKNOWN = "UNKNOWN"  # any other value
 
 
 @dataclass(frozen=True)

@@ -145,5 +145,5 @@ def test_uses_in_flight_are_counted_until_their_blocks_are_left() -> None:
 @pytest.mark.parametrize("wrong", [{"errors": 0}, {"window": -1.0}, {"when_all_down": "wait"}], ids=str)
 def test_picker_refuses_options_that_mean_nothing(wrong: dict[str, Any]) -> None:
     options: dict[str, Any] = {"errors": 2, "window": 30.0, "when_all_down": "use", **wrong}
-    with pytest.raises(RegistryError, match="errors is 1 or more"):
+    with pytest.raises(RegistryError, match="errors must be 1 or more"):
         Picker("/s", **options, rng=rng())

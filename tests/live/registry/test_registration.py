@@ -198,7 +198,7 @@ async def test_curator_instance_is_registered_under_its_id(zookeeper: Server | E
 @pytest.mark.parametrize("path", ["services", "/services/", "/", ""])
 async def test_registry_needs_a_path_of_its_own(zookeeper: Server | External, path: str) -> None:
     async with client(zookeeper) as zk:
-        with pytest.raises(RegistryError, match="a registry has a znode of its own"):
+        with pytest.raises(RegistryError, match="a registry needs the path of a znode"):
             Registry(zk, path)
 
 

@@ -33,7 +33,7 @@ NAME = "127.0.0.1:8897"
     ],
 )
 async def test_impossible_path_of_a_registry_is_refused_with_the_reason(path: Any, problem: str) -> None:
-    with pytest.raises(RegistryError, match=f"a registry has a znode of its own.*: .*{problem}"):
+    with pytest.raises(RegistryError, match=f"a registry needs the path of a znode.*: .*{problem}"):
         Registry(zkwire.connect("127.0.0.1:2181"), path)
 
 

@@ -100,7 +100,7 @@ async def test_uses_are_counted_and_their_outcomes_noted(autojump_clock: MockClo
 @pytest.mark.parametrize("options", [{"errors": 0}, {"window": -1}, {"when_all_down": "panic"}])
 async def test_options_out_of_range_are_refused(autojump_clock: MockClock, options: Any) -> None:
     async with memory_client() as zk:
-        with pytest.raises(RegistryError, match="errors is 1 or more"):
+        with pytest.raises(RegistryError, match="errors must be 1 or more"):
             Registry(zk, "/s").members(**options)
 
 
