@@ -30,7 +30,9 @@ def every_verb() -> CommandParser:
     group = common.add_argument_group("for every verb")
     add_connection_options(group)
     group.add_argument(
-        "--json", action="store_true", help="results as JSON, one object per line; with run: its messages, on stderr"
+        "--json",
+        action="store_true",
+        help="results as JSON, one object per line; with run: its messages too, on stderr",
     )
     group.add_argument("-v", "--verbose", action="store_true", help="print every frame, annotated, on stderr")
     return common
@@ -56,7 +58,7 @@ def election(parser: argparse.ArgumentParser) -> None:
         "--dialect",
         choices=list(DIALECTS),
         default="native",
-        help="the recipe whose names for candidates are used: native (the default) goes together with Curator's "
+        help="the recipe whose names for candidates are used: native (the default) takes turns with Curator's "
         "LeaderSelector and go-zookeeper's Lock, curator-latch with Curator's LeaderLatch, kazoo with kazoo's Election",
     )
 
@@ -85,7 +87,10 @@ def run(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="if this candidate does not lead within S seconds, exit with status 1",
     )
-    _kill_after(parser, "; when leadership is lost, KILL comes before another candidate can lead, perhaps sooner")
+    _kill_after(
+        parser,
+        "; after a loss of leadership KILL may come sooner, so that CMD is dead before another candidate can lead",
+    )
 
 
 # --- registries
@@ -97,8 +102,8 @@ def registry(parser: argparse.ArgumentParser) -> None:
         "--layout",
         choices=["names", "curator", "serverset"],
         default="names",
-        help="how members are written: names (the default): the name says all; curator: as Curator's service discovery "
-        "writes them; serverset: as Finagle does",
+        help="how members are written: names (the default): each by the name of its znode; curator: as Curator's "
+        "service discovery writes them; serverset: as Finagle does",
     )
 
 
@@ -118,7 +123,8 @@ def members(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch",
         action="store_true",
-        help="go on, and print a line for each change: + added (also the members at the start), ~ updated, - removed",
+        help="keep running, and print a line for each change: + added (also the members at the start), ~ updated, "
+        "- removed",
     )
 
 

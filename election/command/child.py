@@ -1,7 +1,7 @@
-"""A command under its watchdog: the runner's end.
+"""A command under its watchdog: the side of the runner.
 
 The command is a child of a watchdog process (see watchdog.py). Each renewed deadline is sent to the watchdog, which
-acts on it by itself. If the watchdog does not answer, or is killed, this end kills the command.
+acts on it by itself. If the watchdog does not answer, or is killed, this side kills the command.
 
 A process below the watchdog that loses its parent becomes a child of the watchdog. After the watchdog's end it becomes
 a child of this process, which `Command.start` makes a subreaper. So use this in a process that has no other children.
@@ -33,7 +33,7 @@ class Ended(NamedTuple):
     Attributes:
         status: its exit status, or minus the number of the signal that ended it.
         why: "itself"; "background" if it ended with 0 and something that it had started ran on; "stopped"; "deadline";
-            "watchdog" if this end had to kill it.
+            "watchdog" if the watchdog failed, and this side killed it.
     """
 
     status: int
@@ -52,7 +52,7 @@ class Command:
         self._process = process
         self._channel = channel
         self._received = b""
-        self._kill_at = math.inf  # when this end kills the command, if the watchdog has not
+        self._kill_at = math.inf  # when this side kills the command, if the watchdog has not
         self.pid: int | None = None
         self.ended: Ended | None = None
 
@@ -119,7 +119,7 @@ class Command:
     async def finish(self) -> Ended:
         """Wait for the end in a shielded scope, after the command was asked to end or has ended by itself.
 
-        The watchdog kills it in time. If it does not, for example since it was stopped itself, that is done here.
+        The watchdog kills it in time. If it does not, for example since it was stopped itself, this kills the command.
         """
         with trio.CancelScope(shield=True):
             while self.ended is None:

@@ -23,7 +23,7 @@ from ..leader.election import Election
 from ..leader.term import Term
 from ..registry.registry import Registry
 
-#: Seconds: so long the znodes of a killed leader stay, if the servers grant so short a timeout.
+#: Seconds that the znodes of a killed leader stay, if the servers grant such a short timeout.
 SESSION_TIMEOUT = 2.0
 #: Seconds to look for a server.
 CONNECT_TIMEOUT = 2.0
@@ -197,11 +197,11 @@ async def _show_takeover(access: Access) -> None:
         await first.says("leads")
         async with beside(second.run):
             await second.says("stands by")
-            narrate("A is killed (SIGKILL): it can say no goodbye, so its znodes stay until its session expires.")
+            narrate("A is killed (SIGKILL). It cannot close its session, so its znodes stay until the session expires.")
             first.send_signal(signal.SIGKILL)
             killed = trio.current_time()
             await second.says("leads")
-            narrate(f"B leads {trio.current_time() - killed:.1f} s after the kill. Now B resigns, and goes home.")
+            narrate(f"B leads {trio.current_time() - killed:.1f} s after the kill. Now B resigns, and ends.")
             second.send_signal(signal.SIGTERM)
             await second.says("resigned")
             await second.ends()

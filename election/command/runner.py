@@ -38,7 +38,7 @@ IN_BACKGROUND = 1
 
 
 def _signals(*names: str) -> tuple[signal.Signals, ...]:
-    """Those of these signals that the system has. This module must load also where commands cannot be run."""
+    """The signals of these names that the system has. This module must load also where commands cannot be run."""
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 

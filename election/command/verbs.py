@@ -145,7 +145,7 @@ def _look_for(program: str) -> None:
 
 
 async def _tell_waiting(zk: Client, election: Election, report: Callable[..., object]) -> None:
-    """Report for what this candidate waits, each time that it is something else."""
+    """Report what this candidate waits for, whenever that changes."""
     told = ""
     async for state in election.states():
         if state == "leading":
@@ -409,8 +409,9 @@ class Verb(NamedTuple):
 
     Attributes:
         arguments: adds its arguments to a parser.
-        run: does it, in a session; its exit status, None for DONE. None: it is the demo, which opens its own sessions.
-        goes_on: whether it goes on in a new session when its session has expired.
+        run: runs the verb in a session, and returns the exit status (None: DONE). The demo has None, since it opens its
+            own sessions.
+        goes_on: whether the verb continues in a new session when its session has expired.
     """
 
     name: str

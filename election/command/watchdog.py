@@ -21,8 +21,8 @@ The runner may be stopped (SIGSTOP), killed (SIGKILL) or busy; this process acts
 ends a stopped process too. Each goes to the process group, and to those processes of CMD that have left the group.
 
 Why this process is CMD's parent: as soon as a process has been waited for, the kernel may give its pid, and so the
-number of its group, to a stranger. Only the parent can wait, and this one waits only when nothing is left to be killed.
-A parent's death can also end CMD (PR_SET_PDEATHSIG): that is how CMD ends when its watchdog is killed.
+number of its group, to another process. Only the parent can wait, and this one waits only when nothing is left to be
+killed. A parent's death can also end CMD (PR_SET_PDEATHSIG): that is how CMD ends when its watchdog is killed.
 
 Why it is a subreaper: a process that CMD has started becomes our child when it loses its parent, in whatever group or
 session it is, even a daemon. So "nothing of CMD runs any more" is not a guess: the kernel says that we have no child.
@@ -35,7 +35,7 @@ It works on Linux only: prctl, timerfd and /proc/PID/task/PID/children exist onl
 
 from __future__ import annotations
 
-# Few and small, since this starts at the moment of a takeover.
+# Few and small modules: this process starts at the moment of a takeover.
 import ctypes
 import os
 import select
@@ -47,8 +47,8 @@ from contextlib import suppress
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells have them
 #: Seconds between "end" and "kill" for processes that run after CMD has ended.
 LEFTOVERS = 2.0
-#: Seconds for the children of CMD to end by themselves after CMD has ended with status 0, as those do that only read
-#: its output to the end. A child that still runs then was put into the background.
+#: Seconds for the children of CMD to end by themselves after CMD has ended with status 0, such as one that reads its
+#: output to the end. A child that still runs then was put into the background.
 STRAGGLERS = 0.5
 #: Seconds between two looks for processes to kill: no signal says that there are new ones.
 LOOK_AGAIN = 0.05
@@ -127,7 +127,7 @@ class Watchdog:
         self._others: list[int] = []  # other children: descendants of CMD that have lost their parents
 
     def run(self) -> None:
-        """Do everything, until nothing of CMD is left."""
+        """Run CMD, and return when nothing of it is left."""
         os.set_inheritable(self._channel, False)  # if CMD had it too, the runner would not notice our end
         os.set_blocking(self._channel, False)
         become_subreaper()
@@ -310,7 +310,7 @@ class Watchdog:
         if not self._waited:
             os.waitid(os.P_PID, self._cmd, os.WEXITED)
             self._waited = True
-        self._killed = has_children()  # then the list of our children has left one out
+        self._killed = has_children()  # if so, `children` has left one out
         return not self._killed
 
 

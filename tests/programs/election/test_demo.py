@@ -32,9 +32,9 @@ SHOW = [
     "=== Two candidates contend for /demo-N/leader. Each frame is shown by the process that sent or got it.",
     "A | *** A leads, token N, predecessor: none",
     "B | *** B stands by",
-    "=== A is killed (SIGKILL): it can say no goodbye, so its znodes stay until its session expires.",
+    "=== A is killed (SIGKILL). It cannot close its session, so its znodes stay until the session expires.",
     "B | *** B leads, token N, predecessor: expired",
-    "=== B leads N.N s after the kill. Now B resigns, and goes home.",
+    "=== B leads N.N s after the kill. Now B resigns, and ends.",
     "B | *** B resigned",
     "=== Done.",
 ]
