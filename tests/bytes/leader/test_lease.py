@@ -321,7 +321,7 @@ SAID = {
         f"{LEAST_SECONDS:g}",
         share(LEAST),
     ],
-    "it has {} seconds from when it goes on": [{2.0: "two"}[AFTER_RESUME]],
+    "the thread waits {} seconds after the process resumes": [{2.0: "two"}[AFTER_RESUME]],
     "runs at most {} % slower than the servers' clocks": [f"{100 * DRIFT:g}"],
     "far below {} ppm": [f"{1_000_000 * DRIFT:,.0f}"],
     "with the default of 10 s and T = 10 s, by more than {} s": [f"{math.floor(10 - 10 * PING_INTERVAL)}"],
