@@ -3,7 +3,7 @@
     python -m examples.asyncio_protocol [--hosts HOSTS] [--session-timeout 10]
 
 Creates ten znodes and reads them, all in order on one connection, then waits for a watch, and closes the session. A
-server may die meanwhile: the session goes on at another server, with its watches.
+server may die meanwhile: the session continues at another server, with its watches.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ZooKeeperProtocol(asyncio.Protocol):
         self.timer: asyncio.TimerHandle | None = None
         self.futures: dict[object, asyncio.Future[Any]] = {}  # of requests without an outcome
         self.gone = asyncio.Event()  # the connection has ended
-        self.stood: float | None = None  # since when the session has stood on it
+        self.stood: float | None = None  # when the session became usable on it
 
     async def call(self, name: str, record: Any = None, watcher: asyncio.Future[Any] | None = None) -> Any:
         """Send a request, as ("getData", GetDataRequest(path, False)); its response. Raises a ZkwireError.
@@ -107,7 +107,7 @@ class ZooKeeperProtocol(asyncio.Protocol):
         self.pump()
         self.gone.set()
 
-    # --- from the session to those who wait
+    # --- from the session to the callers
 
     def pump(self) -> None:
         """Take every event, write what the session has to say, and set the timer. Never waits."""

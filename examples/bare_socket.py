@@ -2,8 +2,8 @@
 
     python -m examples.bare_socket
 
-It lists the children of /, prints every event, and closes the session. It sends no pings, since it is done at once:
-blocking.py stays, with pings, reconnects and watches.
+It lists the children of /, prints every event, and closes the session. It sends no pings, since it ends at once:
+blocking.py keeps its session, with pings, reconnects and watches.
 """
 
 import os

@@ -3,7 +3,7 @@
     python -m examples.blocking PATH [--hosts HOSTS] [--session-timeout 10]
 
 Prints the data of the znode PATH, now and after every change, until Ctrl-C. A server may die meanwhile: the session
-goes on at another server, with its watch, and a change that was missed is printed too.
+continues at another server, with its watch, and a change that was missed is printed too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def events(session: zkwire.Session, servers: list[zkwire.Host]) -> Iterator[obje
 
 
 def connection(session: zkwire.Session, host: zkwire.Host, patience: float) -> Generator[object, None, float | None]:
-    """Events of one connection, from dialing to its end. Returns since when the session stood on it; None if never."""
+    """Events of one connection, from dialing to its end. Returns when the session became usable on it, or None."""
     stood = None
     reason = ""
     try:

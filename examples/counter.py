@@ -1,4 +1,4 @@
-"""A counter that only the leader moves on, and that no two leaders can spoil.
+"""A counter that only the leader increments, and that even two leaders could not corrupt.
 
     python -m examples.counter [--hosts HOSTS] [--path /counter] [--session-timeout 4]
 
