@@ -1,1 +1,1 @@
-"""Between clients and a server, on trio: a proxy that shows what passes and injects faults."""
+"""On trio: a proxy between clients and a server, which shows the frames that pass and injects faults."""

@@ -1,4 +1,4 @@
-"""A connection to a server without a client: any bytes go out, and what comes back is seen.
+"""A connection to a server without a client: sends any bytes, and shows the frames that come back.
 
     line = RawConnection(stream, lambda direction, seen: print(direction, seen))
     await line.send(data)
@@ -64,7 +64,7 @@ class RawConnection:
         return bool(data)
 
     async def wait_closed(self) -> None:
-        """Return when the server has closed the connection. What comes before that is not looked at."""
+        """Return when the server has closed the connection. The bytes that come before that are dropped."""
         with suppress(trio.BrokenResourceError, OSError):
             while await self._stream.receive_some(_RECEIVE_SIZE):
                 pass
@@ -105,7 +105,7 @@ async def dial_stream(hosts: Iterable[Host], ssl_context: ssl.SSLContext | None)
 
 
 class Dialogue:
-    """What is said on one connection, counted.
+    """Sends bytes on one connection, waits for the replies, and counts both.
 
     Args:
         stream: to the server.
@@ -119,11 +119,11 @@ class Dialogue:
         self._connection = RawConnection(stream, self._take)
         self._patience = patience
         self._show = show
-        self._is_framed = True  # whether everything that was sent was frames
+        self._is_framed = True  # whether only frames were sent
         self._is_closed = False
         #: The ConnectResponse, once it has come.
         self.response: SeenFrame | None = None
-        #: How many requests were sent, and how many replies to them came; the handshake is neither.
+        #: How many requests were sent, and how many replies to them came. The handshake is not counted.
         self.requests = self.replies = 0
         #: The error of the last reply.
         self.err = 0
@@ -134,7 +134,7 @@ class Dialogue:
         return self._is_framed and not self._connection.conversation.partial_size(Direction.SENT)
 
     def partial(self, direction: Direction) -> bytes:
-        """The beginning of a frame whose other bytes did not pass."""
+        """The beginning of a frame of this direction that is not whole yet; b"" if there is none."""
         return self._connection.conversation.partial(direction)
 
     async def connect(self, time_out: int, data: bytes | None = None) -> None:
@@ -142,7 +142,7 @@ class Dialogue:
         await self.send(data or frame(encode(ConnectRequest(0, 0, time_out, 0, bytes(PASSWORD_SIZE), False))))
 
     async def send(self, data: bytes) -> None:
-        """If the server has closed the connection, this raises nothing: what it sent before can still be read."""
+        """Send bytes. Raises nothing if the server has closed the connection: what it sent before can still be read."""
         with suppress(trio.BrokenResourceError, OSError):
             await self._connection.send(data)
 

@@ -1,4 +1,4 @@
-"""Connect to the first of several servers that takes the connection, and listen; and why that failed, in words."""
+"""Connects to the first of several servers that takes the connection; listens; says in words why either failed."""
 
 from __future__ import annotations
 

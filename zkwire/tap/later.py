@@ -1,4 +1,4 @@
-"""`Later`: tells observers what passed a tap, not as it passes but soon after, many events at a time.
+"""`Later`: tells observers what passed a tap, soon after it has passed, many events at a time.
 
 Printing a frame takes longer than passing it on, and clients should not wait for that.
 """
@@ -17,11 +17,11 @@ from ..traffic.conversation import SeenFrame
 from ..traffic.faults import Action
 from .tap import Observer
 
-#: Seconds before the observers are told of something that came.
+#: Seconds from an event until the observers are called with it.
 _PAUSE = 0.05
 #: Seconds of work after which the clients have their turn.
 _TURN = 0.01
-#: How many events may wait. With more, the clients wait after all.
+#: How many events may wait. If there are more, the observers are called at once, and the clients wait for that.
 _LIMIT = 10_000
 
 
@@ -59,7 +59,7 @@ class Later:
             self.catch_up()
 
     async def run(self) -> None:
-        """Tell the observers, until cancelled. What has come by then and was not told waits for `catch_up`."""
+        """Tell the observers, until cancelled. Events that were not told by then wait for `catch_up`."""
         while True:
             await self._some.wait()
             await trio.sleep(_PAUSE)

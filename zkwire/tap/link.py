@@ -19,8 +19,8 @@ _RECEIVE_SIZE = 64 * 1024
 class Link:
     """The two TCP connections of one client, its two sides.
 
-    A side that the tap has closed drops what is sent to it, and gives nothing. When a side breaks, for example by a
-    reset, the other one is reset too.
+    Bytes that are sent to a side that the tap has closed are dropped, and none are received from it. When a side
+    breaks, for example by a reset, the other one is reset too.
     """
 
     def __init__(self, client: socket.socket, conversation: Conversation) -> None:
@@ -63,7 +63,7 @@ class Link:
         try:
             return data[self.sockets[side].send(data) :]
         except OSError:
-            return data  # `send` meets the same error, and handles it
+            return data  # `send` gets the same error, and handles it
 
     async def send(self, side: Side, data: bytes) -> None:
         """Send all of it, unless the side is closed or breaks."""
@@ -126,7 +126,7 @@ class Way:
         self.source, self.sink = (Side.CLIENT, Side.SERVER) if is_sent else (Side.SERVER, Side.CLIENT)
         #: A frame that is to be sent after the next one.
         self.held = b""
-        #: How many bytes of the frame that is coming were sent already.
+        #: How many bytes of a frame that is not whole yet were sent already.
         self.ahead = 0
 
     def frames(self, data: bytes, now: float) -> list[SeenFrame | bytes]:

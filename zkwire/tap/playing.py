@@ -1,7 +1,7 @@
-"""Recordings, played: as the server to any clients, or as the client to a server.
+"""Plays recordings: as the server to any clients, or as the client to a server.
 
-What to say, and what is different, is decided without input and output in `zkwire.traffic.as_server` and
-`zkwire.traffic.as_client`. Here are the connections.
+`zkwire.traffic.as_server` and `zkwire.traffic.as_client` decide, without input and output, which frames are sent and
+what differs from the recording. This module has the connections.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ async def serve(script: Script, listeners: list[trio.SocketListener]) -> None:
 
 
 class _Line:
-    """One connection to the server, in place of one of the recording."""
+    """A connection to the server, on which the requests of one recorded connection are sent."""
 
     def __init__(self, stream: trio.SocketStream, number: int) -> None:
         self._connection = RawConnection(stream, self._take, number)
@@ -91,7 +91,7 @@ class _Line:
         return [seen for seen in self._came if seen.is_notification]
 
     async def close(self) -> None:
-        """Close the connection, after the session if there is one: no other connection will close it."""
+        """Close the session, if there is one, and then the connection. No other connection would close the session."""
         try:
             if self.has_session:
                 with trio.move_on_after(_CLOSING_TIME), suppress(trio.BrokenResourceError):
@@ -138,7 +138,7 @@ class PlayedClient:
                     _, stream = await dial(self._hosts, open_tcp)
                     self._lines[recorded.number] = _Line(stream, recorded.number)
                 elif recorded.number not in self._lines:
-                    continue  # the server closed it too early, which was reported then
+                    continue  # the server closed it too early, and that was reported already
                 elif isinstance(what, str):
                     await self._close(recorded)
                 elif what.direction is Direction.SENT:
@@ -155,7 +155,7 @@ class PlayedClient:
         for event in line.events():
             self._differs(recorded, event, "was not recorded")
         if recorded.closed_by != "tap":
-            line.has_session = False  # a session that outlived its connection does so again
+            line.has_session = False  # the session outlived this connection in the recording, so it must do so now
         await line.close()
 
     async def _send(self, recorded: RecordedConnection, seen: SeenFrame) -> None:

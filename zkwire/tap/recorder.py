@@ -85,7 +85,7 @@ class Recorder:
         self._write(self._writer.line(RecordedClosing(self._clock.of(now), connection, by)))
 
     def _write(self, line: str) -> None:
-        """Unbuffered, so that a reader of the file sees everything that has passed."""
+        """Write without a buffer, so that a reader of the file sees everything that has passed."""
         data = line.encode()
         try:
             while data:

@@ -48,7 +48,7 @@ from .link import Link, Way
 
 
 class When(Rule):
-    """A rule that a test can wait for. Arguments as of Rule."""
+    """A rule that a test can wait for. It takes the arguments of Rule."""
 
     def __init__(
         self, match: Match, action: Action | Callable[[SeenFrame], Action], *, skip: int = 0, times: int | None = 1
@@ -62,7 +62,7 @@ class When(Rule):
         return action
 
     async def wait(self, count: int = 1) -> None:
-        """Return when it has acted on `count` frames, counted from its creation."""
+        """Return when the rule has acted on `count` frames since it was made."""
         while len(self.hits) < count:
             await self._lot.park()
 
@@ -96,8 +96,8 @@ def cut(
 
 
 class Observer(Protocol):
-    """Is called by a tap when something happens, in the tap's own tasks, so no method may wait. `connection` counts the
-    connections from 0. `now` is trio's clock, in seconds."""
+    """A tap calls these methods when something happens, in its own tasks, so they must not wait. `connection` counts
+    the connections from 0. `now` is trio's clock, in seconds."""
 
     def opened(self, connection: int, client: str, server: str, now: float) -> None:
         """A client connected, and a server took the connection."""
@@ -119,7 +119,7 @@ class Tap:
 
     Args:
         target: the server, such as "127.0.0.1:2181", or several with commas between them; each connection goes to the
-            next of them that takes it. It may be changed; open connections stay where they are.
+            next of them that takes it. It may be changed; open connections stay with their server.
         host, port: where to listen. Port 0 takes a free one.
         observer: is told what happens.
 
@@ -219,7 +219,7 @@ class Tap:
                 self._tasks.start_soon(self._take, socket.socket(fileno=client.socket.detach()))
 
     async def _take(self, client: socket.socket) -> None:
-        """One client, from its connection to the end of it."""
+        """Serve one client, until its connection has ended."""
         link = Link(client, Conversation(self.accepted))
         self.accepted += 1
         self._links.add(link)
@@ -260,7 +260,7 @@ class Tap:
         return True
 
     async def _relay(self, way: Way) -> None:
-        """One direction, to the end of its stream."""
+        """Pass on the bytes of one direction, until the end of its stream."""
         link = way.link
         while (data := await link.receive(way.source)) is not None:
             now = trio.current_time()
@@ -276,8 +276,8 @@ class Tap:
                 return
 
     async def _relay_untouched(self, way: Way, data: bytes, now: float) -> None:
-        """Send the bytes as they come, then see what they are: the client does not wait for the second. No other task
-        runs between the two, so a request is always seen before its reply."""
+        """Send the bytes as they come, and then find the frames in them, so that the client does not wait for that. No
+        other task runs between the two steps, so a request is always seen before its reply."""
         link, conversation = way.link, way.link.conversation
         unsent = link.send_nowait(way.sink, way.held + conversation.partial(way.direction, way.ahead) + data)
         way.held = b""
@@ -338,7 +338,7 @@ class Tap:
             case Cut(at=at, side=side, reset=reset):
                 await self._send(way, [raw[:at]])
                 way.link.close(side, reset=reset)
-                await trio.lowlevel.checkpoint()  # where this task ends, when both sides are closed
+                await trio.lowlevel.checkpoint()  # if both sides are closed, this task is cancelled here
 
     async def _send(self, way: Way, parts: list[bytes]) -> None:
         """Send the parts as one, and empty the list."""

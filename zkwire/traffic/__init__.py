@@ -11,13 +11,13 @@ The words of this folder, and of tap/, capture/ and the command line:
                    comes.
     a fault        What a tap does to a frame on purpose, in `faults`: drops it, delays it, cuts the connection.
 
-    conversation   the bytes of one connection in, the frames seen and the stray bytes out
+    conversation   finds the frames and the stray bytes in the bytes of one connection
     selection      which operations and which paths, in words: for filters and faults
     faults         which frames a fault acts on, what it does, and how often
     causes         which write caused an event, and which request armed the watch
-    entries        frames seen in, entries out
+    entries        makes entries from the frames seen
     report         an entry as a line of text, and as JSON
     recording      frames seen and stray bytes as JSON lines, and back
-    as_server      a recording, played to a client
-    as_client      a recording, sent to a server again, and the replies compared
+    as_server      plays a recording to a client
+    as_client      sends a recording to a server again, and compares the replies
 """

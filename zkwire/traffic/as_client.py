@@ -1,9 +1,9 @@
 """Recorded traffic, sent to a server again, and the server's replies compared with the recorded ones.
 
-Values that differ from run to run are replaced: session ids and passwords by those that this server gave, zxids by
-those of its transactions, and the paths of sequential znodes, and of znodes below them, by its names. Not compared are
-times, zxids of transactions that are not in the recording, and versions and sizes of znodes that were not created in
-it.
+Values that differ from run to run are replaced before they are sent or compared: session ids and passwords by those
+that this server gave, zxids by those of its transactions, and the paths of sequential znodes, and of znodes below them,
+by its names. Three kinds of values are not compared: times, zxids of transactions that are not in the recording, and
+versions and sizes of znodes that were not created in the recording.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ZXIDS = ("czxid", "mzxid", "pzxid")
 
 
 class Rerun:
-    """Knows which value of now replaces each recorded value. `with_secrets`: the recording has its passwords."""
+    """Knows which value of this run replaces each recorded value. `with_secrets`: the recording has its passwords."""
 
     def __init__(self, *, with_secrets: bool = False) -> None:
         self._with_secrets = with_secrets
@@ -73,7 +73,7 @@ class Rerun:
         return frame(encode(recorded.header) + encode(changed))
 
     def _renamed(self, value: Any) -> Any:
-        """The record with the paths of now."""
+        """The record with the paths of this run."""
         if isinstance(value, MultiSequence):
             return type(value)(tuple(MultiItem(header, self._renamed(body)) for header, body in value))
         if isinstance(value, (SetWatches, SetWatches2)):
@@ -87,7 +87,7 @@ class Rerun:
         return value
 
     def path(self, recorded: str | None) -> str | None:
-        """The path of now for a recorded path."""
+        """The path in this run for a recorded path."""
         if recorded is None:
             return None
         place = len(recorded)
@@ -100,8 +100,8 @@ class Rerun:
     # --- replies
 
     def matches(self, recorded: SeenFrame, now: SeenFrame) -> bool:
-        """Whether a frame of now is the counterpart of a recorded one: the reply to the same request, or an event of
-        the same type and path."""
+        """Whether a frame of this run is the counterpart of a recorded one: the reply to the same request, or an event
+        of the same type and path."""
         if recorded.is_notification or now.is_notification:
             was, is_now = recorded.record, now.record
             if not (isinstance(was, WatcherEvent) and isinstance(is_now, WatcherEvent)):
@@ -110,8 +110,8 @@ class Rerun:
         return recorded.is_handshake == now.is_handshake and recorded.xid == now.xid
 
     def compare(self, recorded: SeenFrame, now: SeenFrame) -> list[str]:
-        """How a frame differs from the recorded one, field by field. Also learns its values, which replace recorded
-        ones from now on."""
+        """How a frame differs from the recorded one, field by field; empty: not at all. Also notes the frame's values,
+        which replace recorded ones from now on."""
         self._last_zxid = max(self._last_zxid, now.zxid)
         if isinstance(recorded.record, ConnectResponse) and isinstance(now.record, ConnectResponse):
             return self._connected(recorded.record, now.record)
@@ -142,7 +142,7 @@ class Rerun:
                 self._paths[recorded.path] = now.path
 
     def _expected(self, recorded: Any, now: Any, parent: str) -> Any:
-        """The recorded value as it should be now. A part that cannot be predicted is taken from now."""
+        """The recorded value as it should be in this run. A part that cannot be predicted is taken from `now`."""
         if type(recorded) is not type(now):
             return recorded
         if isinstance(recorded, MultiSequence):
@@ -182,7 +182,7 @@ class Rerun:
 
 
 def _sorted(record: Any) -> Any:
-    """With its lists sorted: servers give them in any order."""
+    """The record with its lists sorted: servers give them in any order."""
     lists = {name: getattr(record, name, None) for name in ("children", "ephemerals")}
     lists = {name: tuple(sorted(names)) for name, names in lists.items() if names is not None}
     return record.replace(**lists) if lists else record

@@ -1,4 +1,4 @@
-"""Recorded traffic, played to a client: a request that was recorded gets the reply that was recorded.
+"""Recorded traffic, played to a client: each request gets the reply that was recorded for it.
 
     script = Script(connections(recording.read(file)))
     playing = script.accept()
@@ -64,7 +64,7 @@ class RecordedConnection:
         return first.session_id if isinstance(first, ConnectRequest) else 0
 
 
-#: A connection, and what happened on it: None: it was opened; a frame came; or which side closed it.
+#: A connection, and what happened on it. None: it was opened; a SeenFrame: this came; a str: this side closed it.
 RecordedStep = tuple[RecordedConnection, SeenFrame | str | None]
 
 
@@ -110,7 +110,7 @@ def _is_zookeepers(recorded: RecordedConnection) -> bool:
 
 
 def difference(recorded: SeenFrame, given: SeenFrame) -> str | None:
-    """How two requests differ, in words; None if they ask for the same."""
+    """How two requests differ, in words; None if they are equal in all fields that are compared."""
     if recorded.opcode != given.opcode:
         return f"{frame_text(recorded)[2:]} was recorded"
     if recorded.record is None or given.record is None:
@@ -160,8 +160,8 @@ def _short(value: Any, name: str) -> str:
 
 
 class Script:
-    """A recording, as a server plays it. Each connection plays one of the recorded connections: the first that was not
-    played yet and that asks for the same session.
+    """A recording that is played as a server. A client's connection gets the replies of one recorded connection: the
+    first that was not played yet and that asks for the same session.
 
     Args:
         recorded: the connections, in the order in which they were opened.
@@ -279,10 +279,10 @@ class Playing:
             return b""
         asked = self._requests.pop(found)
         if asked is not expected:
-            # It gets its reply: a client may send requests that do not depend on each other in any order.
+            # The request gets its reply: a client may send independent requests in any order.
             text = f"{request_text(given)}: before {request_text(expected)}, which came first"
             self._script.diverged(f"{self._name()}: {text}")
-        # A frame that is too short for a header has no xid, and no reply, which would need one.
+        # A frame that is too short for a header has no xid, so it has no reply either.
         return self._send([self._replies.pop(asked)] if asked in self._replies else [], given.xid or 0)
 
     def _send(self, due: list[int], xid: int = 0) -> bytes:

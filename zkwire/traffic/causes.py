@@ -1,8 +1,9 @@
 """Which write caused an event, and which request armed the watch that saw it, as far as an onlooker can tell.
 
-Servers from 3.9.0 put the zxid of the transaction into the event, and the reply to the write has the same zxid: then
-the cause is certain. Older servers send -1, and so does every server for events that setWatches finds after a gap. Then
-the likely cause is the latest write through the same tap that fits the event and is not older than the watch.
+Servers since 3.9.0 put the zxid of the transaction into the event, and the reply to the write has the same zxid. Then
+the cause is certain. Older servers send -1, and so does every server for events that setWatches finds after a
+reconnect. Then the likely cause is the latest write through the same tap that fits the event and is not older than the
+watch.
 
 An event comes before the reply to its own write (FinalRequestProcessor triggers the watches first). So an event waits
 for the replies to all unanswered writes that fit it. Each of these replies comes or its connection ends, so no event
@@ -37,7 +38,7 @@ _ONE_SHOT = {WatcherType.DATA, WatcherType.CHILDREN}
 
 
 class AnsweredRequest(NamedTuple):
-    """A request that was answered: what is remembered of it. `now` is when it was sent."""
+    """What is remembered of a request that was answered. `now` is the time when it was sent."""
 
     connection: int
     xid: int | None
@@ -145,8 +146,8 @@ class Causes:
                 yield from _fired(opcode, created or path, is_open)
 
     def _may_cause(self, request: SeenFrame, event: SeenFrame) -> bool:
-        """Whether an unanswered write may have caused the event. A session that closes can have ephemerals that were
-        not seen here. If the event has a zxid, its reply will tell, so it is waited for."""
+        """Whether an unanswered write may have caused the event. A closeSession may have deleted ephemerals that were
+        not seen here. If the event has a zxid, the zxid of the reply will settle it, so the event waits for that."""
         if request.opcode == OpCode.CLOSE_SESSION and event.zxid > 0:
             return event.record.type in CLOSE_SESSION.fires
         return any(effect.is_of(event.record) for effect in self._effects(request, None))
@@ -212,7 +213,7 @@ def _armed_by(request: SeenFrame, err: int) -> Iterator[tuple[WatcherKind, str]]
         return
     elif request.opcode == OpCode.ADD_WATCH:
         if request.record.mode not in ADD_WATCH_ARMS:
-            return  # a real server would have refused it, but what answers here need not be one
+            return  # a real server would have refused it, but the server here may be another program
         yield ADD_WATCH_ARMS[request.record.mode], request.record.path
     else:
         for kind in WatcherKind:

@@ -1,10 +1,11 @@
-"""One connection as an onlooker sees it: bytes of both directions in, frames with their meaning out. No I/O, no clock.
+"""One connection as an onlooker sees it: finds the frames in the bytes of both directions. No I/O, no clock.
 
     conversation = Conversation()
     for seen in conversation.receive(Direction.SENT, data, now): ...
 
 `seen` is a `SeenFrame`, which is one whole frame, or stray bytes, which are not a frame: a four-letter word and its
-answer, TLS, and everything after a length that no frame may have. Joined, they are all bytes of the direction.
+answer, TLS, and everything after a length that no frame may have. Nothing is left out: the frames and the stray bytes
+of a direction, joined, are all its bytes.
 
 The onlooker refuses nothing. It pairs a reply with the oldest request that has the reply's xid and no reply yet. So a
 reply that comes out of order, which a client would refuse, is still shown with its request.
@@ -69,7 +70,7 @@ class SeenFrame:
 
     @property
     def opcode(self) -> OpCode | int | None:
-        """Of a request, and of the request that a reply answers. None for the handshake and for notifications."""
+        """The opcode of a request, or of the request that a reply answers. None for the handshake and notifications."""
         return self.frame.opcode
 
     @property
@@ -106,12 +107,12 @@ class SeenFrame:
 
     @property
     def zxid(self) -> int:
-        """Of a reply or a notification; 0 for other frames."""
+        """The zxid of a reply or a notification; 0 for other frames."""
         return self.header.zxid if isinstance(self.header, ReplyHeader) else 0
 
     @property
     def xid(self) -> int | None:
-        """None if there is no header."""
+        """The xid in the header; None if there is no header."""
         return None if self.header is None else self.header.xid
 
     @property
@@ -212,15 +213,15 @@ class Conversation:
         return len(self._ways[direction].partial)
 
     def take_partial(self, direction: Direction) -> bytes:
-        """Give out the bytes that `receive` has not returned: at the end of the stream they are stray."""
+        """Remove and return the bytes that `receive` has not returned: at the end of the stream they are stray."""
         way = self._ways[direction]
         rest = bytes(way.partial)
         way.partial.clear()
         return rest
 
     def resume(self, direction: Direction) -> bytes:
-        """Go on after bytes of this direction that were not seen. The next bytes start a frame, and it is not the
-        handshake. Returns the beginning of a frame whose end was not seen."""
+        """Call this after bytes of this direction were missed, if the next bytes start a frame that is not the
+        handshake. Returns the beginning of the frame whose end was missed; b"" if there is none."""
         way = self._ways[direction]
         way.frames = FrameBuffer(MAX_REPLY)
         way.opaque = False

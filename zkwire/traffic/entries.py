@@ -236,7 +236,7 @@ class Filter(NamedTuple):
 
 
 def frame_of(entry: Entry) -> SeenFrame | None:
-    """The frame that the entry is about, a reply rather than its request; None if it is about the connection."""
+    """The frame that the entry is about; None if it is about the connection. For an exchange it is the reply."""
     match entry:
         case Handshake(response=seen) | Exchange(reply=seen) | UnansweredRequest(request=seen):
             return seen
@@ -246,7 +246,7 @@ def frame_of(entry: Entry) -> SeenFrame | None:
 
 
 def new_frames(entry: Entry) -> Iterator[SeenFrame]:
-    """The frames that this entry is the first to show, a request before its reply."""
+    """The frames that no earlier entry has shown, a request before its reply."""
     match entry:
         case Handshake(request=request, response=reply) | Exchange(request=request, reply=reply):
             if request is not None:
@@ -281,5 +281,5 @@ def name_of_bytes(data: bytes) -> str:
         return f"the four-letter word {data[:4].decode()}"
     length = length_at(data)
     if length is not None and 0 <= length <= MAX_REPLY:
-        return _rest(data)  # of the first frame already
+        return _rest(data)  # the first frame is cut
     return f"not ZooKeeper: {counted(len(data), 'byte')}, {data[:16].hex(' ')}{' ...' if len(data) > 16 else ''}"

@@ -1,6 +1,6 @@
-"""Faults of a connection, frame by frame: what is done to a frame, to which frames, and how often.
+"""Faults, which act on single frames of a connection: what a fault does, to which frames, and how often.
 
-A fault is called with each frame when it comes, and returns what is to be done with it. `Rule` makes a fault from a
+A fault is called with each frame when it comes, and returns the action for the frame. `Rule` makes a fault from a
 matcher and an action; `parse_fault` makes one from words:
 
     drop reply create                       the first reply to a create is dropped
@@ -92,8 +92,8 @@ class Cut:
     """The connection is closed after `at` bytes of the frame were passed on. None: all bytes; -1: all but the
     last.
 
-    `side`: the TCP connections that are closed; one that is not stays open, and silent. `reset`: close with an RST in
-    place of a FIN.
+    `side`: which of the two TCP connections is closed. If it is only one, the other stays open, and silent. `reset`:
+    close with an RST in place of a FIN.
     """
 
     at: int | None = 0
@@ -107,7 +107,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Replace:
-    """These bytes are passed on in its place. Those of a frame include its length."""
+    """These bytes are passed on in place of the frame. If they are a frame, they include its length."""
 
     data: bytes
 
@@ -123,7 +123,7 @@ class Corrupt:
     bits: int
 
     def of(self, data: bytes) -> bytes:
-        """The bytes that are passed on, for the frame's bytes."""
+        """The frame's bytes with the change, as they are passed on."""
         return data[: self.offset] + bytes([data[self.offset] ^ self.bits]) + data[self.offset + 1 :]
 
     def __str__(self) -> str:
@@ -140,9 +140,9 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Reorder:
-    """The frame is passed on after the next one of its direction, or at the end of the stream. If a frame waits already
-    when another is to be reordered, the other is passed on and the waiting one follows it. So reordering all frames
-    swaps them in pairs."""
+    """The frame is passed on after the next one of its direction, or at the end of the stream. Only one frame waits at
+    a time: if the next one is to be reordered too, it is passed on at once, and the waiting one after it. So reordering
+    all frames swaps them in pairs."""
 
     def __str__(self) -> str:
         return "sent after the next"
@@ -202,7 +202,7 @@ class Rule:
         action: the action, or a function that returns it for a frame.
         skip: how many frames that match are passed on first.
         times: how many frames it acts on at most; None: no limit.
-        chance: a later frame that matches is passed on if this returns False.
+        chance: called for each frame that matches after the skipped ones. If it returns False, the frame is passed on.
     """
 
     def __init__(
@@ -235,8 +235,8 @@ class Rule:
 
 
 def first_of(*faults: Fault) -> Fault:
-    """A fault that asks these in order. The first that does something to the frame decides, and the faults after it do
-    not see the frame."""
+    """A fault that calls these faults in order. The first one that returns another action than Pass decides, and the
+    faults after it do not see the frame."""
 
     def fault(seen: SeenFrame) -> Action:
         return next((action for each in faults if (action := each(seen)) != PASS), PASS)
@@ -248,7 +248,7 @@ def first_of(*faults: Fault) -> Fault:
 
 
 class FaultError(ValueError):
-    """Words that are not a fault. The message has the word that is wrong, and which words can be there."""
+    """The text does not describe a fault. The message has the word that is wrong, and the words that can be there."""
 
 
 class Randomness(Protocol):
@@ -259,10 +259,11 @@ class Randomness(Protocol):
 
 
 def parse_fault(text: str, chance: Randomness) -> Rule:
-    """The fault that the words name, as above. A path with a space in it must be in quotes.
+    """The fault that the text describes, in the form at the top of this file. A path with a space must be in quotes.
+    `chance` decides for the faults that act at random.
 
     Raises:
-        FaultError: the words are not a fault.
+        FaultError: the text does not describe a fault.
     """
     try:
         return _FaultWords(text, chance).rule()

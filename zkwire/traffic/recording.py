@@ -95,7 +95,7 @@ def _text(value: dict[str, Any]) -> str:
 
 
 def without_secrets(seen: SeenFrame) -> bytes:
-    """The frame's bytes, with zeros for passwords and credentials, which a reader could use as their owner."""
+    """The frame's bytes, with zeros for passwords and credentials: a reader of the recording could log in with them."""
     if not (seen.is_handshake or seen.opcode == OpCode.AUTH):
         return seen.data
     from ..explain.dump import SECRETS, frame_spans  # late: construct takes 20 ms to load, and few frames have secrets
@@ -111,7 +111,7 @@ def read(lines: Iterable[str]) -> Iterator[RecordedLine]:
     """The lines of a recording, as they are read.
 
     Raises:
-        RecordingError: after the lines that are right: a line is wrong, or the recording was cut.
+        RecordingError: a line is wrong, or the recording was cut. The lines before that place have been yielded.
     """
     number = 0
     found = 0

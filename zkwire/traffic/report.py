@@ -5,7 +5,8 @@
     #0 getData xid=2 /demo, watch -> OK 2 bytes, version 0 zxid=0x5  0.22 ms
     #0 event NODE_DATA_CHANGED /demo zxid=0x6 by #1 setData xid=4, 0.40 ms after it was sent; watch of getData xid=2
 
-A latency is the time between a request and its reply, each when it came to the tap. Secrets are left out, as in dumps.
+A latency is the time from the moment when the request came to the tap until the reply came to it. Secrets are left out,
+as in dumps.
 """
 
 from __future__ import annotations
@@ -292,7 +293,7 @@ def entry_json(entry: Entry, epoch: float = 0.0, *, show_secrets: bool = False) 
 
 
 def undecoded(entry: Entry) -> str:
-    """What is wrong with the bytes of the frames that this entry is the first to show; "" if nothing is wrong."""
+    """What is wrong with the bytes of the entry's frames that no earlier entry has shown; "" if nothing is wrong."""
     return "; ".join(filter(None, (seen.undecoded for seen in new_frames(entry))))
 
 
