@@ -44,7 +44,8 @@ RECORD_FRAMES = {"ErrorResponse": "multi-NoNode-02-reply", "GetSASLRequest": "sa
 _HEAD = f'''\
 """Frames of a real server, for `zkwire describe` and docs/protocol.md. Made of tests/frames by `make frames`.
 
-In hexadecimal. An operation's are what passed for it, in order; a record's are the record alone, without a header.
+The bytes are in hexadecimal. An operation's examples are the frames that passed for it, in order. A record's example is
+the record alone, without a header.
 """
 
 # fmt: off

@@ -1,8 +1,8 @@
 """What one frame is, and what its bytes mean.
 
 dump          a frame as text: each byte with its field, and the frame's title
-readings      what bytes of which nothing is known may be
-explained     bytes of which nothing is known, explained
+readings      which frames some bytes may be, if nothing else is known about them
+explained     explains bytes about which nothing else is known
 sentences     a frame in one sentence
 describe      records, operations, errors and words, from their declarations
 plain         a record as JSON

@@ -1,7 +1,7 @@
 """What zkwire knows about a record, an operation, an error, an event, a mode or a word of the protocol. No I/O.
 
-The facts are in zkwire/records.py, operations.py, codes.py, errors.py and sentences.py. This module puts them together
-as values that JSON has. The examples are frames of a real server (examples.py).
+The facts are in zkwire/records.py, operations.py, codes.py, errors.py and sentences.py. This module joins them into
+values that JSON can hold. The examples are frames of a real server (examples.py).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
     000c  00 00 00 04 2f 61 70 70                          GetDataRequest.path = '/app'
     0014  00                                               GetDataRequest.watch = False
 
-The client does not call this. It calls `on_frame`, for which `print_frame` can be given.
+The client does not call this module. `print_frame` can be given to it as `on_frame`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .plain import SECRETS as SECRETS
 
 _BYTES_PER_ROW = 16
 
-#: Fields whose numbers have names. Opcodes are not among them: they have the names of the operations.
+#: Fields whose numbers have names in an enum. Opcodes are left out: they are shown with the names of the operations.
 CODES: dict[str, Any] = {
     "WatcherEvent.type": EventType,
     "WatcherEvent.state": KeeperState,
@@ -42,8 +42,8 @@ CODES: dict[str, Any] = {
 
 
 def frame_spans(frame: Frame) -> list[Span]:
-    """Every field of the frame's payload, in order. Together they are all its bytes: those after the last record are a
-    span named "(trailing)", and those from the first field on that does not fit are one named "(undecoded)"."""
+    """Every field of the frame's payload, in order. The spans cover all bytes: those after the last record are a span
+    named "(trailing)". If a field does not fit, all bytes from there on are a span named "(undecoded)"."""
     found, error = read_frame(frame)
     offset = found[-1].end if found else 0
     if error is not None:
@@ -70,9 +70,9 @@ def read_frame(frame: Frame) -> tuple[list[Span], JuteError | None]:
 
 
 def title(frame: Frame, path: str | None = None) -> str:
-    """One line of what the frame is: `> getData xid=1 path=/app`.
+    """What the frame is, in one line: `> getData xid=1 path=/app`.
 
-    `path` is that of a reply's request, where it is known: the reply itself does not have it.
+    `path`: for a reply, the path of its request, if that is known; the reply itself does not have it.
     """
     found = _values(frame)
     words = [frame.direction.value]
@@ -114,7 +114,7 @@ def _values(frame: Frame) -> dict[str, Any]:
 
 
 def _values_of_misfit(frame: Frame) -> dict[str, Any]:
-    """The same of bytes that are not these records, as far as they are. This maps each field, which takes longer."""
+    """The same values, from bytes that fit the records only in part. This parses field by field, which takes longer."""
     fields, _ = read_frame(frame)
     found = {span.path.rpartition(".")[2]: span.value for span in reversed(fields)}  # the first of a name counts
     if any(issubclass(record_type, MultiSequence) for record_type in frame.types):
@@ -130,7 +130,7 @@ def format_frame(frame: Frame, *, show_secrets: bool = False, limit: int | None 
     """The annotated dump: several lines, without a newline at the end.
 
     show_secrets: show passwords too. By default they are shown as dots.
-    limit: of a field with more bytes than this only the first and the last are shown; None: all are.
+    limit: if a field has more bytes than this, only its first and last bytes are shown; None: all are.
     """
     data = framed(frame.payload)
     fields = frame_spans(frame)
@@ -167,8 +167,8 @@ def _rows(data: bytes, start: int, end: int, label: str, *, secret: bool, limit:
 def hex_rows(
     data: bytes, start: int, end: int, *, secret: bool = False, limit: int | None = None
 ) -> Iterator[tuple[str, str]]:
-    """(offset, bytes) of each row of `data[start:end]`, in hexadecimal. Without bytes it is one empty row. If there are
-    more bytes than `limit`, those that are left out are one row: ("...", how many)."""
+    """(offset, bytes) of each row of `data[start:end]`, in hexadecimal. If there are no bytes, it is one empty row. If
+    there are more bytes than `limit`, one row stands for those that are left out: ("...", how many)."""
     last = (end - start - 1) // _BYTES_PER_ROW * _BYTES_PER_ROW + start  # where the last row begins
     left_out = range(0)
     if limit is not None and end - start > limit:
@@ -184,8 +184,8 @@ def hex_rows(
 
 
 def value_text(span: Span, *, secret: bool = False) -> str:
-    """The value of a field as text of at most 200 characters: a number with its name, or in hexadecimal if servers log
-    it so; of a secret only its length."""
+    """The value of a field as text of at most 200 characters. A number is shown with its name, or in hexadecimal if
+    servers log it so. Only the length of a secret is shown."""
     if secret:
         return f"<{counted(len(span.value or b''), 'byte')}>"
     field = span.path.rpartition(".")[2]

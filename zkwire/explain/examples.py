@@ -1,6 +1,7 @@
 """Frames of a real server, for `zkwire describe` and docs/protocol.md. Made of tests/frames by `make frames`.
 
-In hexadecimal. An operation's are what passed for it, in order; a record's are the record alone, without a header.
+The bytes are in hexadecimal. An operation's examples are the frames that passed for it, in order. A record's example is
+the record alone, without a header.
 """
 
 # fmt: off
@@ -214,7 +215,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-#: By record. One that no opcode carries has none.
+#: By record. A record that no opcode carries has no example.
 RECORDS: dict[str, str] = {
     "Id":
         "00000005776f726c6400000006616e796f6e65",

@@ -1,4 +1,4 @@
-"""What frames mean, worked out from their bytes alone: every field, a title and a sentence. No I/O.
+"""Finds what frames mean, from their bytes alone: every field, a title and a sentence. No I/O.
 
     for explained in explain(bytes.fromhex("00000008fffffffe0000000b")):
         explained.sentence, explained.spans
@@ -36,9 +36,9 @@ class Explained(NamedTuple):
 
     offset: where it starts in the input.
     data: its bytes, with its length.
-    readings: what it may be. If there are several, none was taken.
+    readings: the frames that it may be. If there are several, the caller must choose one.
     spans: its fields; they cover all bytes, and their offsets count from the frame's start. If there are several
-        readings, the fields that all of them share.
+        readings, these are the fields that all of them share.
     title, sentence: what it is, in one line, and what it says.
     problem: what is wrong, and where; if there are several readings, the question which one it is; or "".
     hint: how to read an input that does not start with a frame; or "".
@@ -56,7 +56,7 @@ class Explained(NamedTuple):
 
 def explain(data: bytes, wanted: Wanted = ANY) -> Iterator[Explained]:
     """Each frame of `data` in turn. A reply that comes after its request is read as the answer to it. After bytes that
-    cannot be a frame it is not known where the next one starts: the last one has all bytes from there on."""
+    cannot be a frame it is not known where the next frame starts, so the last Explained has all bytes from there on."""
     asked: dict[int, int] = {}
     offset = 0
     if name := _packet(data):
@@ -137,8 +137,8 @@ def _read(offset: int, whole: bytes, measure: Span, reading: Reading, length: in
 
 
 def _ask_or_cut(offset: int, whole: bytes, measure: Span, found: list[Reading], length: int) -> Explained:
-    """A frame with several readings: the fields that they share, and the question which it is, or, if the frame is
-    cut, where each reading is cut."""
+    """A frame with several readings: the fields that they share, and the question which reading is meant. If the frame
+    is cut, its problem is where each reading is cut."""
     payload = whole[LENGTH_SIZE:]
     common: list[Span] = []
     for spans in zip(*(read_frame(reading.frame(payload))[0] for reading in found)):

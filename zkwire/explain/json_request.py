@@ -3,7 +3,7 @@
     request_from_json('{"getData": {"path": "/a", "watch": false}}')
 
 A buffer is text, {"hex": "00ff"}, {"base64": "AP8="} or null. A multi is a list of operations. A field that is left out
-has its value of `DEFAULTS`.
+gets its value from `DEFAULTS`.
 """
 
 from __future__ import annotations

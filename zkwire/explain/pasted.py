@@ -128,7 +128,7 @@ def _without_colours(text: str) -> str:
 
 
 def _decided(found: list[Found]) -> Found:
-    """The right one of several ways to read a text.
+    """The one way to read the text that is right.
 
     Raises:
         NotBytes: they give different bytes, and nothing tells which are meant.

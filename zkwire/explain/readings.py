@@ -1,4 +1,4 @@
-"""Which readings the bytes of a frame leave, and how plausible each is.
+"""Which frames some bytes may be, and whether each of these readings is plausible.
 
 A frame has no mark that says what it is: a request holds its opcode, a reply does not, and the first frame of a
 connection has no header at all. So each reading that a frame of 3.9 may have is tried on the bytes. It fits when its
@@ -41,7 +41,7 @@ from .dump import read_frame
 
 
 class Wanted(NamedTuple):
-    """What the caller knows of the frames besides their bytes.
+    """What the caller knows about the frames besides their bytes.
 
     direction: which way they went; None: not known.
     reply_to: they are replies to this opcode; None: not known.
@@ -55,7 +55,7 @@ class Wanted(NamedTuple):
     connect: bool | None = None
 
 
-#: Nothing but the bytes.
+#: The caller knows nothing but the bytes.
 ANY = Wanted()
 
 
@@ -201,7 +201,7 @@ def _replies(payload: bytes, xid: int | None, reply_to: int | None, asked: Mappi
 
 
 def _merged(candidates: Iterator[Reading]) -> list[Reading]:
-    """The readings, with those of the same records as one: their fields are the same whichever request it was."""
+    """The readings, with those of the same records joined into one: their fields are the same for each request."""
     found: dict[tuple[Any, ...], Reading] = {}
     for reading in candidates:
         key = (reading.direction, reading.types)
