@@ -1,4 +1,4 @@
-"""The bytes of a capture file in, the frames of ZooKeeper's clients and servers out.
+"""Finds the frames of ZooKeeper's clients and servers in the bytes of a capture file.
 
     pcap     a file's packets
     packet   the headers of a packet, from the link to TCP

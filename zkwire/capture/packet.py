@@ -125,7 +125,7 @@ def _ipv4(data: bytes) -> Segment | Fragment | None:
         return Fragment(source, target, identification, (place & 0x1FFF) * 8)
     if size < 20 or 0 < total < size:
         raise _BrokenError(f"expected an IPv4 header of at least 20 bytes and a packet as long, got {size} of {total}")
-    # A length of 0: the network card cuts the packet up later, so that all of it was captured as one.
+    # A length of 0: the network card cuts the packet up after it was captured, so this is all of it.
     return _tcp(source, target, data[size : total or None], (total or len(data)) - size)
 
 

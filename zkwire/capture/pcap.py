@@ -1,4 +1,4 @@
-"""The bytes of a .pcap or .pcapng file in, in any pieces, packets out. No I/O.
+"""Finds the packets in a .pcap or .pcapng file, whose bytes come in any pieces. No I/O.
 
     reader = PacketReader()
     for packet in reader.receive(data): ...
@@ -63,7 +63,7 @@ class _Interface(NamedTuple):
 
 
 class PacketReader:
-    """Reads one file. Take all that `receive` yields before the next call."""
+    """Reads one file. Take all packets that `receive` yields before you call it again."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -121,8 +121,8 @@ class PacketReader:
         return "a pcap or pcapng file header" if self._header is None else "a packet with its 16-byte header"
 
     def _step(self, start: int) -> tuple[int, Packet | None]:
-        """How many bytes the header, packet or block at `start` of the buffer has, 0 if they have not all come; and the
-        packet, if it is one."""
+        """Two values: 1) how many bytes the header, packet or block at `start` of the buffer has, 0 if they have not
+        all come; 2) the packet, if it is one."""
         if self._is_ng:
             return self._block(start)
         return self._file_header(start) if self._header is None else self._record(start, self._header)
@@ -144,7 +144,7 @@ class PacketReader:
                 self._order = order
                 snap_length, link_type = struct.unpack_from(order + "II", self._buffer, 16)
                 ticks = 10**6 if number == _MICROSECONDS else 10**9
-                # The upper bits say how long the frame check sequence is. It needs no care: IP has a length of its own.
+                # The upper bits say how long the frame check sequence is. They can be ignored: IP has its own length.
                 self._header = _Interface(link_type & 0xFFFF, snap_length, ticks, 0)
                 return 24, None
         hint = ", that is gzip: decompress it first" if magic[:2] == b"\x1f\x8b" else ""

@@ -1,4 +1,4 @@
-"""`Capture`: the bytes of a capture file in, frames with their connection and their time out.
+"""`Capture`: finds the frames in the bytes of a capture file, each with its connection and its time.
 
     capture = Capture()
     for captured in capture.receive(data): ...
@@ -8,8 +8,8 @@ Segments may come late, twice or in part. A `Notice` reports what was not captur
 of a connection, missing bytes, IP fragments that were left out. After a gap the next frame is found by the length of
 the frame that the gap is in; where that is not known, by looking for bytes that are a frame.
 
-A reply is read only after all bytes that its packet acknowledges. So it is paired with its request also where packets
-were captured out of order.
+A reply is read only after all bytes that its packet acknowledges. So it is paired with its request even if packets were
+captured out of order.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DEFAULT_PORT = 2181
 _LATE_NS = 10**9
 #: The most bytes of one direction that wait for others.
 _MAX_WAITING = 16 * 2**20
-#: The most that is kept of a connection before it is known whether it is ZooKeeper's: bytes of data, and packets.
+#: How much of a connection is kept at most until it is known whether it is ZooKeeper's: bytes of data, and packets.
 _MAX_HELD, _MAX_ARRIVALS = 16 * 2**10, 256
 
 _NAMES = {Direction.SENT: "client to server", Direction.RECEIVED: "server to client"}
@@ -84,7 +84,7 @@ class Capture:
     Args:
         ports: where the servers listen; None: on 2181, and on each port to which a ConnectRequest is sent.
 
-    Take all that `receive` yields before the next call.
+    Take everything that `receive` yields before you call it again.
     """
 
     def __init__(self, ports: Collection[int] | None = None) -> None:
@@ -95,7 +95,7 @@ class Capture:
         self._reader = PacketReader()
         self._candidates: dict[frozenset[Endpoint], _Candidate] = {}
         self._connections: dict[frozenset[Endpoint], _Connection] = {}
-        self._told: set[object] = set()  # what has had its notice
+        self._told: set[object] = set()  # the keys of the notices that were given
 
     def receive(self, data: bytes) -> Iterator[Captured]:
         """The frames, stray bytes and notices that these bytes of the file complete.
@@ -108,10 +108,10 @@ class Capture:
             yield from self._packet(packet)
 
     def end(self) -> Iterator[Captured]:
-        """The file has no more bytes: yields what still waited for bytes that were not captured.
+        """The file has no more bytes: yields everything that still waited for bytes that were not captured.
 
         Raises:
-            CaptureError: the file ends within a packet. All else has been yielded.
+            CaptureError: the file ends within a packet. Everything else has been yielded.
         """
         for connection in self._connections.values():
             yield from connection.finish()
@@ -175,7 +175,7 @@ class Capture:
 
 
 class _Candidate:
-    """A TCP connection that may be ZooKeeper's: that is not known yet."""
+    """A TCP connection of which it is not known yet whether it is ZooKeeper's."""
 
     def __init__(self, first: Segment) -> None:
         self.first = first
@@ -241,7 +241,7 @@ class _Connection:
         return (self._sent, self._received) if segment.target == self._link.server else (self._received, self._sent)
 
     def receive(self, arrival: Arrival) -> Iterator[Captured]:
-        """What this segment completes."""
+        """Take a segment; yields the frames, stray bytes and notices that it completes."""
         if self._finished:
             return  # a reset ended the connection: no end reads what came after it
         segment = arrival.segment
@@ -261,7 +261,7 @@ class _Connection:
             yield from self.finish()
 
     def finish(self) -> Iterator[Captured]:
-        """Nothing more will come."""
+        """No segment follows: yields everything that is left."""
         if self._finished:
             return
         self._finished = True
@@ -299,13 +299,13 @@ class _Connection:
                 way, piece = self._received, self._received.stream.take()
             if piece is None:
                 return
-            if piece.number > way.number:  # else the piece waited for a packet that came later
+            if piece.number > way.number:  # else the piece waited for a later packet, whose number `way` has
                 way.number, way.time_ns = piece.number, piece.time_ns
             yield from self._hand_on(way, piece.data)
 
     def _is_held_back(self) -> bool:
-        """Whether the server's next bytes acknowledge bytes of the client that were not read yet: they may answer
-        those."""
+        """Whether the server's next bytes acknowledge bytes of the client that were not read yet: the reply may be to a
+        request in those bytes."""
         waiting, handed = self._received.stream.peek(), self._sent.stream.handed
         if not self._holds_back or waiting is None or waiting.acknowledged is None or handed is None:
             return False
@@ -337,14 +337,14 @@ class _Connection:
             yield Captured(way.number, way.time_ns, self._link, what)
 
     def _give_up(self, way: _OneDirection) -> Iterator[Captured]:
-        """Go on after missing bytes. They are reported only when more bytes follow: the last of them may be a FIN."""
+        """Skip missing bytes. They are reported only when more bytes follow, since the last of them may be a FIN."""
         gap = way.stream.skip(_LATE_NS)
         if gap is not None:
             yield from self._tell_gap(way)
             way.gap = gap
 
     def _tell_gap(self, way: _OneDirection) -> Iterator[Captured]:
-        """Report bytes that were given up."""
+        """Report the missing bytes that were skipped."""
         gap, way.gap = way.gap, None
         if gap is None or not gap.missing:
             return

@@ -98,7 +98,8 @@ class FrameFinder:
         return found
 
     def _first(self, offsets: list[int]) -> tuple[int | None, list[int]]:
-        """The first of the offsets at which a frame starts; and, if none does, those at which one still may."""
+        """Two values: 1) the first of the offsets at which a frame starts, None if there is none; 2) in that case, the
+        offsets at which a frame may still start."""
         still_open = []
         for offset in offsets:
             verdict = self._look(self.data, offset)

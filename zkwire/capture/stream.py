@@ -1,4 +1,4 @@
-"""One direction of a TCP connection: segments in, which may come late, twice or overlapping; bytes in order out."""
+"""One direction of a TCP connection: puts the bytes of segments in order. They may come late, twice or overlap."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Stream:
         #: The sequence number of the next byte to hand on, and of the first one; None: none is known yet.
         self.next: int | None = None
         self.began: int | None = None
-        #: The time at which bytes were known to be missing, since they were acknowledged; None: none are missing.
+        #: The time when an acknowledgement showed that bytes are missing; None: none are missing.
         self.missed_ns: int | None = None
-        #: How many bytes wait: for bytes before them, or to be taken.
+        #: How many bytes were received and not taken, some of which wait for bytes before them.
         self.size = 0
         self._waiting: list[Piece] = []  # by start
         self._fin: int | None = None
@@ -73,7 +73,7 @@ class Stream:
 
     @property
     def handed(self) -> int | None:
-        """The acknowledgement that the other end sends when it has received all that was taken here."""
+        """The acknowledgement number that the other end sends when it has received all bytes that were taken here."""
         return self.next if self.next is None or self.next != self._fin else self.next + 1
 
     @property
@@ -167,8 +167,9 @@ class Stream:
         return fresh
 
     def skip(self, within_ns: int) -> Gap | None:
-        """Give up missing bytes: all before the bytes that wait. If none wait, all that are known to have been sent, of
-        those only that became known within `within_ns` nanoseconds of the first. None: no bytes are missing."""
+        """Give up missing bytes; None: no bytes are missing. If bytes wait, all missing bytes before them are given up.
+        If none wait, all bytes that are known to have been sent, as far as packets within `within_ns` nanoseconds of
+        the first such packet show them."""
         assert self.next is not None
         self.missed_ns = None
         ahead = self._waiting[0] if self._waiting else None

@@ -41,7 +41,7 @@ class FixedType(JuteType):
         self.name = name
         self.code = code
         self.size = struct.calcsize(">" + code)
-        #: Whether it is a last field that old peers leave out, as readOnly of the connect records. It is None then.
+        #: Whether it may be left out at the end of a record, as old peers do with readOnly. Its value is None then.
         self.optional = optional
         self.min_size = 0 if optional else self.size
 

@@ -1,8 +1,8 @@
 """The same declarations as construct `Struct`s: the codec that can explain.
 
-It is about ten times slower than the fused codec, and it knows where it is: every field is wrapped in `Spanned`, which
-notes the bytes of the field, and puts the path and the offset of the field into every error. It is used when the fused
-codec finds that bytes do not fit, and for dumps and descriptions. A property test holds the two codecs equal.
+It is about ten times slower than the fused codec, but it knows the place of each field: every field is wrapped in
+`Spanned`, which notes the bytes of the field, and puts its path and offset into every error. It is used when the fused
+codec finds that bytes do not fit, and for dumps and descriptions. A property test checks that both codecs agree.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def spans(record_type: RecordMeta, data: bytes) -> tuple[list[Span], JuteError |
 
 
 def parse(record_type: RecordMeta, data: bytes) -> Any:
-    """The same as `zkwire.jute.decode`, by construct.
+    """The record at the start of `data`: as `zkwire.jute.decode`, but with construct.
 
     Raises:
         JuteError: the bytes do not fit; names the field, its offset, what was expected and what was seen.
@@ -54,7 +54,7 @@ def parse(record_type: RecordMeta, data: bytes) -> Any:
 
 
 def build(record: Record) -> bytes:
-    """The same as `zkwire.jute.encode`, by construct.
+    """The record's bytes: as `zkwire.jute.encode`, but with construct.
 
     Raises:
         JuteError: a value does not fit; names its field.
@@ -117,7 +117,7 @@ class Spanned(c.Subconstruct):  # type: ignore[misc]  # construct is untyped
             missing = self._missing(error, stream, start)
             raise JuteError(_dotted(context, path), f"{self.kind}: {reason}", start, missing) from None
         except JuteError:
-            if found is not None and isinstance(self.kind, VectorType):  # an element does not fit; its count does
+            if found is not None and isinstance(self.kind, VectorType):  # the count fits, but an element does not
                 stream.seek(start)
                 count = int.from_bytes(stream.read(4), "big", signed=True)
                 found.insert(mark, Span(_dotted(context, path), str(self.kind), start, start + 4, count))

@@ -1,1 +1,1 @@
-"""The dissector for Wireshark: `dissector.lua` reads frames, by the tables that `dissector.py` puts before it."""
+"""The dissector for Wireshark: `dissector.lua` reads frames with the help of tables that `dissector.py` generates."""
