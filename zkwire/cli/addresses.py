@@ -9,8 +9,8 @@ LOOPBACK = "127.0.0.1"
 
 
 def listening(text: str) -> Host:
-    """The address of LISTEN: HOST:PORT, :PORT or PORT. Without a host it is on loopback, since everyone who can reach a
-    tap can use it. 0.0.0.0:PORT or [::]:PORT is every interface. Port 0 takes a free one.
+    """The address of LISTEN: HOST:PORT, :PORT or PORT. Without a host it is loopback, since everyone who can reach a
+    tap can use it. 0.0.0.0:PORT or [::]:PORT means every interface. Port 0 means any free port.
 
     Raises:
         CommandError: the text is not such an address.

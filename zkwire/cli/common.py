@@ -1,4 +1,4 @@
-"""What the verbs share: options and results; a session, and an end by signals."""
+"""The code that several verbs use: options, output, a session, and the end by a signal."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def in_session(
 
 
 async def _look_for_chroot(zk: Client, options: argparse.Namespace, error: NoNodeError) -> None:
-    """Let the error say that the chroot is missing, if it is that and not the znode."""
+    """If the chroot is missing, and not only the znode, put that into the reason of the error."""
     chroot = parse_hosts(options.hosts)[1]
     if chroot and options.verb != "send":  # its paths are the server's own
         is_missing = await zk.exists("/") is None

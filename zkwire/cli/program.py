@@ -57,7 +57,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _credentials(arguments: Sequence[str]) -> Iterator[str]:
-    """The values of --auth among the arguments, also where the option is abbreviated."""
+    """The values of --auth among the arguments, even if the option is abbreviated."""
     for argument, following in zip(arguments, [*arguments[1:], ""]):
         name, equals, value = argument.partition("=")
         if len(name) > 2 and "--auth".startswith(name) and (found := value if equals else following):
@@ -182,9 +182,9 @@ def _refuse_passphrase() -> NoReturn:
 
 
 async def tell_connection(client: Client, tell: Callable[[str, str], object]) -> None:
-    """For a command that goes on without a connection. Calls `tell("disconnected", sentence)` when the connection is
-    lost, and `tell("connected", sentence)` when there is one again. Returns when the client is closed or has no session
-    any more."""
+    """For a command that keeps running without a connection. Calls `tell("disconnected", sentence)` when the connection
+    is lost, and `tell("connected", sentence)` when there is one again. Returns when the client is closed or has no
+    session any more."""
     session, connected = client.session_id, True
     async for state in client.states():
         if state is KeeperState.DISCONNECTED and connected:
@@ -268,7 +268,7 @@ def ended_by_signal() -> Iterator[None]:
 
 @contextmanager
 def _handling(handler: Callable[[int, Any], object], *names: str) -> Iterator[None]:
-    """In the block, these signals have this handler, if the system has them and they are not ignored."""
+    """Set the handler for these signals in the block, except for signals that the system lacks or that are ignored."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in (getattr(signal, name) for name in names if hasattr(signal, name)):

@@ -42,7 +42,7 @@ def _octets(option: str, text: str) -> bytes:
 
 
 async def _talk(options: argparse.Namespace, arguments: dict[str, Any], first: bytes | None, raw: bytes | None) -> int:
-    """Connect, authenticate, send `raw`, and show what was asked for; the exit status."""
+    """Connect, authenticate, send `raw`, and show the frames that come back. Returns the exit status."""
     with trio.move_on_after(options.wait) as patience:
         stream = await dial_stream(parse_hosts(arguments["hosts"])[0], arguments["ssl_context"])
     if patience.cancelled_caught:
@@ -85,8 +85,8 @@ class _Printer:
         self._printed = 0
 
     def status(self, outcome: Outcome, before: int = 0) -> int:
-        """Say what was wrong with a wait for the server; the exit status. `before`: how many replies had come before
-        the wait."""
+        """Print how a wait for the server failed, if it did. Returns the exit status. `before`: how many replies had
+        come before the wait."""
         if outcome is Outcome.DONE:
             return DONE
         self.show_partial(Direction.RECEIVED)
@@ -116,7 +116,7 @@ class _Printer:
             print(format_frame(seen.frame, limit=LIMIT), end="\n\n", file=sys.stderr)
 
     def _show_bytes(self, direction: Direction, data: bytes) -> None:
-        """Show bytes that are not a frame, or a frame without a header. They are shown always."""
+        """Show bytes that are not a frame, or a frame without a header, whatever `is_shown` is."""
         is_first = self.dialogue.response is None and (direction is Direction.RECEIVED or self.dialogue.requests == 0)
         self._show(list(explain(data, Wanted(direction, connect=is_first))), is_wrong=True)
 

@@ -99,12 +99,12 @@ def _opened(name: str) -> AbstractContextManager[BinaryIO]:
 
 
 def _in_order(file: BinaryIO, capture: Capture, *, is_live: bool) -> Iterator[Captured | CaptureError]:
-    """All that the capture shows, and the fault of the file, if it has one, at last. By time, which a live capture has
-    by itself."""
+    """Everything that the capture shows, in order of time; at the end the problem of the file, if it has one. A live
+    capture is in that order already."""
     faults: list[CaptureError] = []
 
     def found() -> Iterator[Captured]:
-        read: Callable[[int], bytes] = getattr(file, "read1", file.read)  # what there is, not so many bytes
+        read: Callable[[int], bytes] = getattr(file, "read1", file.read)  # does not wait for the full number of bytes
         try:
             while data := read(_BLOCK):
                 yield from capture.receive(data)
@@ -145,8 +145,8 @@ def latency_ms(seen: SeenFrame) -> float | None:
 
 
 def captured_json(captured: Captured) -> dict[str, Any]:
-    """One frame, or what takes its place: a notice, or bytes that are not a frame. `kind` says which; values are as
-    zkwire/explain/plain.py says. What does not apply is left out."""
+    """A frame, a notice, or bytes that are not a frame, as JSON. `kind` says which it is; the values are as
+    zkwire/explain/plain.py says. Keys that do not apply are left out."""
     kind = "notice" if isinstance(captured.what, Notice) else "bytes" if isinstance(captured.what, Stray) else "frame"
     place: dict[str, Any] = {"kind": kind, "packet": captured.number, "time": captured.time_ns / 10**9}
     if captured.link is not None:

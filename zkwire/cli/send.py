@@ -20,7 +20,7 @@ from .common import LIMIT, Paint, connection_options, in_session, json_line, jso
 from .explain import explained_json, lines
 from .status import USAGE, CommandError
 
-#: Requests that the session sends itself. It would take a reply to another one for its own.
+#: Requests that only the session may send. If a caller sent one, the session would take the reply for one to its own.
 _THE_SESSION_S = {OpCode.PING: "it sends one after a third of the session timeout without a request; see -v"}
 
 
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int | None:
     printer = _Printer(operation, as_json=options.json)
 
     async def send(zk: Client, _: argparse.Namespace) -> None:
-        if operation.opcode != OpCode.CLOSE_SESSION:  # the end of the session sends it
+        if operation.opcode != OpCode.CLOSE_SESSION:  # leaving the session sends it anyway
             await zk._call(operation, record, lambda reply: None)
 
     in_session(options, send, printer.take)

@@ -96,8 +96,8 @@ def tell(line: str) -> None:
 
 
 def _prepare_streams() -> None:
-    """Open the standard streams that the caller has closed. Python has None for them, and what is meant for one would
-    go elsewhere: print(file=None) takes stdout, and the next socket may get its number."""
+    """Open the standard streams that the caller has closed. Python has None for them, and their output would go
+    elsewhere: print(file=None) writes to stdout, and the next socket may get the stream's file descriptor."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
@@ -107,5 +107,5 @@ def _prepare_streams() -> None:
 
 
 def _give_up_stdout() -> None:
-    """Let stdout go nowhere, since it is broken. Otherwise Python would complain when it flushes stdout at its exit."""
+    """Replace a broken stdout by one that drops everything. Else Python would complain when it flushes it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

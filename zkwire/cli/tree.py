@@ -23,16 +23,16 @@ RESERVED = ("/", "/zookeeper", "/zookeeper/config", "/zookeeper/quota")
 
 
 def refuse_reserved(path: str, chroot: str) -> None:
-    """Raise a CommandError for a path that must not be deleted. The root of a chroot is one too: without the chroot,
-    the znode can be deleted by its path."""
+    """Raise a CommandError for a path that must not be deleted: one of the server's znodes, or the root. The znode of a
+    chroot is the root too; a client without that chroot can delete it by its path."""
     if path == "/" or paths.under(chroot, path) in RESERVED:
         raise CommandError(f"{path} cannot be deleted: it belongs to the server or is the root", USAGE)
 
 
 async def walk(zk: Client, root: str, unreadable: dict[str, NoAuthError]) -> dict[str, list[str]]:
     """The znode and everything below it, level by level, each with the names of its children. Znodes that are deleted
-    meanwhile are left out. A znode that this connection must not read is there without children, and its error is put
-    into `unreadable`.
+    meanwhile are left out. A znode that this connection must not read is in the result without children, and its error
+    is put into `unreadable`.
 
     Raises:
         NoNodeError: there is no such root.
@@ -111,7 +111,7 @@ async def delete_all(zk: Client, root: str) -> int:
 
 
 async def _delete(zk: Client, doomed: list[str]) -> tuple[int, NotEmptyError | None]:
-    """How many were deleted, and the last error of a znode that had new children."""
+    """Delete these znodes. Returns how many were deleted, and the last NotEmptyError, of a znode with new children."""
     deleted = 0
     not_empty: NotEmptyError | None = None
     paths_left = iter(doomed)
