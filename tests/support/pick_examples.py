@@ -149,7 +149,7 @@ def page() -> str:
         lines.append("    ),")
     lines.append("}")
     for heading, name, found in (
-        ("By record. One that no opcode carries has none.", "RECORDS", records()),
+        ("By record. A record that no opcode carries has no example.", "RECORDS", records()),
         ("By error that servers send: a reply.", "ERRORS", _frames(errors())),
         ("By event: a notification.", "EVENTS", _frames(events())),
     ):
