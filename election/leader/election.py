@@ -47,7 +47,7 @@ _LOSSES = (LeadershipLostError, SessionExpiredError)
 class Election:
     """One election, on one client. It can lead any number of times, but only once at a time.
 
-        async with election.lead() as term: ...     # waits its turn; the block is cancelled when leadership is in doubt
+        async with election.lead() as term: ...     # waits for its turn; is cancelled when leadership is in doubt
         await election.run(body)                    # the same, again after each loss, until body returns
 
     Attributes:
