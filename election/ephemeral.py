@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 #: The session is over, or we cannot use it any more. Its ephemerals are gone or will go, and nothing is left to do.
 SESSION_OVER = (SessionExpiredError, ClosedError, AuthFailedError)
-#: The request may have been applied, or not. SessionMoved: it went to a server from which the session had moved.
+#: The request may have been applied, or not. SessionMoved: it went to a server that the session had left.
 UNCERTAIN = (ConnectionLossError, SessionMovedError, ThrottledOpError)
 
 #: Seconds until a request is repeated, after a server shed it, and after a server in read-only mode refused it.

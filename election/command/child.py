@@ -83,7 +83,7 @@ class Command:
         self._say(f"{'group' if group else 'signal'} {number:d}")
 
     def stop(self, kill_after: float = math.inf) -> None:
-        """Send TERM now, and KILL after so many seconds, or when the lease demands it."""
+        """Send TERM now, and KILL after `kill_after` seconds, or earlier if the lease demands it."""
         self._say(f"stop {kill_after!r}")
 
     def _say(self, line: str) -> None:

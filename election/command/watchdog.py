@@ -9,7 +9,7 @@ The runner may be stopped (SIGSTOP), killed (SIGKILL) or busy; this process acts
                                         The first one starts CMD; each one replaces the last.
                       signal N          to CMD alone
                       group N           to its process group
-                      stop SECONDS      end CMD now, kill it after so many seconds, or at HARD
+                      stop SECONDS      end CMD now, kill it SECONDS later, or at HARD
                       (end of stream)   the runner is gone: kill CMD now
     to the runner     started PID
                       ended STATUS WHY  nothing of CMD runs any more. STATUS is its exit status; -N if signal N ended

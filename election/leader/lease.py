@@ -41,7 +41,7 @@ DRIFT = 1 / 50  #: by how much the servers' clocks may be faster than ours
 GRACE = 1 / 6  #: from the cancellation of the body to the end of the lease: the body has to finish in this time
 LONGEST_GRACE = 1 / 3  #: with a longer one a body would be cancelled although all is well
 LEAST = 1 / 3  #: how much of the lease must be left when the body begins
-#: The same in seconds, for a T so short that T/3 would be less; but at most T/2, which steady proofs can keep. So a
+#: The same in seconds, for a T so short that T/3 would be less; but T/2 at most, which steady proofs can keep. So a
 #: process that stands still for half a second right after its body began can still finish before the hard deadline.
 LEAST_SECONDS = 0.75
 LEAST_AT_MOST = 1 / 2

@@ -139,7 +139,7 @@ class Witness:
         self._epoch = czxid
 
     def doubt(self, name: str, seconds: float) -> bytes:
-        """What to write into the epoch when we still have to wait for so many seconds. Reading it again is not
+        """What to write into the epoch when we still have to wait for `seconds`. Reading it again is not
         suspicious."""
         self._doubt = DOUBTFUL + f"{name} {seconds + 0.001:.3f}".encode()
         return self._doubt

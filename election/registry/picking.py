@@ -97,7 +97,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
 def strategy(name: str, rng: random.Random) -> Strategy:
     """A new strategy by its name. Raises RegistryError for an unknown name."""
     if name not in STRATEGIES:
-        raise RegistryError(f"there is no strategy {name!r}: {', '.join(STRATEGIES)}")
+        raise RegistryError(f"there is no strategy {name!r}; expected one of {', '.join(STRATEGIES)}")
     return STRATEGIES[name](rng)
 
 
@@ -106,7 +106,7 @@ class Picker:
 
     Args:
         path: of the service, for messages.
-        errors, window: a member with so many errors within so many seconds is down.
+        errors, window: a member with this many errors within this many seconds is down.
         when_all_down: whether any member is picked then ("use"), or none ("fail").
         rng: the source of random numbers.
 

@@ -28,7 +28,7 @@ def layout_of(name: str, path: str, now: Callable[[], float]) -> Layout:
             return CuratorLayout(path.rpartition("/")[2], now)
         case "serverset":
             return ServersetLayout()
-    raise RegistryError(f"there is no layout {name!r:.40}: names, curator, serverset")
+    raise RegistryError(f"there is no layout {name!r:.40}; expected names, curator or serverset")
 
 
 class Registry:
