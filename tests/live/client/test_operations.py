@@ -860,7 +860,7 @@ async def test_request_of_one_byte_more_than_the_frame_limit_is_refused_locally(
     async with client(zookeeper, on_frame=frames.append) as zk:
         await zk.create(root)
         before = len(frames)
-        with pytest.raises(LocalProtocolError, match="1048576 bytes, a request 1048575 at most"):
+        with pytest.raises(LocalProtocolError, match="1048576 bytes, but a request may have 1048575 at most"):
             await zk.set_data(root, bytes(largest(root) + 1))
         assert frames[before:] == []
         assert (await zk.get_data(root))[0] == b"", "the connection is unharmed"
