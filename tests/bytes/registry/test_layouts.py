@@ -378,5 +378,5 @@ def test_what_a_layout_cannot_be_updated_with_is_refused(name: str, contents: An
 
 
 def test_unknown_layout_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(RegistryError, match="no layout 'raw': names, curator, serverset"):
+    with pytest.raises(RegistryError, match="no layout 'raw'; expected names, curator or serverset"):
         new("raw")

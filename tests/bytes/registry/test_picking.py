@@ -90,7 +90,9 @@ def test_least_loaded_spreads_over_equals() -> None:
 
 
 def test_unknown_strategy_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(RegistryError, match="no strategy 'fastest': random, round-robin, sticky, least-loaded"):
+    with pytest.raises(
+        RegistryError, match="no strategy 'fastest'; expected one of random, round-robin, sticky, least-loaded"
+    ):
         strategy("fastest", rng())
 
 
