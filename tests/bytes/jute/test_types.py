@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.records import Empty, EveryType, some
 from zkwire import records
 from zkwire.jute import Buffer, JuteError, JuteType, TrailingBoolean, UString, decode, encode, wire
-from zkwire.jute.types import CESU8, FixedType, type_of
+from zkwire.jute.types import CESU8, BufferType, FixedType, type_of
 from zkwire.records import (
     ACL,
     ConnectRequest,
@@ -193,6 +193,11 @@ def test_null_is_a_value_of_every_type_that_has_it() -> None:
     vector = GetChildrenResponse.FIELDS[0].type
     for kind in (type_of(Buffer), type_of(UString), type_of(TrailingBoolean), vector):
         assert kind.problem(None, "field") is None
+
+
+def test_buffer_shows_the_value_that_it_refuses_unless_it_is_secret() -> None:
+    assert BufferType().problem("text", "data") == ("data", "buffer takes bytes or None, not str 'text'")
+    assert BufferType(secret=True).problem("text", "passwd") == ("passwd", "buffer takes bytes or None, not str")
 
 
 def test_a_jute_type_of_no_kind_has_no_problem_to_tell() -> None:
